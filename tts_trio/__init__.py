@@ -1,0 +1,1 @@
+"""Streaming ElevenLabs speech for trio voice agents."""
