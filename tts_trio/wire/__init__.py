@@ -1,0 +1,1 @@
+"""The protocol, sans-IO: what is written to ElevenLabs and what it answers. No trio, no sockets, no clock."""

@@ -1,0 +1,170 @@
+"""What the server says on a WebSocket, decoded.
+
+Frames are JSON objects with base64 audio inside. The service writes camelCase (recorded from the live API) while
+parts of its documentation, and some live reports, have snake_case: both are read. Unknown fields and unknown
+frames are let pass, so that a new field of the service breaks nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, TypeAlias, cast
+
+import attrs
+
+
+@attrs.frozen
+class Alignment:
+    """When each character of a piece of text is heard, in the order spoken.
+
+    Attributes:
+        chars: The characters.
+        starts_ms: When each begins, in milliseconds from the beginning of its segment.
+        durations_ms: How long each lasts, in milliseconds.
+    """
+
+    chars: tuple[str, ...]
+    starts_ms: tuple[int, ...]
+    durations_ms: tuple[int, ...]
+
+
+@attrs.frozen
+class AudioReceived:
+    """A piece of audio, in the connection's output format.
+
+    Attributes:
+        audio: The encoded audio.
+        alignment: Times of the characters as they were sent, or None.
+        normalized_alignment: Times of the characters as they were read ("forty-two" for "42"), or None.
+        context_id: The context it belongs to; None on sockets without contexts.
+    """
+
+    audio: bytes = attrs.field(repr=lambda audio: f"<{len(audio)} bytes>")
+    alignment: Alignment | None = None
+    normalized_alignment: Alignment | None = None
+    context_id: str | None = None
+
+
+@attrs.frozen
+class Final:
+    """All audio of the utterance (or context) was sent: `isFinal`."""
+
+    context_id: str | None = None
+
+
+@attrs.frozen
+class ErrorReceived:
+    """The service's complaint; it closes the socket about 0.8 s later (recorded).
+
+    Attributes:
+        message: For people.
+        code: The service's identifier, its `error` field, such as `invalid_api_key`; None where there is none.
+        close_code: The WebSocket close code it announces, usually 1008 whatever the cause.
+        context_id: The context that it is about, if the frame says so.
+    """
+
+    message: str
+    code: str | None = None
+    close_code: int | None = None
+    context_id: str | None = None
+
+
+@attrs.frozen
+class Unreadable:
+    """A frame that is not what the protocol knows: it is skipped, with a warning, by whoever gets it.
+
+    Attributes:
+        reason: What is wrong with it, without its content.
+        context_id: The context that it names, if that much could be read.
+    """
+
+    reason: str
+    context_id: str | None = None
+
+
+Event: TypeAlias = AudioReceived | Final | ErrorReceived | Unreadable
+
+
+def decode(message: str | bytes) -> list[Event]:
+    """Decode one WebSocket message of the service.
+
+    Returns:
+        The events in it, in order: one frame may carry audio and be the final one too. Empty for frames that say
+        nothing, such as one whose every field is null.
+    """
+    if isinstance(message, bytes):
+        return [Unreadable(f"a binary message of {len(message)} bytes")]
+    try:
+        parsed: object = json.loads(message)
+    except ValueError as error:
+        return [Unreadable(f"invalid JSON: {error}")]
+    except RecursionError:
+        return [Unreadable("invalid JSON: nested too deeply")]
+    if not isinstance(parsed, dict):
+        return [Unreadable(f"a JSON {type(parsed).__name__} where an object is due")]
+    frame = cast("dict[str, Any]", parsed)
+    context_id = _text(_either(frame, "contextId", "context_id"))
+    if frame.get("error") or ("message" in frame and "code" in frame):
+        return [_error(frame, context_id)]
+    events: list[Event] = []
+    encoded = frame.get("audio")
+    if encoded:
+        try:
+            audio = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, TypeError, ValueError) as error:
+            events.append(Unreadable(f"bad base64 in the field audio: {error}", context_id))
+        else:
+            events.append(
+                AudioReceived(
+                    audio,
+                    _alignment(frame.get("alignment")),
+                    _alignment(_either(frame, "normalizedAlignment", "normalized_alignment")),
+                    context_id,
+                )
+            )
+    if _either(frame, "isFinal", "is_final") is True:
+        events.append(Final(context_id))
+    return events
+
+
+def _error(frame: Mapping[str, Any], context_id: str | None) -> ErrorReceived:
+    code = _text(frame.get("error"))
+    close_code = frame.get("code")
+    return ErrorReceived(
+        message=_text(frame.get("message")) or code or "the service reported an error and gave no message",
+        code=code,
+        close_code=close_code if isinstance(close_code, int) else None,
+        context_id=context_id,
+    )
+
+
+def _either(frame: Mapping[str, Any], camel: str, snake: str) -> object:
+    value = frame.get(camel)
+    return frame.get(snake) if value is None else value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _alignment(value: object) -> Alignment | None:
+    """The alignment object, or None where it is absent or not one: times are a help, audio is the goods."""
+    if not isinstance(value, dict):
+        return None
+    fields = cast("dict[str, Any]", value)
+    chars = fields.get("chars")
+    starts = _first(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs")
+    durations = _first(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs")
+    try:
+        alignment = Alignment(tuple(chars), tuple(map(int, starts)), tuple(map(int, durations)))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    same_length = len(alignment.chars) == len(alignment.starts_ms) == len(alignment.durations_ms)
+    return alignment if same_length and all(isinstance(char, str) for char in alignment.chars) else None
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 - JSON is what it is; the caller checks
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
