@@ -155,16 +155,16 @@ def _alignment(value: object) -> Alignment | None:
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)
-    chars = fields.get("chars")
-    starts = _first(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs")
-    durations = _first(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs")
+    chars = _list(fields, "chars")
+    starts = _list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs")
+    durations = _list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs")
+    if not len(chars) == len(starts) == len(durations) or not all(isinstance(char, str) for char in chars):
+        return None
     try:
-        alignment = Alignment(tuple(chars), tuple(map(int, starts)), tuple(map(int, durations)))
+        return Alignment(tuple(chars), tuple(map(int, starts)), tuple(map(int, durations)))
     except (TypeError, ValueError, OverflowError):
         return None
-    same_length = len(alignment.chars) == len(alignment.starts_ms) == len(alignment.durations_ms)
-    return alignment if same_length and all(isinstance(char, str) for char in alignment.chars) else None
 
 
-def _first(fields: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 - JSON is what it is; the caller checks
-    return next((fields[name] for name in names if fields.get(name) is not None), None)
+def _list(fields: Mapping[str, Any], *names: str) -> list[Any]:
+    return next((cast("list[Any]", fields[name]) for name in names if isinstance(fields.get(name), list)), [])

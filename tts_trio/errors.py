@@ -1,0 +1,323 @@
+"""Everything that can go wrong, sorted by what the caller can do about it.
+
+    TTSError                        every failure of this library
+    ├── TTSConnectionError          trying again can help
+    │   ├── ServiceUnavailable        the service is busy or broken: HTTP 5xx, `system_busy`
+    │   ├── ConcurrencyError          more requests at once than the plan allows
+    │   ├── ServiceTimeout            audio was owed and did not come
+    │   └── EmptyAudio                the service said "done" and gave no sound for text that has one
+    ├── AuthenticationError         the key is missing, wrong, or lacks a permission
+    ├── QuotaError                  the credits are used up
+    ├── PolicyError                 the plan, or the service's rules, forbid it
+    ├── ConfigurationError          a voice, model, format, option or text that cannot be had (also a ValueError)
+    ├── ProtocolError               the peer does not speak ElevenLabs' protocol
+    ├── TextTimeout                 a reply whose text was neither fed nor closed
+    └── UtteranceEnded              text sent to a reply that has ended (also a trio.BrokenResourceError)
+
+`except TTSConnectionError` is what an orchestrator retries. The service's answers are sorted by `classify`, from
+its own identifiers and never by close code 1008 alone: a bad key, an idle socket, an exhausted quota and a server fault
+all close with 1008 (recorded from the live API).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import trio
+
+
+class TTSError(Exception):
+    """A failure of speech. Never raised inside an exception group by this library.
+
+    Attributes:
+        message: What happened, for people. Never contains the API key.
+        code: The service's own identifier, such as `invalid_api_key`, or None where the service said nothing.
+        status: The HTTP status of the answer (of a request or of a WebSocket handshake), or None.
+        close_code: The WebSocket close code, or None.
+        trace_id: The service's id of the request, to give to its support, or None.
+        retry_after: Seconds that the service asks to wait before the next try, or None. ElevenLabs sends none
+            with its 429 (recorded).
+        spoken_text: The part of the reply whose sound was delivered whole, when a reply failed; otherwise "".
+        unspoken_text: The rest of the text that was accepted: `spoken_text + unspoken_text` is that text.
+    """
+
+    retryable: ClassVar[bool] = False
+    """Whether trying again can help. True for `TTSConnectionError` and what is below it, and for nothing else."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        close_code: int | None = None,
+        trace_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.close_code = close_code
+        self.trace_id = trace_id
+        self.retry_after = retry_after
+        self.spoken_text = ""
+        self.unspoken_text = ""
+
+    def __str__(self) -> str:
+        facts = {
+            "code": self.code,
+            "HTTP status": self.status,
+            "close code": self.close_code,
+            "trace id": self.trace_id,
+        }
+        known = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+        return f"{self.message} ({known})" if known else self.message
+
+
+class TTSConnectionError(TTSError):
+    """There is no connection, or it was lost, or the service did not do its part: trying again can help."""
+
+    retryable = True
+
+
+class ServiceUnavailable(TTSConnectionError):
+    """The service is busy or broken (HTTP 5xx, `system_busy`, "something went wrong")."""
+
+
+class ConcurrencyError(TTSConnectionError):
+    """More requests at once, or more often, than the plan allows (HTTP 429)."""
+
+
+class ServiceTimeout(TTSConnectionError):
+    """Audio was owed and did not come within its deadline."""
+
+
+class EmptyAudio(TTSConnectionError):
+    """The service reported the end and gave no sound for text that has one, as it does when credits ran out."""
+
+
+class AuthenticationError(TTSError):
+    """The API key is missing, wrong, or lacks a permission."""
+
+
+class QuotaError(TTSError):
+    """The credits of the plan are used up."""
+
+
+class PolicyError(TTSError):
+    """The plan, or the service's rules, forbid what was asked for."""
+
+
+class ConfigurationError(TTSError, ValueError):
+    """What was asked for cannot be had: a voice, a model, a format, an option or a text.
+
+    Attributes:
+        field: The name of the field at fault, or None where only the service knows.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.field = field
+
+
+class ProtocolError(TTSError):
+    """The peer does not speak the protocol of ElevenLabs: perhaps a proxy, or a wrong base URL."""
+
+
+class TextTimeout(TTSError):
+    """The text of a reply was neither fed nor closed for `text_timeout` seconds."""
+
+
+class UtteranceEnded(TTSError, trio.BrokenResourceError):
+    """The reply has ended (finished, interrupted or failed), so it takes no more text."""
+
+
+# The service's identifiers: `code` and `status` of HTTP error bodies, `error` of WebSocket error frames.
+_BY_CODE: Mapping[str, type[TTSError]] = {
+    "api_key_required": AuthenticationError,
+    "authentication_error": AuthenticationError,
+    "authentication_required": AuthenticationError,
+    "invalid_api_key": AuthenticationError,
+    "missing_api_key": AuthenticationError,
+    "missing_permissions": AuthenticationError,
+    "needs_authorization": AuthenticationError,
+    "unauthorized": AuthenticationError,
+    "insufficient_credits": QuotaError,
+    "payment_required": QuotaError,
+    "quota_exceeded": QuotaError,
+    "authorization_error": PolicyError,
+    "content_against_policy": PolicyError,
+    "detected_unusual_activity": PolicyError,
+    "only_for_creator+": PolicyError,
+    "subscription_required": PolicyError,
+    "invalid_output_format": ConfigurationError,
+    "invalid_voice_settings": ConfigurationError,
+    "max_character_limit_exceeded": ConfigurationError,
+    "model_not_found": ConfigurationError,
+    "not_found": ConfigurationError,
+    "output_format_not_allowed": ConfigurationError,
+    "text_too_long": ConfigurationError,
+    "unsupported_language": ConfigurationError,
+    "unsupported_model": ConfigurationError,
+    "validation_error": ConfigurationError,
+    "voice_id_does_not_exist": ConfigurationError,
+    "voice_not_found": ConfigurationError,
+    "concurrent_limit_exceeded": ConcurrencyError,
+    "max_active_conversations": ConcurrencyError,
+    "rate_limit_error": ConcurrencyError,
+    "rate_limit_exceeded": ConcurrencyError,
+    "too_many_concurrent_requests": ConcurrencyError,
+    "internal_error": ServiceUnavailable,
+    "service_unavailable": ServiceUnavailable,
+    "system_busy": ServiceUnavailable,
+    "input_timeout_exceeded": TTSConnectionError,
+}
+
+# How messages begin whose identifier is not known, or which come only as the reason of a close (recorded, reported).
+_BY_MESSAGE: Mapping[str, type[TTSError]] = {
+    "Invalid API key": AuthenticationError,
+    "None of the authentication methods": AuthenticationError,
+    "This request exceeds your quota": QuotaError,
+    "Unusual activity detected": PolicyError,
+    "A voice with voice_id": ConfigurationError,
+    "Model '": ConfigurationError,
+    "voice_settings field must be provided": ConfigurationError,
+    "Maximum simultaneous contexts": ConcurrencyError,
+    "Have not received a new text input": TTSConnectionError,
+    "We are sorry, something went wrong": ServiceUnavailable,
+}
+
+_BY_STATUS: Mapping[int, type[TTSError]] = {
+    400: ConfigurationError,
+    401: AuthenticationError,
+    402: QuotaError,
+    403: PolicyError,
+    404: ConfigurationError,
+    405: ProtocolError,
+    408: TTSConnectionError,
+    409: TTSConnectionError,
+    413: ConfigurationError,
+    422: ConfigurationError,
+    425: TTSConnectionError,
+    429: ConcurrencyError,
+}
+
+# Close codes that mean that one of the two broke the protocol; every other one is a lost connection.
+_PROTOCOL_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
+
+
+def classify(
+    message: str | None = None,
+    *,
+    codes: tuple[str | None, ...] = (),
+    status: int | None = None,
+    close_code: int | None = None,
+    field: str | None = None,
+    trace_id: str | None = None,
+    retry_after: float | None = None,
+) -> TTSError:
+    """Sort an answer of the service into the tree: by its identifiers, its message, its status, its close code.
+
+    Args:
+        message: The service's message for people, or the reason of a close.
+        codes: Its identifiers, the most telling first. The first one that the table knows decides.
+        status: The HTTP status, of a request or of a WebSocket handshake.
+        close_code: The WebSocket close code.
+        field: The parameter that the service complains of.
+        trace_id: The id of the request.
+        retry_after: Seconds that the service asks to wait.
+
+    Returns:
+        The error, not raised.
+    """
+    present = [code for code in codes if code]
+    known = next((code for code in present if code in _BY_CODE), None)
+    if known is not None:
+        kind = _BY_CODE[known]
+    else:
+        kind = _by_message(message) or _by_status(status) or _by_close(close_code)
+    facts: dict[str, Any] = {
+        "code": known or next(iter(present), None),
+        "status": status,
+        "close_code": close_code,
+        "trace_id": trace_id,
+        "retry_after": retry_after,
+    }
+    if kind is ConfigurationError:
+        facts["field"] = field
+    if not message:
+        message = "the service refused the request" if status else "the service closed the connection"
+    return kind(message, **facts)
+
+
+def _by_message(message: str | None) -> type[TTSError] | None:
+    return next((kind for start, kind in _BY_MESSAGE.items() if (message or "").startswith(start)), None)
+
+
+def _by_status(status: int | None) -> type[TTSError] | None:
+    if status is None:
+        return None
+    return ServiceUnavailable if status >= 500 else _BY_STATUS.get(status, ProtocolError)
+
+
+def _by_close(close_code: int | None) -> type[TTSError]:
+    return ProtocolError if close_code in _PROTOCOL_CLOSES else TTSConnectionError
+
+
+def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:
+    """Sort an HTTP answer that is not a success, of a request or of a WebSocket handshake.
+
+    The service's error bodies are JSON whose `detail` is an object, a list (validation) or a string (recorded).
+
+    Args:
+        status: The HTTP status.
+        headers: The headers, with lower-case names.
+        body: The body, whole or cut.
+
+    Returns:
+        The error, not raised.
+    """
+    try:
+        parsed: object = json.loads(body)
+    except (ValueError, RecursionError):
+        parsed = None
+    detail: object = cast("dict[str, object]", parsed).get("detail") if isinstance(parsed, dict) else None
+    message, field = None, None
+    codes: tuple[str | None, ...] = ()
+    request_id: str | None = None
+    if isinstance(detail, dict):
+        fields = cast("dict[str, object]", detail)
+        message, field, request_id = (_string(fields.get(name)) for name in ("message", "param", "request_id"))
+        codes = tuple(_string(fields.get(name)) for name in ("status", "code", "type"))
+    elif isinstance(detail, list) and detail and isinstance(cast("list[object]", detail)[0], dict):
+        first = cast("list[dict[str, object]]", detail)[0]
+        location = first.get("loc")
+        field = ".".join(map(str, cast("list[object]", location))) if isinstance(location, list) else None
+        message = f"{field}: {first.get('msg')}"
+        codes = (_string(first.get("type")),)
+    elif isinstance(detail, str):
+        message = detail
+    else:
+        message = body[:200].decode("utf-8", "replace").strip() or None
+    return classify(
+        message,
+        codes=codes,
+        status=status,
+        field=field,
+        trace_id=headers.get("x-trace-id") or request_id,
+        retry_after=_seconds(headers.get("retry-after")),
+    )
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:  # an HTTP date: no service of ours sends one, and no guess is better than a wrong wait
+        return None
