@@ -1,0 +1,129 @@
+"""From samples to the bytes of an ElevenLabs `output_format`, by FFmpeg (PyAV)."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+
+
+@attrs.frozen
+class _Family:
+    """What FFmpeg calls a family of formats."""
+
+    codec: str
+    muxer: str
+    codec_options: dict[str, str] = attrs.Factory(dict[str, str])
+    muxer_options: dict[str, str] = attrs.Factory(dict[str, str])
+    whole: bool = False  # the header says how long the file is, so nothing comes before the end
+
+
+# The compression levels are the quick ones: the speed of the server matters more than a robot's timbre.
+_FAMILIES = {
+    "pcm": _Family("pcm_s16le", "s16le"),
+    "ulaw": _Family("pcm_mulaw", "mulaw"),
+    "alaw": _Family("pcm_alaw", "alaw"),
+    "mp3": _Family("libmp3lame", "mp3", {"compression_level": "7"}, {"write_xing": "0", "id3v2_version": "0"}),
+    "opus": _Family("libopus", "ogg", {"compression_level": "0"}, {"page_duration": "100000"}),  # microseconds
+    "wav": _Family("pcm_s16le", "wav", {}, {"fflags": "bitexact"}, whole=True),
+    "m4a_aac": _Family("aac", "ipod", {"aac_coder": "fast"}, whole=True),
+}
+
+STREAMED_FORMATS = (
+    *("mp3_22050_32", "mp3_24000_48"),
+    *(f"mp3_44100_{kilobits}" for kilobits in (32, 64, 96, 128, 192)),
+    *(f"pcm_{rate}" for rate in (8000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    *("ulaw_8000", "alaw_8000"),
+    *(f"opus_48000_{kilobits}" for kilobits in (32, 64, 96, 128, 192)),
+)
+"""The values of `output_format` at the streaming endpoints (ElevenLabs API reference and official SDK)."""
+
+OUTPUT_FORMATS = (
+    *STREAMED_FORMATS,
+    *(f"wav_{rate}" for rate in (8000, 16000, 22050, 24000, 32000, 44100, 48000)),
+    "m4a_aac_44100_128",
+)
+"""The values of `output_format` at the endpoints that answer with a whole file."""
+
+
+class Encoder:
+    """Encodes one stream of mono sound.
+
+    PCM at its own sample rate passes unchanged; anything else loads PyAV. Files whose header says how long they
+    are (`wav_*`, `m4a_*`) come whole from `flush`, the other formats piece by piece.
+    """
+
+    def __init__(self, output_format: str) -> None:
+        """Prepare for one `output_format`, for example `"mp3_44100_128"`.
+
+        Raises:
+            ValueError: There is no such format; the message names those there are.
+        """
+        if output_format not in OUTPUT_FORMATS:
+            raise ValueError(f"output_format must be one of {', '.join(OUTPUT_FORMATS)}, not {output_format!r}")
+        name = next(name for name in _FAMILIES if output_format.startswith(name))
+        rate, _, kilobits = output_format.removeprefix(f"{name}_").partition("_")
+        self._family = _FAMILIES[name]
+        self._sample_rate = int(rate)
+        self._bit_rate = int(kilobits or 0) * 1000
+        self._output = io.BytesIO()
+        self._ffmpeg: tuple[Any, Any] | None = None  # container and stream; PyAV's own types have gaps
+
+    def encode(self, samples: bytes, sample_rate: int) -> bytes:
+        """Encode a piece of the sound.
+
+        Args:
+            samples: Signed 16-bit little-endian mono, whole samples.
+            sample_rate: In Hz, the same for all pieces of a stream.
+
+        Returns:
+            What is ready: codecs hold samples back until a frame, or an Ogg page, is full.
+        """
+        if not samples or (self._family.muxer == "s16le" and sample_rate == self._sample_rate):
+            return samples
+        from av import AudioFrame  # here, because whoever is content with PCM need not wait for it
+
+        frame = AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
+        frame.sample_rate = sample_rate
+        frame.planes[0].update(samples)
+        self._write(frame)
+        return b"" if self._family.whole else self._take()
+
+    def flush(self) -> bytes:
+        """End the stream and return the rest of it; the encoder is then spent."""
+        if self._ffmpeg or self._family.whole:
+            self._write(None)
+        return self._take()
+
+    def _write(self, frame: AudioFrame | None) -> None:
+        container, stream = self._ffmpeg = self._ffmpeg or self._open()
+        container.mux(stream.encode(frame))  # resamples and cuts into frames, too
+        if frame is None:
+            container.close()
+
+    def _open(self) -> tuple[Any, Any]:
+        import av
+
+        container: Any = av.open(
+            self._output,
+            "w",
+            format=self._family.muxer,
+            options={"flush_packets": "1", **self._family.muxer_options},
+        )
+        stream = container.add_stream(
+            self._family.codec, rate=self._sample_rate, options=self._family.codec_options, layout="mono"
+        )
+        if self._bit_rate:
+            stream.bit_rate = self._bit_rate
+        container.start_encoding()
+        return container, stream
+
+    def _take(self) -> bytes:
+        data = self._output.getvalue()
+        self._output.seek(0)
+        self._output.truncate()
+        return data
