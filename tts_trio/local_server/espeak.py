@@ -1,0 +1,202 @@
+"""The real voice of the local server: eSpeak NG, from the `espeakng-loader` wheel, by ctypes."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import shutil
+import tempfile
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+import espeakng_loader  # pyright: ignore[reportMissingTypeStubs]  # it has neither stubs nor py.typed
+
+from tts_trio.local_server.voices import Speech
+
+_SAMPLE_RATE = 22050  # eSpeak NG has no other
+_WORDS_A_MINUTE = 160  # some 16 characters a second, as people speak; eSpeak NG's own default is 175
+_KEPT = 128
+_LONGEST_KEPT = 300  # characters: some 20 seconds, less than 1 MB
+_LONGEST_PATH = 140  # eSpeak NG has 160 bytes for its data's path and the names below it
+
+_NAMES = {"en": "en-us", "zh": "cmn", "no": "nb", "fil": "id", "tl": "id"}  # no Tagalog: Indonesian is nearest
+_SCRIPTS = {  # by the first word of a letter's Unicode name
+    "ARABIC": "ar",
+    "ARMENIAN": "hy",
+    "BENGALI": "bn",
+    "CJK": "cmn",
+    "CYRILLIC": "ru",
+    "DEVANAGARI": "hi",
+    "GEORGIAN": "ka",
+    "GREEK": "el",
+    "HANGUL": "ko",
+    "HEBREW": "he",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "THAI": "th",
+}
+
+
+class EspeakVoice:
+    """Speak as eSpeak NG does: like a robot, in a hundred languages, several hundred times faster than real time.
+
+    The times of the characters come from eSpeak NG's word events: the characters from the beginning of a word to
+    the beginning of the next share that time evenly. Short texts that were spoken lately are kept: speaking them again
+    costs nothing and gives the same samples (eSpeak NG by itself would not).
+
+    There is one eSpeak NG in a process, and it speaks one text at a time, whoever calls.
+    """
+
+    blocking = True
+
+    def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
+        """Speak a text, at 22050 Hz whatever `sample_rate` asks for.
+
+        Args:
+            text: Any string. Emoji, control characters and private code points are silent; without a letter or
+                a digit there is no sound at all.
+            language_code: ISO 639-1. None, or a language that eSpeak NG does not speak, means the language
+                most at home in the script of the text: Russian for Cyrillic, English for Latin.
+            speed: 1.0 is some 16 characters a second. eSpeak NG goes from 0.5 to 2.8.
+            sample_rate: Has no effect.
+        """
+        speak = _speak_or_recall if len(text) <= _LONGEST_KEPT else _speak
+        return speak(text, language_code, speed)
+
+
+@attrs.frozen
+class _Word:
+    index: int
+    length: int
+    sample: int
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT` of eSpeak NG's `speak_lib.h`."""
+
+    type: int
+    text_position: int
+    length: int
+    sample: int
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # in characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_void_p),
+    )
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+_LIST_TERMINATED, _WORD = 0, 1  # espeak_EVENT_TYPE
+_SYNCHRONOUS, _DONT_EXIT = 2, 0x8000  # espeak_AUDIO_OUTPUT, espeakINITIALIZE_DONT_EXIT
+_RATE = 1  # espeak_PARAMETER
+_CHARACTERS, _UTF8 = 1, 1  # espeak_POSITION_TYPE, espeakCHARS_UTF8
+_LOCK = threading.Lock()
+
+
+class _Engine:
+    """eSpeak NG, of which a process has one. It is not thread-safe: hold `_LOCK`."""
+
+    def __init__(self) -> None:
+        self._samples = bytearray()
+        self._words: list[_Word] = []
+        self._espeak = ctypes.CDLL(espeakng_loader.get_library_path())
+        path = _short(Path(espeakng_loader.get_data_path()))
+        if self._espeak.espeak_Initialize(_SYNCHRONOUS, 0, bytes(path), _DONT_EXIT) != _SAMPLE_RATE:
+            raise RuntimeError(f"eSpeak NG does not start with its data in {path}")
+        self._callback = _CALLBACK(self._receive)  # as long as eSpeak NG may call it
+        self._espeak.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, names: Sequence[str], speed: float) -> Speech:
+        """Speak with the first of these eSpeak NG voices that exists."""
+        self._samples.clear()
+        self._words.clear()
+        if any(map(str.isalnum, text)):
+            next(name for name in names if self._espeak.espeak_SetVoiceByName(name.encode()) == 0)
+            self._espeak.espeak_SetParameter(_RATE, round(_WORDS_A_MINUTE * speed), 0)
+            utf8 = ctypes.create_string_buffer(_audible(text).encode())
+            size = ctypes.c_size_t(len(utf8))
+            self._espeak.espeak_Synth(utf8, size, 0, _CHARACTERS, 0, _UTF8, None, None)
+        borders = _borders(len(text), self._words, len(self._samples) // 2)
+        return Speech.from_borders(bytes(self._samples), _SAMPLE_RATE, borders)
+
+    def _receive(self, samples: int | None, count: int, events: Sequence[_Event]) -> int:
+        if samples:
+            self._samples += ctypes.string_at(samples, 2 * count)
+        i = 0
+        while (event := events[i]).type != _LIST_TERMINATED:
+            if event.type == _WORD:
+                self._words.append(_Word(event.text_position - 1, event.length, event.sample))
+            i += 1
+        return 0
+
+
+_engine = cache(_Engine)
+
+
+def _speak(text: str, language_code: str | None, speed: float) -> Speech:
+    with _LOCK:
+        return _engine().speak(text, _names(text, language_code), speed)
+
+
+_speak_or_recall = lru_cache(maxsize=_KEPT)(_speak)
+
+
+def _short(path: Path) -> Path:
+    if len(bytes(path)) <= _LONGEST_PATH:
+        return path
+    folder = tempfile.mkdtemp(prefix="espeak-ng-")
+    atexit.register(shutil.rmtree, folder)
+    link = Path(folder, path.name)
+    link.symlink_to(path, target_is_directory=True)
+    return link
+
+
+def _names(text: str, language_code: str | None) -> list[str]:
+    """What eSpeak NG may call the language of a text, the likeliest first; the last one exists."""
+    language = (language_code or "").lower().partition("-")[0]
+    wanted = [_NAMES.get(language, language)] if language.isascii() and language.isalpha() else []
+    letters = (unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha())
+    scripts = Counter(_SCRIPTS[script] for script in letters if script in _SCRIPTS)
+    if "ja" in scripts:  # Japanese has more Chinese characters than its own
+        return [*wanted, "ja"]
+    return [*wanted, *(name for name, _ in scripts.most_common(1)), "en-us"]
+
+
+def _audible(text: str) -> str:
+    """Blank out what eSpeak NG would take for a command, cannot take, or would read out by its name."""
+    return "".join([" " if _is_silent(character) else character for character in text])
+
+
+def _is_silent(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category in {"Cc", "Cn", "Co", "Cs"} or (category in {"So", "Sk"} and character >= "\u2190")
+
+
+def _borders(characters: int, words: Sequence[_Word], samples: int) -> list[float]:
+    """Where each character begins, in samples, and where the last one ends."""
+    anchors = [(0, 0)]
+    covered = 1
+    for word in words:  # a number has an event for each word that it is read as
+        if covered <= word.index < characters:
+            anchors.append((word.index, word.sample))
+            covered = word.index + word.length
+    anchors.append((characters, samples))
+    borders = [
+        start + (end - start) * i / (last - first)
+        for (first, start), (last, end) in pairwise(anchors)
+        for i in range(last - first)
+    ]
+    return [*borders, samples]
