@@ -1,0 +1,13 @@
+"""LLM tokens to phrases that can be spoken: the text side of a reply, without I/O and without a clock.
+
+Under ``auto_mode`` the service speaks every message as a clip of its own, so tokens are gathered to phrases:
+the first one leaves early, because the caller waits for it; the rest leave at sentence ends.
+"""
+
+from __future__ import annotations
+
+from tts_trio.text.phraser import Phraser, Phrases
+from tts_trio.text.policy import PhrasePolicy
+from tts_trio.text.words import speakable
+
+__all__ = ["PhrasePolicy", "Phraser", "Phrases", "speakable"]

@@ -1,0 +1,98 @@
+"""Where a phrase may end: one function that grades the place between two words."""
+
+from __future__ import annotations
+
+import enum
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import cast
+
+from tts_trio.text.lexicon import Lexicon
+from tts_trio.text.words import Mark, Word, mark_of
+
+
+class Grade(enum.IntEnum):
+    """How well a phrase can end at a place; the higher, the better."""
+
+    WORD = 1
+    """Between two words that do not cling together, as far as the lists tell."""
+    BREATH = 2
+    """Where a speaker could draw breath: before a conjunction, a preposition, a pronoun, an auxiliary."""
+    CLAUSE = 3
+    SENTENCE = 4
+
+
+def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexicon, sentence: str) -> Grade | None:
+    """Grade the place after `word`, or None where no phrase may end, or not yet.
+
+    The rules are asked in order, and the first that has an answer gives it: what the next word forbids, what
+    the mark says, what the word before forbids, and at last what the next word invites.
+
+    Args:
+        word: The word before the place.
+        gap: What stands between it and the place, blanks excepted: a dash, an emoji, or nothing.
+        following: The next word from its first character on, as far as it is known; "" where the stream has
+            stalled, so that nothing may be assumed about it.
+        complete: Whether the next word is known to its end.
+        lexicon: The closed lists of the language.
+        sentence: The text up to the place, as far back as a sentence may reach.
+    """
+    if following and unicodedata.category(following[0])[0] == "M":
+        return None
+    mark = word.mark if not gap else mark_of(word.tail + gap.replace("-", "–"))
+    start = next((char for char in following if char.isalnum()), "")
+    if word.is_number and (start.isdigit() or not following) and mark is not Mark.SENTENCE:
+        return None
+    if mark is Mark.SENTENCE:
+        return Grade.CLAUSE if start.islower() else Grade.SENTENCE
+    if mark is Mark.ELLIPSIS:
+        return Grade.CLAUSE
+    if mark is Mark.CLAUSE:
+        return None if word.core in lexicon.calendar else Grade.CLAUSE
+    if mark is Mark.FULL_STOP:
+        if word.core in lexicon.closing_abbreviations or (word.after_number and len(word.core) == 1):
+            if start.isupper():
+                return Grade.SENTENCE
+            if not following or start.isdigit():
+                return None
+        else:
+            return Grade.SENTENCE if _ends_sentence(word, start, following, lexicon, sentence) else None
+    return _between_words(word, start, following, complete=complete, lexicon=lexicon)
+
+
+def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sentence: str) -> bool:
+    """Whether a full stop ends a sentence, where `sentencex` alone would be wrong."""
+    if word.core in lexicon.abbreviations or word.is_letter or start.islower():
+        return False
+    if word.is_number and (word.starts_line or not following):
+        return False
+    if start.isdigit() and len(word.core) <= lexicon.short_abbreviation:
+        return False
+    language = lexicon.language or ("ru" if "а" <= word.core[0] <= "я" else "en")
+    probe = start or "A"
+    return segmenter()(language, f"{sentence} {probe}")[-1] == probe
+
+
+def _between_words(word: Word, start: str, following: str, *, complete: bool, lexicon: Lexicon) -> Grade | None:
+    if lexicon.binds(word.core) or (word.is_number and ":" not in word.core):
+        return None
+    if start.isdigit() or (not following and word.core in lexicon.calendar):
+        return None
+    if not complete:
+        if not following or following.lower() not in lexicon.beginnings_of_clingers:
+            return None if start.isupper() else Grade.WORD
+        return None
+    core = following.rstrip(".,;:!?…)»”\"'").lower().replace("ё", "е").replace("’", "'")
+    if core in lexicon.clingers:
+        return None
+    if core in lexicon.openers:
+        return Grade.BREATH
+    return None if start.isupper() else Grade.WORD
+
+
+@cache
+def segmenter() -> Callable[[str, str], list[str]]:
+    """Load `sentencex`, on first use: 12 ms that only streamed replies need."""
+    return cast("Callable[[str, str], list[str]]", import_module("sentencex").segment)

@@ -1,0 +1,147 @@
+"""Words as a stream of text brings them: runs of non-blanks, taken apart into head, body, tail and mark."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+
+import attrs
+
+# Where text can be cut. The no-break spaces are for keeping together what they stand between.
+_RUNS = re.compile(r"[^\S\u00a0\u2007\u202f]+|(?:\S|[\u00a0\u2007\u202f])+")
+# Languages that write no blanks can be cut after their marks; closing brackets belong to the mark.
+_UNSPACED = re.compile(r"[。！？，、；：][。！？，、；：…」』）”’】》〉\ufe00-\ufe0f]*(?=.)", re.DOTALL)
+# Signs that are read aloud though they are no letters.
+_SPOKEN_SIGNS = frozenset("$€£¥₽₴₸₺₹%№")
+_INFORMATION = "ℹ"  # a letter to Unicode, an emoji to everybody else
+
+_FULL_STOP = "."
+_SENTENCE_MARKS = frozenset("!?！？。।॥؟۔‼⁇⁈⁉")
+_CLAUSE_MARKS = frozenset(",;:—–，、；：،؛")
+
+
+class Mark(enum.Enum):
+    """What the punctuation after a word says."""
+
+    NONE = enum.auto()
+    CLAUSE = enum.auto()
+    ELLIPSIS = enum.auto()
+    FULL_STOP = enum.auto()
+    """May end a sentence, an abbreviation, an ordinal."""
+    SENTENCE = enum.auto()
+
+
+def speakable(text: str) -> bool:
+    """Whether there is anything to speak: a letter, a digit, a sign of money or per cent.
+
+    Blanks, punctuation and emoji are not: the service answers them with silence, or with nothing.
+    """
+    return any(_is_spoken(char) for char in text)
+
+
+def _is_spoken(char: str) -> bool:
+    return (char.isalnum() and char != _INFORMATION) or char in _SPOKEN_SIGNS
+
+
+def mark_of(punctuation: str) -> Mark:
+    """What the characters between a word and the next blank say, quotes and brackets aside."""
+    if not punctuation:
+        return Mark.NONE
+    marks = [
+        char
+        for char in punctuation
+        if char == _FULL_STOP or char == "…" or char in _CLAUSE_MARKS or char in _SENTENCE_MARKS
+    ]
+    if not marks:
+        return Mark.NONE
+    if marks[-1] in _CLAUSE_MARKS:
+        return Mark.CLAUSE
+    if not _SENTENCE_MARKS.isdisjoint(marks):
+        return Mark.SENTENCE
+    return Mark.FULL_STOP if marks == [_FULL_STOP] else Mark.ELLIPSIS
+
+
+def runs(token: str) -> Iterator[tuple[bool, str]]:
+    """Split a token into runs: (is it blank?, its text)."""
+    for match in _RUNS.finditer(token):
+        run = match[0]
+        yield run[0].isspace() and run[0] not in "\u00a0\u2007\u202f", run
+
+
+def split_unspaced(run: str) -> list[str]:
+    """Cut a run of non-blanks after the marks of a language that writes no blanks: "你好。再见" is two words."""
+    pieces: list[str] = []
+    start = 0
+    for match in _UNSPACED.finditer(run):
+        end = match.end()
+        if run[end].isdigit() and match.start() and run[match.start() - 1].isdigit():
+            continue
+        pieces.append(run[start:end])
+        start = end
+    pieces.append(run[start:])
+    return pieces
+
+
+@attrs.frozen
+class Word:
+    """A run of non-blanks with something to speak in it.
+
+    Attributes:
+        core: What is between the first and the last character that is spoken, in lower case, ``ё`` as ``е``;
+            of letters with full stops between ("т. д.", "p. m.") all of them, without blanks: "т.д".
+        initial: The first character that is spoken, as it is written.
+        mark: What the punctuation after it says.
+        tail: That punctuation.
+        count: How many words it counts for; more than one only where no blanks are written.
+        end: Where it ends in the text it was found in.
+        after_number: Whether the word before it is a number.
+        starts_line: Whether nothing to speak stands before it in its line.
+    """
+
+    core: str
+    initial: str
+    mark: Mark
+    tail: str
+    count: int
+    end: int
+    after_number: bool
+    starts_line: bool
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is written in figures alone: "42", "1,5", "10:30", "+7"."""
+        return self.core[0].isdigit() and not any(char.isalpha() for char in self.core)
+
+    @property
+    def is_letter(self) -> bool:
+        """Whether it is one letter, or letters with full stops between: an initial, "т", "U.S"."""
+        return all(len(part) == 1 and part.isalpha() for part in self.core.split("."))
+
+
+def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
+    """Take a run of non-blanks apart; it must have something to speak (`speakable`)."""
+    first = next(i for i, char in enumerate(run) if _is_spoken(char))
+    last = next(i for i in range(len(run) - 1, -1, -1) if _is_spoken(run[i]))
+    tail = run[last + 1 :]
+    core = run[first : last + 1].lower().replace("ё", "е").replace("’", "'")
+    mark = mark_of(tail)
+    if (
+        previous is not None
+        and previous.mark is mark is Mark.FULL_STOP
+        and len(core) == 1
+        and core.isalpha()
+        and previous.is_letter
+    ):
+        core = f"{previous.core}.{core}"
+    unspaced = core[0] >= "\u2e80"
+    return Word(
+        core=core,
+        initial=run[first],
+        mark=mark,
+        tail=tail,
+        count=max(1, len(core) // 2) if unspaced else 1,
+        end=end,
+        after_number=previous is not None and previous.is_number,
+        starts_line=starts_line,
+    )
