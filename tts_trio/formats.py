@@ -1,0 +1,300 @@
+"""ElevenLabs' output formats: what their bytes are, how long they sound, and where they may be cut.
+
+Nothing here decodes sound. Durations of PCM and of the telephone codecs are counted in samples, those of mp3 by its
+frame headers and those of opus by the granule positions of its Ogg pages, so that a stream may be cut into pieces
+anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias, cast
+
+import attrs
+
+Codec: TypeAlias = Literal["pcm", "ulaw", "alaw", "mp3", "opus"]
+
+# As the live API sends them (recorded); its OpenAPI description says audio/mpeg for all. audio/alaw is by analogy.
+_CONTENT_TYPES: Mapping[Codec, str] = {
+    "pcm": "audio/pcm",
+    "ulaw": "audio/ulaw",
+    "alaw": "audio/alaw",
+    "mp3": "audio/mpeg",
+    "opus": "audio/opus",
+}
+
+# One sample that sounds like nothing. Its length is the size of a sample.
+_SILENCE: Mapping[Codec, bytes] = {"pcm": b"\0\0", "ulaw": b"\xff", "alaw": b"\xd5"}
+
+
+@attrs.frozen
+class AudioFormat:
+    """One of ElevenLabs' output formats.
+
+    All are mono. PCM is signed 16-bit little-endian without a header; opus comes in Ogg pages (ElevenLabs API
+    reference).
+
+    Attributes:
+        name: ElevenLabs' name of it, such as `pcm_16000`.
+        codec: The encoding.
+        sample_rate: Samples a second, in Hz.
+        bitrate: Kilobits a second, of mp3 and opus; None for the others.
+        content_type: The `Content-Type` that the live API answers with.
+        sample_bytes: Bytes in one sample; None where samples are not separate in the bytes (mp3, opus).
+        silence: One sample of silence; None where `sample_bytes` is.
+    """
+
+    name: str
+    codec: Codec
+    sample_rate: int
+    bitrate: int | None
+    content_type: str
+    sample_bytes: int | None
+    silence: bytes | None
+
+    @classmethod
+    def parse(cls, name: str) -> AudioFormat:
+        """Look a format up by ElevenLabs' name of it.
+
+        Raises:
+            ValueError: There is no such streaming format; the message lists those there are.
+        """
+        try:
+            return OUTPUT_FORMATS[name]
+        except KeyError:
+            raise ValueError(f"unknown output format {name!r}; allowed: {', '.join(OUTPUT_FORMATS)}") from None
+
+
+def _format(name: str) -> AudioFormat:
+    codec_name, sample_rate, *bitrate = name.split("_")
+    codec = cast("Codec", codec_name)
+    silence = _SILENCE.get(codec)
+    return AudioFormat(
+        name=name,
+        codec=codec,
+        sample_rate=int(sample_rate),
+        bitrate=int(bitrate[0]) if bitrate else None,
+        content_type=_CONTENT_TYPES[codec],
+        sample_bytes=len(silence) if silence else None,
+        silence=silence,
+    )
+
+
+OUTPUT_FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
+    {
+        name: _format(name)
+        for name in (
+            *("mp3_22050_32", "mp3_24000_48"),
+            *("mp3_44100_32", "mp3_44100_64", "mp3_44100_96", "mp3_44100_128", "mp3_44100_192"),
+            *("pcm_8000", "pcm_16000", "pcm_22050", "pcm_24000", "pcm_32000", "pcm_44100", "pcm_48000"),
+            *("ulaw_8000", "alaw_8000"),
+            *("opus_48000_32", "opus_48000_64", "opus_48000_96", "opus_48000_128", "opus_48000_192"),
+        )
+    }
+)
+"""The formats of the streaming endpoints, by name (ElevenLabs API reference)."""
+
+
+class WholeSamples:
+    """Cuts a byte stream at sample borders.
+
+    ElevenLabs' HTTP chunks have odd sizes (recorded from the live API), so a 16-bit sample can straddle two of them.
+    Formats without separate samples (mp3, opus) pass as they are.
+
+    Attributes:
+        held: The bytes of a sample that has begun and not ended.
+    """
+
+    def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
+        self._sample_bytes = format.sample_bytes or 1
+        self.held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the whole samples among the bytes held and these, and hold the rest."""
+        if self.held:
+            data = self.held + data
+        rest = len(data) % self._sample_bytes
+        self.held = data[len(data) - rest :]
+        return data[: len(data) - rest] if rest else data
+
+
+class AudioClock:
+    """Tells how long the audio in a byte stream is, wherever the stream is cut into pieces.
+
+    Only what is whole counts: whole samples, mp3 frames, Ogg pages. What cannot be read (garbage between mp3 frames,
+    a lost page) counts as nothing; feeding never raises.
+    """
+
+    def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
+        self._counter: _SampleCounter | _Mp3Counter | _OggOpusCounter
+        if format.sample_bytes is not None:
+            self._counter = _SampleCounter(format.sample_bytes, format.sample_rate)
+        else:
+            self._counter = _Mp3Counter() if format.codec == "mp3" else _OggOpusCounter()
+
+    def feed(self, data: bytes) -> None:
+        """Count the next bytes of the stream."""
+        self._counter.feed(data)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the audio fed so far, in seconds."""
+        return self._counter.seconds
+
+
+class _SampleCounter:
+    """PCM and the telephone codecs: every sample has as many bytes as the next."""
+
+    def __init__(self, sample_bytes: int, sample_rate: int) -> None:
+        self._sample_bytes = sample_bytes
+        self._sample_rate = sample_rate
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        self._bytes += len(data)
+
+    @property
+    def seconds(self) -> float:
+        return self._bytes // self._sample_bytes / self._sample_rate
+
+
+class _UnitCounter:
+    """Walks over a stream of units (frames, pages) that tell their own length."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._skip = 0
+
+    def feed(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        at = self._skip
+        while at < len(buffer) and (length := self._unit(buffer, at)):
+            at += length
+        self._skip = max(0, at - len(buffer))
+        del buffer[:at]
+
+    def _unit(self, buffer: bytearray, at: int) -> int:
+        """Count the unit at this place; give its length, or 0 if more bytes are needed to know.
+
+        The length may lead beyond the buffer, over bytes that need not be looked at.
+        """
+        raise NotImplementedError
+
+
+# Kilobits a second, by the header's bitrate index; 0 is the free format, which nobody streams.
+_MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+_MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
+_MPEG1_RATES = (44100, 48000, 32000, 0)
+_RATE_DIVISOR = {3: 1, 2: 2, 0: 4}  # by the header's version field: MPEG-1, MPEG-2, MPEG-2.5
+_LONGEST_TAG_HEADER = 10
+_INFO_FRAMES = (b"Xing", b"Info", b"VBRI")
+
+
+class _Mp3Counter(_UnitCounter):
+    """Counts mp3 frames by their headers, without tags (ID3) and information frames (Xing, Info, VBRI)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+        self._in_step = True
+
+    def _unit(self, buffer: bytearray, at: int) -> int:
+        available = len(buffer) - at
+        if available < _LONGEST_TAG_HEADER:
+            return 0
+        if self._in_step and (tag := _id3_length(buffer, at)):
+            return tag
+        length, seconds = _mp3_frame(buffer, at)
+        if length and not self._in_step:
+            # Garbage can look like one header; it does not look like two at the right distance.
+            if available < length + 4:
+                return 0
+            length = length if _mp3_frame(buffer, at + length)[0] else 0
+        if not length:
+            self._in_step = False
+            following = buffer.find(b"\xff", at + 1)
+            return (following if following >= 0 else len(buffer)) - at
+        self._in_step = True
+        if available < length:
+            return 0
+        if not any(name in buffer[at + 4 : at + 44] for name in _INFO_FRAMES):
+            self.seconds += seconds
+        return length
+
+
+def _mp3_frame(buffer: bytearray, at: int) -> tuple[int, float]:
+    """The length in bytes and in seconds of the Layer III frame whose header is here; (0, 0) if there is none."""
+    second, third = buffer[at + 1], buffer[at + 2]
+    divisor = _RATE_DIVISOR.get(second >> 3 & 3)
+    if buffer[at] != 0xFF or second & 0xE0 != 0xE0 or second >> 1 & 3 != 1 or divisor is None:
+        return 0, 0.0
+    kbps = (_MPEG1_KBPS if divisor == 1 else _MPEG2_KBPS)[third >> 4]
+    sample_rate = _MPEG1_RATES[third >> 2 & 3] // divisor
+    if not kbps or not sample_rate:
+        return 0, 0.0
+    samples = 1152 if divisor == 1 else 576
+    return samples // 8 * kbps * 1000 // sample_rate + (third >> 1 & 1), samples / sample_rate
+
+
+def _id3_length(buffer: bytearray, at: int) -> int:
+    if buffer.startswith(b"TAG", at):
+        return 128
+    if not buffer.startswith(b"ID3", at):
+        return 0
+    size = 0
+    for byte in buffer[at + 6 : at + 10]:
+        size = size << 7 | byte & 0x7F
+    footer = 10 if buffer[at + 5] & 0x10 else 0
+    return 10 + size + footer
+
+
+_OGG_HEADER = 27
+_OPUS_RATE = 48_000
+_LONGEST_PAGE = 255 * _OPUS_RATE * 120 // 1000  # a page ends at most 255 packets of at most 120 ms
+
+
+class _OggOpusCounter(_UnitCounter):
+    """Counts opus by the granule positions of its Ogg pages, stream after stream where several are chained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._earlier_streams = 0
+        self._samples = 0
+        self._pre_skip = 0
+        self._granule = 0
+
+    @property
+    def seconds(self) -> float:
+        return (self._earlier_streams + max(0, self._samples - self._pre_skip)) / _OPUS_RATE
+
+    def _unit(self, buffer: bytearray, at: int) -> int:
+        available = len(buffer) - at
+        if not buffer.startswith(b"OggS\0", at) and available >= 5:
+            following = buffer.find(b"OggS", at + 1)
+            return following - at if following >= 0 else max(1, available - 3)
+        if available < _OGG_HEADER or available < (body := _OGG_HEADER + buffer[at + 26]):
+            return 0
+        length = body + sum(buffer[at + _OGG_HEADER : at + body])
+        if available < length:
+            return 0
+        self._page(
+            begins_stream=bool(buffer[at + 5] & 2),
+            granule=int.from_bytes(buffer[at + 6 : at + 14], "little", signed=True),
+            body=bytes(buffer[at + body : at + length]),
+        )
+        return length
+
+    def _page(self, *, begins_stream: bool, granule: int, body: bytes) -> None:
+        if begins_stream:
+            self._earlier_streams += max(0, self._samples - self._pre_skip)
+            self._samples = self._granule = self._pre_skip = 0
+        if body.startswith(b"OpusHead"):
+            self._pre_skip = int.from_bytes(body[10:12], "little")
+        if granule < 0:  # no packet ends on this page
+            return
+        # A stream may begin anywhere in time, and a page may be lost: a leap is no sound.
+        if 0 <= granule - self._granule <= _LONGEST_PAGE:
+            self._samples += granule - self._granule
+        self._granule = granule
