@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import trio
 
@@ -75,6 +75,12 @@ class TTSError(Exception):
         }
         known = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
         return f"{self.message} ({known})" if known else self.message
+
+    def without(self, secret: str) -> Self:
+        """Take a secret, should the service have repeated it, out of the message; returns the error itself."""
+        self.message = self.message.replace(secret, "[api key]")
+        self.args = (self.message,)
+        return self
 
 
 class TTSConnectionError(TTSError):
@@ -235,10 +241,7 @@ def classify(
     """
     present = [code for code in codes if code]
     known = next((code for code in present if code in _BY_CODE), None)
-    if known is not None:
-        kind = _BY_CODE[known]
-    else:
-        kind = _by_message(message) or _by_status(status) or _by_close(close_code)
+    kind = _BY_CODE[known] if known else _by_message(message) or _by_status(status) or _by_close(close_code)
     facts: dict[str, Any] = {
         "code": known or next(iter(present), None),
         "status": status,

@@ -167,4 +167,7 @@ def _alignment(value: object) -> Alignment | None:
 
 
 def _list(fields: Mapping[str, Any], *names: str) -> list[Any]:
-    return next((cast("list[Any]", fields[name]) for name in names if isinstance(fields.get(name), list)), [])
+    for name in names:
+        if isinstance(fields.get(name), list):
+            return fields[name]
+    return []

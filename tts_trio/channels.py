@@ -1,0 +1,232 @@
+"""The two ends that the caller holds: `TextChannel` takes the reply's text, `AudioChannel` gives its sound.
+
+Both are trio channels, over memory channels, with the memory channels' own methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+import attrs
+import trio
+
+from tts_trio.alignment import Word
+from tts_trio.errors import TTSError
+from tts_trio.formats import AudioFormat
+from tts_trio.utterance import Outcome, Timeline
+
+
+@attrs.frozen
+class Usage:
+    """What an utterance cost, and the ids to tell the service's support.
+
+    Attributes:
+        characters: Characters of text handed to the service, those of replays included.
+        credits: What the service says that it charged (`character-cost`); None where it does not say (WebSocket).
+        request_id: The service's id of the request; None where it gives none (WebSocket).
+        trace_id: The service's trace id of the request or of the WebSocket's handshake.
+    """
+
+    characters: int
+    credits: int | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+
+
+class Speech(Protocol):
+    """What an `AudioChannel` needs to know of the utterance behind it."""
+
+    error: TTSError | None
+    timeline: Timeline
+    usage: Usage
+
+    @property
+    def words(self) -> tuple[Word, ...]: ...
+    @property
+    def outcome(self) -> Outcome | None: ...
+    def spoken(self, until_ms: float) -> str: ...
+    def delivered(self, audio: bytes) -> None: ...
+    def interrupt(self) -> None: ...
+
+
+class AudioChannel(trio.abc.ReceiveChannel[bytes]):
+    """The sound of one utterance as it comes: `async for chunk in audio`, in whole samples, of any length.
+
+    A failure of the utterance is raised by `receive` after all audio that came before it. What is told about the
+    utterance stays valid when the block is left.
+    """
+
+    def __init__(self, speech: Speech, format: AudioFormat) -> None:  # noqa: A002 - what it is called everywhere
+        self.format = format
+        self._speech = speech
+        self._send, self._receive = trio.open_memory_channel[bytes](math.inf)
+        self._received = False  # the caller has called receive
+
+    async def receive(self) -> bytes:
+        """Return the next piece of audio.
+
+        Raises:
+            trio.EndOfChannel: The utterance is finished.
+            TTSError: It failed; what came before was returned.
+            trio.ClosedResourceError: The channel was closed, or its block was left.
+        """
+        self._received = True
+        try:
+            chunk = await self._receive.receive()
+        except trio.EndOfChannel:
+            self._raise_failure()
+            raise
+        self._speech.delivered(chunk)
+        return chunk
+
+    def receive_nowait(self) -> bytes:
+        """Like `receive`, without waiting.
+
+        Raises:
+            trio.WouldBlock: No audio is there yet.
+        """
+        self._received = True
+        try:
+            chunk = self._receive.receive_nowait()
+        except trio.EndOfChannel:
+            self._raise_failure()
+            raise
+        self._speech.delivered(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting."""
+        self._speech.interrupt()
+        self._receive.close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> trio.MemoryChannelStatistics:
+        """Return the statistics of the memory channel: how many pieces wait, and who waits for them."""
+        return self._receive.statistics()
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words whose times are known so far; times are in milliseconds of the audio of this channel."""
+        return self._speech.words
+
+    def spoken(self, until_ms: float) -> str:
+        """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words."""
+        return self._speech.spoken(until_ms)
+
+    @property
+    def timeline(self) -> Timeline:
+        """When its parts happened, by trio's clock."""
+        return self._speech.timeline
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost, and the service's ids of it."""
+        return self._speech.usage
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended and what was delivered; None while it goes on."""
+        return self._speech.outcome
+
+    def feed(self, audio: bytes) -> None:
+        """Add audio; for the utterance's side."""
+        self._send.send_nowait(audio)
+
+    def end(self) -> None:
+        """Say that no more comes; for the utterance's side."""
+        self._send.close()
+
+    def drop_last(self, size: int) -> None:
+        """Take back the last bytes that were fed, as far as they were not delivered; for the utterance's side."""
+        waiting: list[bytes] = []
+        while True:
+            try:
+                waiting.append(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                break
+        kept = b"".join(waiting)
+        kept = kept[: max(0, len(kept) - size)]
+        if kept:
+            self._send.send_nowait(kept)
+
+    def raise_unseen_failure(self) -> None:
+        """Raise the utterance's failure if the caller never called `receive` and so could not learn of it."""
+        if not self._received:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._speech.error is not None:
+            _ = self._speech.outcome  # which writes into the error what was spoken and what was not
+            raise self._speech.error
+
+
+class TextChannel(trio.abc.SendChannel[str]):
+    """The text of one reply, in pieces of any size: `await text.send(token)`; `text.close()` when it is complete.
+
+    Closing it means that the reply is complete. `with text:` closes it at its end, but not when an error or a
+    cancellation comes out of it: then the reply is abandoned, and no tail of it is spoken.
+    """
+
+    def __init__(
+        self, accept: Callable[[str], None], complete: Callable[[], None], abandon: Callable[[], None]
+    ) -> None:
+        self._accept = accept
+        self._complete = complete
+        self._abandon = abandon
+        self._closed = False
+
+    async def send(self, value: str) -> None:
+        """Add a piece of text. It never waits for audio; "" is ignored.
+
+        Raises:
+            TypeError: It is no `str`.
+            ConfigurationError: The reply would be longer than `max_characters`.
+            UtteranceEnded: The reply has ended.
+            TTSError: The reply failed.
+            trio.ClosedResourceError: This channel was closed.
+        """
+        await trio.lowlevel.checkpoint()
+        self.send_nowait(value)
+
+    def send_nowait(self, value: str) -> None:
+        """Like `send`, without a checkpoint."""
+        if self._closed:
+            raise trio.ClosedResourceError("this text channel was closed")
+        self._accept(value)
+
+    def close(self) -> None:
+        """Say that the reply is complete: its rest is spoken, and the audio ends after it."""
+        if not self._closed:
+            self._closed = True
+            self._complete()
+
+    async def aclose(self) -> None:
+        """Do what `close` does."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def __enter__(self) -> TextChannel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif not self._closed:
+            self._closed = True
+            self._abandon()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+        if kind is None:
+            await trio.lowlevel.checkpoint()

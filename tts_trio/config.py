@@ -1,0 +1,355 @@
+"""What to say it with, and how long to wait: `TTSConfig`, checked when it is made, before any byte is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import attrs
+
+from tts_trio.errors import ConfigurationError
+from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
+from tts_trio.text import PhrasePolicy
+
+TextNormalization: TypeAlias = Literal["auto", "on", "off"]
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
+_API_KEY = re.compile(r"[\x21-\x7e]+")
+_URL = re.compile(r"(https?|wss?)://[^\s/?#@]+(/[^\s?#]*)?")
+_A_URL = "a URL such as https://api.elevenlabs.io, without credentials, query or fragment"
+
+_Check: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
+
+
+def _refuse(field: str, value: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{field}: {value!r} is not allowed; it must be {allowed}", field=field)
+
+
+def _rule(allowed: str, good: Callable[[Any], bool]) -> _Check:
+    """A validator that says, when it refuses, which field it was and what would have been right."""
+
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        try:
+            accepted = good(value)
+        except (TypeError, ValueError):
+            accepted = False
+        if not accepted:
+            raise _refuse(attribute.name, value, allowed)
+
+    return check
+
+
+def _matches(pattern: re.Pattern[str], allowed: str) -> _Check:
+    return _rule(allowed, lambda value: pattern.fullmatch(value) is not None)
+
+
+def _number(low: float, high: float) -> _Check:
+    allowed = f"a number from {low:g} to {high:g}"
+    return _rule(allowed, lambda value: not isinstance(value, bool) and low <= value <= high)
+
+
+def _whole(low: int, high: int) -> _Check:
+    allowed = f"a whole number from {low} to {high}"
+    return _rule(allowed, lambda value: type(value) is int and low <= value <= high)
+
+
+def _one_of(*values: str) -> _Check:
+    return _rule(f"one of {', '.join(values)}", lambda value: value in values)
+
+
+def _is_a(kind: type) -> _Check:
+    allowed = "True or False" if kind is bool else f"of the type {kind.__name__}"
+    return _rule(allowed, lambda value: isinstance(value, kind))
+
+
+def _to_tuple(value: Any) -> Any:
+    """Freeze a list; what is no list goes on to the validator, which refuses it by name."""
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+
+
+_seconds = _rule("a number of seconds above 0", lambda value: not isinstance(value, bool) and 0 < value < math.inf)
+_unless_none = attrs.validators.optional
+
+
+def _check_api_key(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(
+            "api_key: missing; give api_key=, or set ELEVENLABS_API_KEY for from_env()", field="api_key"
+        )
+    if not _API_KEY.fullmatch(value):  # the value stays out of the message
+        raise ConfigurationError("api_key: it must be printable ASCII without blanks or line ends", field="api_key")
+
+
+_PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
+"""Marks a field that belongs to a WebSocket for its life: a change of it means another socket."""
+
+
+@attrs.frozen(kw_only=True)
+class VoiceSettings:
+    """How the voice speaks. What is None is not sent, and the voice's stored setting holds.
+
+    Ranges as in the ElevenLabs API reference (`voice_settings`).
+
+    Attributes:
+        stability: 0.0 to 1.0; low is livelier, high is steadier.
+        similarity_boost: 0.0 to 1.0; how close to the original speaker.
+        style: 0.0 to 1.0; above 0 it adds latency.
+        use_speaker_boost: True adds latency.
+        speed: 0.7 to 1.2; 1.0 is the voice's own.
+    """
+
+    stability: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
+    similarity_boost: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
+    style: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
+    use_speaker_boost: bool | None = attrs.field(default=None, validator=_unless_none(_is_a(bool)))
+    speed: float | None = attrs.field(default=None, validator=_unless_none(_number(0.7, 1.2)))
+
+    def to_json(self) -> dict[str, float | bool]:
+        """Return the object as the service takes it, without what is unset."""
+        return {name: value for name, value in attrs.asdict(self).items() if value is not None}
+
+
+@attrs.frozen(kw_only=True)
+class PronunciationDictionary:
+    """A pronunciation dictionary and its version (`pronunciation_dictionary_locators` of the API).
+
+    Attributes:
+        pronunciation_dictionary_id: Its id.
+        version_id: Its version: optional over HTTP, but the WebSocket wants it, so it is required here.
+    """
+
+    pronunciation_dictionary_id: str = attrs.field(validator=_matches(_ID, "an id of letters and digits"))
+    version_id: str = attrs.field(validator=_matches(_ID, "an id of letters and digits"))
+
+
+@attrs.frozen(kw_only=True)
+class TTSConfig:
+    """One voice, model, format and set of deadlines; immutable, and checked when it is made.
+
+    Times are in seconds. `evolve` gives a changed copy. Every field is refused with a `ConfigurationError` that names
+    the field and what is allowed.
+
+    Attributes:
+        api_key: The ElevenLabs API key. Never shown by `repr`, and sent in the header `xi-api-key` only.
+        voice_id: The voice.
+        model_id: The model. The default is ElevenLabs' fast one (about 75 ms of inference, by its documentation).
+        language_code: ISO 639-1, such as "ru"; None lets the service guess from the text, which short phrases such
+            as "Да." invite it to do wrongly.
+        output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
+        voice_settings: How the voice speaks; None for the voice's stored settings.
+        optimize_streaming_latency: 0 to 4, for fixed phrases over HTTP; None sends none. 4 is the fastest and
+            switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference).
+        auto_mode: Each phrase of an LLM's reply is spoken at once, without the service's own buffering.
+        chunk_length_schedule: With `auto_mode=False`: after how many characters the service speaks, each 50 to 500;
+            None for the service's 120, 160, 250, 290.
+        sync_alignment: The service sends times with every piece of audio.
+        apply_text_normalization: "auto", "on" or "off"; None leaves it to the service. "on" contradicts
+            `optimize_streaming_latency=4`.
+        apply_language_text_normalization: Japanese only; adds much latency (API reference); None sends none.
+        enable_ssml_parsing: SSML in an LLM's reply is obeyed instead of spoken (WebSocket).
+        seed: 0 to 4294967295, for speech that repeats as well as the service can; None for none.
+        pronunciation_dictionary_locators: Up to 3 dictionaries.
+        enable_logging: False is the service's zero retention mode (enterprise only).
+        base_url: Where the service is, for HTTP and WebSocket alike. `http` and `ws` are refused for anything but
+            this machine, since the key would travel readable.
+        allow_plaintext: Takes that refusal back.
+        ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honours
+            SSL_CERT_FILE and SSL_CERT_DIR.
+        inactivity_timeout: Whole seconds, up to 180: after how much silence the service closes a socket.
+        keep_alive_interval: How long after the last text frame `{"text": " "}` is sent.
+        ping_interval: Between WebSocket pings.
+        ping_timeout: For a pong; after it the socket counts as lost.
+        connect_timeout: One dial (DNS, TCP, TLS, upgrade, first pong), and the longest wait of `connect`,
+            `get_connection`, `start_llm_stream` and `speak` for a hot connection.
+        first_audio_timeout: From text that should be heard to its first sound. None: 2 s, or 5 s for the v3 and v4
+            models, which are slower.
+        stall_timeout: Between two pieces of audio while more is owed.
+        reply_deadline: Without any audio while some is owed, all retries included.
+        text_timeout: How long a reply may go without text before it is given up.
+        close_timeout: For saying goodbye to the service, at most.
+        on_lost_connection: When a connection is lost in the middle of a reply: "resume" speaks the rest over the next
+            one, from the first word that was not heard whole; "raise" fails, and the error tells what was spoken.
+        max_replays: How often one reply may go on over another connection, for whatever cause.
+        phrase_policy: Where an LLM's reply is cut into phrases.
+        max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
+        max_characters: Of one reply.
+        spares: Hot connections kept behind the one in use, 0 to 3.
+        spare_lifetime: After which an idle connection is replaced.
+    """
+
+    api_key: str = attrs.field(repr=False, validator=_check_api_key, metadata=_PER_SOCKET)
+    voice_id: str = attrs.field(
+        validator=_matches(_ID, "1 to 128 letters, digits, - or _, as ElevenLabs gives it"), metadata=_PER_SOCKET
+    )
+    model_id: str = attrs.field(
+        default="eleven_flash_v2_5",
+        validator=_matches(_ID, "a model id such as eleven_flash_v2_5"),
+        metadata=_PER_SOCKET,
+    )
+    language_code: str | None = attrs.field(
+        default=None,
+        validator=_unless_none(_matches(_LANGUAGE_CODE, "an ISO 639-1 code such as ru or en")),
+        metadata=_PER_SOCKET,
+    )
+    output_format: str = attrs.field(default="pcm_16000", validator=_one_of(*OUTPUT_FORMATS), metadata=_PER_SOCKET)
+    voice_settings: VoiceSettings | None = attrs.field(
+        default=None, validator=_unless_none(_is_a(VoiceSettings)), metadata=_PER_SOCKET
+    )
+    optimize_streaming_latency: int | None = attrs.field(default=4, validator=_unless_none(_whole(0, 4)))
+    auto_mode: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
+    chunk_length_schedule: tuple[int, ...] | None = attrs.field(
+        default=None,
+        validator=_unless_none(
+            _rule(
+                "a list of whole numbers from 50 to 500",
+                lambda schedule: bool(schedule) and all(type(n) is int and 50 <= n <= 500 for n in schedule),
+            )
+        ),
+        converter=_to_tuple,
+        metadata=_PER_SOCKET,
+    )
+    sync_alignment: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
+    apply_text_normalization: TextNormalization | None = attrs.field(
+        default=None, validator=_unless_none(_one_of("auto", "on", "off")), metadata=_PER_SOCKET
+    )
+    apply_language_text_normalization: bool | None = attrs.field(
+        default=None, validator=_unless_none(_is_a(bool)), metadata=_PER_SOCKET
+    )
+    enable_ssml_parsing: bool = attrs.field(default=False, validator=_is_a(bool), metadata=_PER_SOCKET)
+    seed: int | None = attrs.field(default=None, validator=_unless_none(_whole(0, 4_294_967_295)), metadata=_PER_SOCKET)
+    pronunciation_dictionary_locators: tuple[PronunciationDictionary, ...] = attrs.field(
+        default=(),
+        validator=_rule(
+            "at most 3 of PronunciationDictionary",
+            lambda value: len(value) <= 3 and all(isinstance(item, PronunciationDictionary) for item in value),
+        ),
+        converter=_to_tuple,
+        metadata=_PER_SOCKET,
+    )
+    enable_logging: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
+
+    base_url: str = attrs.field(
+        default="https://api.elevenlabs.io", validator=_matches(_URL, _A_URL), metadata=_PER_SOCKET
+    )
+    allow_plaintext: bool = attrs.field(default=False, validator=_is_a(bool))
+    ssl_context: ssl.SSLContext | None = attrs.field(
+        default=None, validator=_unless_none(_is_a(ssl.SSLContext)), repr=False, metadata=_PER_SOCKET
+    )
+
+    inactivity_timeout: int = attrs.field(default=180, validator=_whole(1, 180), metadata=_PER_SOCKET)
+    keep_alive_interval: float = attrs.field(default=15.0, validator=_seconds)
+    ping_interval: float = attrs.field(default=10.0, validator=_seconds)
+    ping_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    connect_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    first_audio_timeout: float | None = attrs.field(default=None, validator=_unless_none(_seconds))
+    stall_timeout: float = attrs.field(default=3.0, validator=_seconds)
+    reply_deadline: float = attrs.field(default=10.0, validator=_seconds)
+    text_timeout: float = attrs.field(default=120.0, validator=_seconds)
+    close_timeout: float = attrs.field(default=0.25, validator=_seconds)
+    on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=_one_of("resume", "raise"))
+    max_replays: int = attrs.field(default=2, validator=_whole(0, 10))
+    phrase_policy: PhrasePolicy = attrs.field(factory=PhrasePolicy, validator=_is_a(PhrasePolicy))
+    max_lead: float = attrs.field(default=20.0, validator=_seconds)
+    max_characters: int = attrs.field(default=100_000, validator=_whole(1, 10_000_000))
+    spares: int = attrs.field(default=1, validator=_whole(0, 3))
+    spare_lifetime: float = attrs.field(default=600.0, validator=_seconds)
+
+    def __attrs_post_init__(self) -> None:
+        self._check_base_url()
+        if self.chunk_length_schedule is not None and self.auto_mode:
+            raise ConfigurationError(
+                "chunk_length_schedule: auto_mode=True switches the schedule off; set auto_mode=False to use one",
+                field="chunk_length_schedule",
+            )
+        if self.apply_text_normalization == "on" and self.optimize_streaming_latency == 4:
+            raise ConfigurationError(
+                "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
+                "normaliser off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
+                field="apply_text_normalization",
+            )
+        if self.on_lost_connection == "resume" and self.format.codec == "opus":
+            raise ConfigurationError(
+                "on_lost_connection: 'resume' is not possible with opus, whose rest would be a new Ogg stream; set "
+                "on_lost_connection='raise'",
+                field="on_lost_connection",
+            )
+        if self.keep_alive_interval >= self.inactivity_timeout:
+            raise ConfigurationError(
+                f"keep_alive_interval: {self.keep_alive_interval:g} must be below inactivity_timeout, "
+                f"{self.inactivity_timeout}, or the service closes the socket first",
+                field="keep_alive_interval",
+            )
+
+    def _check_base_url(self) -> None:
+        try:
+            url = urlsplit(self.base_url)
+            host, _port = url.hostname or "", url.port
+        except ValueError:
+            raise _refuse("base_url", self.base_url, _A_URL) from None
+        if url.scheme in {"http", "ws"} and not self.allow_plaintext and not _is_loopback(host):
+            raise ConfigurationError(
+                f"base_url: {self.base_url!r} would send the key unencrypted to another machine; use https, or set "
+                "allow_plaintext=True",
+                field="base_url",
+            )
+
+    @classmethod
+    def from_env(cls, **overrides: Any) -> TTSConfig:
+        """Make a configuration from the environment.
+
+        Reads ELEVENLABS_API_KEY, ELEVENLABS_VOICE_ID, ELEVENLABS_MODEL_ID, ELEVENLABS_LANGUAGE_CODE,
+        ELEVENLABS_OUTPUT_FORMAT and ELEVENLABS_BASE_URL.
+
+        Args:
+            **overrides: Fields that win over the environment.
+
+        Raises:
+            ConfigurationError: A value is missing or not allowed.
+        """
+        found = {
+            name: value
+            for name in ("api_key", "voice_id", "model_id", "language_code", "output_format", "base_url")
+            if (value := os.environ.get(f"ELEVENLABS_{name.upper()}"))
+        }
+        values: dict[str, Any] = {"api_key": ""} | found | overrides
+        if "voice_id" not in values:
+            raise ConfigurationError("voice_id: missing; give voice_id=, or set ELEVENLABS_VOICE_ID", field="voice_id")
+        return cls(**values)
+
+    def evolve(self, **changes: Any) -> TTSConfig:
+        """Return a copy with these fields changed, checked like a new one."""
+        return attrs.evolve(self, **changes)
+
+    @property
+    def format(self) -> AudioFormat:
+        """The output format, taken apart."""
+        return OUTPUT_FORMATS[self.output_format]
+
+    def first_audio_deadline(self) -> float:
+        """Return `first_audio_timeout`, or the model's default where it is None, in seconds."""
+        if self.first_audio_timeout is not None:
+            return self.first_audio_timeout
+        return 5.0 if self.model_id.startswith(("eleven_v3", "eleven_v4")) else 2.0
+
+    def differing_socket_field(self, other: TTSConfig) -> str | None:
+        """Return the name of a field that belongs to a socket for its life and differs in `other`, or None."""
+        for attribute in attrs.fields(TTSConfig):
+            if attribute.metadata.get("per_socket") and getattr(self, attribute.name) != getattr(other, attribute.name):
+                return attribute.name
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
