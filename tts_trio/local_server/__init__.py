@@ -1,0 +1,44 @@
+"""A local server that speaks ElevenLabs' protocol, with a real voice, and with faults on demand."""
+
+from __future__ import annotations
+
+from tts_trio.local_server.behaviour import ACTIONS, POINTS, Behaviour, Fault
+from tts_trio.local_server.espeak import EspeakVoice
+from tts_trio.local_server.memory import MemoryStream
+from tts_trio.local_server.record import (
+    Accepted,
+    Answered,
+    CloseReceived,
+    CloseSent,
+    Ended,
+    Received,
+    Record,
+    Requested,
+    Sent,
+    Struck,
+)
+from tts_trio.local_server.server import LocalServer, open_local_server
+from tts_trio.local_server.tone import ToneVoice, read_tones
+
+__all__ = [
+    "ACTIONS",
+    "POINTS",
+    "Accepted",
+    "Answered",
+    "Behaviour",
+    "CloseReceived",
+    "CloseSent",
+    "Ended",
+    "EspeakVoice",
+    "Fault",
+    "LocalServer",
+    "MemoryStream",
+    "Received",
+    "Record",
+    "Requested",
+    "Sent",
+    "Struck",
+    "ToneVoice",
+    "open_local_server",
+    "read_tones",
+]

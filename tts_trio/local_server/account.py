@@ -1,0 +1,106 @@
+"""What all connections share: credits spent, generations under way, single-use tokens, ids. No clock of its own."""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+
+import attrs
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.catalogue import Model
+
+_QUEUE_DELAY = 0.05  # the documentation's figure for a request that waits for a slot
+_TOKEN_LIFE = 15 * 60.0
+
+
+@attrs.define(eq=False)
+class Slot:
+    """One generation under way, until a moment that is known when it begins."""
+
+    end: float
+
+
+class Account:
+    """The account behind the keys.
+
+    Attributes:
+        behaviour: Of the server, as it is now.
+        used: Credits spent.
+    """
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self._random = random.Random(behaviour.seed)  # noqa: S311 - ids that repeat from run to run
+        self._slots: set[Slot] = set()
+        self._tokens: dict[str, float] = {}
+        self.used = 0
+
+    def check_key(self, key: str) -> None:
+        """Raise a `ServiceError` unless this is a good key."""
+        good = self.behaviour.api_keys
+        if not key or (good is not None and key not in good):
+            raise errors.invalid_key(looks_like_one=bool(re.fullmatch(r"(sk_)?[0-9a-f]+", key)))
+
+    def issue_token(self, now: float) -> str:
+        """Make a single-use token, good for 15 minutes."""
+        token = self.identifier("sutkn_", 32)
+        self._tokens[token] = now + _TOKEN_LIFE
+        return token
+
+    def use_token(self, token: str, now: float) -> None:
+        """Consume a single-use token, or raise a `ServiceError`."""
+        if self._tokens.pop(token, 0.0) <= now:
+            raise errors.invalid_key(looks_like_one=False)
+
+    def charge(self, characters: int, model: Model) -> int:
+        """Pay for a text, and return its price in credits.
+
+        Raises:
+            ServiceError: The quota does not suffice.
+        """
+        price = max(1, round(characters * model.credits_a_character)) if characters else 0
+        quota = self.behaviour.quota
+        if quota is not None and self.used + price > quota:
+            raise errors.quota_exceeded(self.behaviour.quota_status, quota, max(0, quota - self.used), price)
+        self.used += price
+        return price
+
+    def generating(self, now: float) -> int:
+        """Count the generations under way."""
+        self._slots = {slot for slot in self._slots if slot.end > now}
+        return len(self._slots)
+
+    def admit(self, start: float) -> float:
+        """Say when a generation that wants to start at `start` may.
+
+        Raises:
+            ServiceError: The plan's concurrency is used up, and nothing queues.
+        """
+        limit = self.behaviour.concurrency
+        if limit is None or self.generating(start) < limit:
+            return start
+        if self.behaviour.over_concurrency != "queue":
+            raise errors.too_many_requests(limit)
+        ends = sorted(slot.end for slot in self._slots)
+        return ends[len(ends) - limit] + _QUEUE_DELAY
+
+    def occupy(self, end: float) -> Slot:
+        """Take a slot until `end`."""
+        slot = Slot(end)
+        self._slots.add(slot)
+        return slot
+
+    def free(self, slot: Slot) -> None:
+        """Give a slot back before its time; one that is over is no error."""
+        self._slots.discard(slot)
+
+    def identifier(self, prefix: str = "", length: int = 20) -> str:
+        """Make a request id: letters and digits."""
+        return prefix + "".join(self._random.choices(string.ascii_letters + string.digits, k=length))
+
+    def trace_id(self) -> str:
+        """Make an `x-trace-id`: 32 hexadecimal digits."""
+        return f"{self._random.getrandbits(128):032x}"

@@ -1,0 +1,182 @@
+"""How the local server behaves: its pace, the account it pretends to hold, the unsettled points, the faults.
+
+Nothing here does anything; the rest of the package reads it. The defaults are what was recorded from the live
+API, and where nothing was recorded, the likelier side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import attrs
+from attrs.validators import ge, gt, in_, instance_of, optional
+
+Point = Literal["accept", "tls", "answer", "audio", "final", "close"]
+
+POINTS: dict[Point, str] = {
+    "accept": "a TCP connection has been accepted; counted by connections",
+    "tls": "before the server's half of the TLS handshake; counted by connections",
+    "answer": "before the answer to an HTTP request, an upgrade to WebSocket included; counted by requests",
+    "audio": "before the audio message (or the piece of an HTTP body) numbered `frame`; counted by utterances",
+    "final": "before isFinal (or the end of an HTTP body); counted by utterances",
+    "close": "before the server's WebSocket Close, its answer to the client's included; counted by sockets",
+}
+
+
+@attrs.frozen
+class Action:
+    """What a kind of fault does.
+
+    Attributes:
+        points: Where it can strike.
+        value: What `Fault.value` is when none is given; None: the fault takes no value.
+        says: One line for people.
+    """
+
+    points: tuple[Point, ...]
+    value: float | str | None
+    says: str
+
+
+_EVERYWHERE: tuple[Point, ...] = tuple(POINTS)
+_MESSAGES: tuple[Point, ...] = ("audio", "final")
+
+ACTIONS: dict[str, Action] = {
+    "delay": Action(_EVERYWHERE, math.inf, "wait `value` seconds, then go on (pings are answered meanwhile)"),
+    "freeze": Action(_EVERYWHERE, None, "read and write nothing any more, and keep TCP open: a half-open peer"),
+    "deafen": Action(
+        ("answer", "audio", "final"), None, "read nothing any more but go on writing: the client's window fills"
+    ),
+    "reset": Action(_EVERYWHERE, None, "TCP RST"),
+    "eof": Action(_EVERYWHERE, None, "TCP FIN without a word: close code 1006, a body cut short"),
+    "status": Action(("answer",), 500, "answer with the HTTP status `value` and the service's body for it"),
+    "until_eof": Action(
+        ("answer",), 401, "as `status`, with a body that has no length and an end of TCP two seconds later"
+    ),
+    "garbage": Action(("answer", *_MESSAGES), None, "bytes that are neither HTTP nor WebSocket, then go on"),
+    "content_type": Action(("answer",), "text/html", "HTTP only: the audio under the content type `value`"),
+    "error_200": Action(("answer",), None, "HTTP only: an error as JSON with the status 200"),
+    "close": Action(_MESSAGES, 1011, "WebSocket Close with the code `value`; ends an HTTP connection"),
+    "skip": Action(_MESSAGES, None, "leave this message out (`frame=None`: all audio; at `final`: no final)"),
+    "invalid_json": Action(_MESSAGES, None, "one more message before this one, which is no JSON"),
+    "bad_base64": Action(_MESSAGES, None, "one more message before this one, whose audio is no base64"),
+    "unknown_frame": Action(_MESSAGES, None, "one more message before this one, of a type nobody knows"),
+    "binary_frame": Action(_MESSAGES, None, "one more message before this one, as a binary frame"),
+    "huge_frame": Action(_MESSAGES, 9 * 2**20, "one more message before this one, of `value` bytes and without audio"),
+    "error_frame": Action(
+        _MESSAGES, "internal_error", "the service's error frame named `value`, then Close 1008 as the service does"
+    ),
+    "early_final": Action(("audio",), None, "isFinal before this audio, which still follows"),
+    "cut": Action(_MESSAGES, None, "half of this message's bytes, then TCP RST"),
+    "split": Action(_MESSAGES, 1000, "this message in WebSocket fragments of `value` bytes"),
+    "trickle": Action(("answer", *_MESSAGES), 2000, "the bytes of this message at `value` bytes a second"),
+}
+
+
+@attrs.frozen
+class Fault:
+    """One thing that goes wrong: what, where, and how often.
+
+    `Fault("reset", "audio", frame=2, skip=1, count=1)` resets the connection of the second utterance, and of no
+    other, before its third audio message. `Fault("status", "answer", 429, count=1)` refuses one request.
+
+    Attributes:
+        action: What happens, a name in `ACTIONS`.
+        at: Where it happens, a name in `POINTS`.
+        value: The action's parameter (seconds, status, close code, bytes…); None: the action's default.
+        frame: At "audio", the message before which it happens, counted from 0 in each utterance; None: each.
+        path: Only where the request's path ends with this ("stream-input", "/stream"); "": anywhere.
+        skip: This many passes of the point are let through first.
+        count: This many passes are struck after them; None: all.
+        probability: A pass that would be struck is struck with this probability, drawn from `seed`.
+        seed: Makes the draws repeatable.
+    """
+
+    action: str = attrs.field(validator=in_(ACTIONS))
+    at: Point = attrs.field(validator=in_(POINTS))
+    value: float | str | None = None
+    frame: int | None = attrs.field(default=0, validator=optional([instance_of(int), ge(0)]))
+    path: str = attrs.field(default="", kw_only=True)
+    skip: int = attrs.field(default=0, kw_only=True, validator=[instance_of(int), ge(0)])
+    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([instance_of(int), ge(1)]))
+    probability: float = attrs.field(default=1.0, kw_only=True, validator=[ge(0.0)])
+    seed: int = attrs.field(default=0, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        action = ACTIONS[self.action]
+        if self.at not in action.points:
+            raise ValueError(f"a {self.action!r} fault strikes at {', '.join(action.points)}, not at {self.at!r}")
+        if self.value is None:
+            object.__setattr__(self, "value", action.value)
+        elif action.value is None:
+            raise ValueError(f"a {self.action!r} fault takes no value")
+        elif isinstance(action.value, str) != isinstance(self.value, str):
+            raise ValueError(f"the value of a {self.action!r} fault is like {action.value!r}, not {self.value!r}")
+
+
+def _switch(*choices: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
+    return attrs.field(default=choices[0], validator=in_(choices), metadata={"help": help})
+
+
+def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - as above
+    return attrs.field(default=default, validator=list(validators), metadata={"help": help})
+
+
+_POSITIVE = optional(gt(0))
+_YES_OR_NO = (True, False)
+
+
+@attrs.frozen(kw_only=True)
+class Behaviour:
+    """Everything about the server that a test may want otherwise. Times are in seconds.
+
+    Each field is described once, where it is declared, and `tts-trio serve --help` prints the same words.
+    """
+
+    model_latency: float = _option(0.075, ge(0), help="from a segment's beginning to its first audio")
+    speed: float = _option(20.0, gt(0), help="generation, as a multiple of real time")
+    seed: int = _option(0, instance_of(int), help="for the sizes of HTTP chunks and for request ids")
+
+    api_keys: tuple[str, ...] | None = _option(None, help="the good keys; none given: any key that is not empty")
+    voices: tuple[str, ...] | None = _option(None, help="the known voice ids; none given: any well-formed one")
+    forbidden_formats: tuple[str, ...] = _option((), help="output formats above this account's tier (403)")
+    quota: int | None = _option(None, optional(ge(0)), help="credits of the account; none: without end")
+    quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")
+    concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: any")
+    over_concurrency: Literal["frame", "upgrade", "queue"] = _switch(
+        "frame", "upgrade", "queue",
+        help="above `concurrency` a WebSocket gets an error frame, or HTTP 429 at its upgrade, or waits;"
+        " an HTTP request gets 429, or waits with `queue`",
+    )  # fmt: skip
+    slot_freed_on_close: bool = _switch(
+        *_YES_OR_NO, help="a socket closed in mid generation frees its slot at once, or when it would end"
+    )
+
+    close_delay: float = _option(0.76, ge(0), help="from isFinal, or an error frame, to the server's Close")
+    empty_flush_ends: bool = _switch(
+        *_YES_OR_NO, help='stream-input: {"text": "", "flush": true} ends the utterance, or only flushes'
+    )
+    blank_in_auto_mode: Literal["nothing", "silence"] = _switch(
+        "nothing", "silence", help='what {"text": " "} under auto_mode gives: nothing, or a short clip'
+    )
+    idle_timer: Literal["accept", "first_message"] = _switch(
+        "accept", "first_message", help="from when inactivity_timeout runs"
+    )
+    max_age: float | None = _option(None, _POSITIVE, help="the server closes (1000) a socket of this age; none: never")
+    ping_interval: float | None = _option(None, _POSITIVE, help="the server pings; none: it does not")
+    ping_timeout: float = _option(20.0, gt(0), help="without a pong for so long the server closes (1011)")
+    unsupported_language: Literal["ignore", "reject"] = _switch(
+        "ignore", "reject", help="a language the model does not have: ignored, or HTTP 400"
+    )
+    rare_formats_on_websocket: bool = _switch(
+        *_YES_OR_NO, help="mp3_24000_48, pcm_32000 and pcm_48000 on WebSockets: accepted, or refused"
+    )
+    alignment: Literal["plain", "overlapping", "absent"] = _switch(
+        "plain", "overlapping", "absent",
+        help="overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not",
+    )  # fmt: skip
+
+    faults: tuple[Fault, ...] = attrs.field(
+        default=(), validator=attrs.validators.deep_iterable(instance_of(Fault)), metadata={"help": ""}
+    )

@@ -1,0 +1,132 @@
+"""The models and voices that the server pretends to have, and the answers that list them.
+
+Models, languages and limits as in the ElevenLabs documentation of mid 2026.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from tts_trio.local_server.behaviour import Behaviour
+
+_ENGLISH = ("en",)
+_MULTILINGUAL = ("en", "ja", "zh", "de", "hi", "fr", "ko", "pt", "it", "es", "id", "nl", "tr", "fil", "pl", "sv", "bg",
+                 "ro", "ar", "cs", "el", "fi", "hr", "ms", "sk", "da", "ta", "uk", "ru")  # fmt: skip
+_FLASH = (*_MULTILINGUAL, "hu", "no", "vi")
+_V3 = (*_FLASH, "af", "as", "az", "be", "bn", "bs", "ca", "et", "fa", "gl", "gu", "ha", "he", "hy", "is", "jv",
+       "ka", "kk", "kn", "ky", "lb", "ln", "lt", "lv", "mk", "ml", "mr", "ne", "ny", "pa", "ps", "sd", "sl", "so",
+       "sr", "sw", "te", "th", "ur", "cy")  # fmt: skip
+
+
+@attrs.frozen
+class Model:
+    """One model.
+
+    Attributes:
+        model_id: As clients name it.
+        characters: The most it takes in one request.
+        languages: ISO 639-1 codes.
+        credits_a_character: What it costs.
+        on_websocket: It is served on the text-to-speech WebSockets; else on the text-to-dialogue ones.
+        normalises: `apply_text_normalization="auto"` turns the normaliser on.
+    """
+
+    model_id: str
+    characters: int
+    languages: tuple[str, ...] = _FLASH
+    credits_a_character: float = 1.0
+    on_websocket: bool = True
+    normalises: bool = True
+
+
+MODELS = {
+    model.model_id: model
+    for model in (
+        Model("eleven_flash_v2_5", 40_000, credits_a_character=0.5, normalises=False),
+        Model("eleven_flash_v2", 30_000, _ENGLISH, credits_a_character=0.5),
+        Model("eleven_turbo_v2_5", 40_000, credits_a_character=0.5, normalises=False),
+        Model("eleven_turbo_v2", 30_000, _ENGLISH, credits_a_character=0.5),
+        Model("eleven_multilingual_v2", 10_000, _MULTILINGUAL),
+        Model("eleven_v3", 5_000, _V3, on_websocket=False),
+        Model("eleven_v3_conversational", 5_000, _V3, on_websocket=False),
+        Model("eleven_v4", 10_000, _V3, on_websocket=False),
+        Model("eleven_v4_turbo", 10_000, _V3, on_websocket=False),
+    )
+}
+DEFAULT_MODEL = "eleven_multilingual_v2"
+
+_VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
+
+
+def models() -> list[dict[str, Any]]:
+    """Give the body of `GET /v1/models`."""
+    return [
+        {
+            "model_id": model.model_id,
+            "name": model.model_id.replace("_", " ").title(),
+            "can_do_text_to_speech": True,
+            "can_do_voice_conversion": False,
+            "can_be_finetuned": False,
+            "token_cost_factor": model.credits_a_character,
+            "maximum_text_length_per_request": model.characters,
+            "concurrency_group": "turbo" if model.credits_a_character < 1 else "standard",
+            "languages": [{"language_id": code, "name": code} for code in model.languages],
+            "model_rates": {"character_cost_multiplier": model.credits_a_character, "cost_discount_multiplier": 1.0},
+        }
+        for model in MODELS.values()
+    ]
+
+
+def voices(behaviour: Behaviour) -> dict[str, Any]:
+    """Give the body of `GET /v1/voices` (and `/v2/voices`)."""
+    ids = tuple(_VOICES) if behaviour.voices is None else behaviour.voices
+    listed = [
+        {
+            "voice_id": voice_id,
+            "name": _VOICES.get(voice_id, voice_id),
+            "category": "premade",
+            "labels": {},
+            "settings": {
+                "stability": 0.5,
+                "similarity_boost": 0.75,
+                "style": 0.0,
+                "use_speaker_boost": True,
+                "speed": 1.0,
+            },
+        }
+        for voice_id in ids
+    ]
+    return {"voices": listed, "has_more": False, "total_count": len(listed), "next_page_token": None}
+
+
+def subscription(behaviour: Behaviour, used: int) -> dict[str, Any]:
+    """Give the body of `GET /v1/user/subscription`."""
+    return {
+        "tier": "creator",
+        "character_count": used,
+        "character_limit": 1_000_000 if behaviour.quota is None else behaviour.quota,
+        "max_character_limit_extension": None,
+        "max_credit_limit_extension": 0,
+        "can_extend_character_limit": False,
+        "allowed_to_extend_character_limit": False,
+        "next_character_count_reset_unix": None,
+        "voice_slots_used": 0,
+        "professional_voice_slots_used": 0,
+        "professional_voice_slots_used_in_workspace": 0,
+        "voice_limit": 30,
+        "voice_add_edit_counter": 0,
+        "professional_voice_limit": 1,
+        "can_extend_voice_limit": False,
+        "can_use_instant_voice_cloning": True,
+        "can_use_professional_voice_cloning": True,
+        "currency": "usd",
+        "current_overage": {"amount": "0", "currency": "usd"},
+        "status": "active",
+        "billing_period": "monthly_period",
+        "character_refresh_period": "monthly_period",
+        "next_invoice": None,
+        "open_invoices": [],
+        "has_open_invoices": False,
+    }

@@ -1,0 +1,240 @@
+"""One connection: TLS, HTTP/1.1 by h11 with keep-alive, and the upgrade to WebSocket."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from email.utils import formatdate
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+import h11
+import trio
+from wsproto.utilities import RemoteProtocolError
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
+from tts_trio.local_server.parameters import Request, parse_websocket
+from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
+from tts_trio.local_server.service import Service
+from tts_trio.local_server.stream_input import StreamInput
+from tts_trio.local_server.weather import Scope
+from tts_trio.local_server.websocket import WebSocketSession, fault_message
+from tts_trio.local_server.wire import HangUp, Wire
+
+SOCKETS = {r"/v1/text-to-speech/([^/]*)/stream-input": StreamInput}
+"""The WebSockets: the pattern of the path, whose group is the voice id, and the core that speaks there."""
+
+_UNTIL_EOF_SECONDS = 2.0
+_SWITCHING = 101
+
+
+class Connection:
+    """Serves one connection until it ends, and leaves its stream closed."""
+
+    def __init__(self, stream: trio.abc.Stream, number: int, service: Service) -> None:
+        self._wire = Wire(stream, number, service)
+        self._service = service
+        self._http = h11.Connection(h11.SERVER)
+        self._socket: WebSocketSession | None = None
+
+    async def serve(self, ssl_context: ssl.SSLContext | None) -> None:
+        """Serve."""
+        self._wire.record(Accepted)
+        try:
+            await self._serve(ssl_context)
+        except HangUp as hang_up:
+            if hang_up.reset:
+                self._wire.arm_reset()
+        finally:
+            torn = self._socket.torn if self._socket else self._http.their_state is h11.SEND_BODY
+            by = "client" if self._wire.ended_by_client else "server"
+            self._wire.record(Ended, by=by, torn=torn)
+            await trio.aclose_forcefully(self._wire.stream)
+
+    async def _serve(self, ssl_context: ssl.SSLContext | None) -> None:
+        scope = Scope()
+        await self._wire.pass_point("accept", scope)
+        if ssl_context is not None:
+            await self._wire.pass_point("tls", scope)
+            await self._wire.start_tls(ssl_context)
+        while request := await self._next_request():
+            await self._answer(request)
+            if self._socket or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                return
+            self._http.start_next_cycle()
+
+    # --- requests
+
+    async def _next_request(self) -> h11.Request | None:
+        """Read the head of a request; None at the end of the connection."""
+        event = await self._next_event()
+        return event if isinstance(event, h11.Request) else None
+
+    async def _next_event(self) -> h11.Event | None:
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError:
+                return None
+            if event is h11.NEED_DATA:
+                self._http.receive_data(await self._wire.receive())
+            elif event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+                return None
+            else:
+                assert isinstance(event, h11.Request | h11.Data | h11.EndOfMessage)
+                return event
+
+    async def _read(self, head: h11.Request) -> Request | None:
+        """Read the rest of a request; None if it does not come."""
+        body = bytearray()
+        while not isinstance(event := await self._next_event(), h11.EndOfMessage):
+            if not isinstance(event, h11.Data):
+                return None
+            body += event.data
+        url = urlsplit(head.target.decode("ascii", "replace"))
+        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        request = Request(head.method.decode("ascii"), unquote(url.path), query, headers, bytes(body))
+        try:
+            content = json.loads(request.body)
+        except ValueError:
+            content = request.body
+        fields = attrs.asdict(request, filter=attrs.filters.exclude("body"))
+        self._wire.record(Requested, **fields, body=content)
+        return request
+
+    # --- answers
+
+    async def _answer(self, head: h11.Request) -> None:
+        request = await self._read(head)
+        if request is None:
+            return
+        scope = Scope(request.path)
+        trickle: float | None = None
+        content_type = ""
+        answer: Answer | SpeechAnswer | None = None
+        for fault in await self._wire.pass_point("answer", scope):
+            match fault.action:
+                case "status":
+                    answer = refuse(errors.by_status(int(fault.value or 0)), self._service.account)
+                case "error_200":
+                    answer = refuse(errors.by_status(500), self._service.account, status=200)
+                case "until_eof":
+                    await self._answer_until_eof(int(fault.value or 0))
+                case "content_type":
+                    content_type = str(fault.value)
+                case _:
+                    trickle = float(fault.value or 1)
+        if answer is None and request.headers.get("upgrade", "").lower() == "websocket":
+            answer = await self._upgrade(request, head, trickle)
+            if answer is None:
+                return
+        answer = answer or respond(request, self._service.account, trio.current_time())
+        if isinstance(answer, Answer):
+            headers = [*answer.headers, ("content-length", str(len(answer.body)))]
+            await self._send_head(answer.status, headers, trickle)
+            await self._send_body_part(answer.body, None, trickle)
+        else:
+            await self._speak(answer, scope, content_type, trickle)
+        await self._send_event(h11.EndOfMessage())
+
+    async def _upgrade(self, request: Request, head: h11.Request, trickle: float | None) -> Answer | None:
+        """Serve a WebSocket until it ends, and return None; or return why there is none."""
+        account, now = self._service.account, trio.current_time()
+        for pattern, core in SOCKETS.items():
+            match = re.fullmatch(pattern, request.path)
+            if not match:
+                continue
+            try:
+                parameters = parse_websocket(request, match[1], account.behaviour)
+                if account.behaviour.over_concurrency == "upgrade":
+                    account.admit(now)
+                socket = WebSocketSession(self._wire, request, core(request, parameters, account, now), self._service)
+                headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
+                accepted = socket.accept(list(head.headers), headers)
+            except errors.ServiceError as error:
+                return refuse(error, account)
+            except RemoteProtocolError:
+                return refuse(errors.invalid_parameter("upgrade", "Bad WebSocket upgrade."), account)
+            self._socket = socket
+            await self._wire.send(accepted, trickle=trickle)
+            self._wire.record(Answered, status=_SWITCHING, headers=dict(headers))
+            await socket.run(self._http.trailing_data[0])
+            return None
+        return refuse(errors.ServiceError(404, "not_found", "Not Found"), account)
+
+    async def _speak(self, answer: SpeechAnswer, scope: Scope, content_type: str, trickle: float | None) -> None:
+        account = self._service.account
+        clip = await self._service.speak(answer.order)
+        spoken = speak(answer, clip, account)
+        slot = account.occupy(spoken.end)
+        try:
+            await trio.sleep_until(spoken.parts[0].at if spoken.parts else spoken.end)
+            headers = [
+                (name, content_type if content_type and name == "content-type" else value)
+                for name, value in spoken.headers
+            ]
+            await self._send_head(200, headers, trickle)
+            for index, part in enumerate(spoken.parts):
+                await trio.sleep_until(part.at)
+                await self._send_part(part, scope, index, spoken, trickle)
+            for fault in await self._wire.pass_point("final", scope):
+                await self._spoil(fault, b"0\r\n\r\n")
+        finally:
+            account.free(slot)
+
+    async def _send_part(self, part: Part, scope: Scope, index: int, spoken: Spoken, trickle: float | None) -> None:
+        faults = await self._wire.pass_point("audio", scope, index)
+        deed: Fault | None = None
+        for fault in faults:
+            lines = dict(spoken.headers)["content-type"] == "application/json"
+            extra = fault_message(fault)
+            if extra is not None and lines:
+                await self._send_body_part(extra.encode() + b"\n" if isinstance(extra, str) else extra, None, None)
+            elif extra is None:
+                await self._spoil(fault, part.data)
+                deed = fault
+        if deed and deed.action == "skip":
+            return
+        split = int(deed.value or 1) if deed and deed.action == "split" else None
+        slow = float(deed.value or 1) if deed and deed.action == "trickle" else trickle
+        await self._send_body_part(part.data, split, slow)
+
+    async def _spoil(self, fault: Fault, data: bytes) -> None:
+        """Do to an HTTP body what a fault wants, if it ends it."""
+        if fault.action == "cut":
+            whole = self._http.send(h11.Data(data)) or b""
+            await self._wire.send(whole[: len(whole) // 2])
+            raise HangUp(reset=True)
+        if fault.action in {"close", "error_frame"} or (fault.action == "skip" and data.startswith(b"0\r\n")):
+            raise HangUp(reset=False)
+
+    async def _answer_until_eof(self, status: int) -> None:
+        """Answer with a body that has neither length nor chunks."""
+        error = errors.by_status(status)
+        body = json.dumps(error.body(self._service.account.trace_id()))
+        head = f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+        await self._wire.send(head.encode() + body.encode())
+        self._wire.record(Answered, status=status, headers={"content-type": "application/json"})
+        await trio.sleep(_UNTIL_EOF_SECONDS)
+        raise HangUp(reset=False)
+
+    # --- bytes
+
+    async def _send_head(self, status: int, headers: Headers, trickle: float | None) -> None:
+        headers = [("date", formatdate(usegmt=True)), *headers]
+        await self._send_event(h11.Response(status_code=status, headers=headers), trickle)
+        self._wire.record(Answered, status=status, headers=dict(headers))
+
+    async def _send_body_part(self, data: bytes, split: int | None, trickle: float | None) -> None:
+        step = split or max(1, len(data))
+        for start in range(0, len(data), step):
+            await self._send_event(h11.Data(data[start : start + step]), trickle)
+        self._wire.record(Sent, kind="body", size=len(data))
+
+    async def _send_event(self, event: h11.Event, trickle: float | None = None) -> None:
+        if data := self._http.send(event):
+            await self._wire.send(data, trickle=trickle)

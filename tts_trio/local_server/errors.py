@@ -1,0 +1,267 @@
+"""What the service says when it refuses: one table for HTTP and for WebSockets.
+
+Shapes and texts as recorded from the live API, else as in the ElevenLabs documentation and in reports of its
+users. On HTTP an error is `{"detail": …}`; on a WebSocket it is `{"message", "error", "code": 1008}` after a good
+upgrade, followed by a Close with the message as its reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+POLICY_VIOLATION = 1008
+_MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two
+_CONCURRENCY_PAGE = "https://help.elevenlabs.io/hc/en-us/articles/14312733311761"
+
+
+@attrs.define(eq=False)
+class ServiceError(Exception):
+    """A refusal by the service.
+
+    Attributes:
+        status: HTTP status.
+        code: What the current API calls it.
+        message: For people.
+        type: Family of the error on HTTP; "" in bodies of the older shape.
+        legacy: The older name, `detail.status` on HTTP and `error` on a WebSocket; "": the same as `code`.
+        param: The parameter at fault.
+        docs_url: Where to read more.
+    """
+
+    status: int
+    code: str
+    message: str
+    type: str = ""
+    legacy: str = ""
+    param: str = ""
+    docs_url: str = ""
+
+    def body(self, trace_id: str) -> dict[str, Any]:
+        """Give the JSON body of an HTTP answer; `detail.request_id` repeats the header `x-trace-id`."""
+        detail: dict[str, Any] = {"status": self.legacy or self.code, "message": self.message}
+        if self.type:
+            detail = {"type": self.type, "code": self.code, **detail, "request_id": trace_id}
+        for name in ("param", "docs_url"):
+            if value := getattr(self, name):
+                detail[name] = value
+        return {"detail": detail}
+
+    def frame(self) -> dict[str, Any]:
+        """Give the WebSocket message."""
+        return {"message": self.message, "error": self.legacy or self.code, "code": POLICY_VIOLATION}
+
+    def reason(self) -> str:
+        """Give the reason of the WebSocket Close: the message, cut to what a Close can carry."""
+        return self.message.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")
+
+
+@attrs.define(eq=False)
+class InvalidBody(Exception):
+    """A body of the wrong form: HTTP 422 with a list of complaints.
+
+    Attributes:
+        complaints: Objects with `type`, `loc`, `msg` and `input`.
+    """
+
+    complaints: list[dict[str, Any]]
+
+
+def complaint(kind: str, location: list[str | int], message: str, given: object) -> dict[str, Any]:
+    """Give one item of a 422 body."""
+    return {"type": kind, "loc": location, "msg": message, "input": given}
+
+
+def missing_key() -> ServiceError:
+    """No credentials at all, on HTTP."""
+    return ServiceError(401, "missing_api_key", "No API key was provided.", "authentication_error")
+
+
+def authentication_required() -> ServiceError:
+    """No credentials at all, on a WebSocket."""
+    return ServiceError(
+        401,
+        "authentication_required",
+        "None of the authentication methods (xi-api-key, authorization header, single-use token) were found."
+        " Please provide one of them.",
+        "authentication_error",
+    )
+
+
+def invalid_key(*, looks_like_one: bool) -> ServiceError:
+    """Credentials nobody knows; a key that is hexadecimal, as keys are, gets another status than any other."""
+    if looks_like_one:
+        return ServiceError(400, "invalid_api_key", "API key is invalid.", "authentication_error", param="api_key")
+    return ServiceError(401, "unauthorized", "Invalid API key", "authentication_error", "invalid_api_key")
+
+
+def voice_not_found(voice_id: str) -> ServiceError:
+    """No such voice, on HTTP."""
+    return ServiceError(404, "voice_not_found", f"A voice with voice_id '{voice_id}' was not found.", "not_found")
+
+
+def voice_does_not_exist(voice_id: str) -> ServiceError:
+    """No such voice, on a WebSocket."""
+    return ServiceError(404, "voice_id_does_not_exist", f"A voice with voice_id {voice_id} does not exist.")
+
+
+def unsupported_model(model_id: str) -> ServiceError:
+    """A dialogue model on the text-to-speech WebSocket."""
+    return ServiceError(
+        400,
+        "unsupported_model",
+        f"Model '{model_id}' is not supported on the text-to-speech websocket endpoint."
+        " Use the text-to-dialogue websocket endpoint instead.",
+        "validation_error",
+        param="model_id",
+    )
+
+
+def model_not_found(model_id: str) -> ServiceError:
+    """No such model."""
+    return ServiceError(400, "model_not_found", f"A model with model ID {model_id} does not exist.")
+
+
+def not_supported_with_model(field: str, model_id: str) -> ServiceError:
+    """A field that this model refuses."""
+    return ServiceError(
+        400,
+        "unsupported_model",
+        f"Providing {field} is not yet supported with the '{model_id}' model.",
+        "validation_error",
+        param=field,
+    )
+
+
+def unsupported_language(language_code: str, model_id: str) -> ServiceError:
+    """A language that the model does not have."""
+    return ServiceError(
+        400, "unsupported_language", f"Model '{model_id}' does not support the language_code {language_code}."
+    )
+
+
+def invalid_format(output_format: str) -> ServiceError:
+    """No such output format: 403, not 422."""
+    return ServiceError(
+        403,
+        "invalid_output_format",
+        f"Output format '{output_format}' is not supported.",
+        "validation_error",
+        param="output_format",
+    )
+
+
+def format_not_allowed(output_format: str) -> ServiceError:
+    """An output format above the account's tier."""
+    return ServiceError(
+        403,
+        "subscription_required",
+        f"Output format '{output_format}' is only available on the Pro tier and above.",
+        "authorization_error",
+        "output_format_not_allowed",
+    )
+
+
+def invalid_parameter(name: str, message: str) -> ServiceError:
+    """A parameter or message that the WebSocket does not take."""
+    return ServiceError(400, "invalid_parameters", message, "validation_error", param=name)
+
+
+def invalid_settings(name: str, low: float, high: float, given: float) -> ServiceError:
+    """A voice setting out of its range."""
+    return ServiceError(
+        400,
+        "invalid_voice_settings",
+        f"Invalid setting for {name} received, expected to be greater or equal to {low} and less or equal to"
+        f" {high}, received {given}.",
+    )
+
+
+def settings_changed(field: str) -> ServiceError:
+    """`voice_settings` or `generation_config` changed after the first message of a WebSocket."""
+    return ServiceError(
+        400,
+        "invalid_voice_settings",
+        f"{field} field must be provided in the first message and then either be not provided or not change.",
+    )
+
+
+def text_too_long(limit: int, given: int) -> ServiceError:
+    """More text than the model takes at once."""
+    return ServiceError(
+        400,
+        "max_character_limit_exceeded",
+        f"This request's text has {given} characters and exceeds the character limit of {limit} characters.",
+    )
+
+
+def quota_exceeded(status: int, quota: int, remaining: int, needed: int) -> ServiceError:
+    """Out of credits; the older documentation says 401, the current one 402."""
+    message = (
+        f"This request exceeds your quota of {quota}."
+        f" You have {remaining} credits remaining, while {needed} credits are required for this request."
+    )
+    if status == 402:
+        return ServiceError(402, "insufficient_credits", message, "payment_required", "quota_exceeded")
+    return ServiceError(401, "quota_exceeded", message)
+
+
+def too_many_requests(limit: int) -> ServiceError:
+    """More simultaneous generations than the plan has."""
+    return ServiceError(
+        429,
+        "concurrent_limit_exceeded",
+        "Too many concurrent requests. Your current subscription is associated with a maximum of"
+        f" {limit} concurrent requests (running in parallel).",
+        "rate_limit_error",
+        "too_many_concurrent_requests",
+        docs_url=_CONCURRENCY_PAGE,
+    )
+
+
+def input_timeout(seconds: float) -> ServiceError:
+    """No text for `inactivity_timeout` seconds."""
+    return ServiceError(
+        408,
+        "input_timeout_exceeded",
+        f"Have not received a new text input within the timeout of {float(seconds)} seconds. Streaming input"
+        " terminated. Please make sure to either feed the input in the timely manner, or to send the end of input"
+        ' text (empty string "") when done.',
+    )
+
+
+def by_name(name: str) -> ServiceError:
+    """Give an error frame for the fault `error_frame`, by the name it has on the wire."""
+    texts = {
+        "internal_error": "We are sorry, something went wrong. You are not charged for this request.",
+        "invalid_api_key": "Invalid API key",
+        "quota_exceeded": "This request exceeds your quota of 10000. You have 0 credits remaining, while 10 credits"
+        " are required for this request.",
+        "detected_unusual_activity": "Unusual activity detected. Free Tier usage disabled.",
+        "system_busy": "The system is experiencing heavy traffic, please try again.",
+    }
+    return ServiceError(500, name, texts.get(name, f"Error {name}."))
+
+
+def by_status(status: int) -> ServiceError:
+    """Give the service's body for an HTTP status that the fault `status` asks for."""
+    known = {
+        400: ServiceError(400, "invalid_api_key", "API key is invalid.", "authentication_error", param="api_key"),
+        401: invalid_key(looks_like_one=False),
+        402: quota_exceeded(402, 10_000, 0, 10),
+        403: ServiceError(
+            403,
+            "unauthorized",
+            "The API key you used is missing the permission text_to_speech to execute this operation.",
+            "authorization_error",
+            "missing_permissions",
+        ),
+        404: voice_not_found("unknown"),
+        429: ServiceError(
+            429, "system_busy", "The system is experiencing heavy traffic, please try again.", "rate_limit_error"
+        ),
+        500: ServiceError(500, "internal_error", "An internal error occurred.", "internal_error"),
+        503: ServiceError(503, "service_unavailable", "The service is unavailable.", "service_unavailable"),
+    }
+    return known.get(status) or ServiceError(status, "error", f"HTTP {status}.", "error")

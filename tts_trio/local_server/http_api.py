@@ -1,0 +1,229 @@
+"""The HTTP endpoints, without I/O: a request in, an answer or an order for speech out, and then its body.
+
+Headers, content types, sizes and pace as recorded from the live API.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import attrs
+
+from tts_trio.local_server import catalogue, errors
+from tts_trio.local_server.account import Account
+from tts_trio.local_server.parameters import Request, authenticate, parse_http
+from tts_trio.local_server.speech import Clip, Order
+
+Headers = list[tuple[str, str]]
+
+_SPEECH = re.compile(r"/v1/text-to-speech/(?P<voice>[^/]*)(?P<form>|/stream|/with-timestamps|/stream/with-timestamps)")
+_CONTENT_TYPES = {
+    "mp3": "audio/mpeg",
+    "pcm": "audio/pcm",
+    "wav": "audio/wav",
+    "opus": "audio/opus",
+    "ulaw": "audio/ulaw",
+    "alaw": "audio/alaw",
+    "m4a": "audio/mp4",
+}
+_JSON = "application/json"
+_CHUNK_SIZES = (8186, 4300, 1388, 3989, 4577, 1213, 1557, 10533, 279)  # of one recorded answer: odd ones, too
+_EXPOSED_HEADERS = (
+    "request-id, history-item-id, character-cost, regeneration-count, generation-info,"
+    " current-concurrent-requests, maximum-concurrent-requests, collect-preference"
+)
+_EVERY_ANSWER: Headers = [
+    ("server", "uvicorn"),
+    ("access-control-allow-origin", "*"),
+    (
+        "access-control-expose-headers",
+        _EXPOSED_HEADERS,
+    ),
+    ("strict-transport-security", "max-age=1800;"),
+    ("vary", "Accept-Language"),
+    ("via", "1.1 google"),
+    ("alt-svc", 'h3=":443"; ma=2592000'),
+    ("x-region", "us-central1"),
+]
+
+
+@attrs.frozen
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@attrs.frozen
+class SpeechAnswer:
+    """An answer that has to be spoken first.
+
+    Attributes:
+        order: What to speak.
+        start: When its generation may start.
+        form: The last part of the path.
+        headers: All but those that depend on the speech.
+    """
+
+    order: Order
+    start: float
+    form: Literal["", "/stream", "/with-timestamps", "/stream/with-timestamps"]
+    headers: Headers
+
+
+@attrs.frozen
+class Part:
+    """A piece of a body, and when it is due."""
+
+    at: float
+    data: bytes
+
+
+@attrs.frozen
+class Spoken:
+    """A `SpeechAnswer`, spoken.
+
+    Attributes:
+        headers: All of them; without `content-length` the body is chunked.
+        parts: The body.
+        end: When the generation ends.
+    """
+
+    headers: Headers
+    parts: Sequence[Part]
+    end: float
+
+
+def respond(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
+    """Answer a request."""
+    try:
+        return _route(request, account, now)
+    except errors.ServiceError as error:
+        return refuse(error, account)
+    except errors.InvalidBody as invalid:
+        return _json(422, {"detail": invalid.complaints}, account)
+
+
+def refuse(error: errors.ServiceError, account: Account, status: int | None = None) -> Answer:
+    """Answer with an error."""
+    headers = _headers(account)
+    return Answer(
+        status or error.status, [*headers, ("content-type", _JSON)], json.dumps(error.body(_trace(headers))).encode()
+    )
+
+
+def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
+    """Make the body of an answer of its speech."""
+    behaviour, start = account.behaviour, answer.start
+    first = start + behaviour.model_latency
+    heard_first = clip.slices[0].end_ms if clip.slices else 0.0
+    ready = [first + (piece.end_ms - heard_first) / 1000 / behaviour.speed for piece in clip.slices] or [first]
+    end = ready[-1]
+    headers = list(answer.headers)
+    if answer.form == "/stream":
+        return Spoken(headers, _chunks(answer.order, clip, account, first), end)
+    if answer.form == "/stream/with-timestamps":
+        lines = [json.dumps(_timed(clip, index)).encode() + b"\n" for index in range(len(clip.slices))]
+        return Spoken(headers, [Part(at, line) for at, line in zip(ready, lines, strict=False)], end)
+    body = b"".join(piece.audio for piece in clip.slices)
+    if answer.form == "/with-timestamps":
+        body = json.dumps(_timed(clip, None)).encode()
+    headers += [("content-length", str(len(body))), ("tts-latency-ms", str(round(1000 * (end - start))))]
+    return Spoken(headers, [Part(end, body)], end)
+
+
+def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
+    behaviour = account.behaviour
+    if match := _SPEECH.fullmatch(request.path):
+        if request.method != "POST":
+            return _json(405, {"detail": "Method Not Allowed"}, account)
+        authenticate(request, account)
+        return _speech(request, match["voice"], match["form"], account, now)
+    call = (request.method, request.path)
+    if call not in _OTHER_CALLS:
+        return _json(404, {"detail": "Not Found"}, account)
+    authenticate(request, account)
+    if call == ("GET", "/v1/models"):
+        return _json(200, catalogue.models(), account)
+    if call == ("GET", "/v1/user/subscription"):
+        return _json(200, catalogue.subscription(behaviour, account.used), account)
+    if call == ("POST", "/v1/single-use-token/tts_websocket"):
+        return _json(200, {"token": account.issue_token(now)}, account)
+    return _json(200, catalogue.voices(behaviour), account)
+
+
+_OTHER_CALLS = {
+    ("GET", "/v1/models"),
+    ("GET", "/v1/user/subscription"),
+    ("GET", "/v1/voices"),
+    ("GET", "/v2/voices"),
+    ("POST", "/v1/single-use-token/tts_websocket"),
+}
+
+
+def _speech(request: Request, voice_id: str, form: Any, account: Account, now: float) -> SpeechAnswer:
+    whole = not form.startswith("/stream")
+    text, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
+    start = account.admit(now)
+    price = account.charge(len(text), parameters.model)
+    limit = account.behaviour.concurrency or 10
+    family = parameters.output_format.partition("_")[0]
+    headers = [
+        *_headers(account),
+        ("content-type", _JSON if "timestamps" in form else _CONTENT_TYPES[family]),
+        ("character-cost", str(price)),
+        ("request-id", account.identifier()),
+        ("history-item-id", account.identifier()),
+        ("current-concurrent-requests", str(account.generating(now) + 1)),
+        ("maximum-concurrent-requests", str(limit)),
+    ]
+    return SpeechAnswer(parameters.order(text), start, form, headers)
+
+
+def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:
+    """Cut a body as the service does: anywhere, and as fast as it is generated."""
+    body = b"".join(piece.audio for piece in clip.slices)
+    sizes = random.Random(f"{account.behaviour.seed} {order.text}")  # noqa: S311 - repeatable, not secret
+    pace = clip.seconds / account.behaviour.speed / max(1, len(body))  # seconds a byte
+    parts: list[Part] = []
+    start = 0
+    while start < len(body):
+        size = sizes.choice(_CHUNK_SIZES)
+        parts.append(Part(first + start * pace, body[start : start + size]))
+        start += size
+    return parts
+
+
+def _timed(clip: Clip, index: int | None) -> dict[str, Any]:
+    """Give the whole clip, or one slice of it, with times from the start of the request."""
+    alignment, normalised = clip.alignment, clip.normalised
+    audio = b"".join(piece.audio for piece in clip.slices)
+    if index is not None:
+        piece = clip.slices[index]
+        end_ms = piece.end_ms if index < len(clip.slices) - 1 else float("inf")
+        audio = piece.audio
+        alignment, normalised = (part.during(piece.start_ms, end_ms) for part in (alignment, normalised))
+    return {
+        "audio_base64": base64.b64encode(audio).decode(),
+        "alignment": alignment.for_http(),
+        "normalized_alignment": normalised.for_http(),
+    }
+
+
+def _json(status: int, content: object, account: Account) -> Answer:
+    return Answer(status, [*_headers(account), ("content-type", _JSON)], json.dumps(content).encode())
+
+
+def _headers(account: Account) -> Headers:
+    return [*_EVERY_ANSWER, ("x-trace-id", account.trace_id())]
+
+
+def _trace(headers: Headers) -> str:
+    return dict(headers)["x-trace-id"]

@@ -1,0 +1,124 @@
+"""A TCP connection in memory: a window that fills, a FIN, an RST. For tests without sockets and without time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import trio
+
+WINDOW = 256 * 1024
+"""Bytes that one side can write before the other reads, as with the buffers of a loopback connection."""
+
+
+class _Pipe:
+    """One direction."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ended = False  # FIN: an end comes after the data
+        self.dead = False  # RST, or the reader is gone
+        self.changed = trio.lowlevel.ParkingLot()
+
+    def change(self) -> None:
+        self.changed.unpark_all()
+
+
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """One end of a connection made by `memory_connection`."""
+
+    def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._closed = False
+        self._busy = {"sending": False, "receiving": False}
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send; a full window waits, and a cancellation may leave half of the data sent."""
+        with self._alone("sending"):
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            rest = memoryview(bytes(data))
+            while rest:
+                await self._until_writable()
+                room = WINDOW - len(self._outgoing.data)
+                self._outgoing.data += rest[:room]
+                rest = rest[room:]
+                self._outgoing.change()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait for room in the window."""
+        with self._alone("sending"):
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            await self._until_writable()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive what is there, or `b""` at the end."""
+        with self._alone("receiving"):
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            pipe = self._incoming
+            while not (pipe.data or pipe.ended or pipe.dead):
+                await pipe.changed.park()
+                self._check_open()
+            if pipe.dead:
+                raise trio.BrokenResourceError("connection reset by peer")
+            data = bytes(pipe.data[: max_bytes or 65536])
+            del pipe.data[: len(data)]
+            pipe.change()
+            return data
+
+    async def send_eof(self) -> None:
+        """Send FIN."""
+        with self._alone("sending"):
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            self._outgoing.ended = True
+            self._outgoing.change()
+
+    async def aclose(self) -> None:
+        """Close both directions; what was sent can still be read."""
+        if not self._closed:
+            self._closed = True
+            self._outgoing.ended = True
+            self._incoming.dead = True
+            self._wake()
+        await trio.lowlevel.checkpoint()
+
+    def reset(self) -> None:
+        """Break both directions, as RST does: what was not read is lost."""
+        self._closed = True
+        self._outgoing.dead = self._incoming.dead = True
+        self._wake()
+
+    async def _until_writable(self) -> None:
+        while not self._outgoing.dead and len(self._outgoing.data) >= WINDOW:
+            await self._outgoing.changed.park()
+            self._check_open()
+        if self._outgoing.dead or self._outgoing.ended:
+            raise trio.BrokenResourceError("the connection is gone")
+
+    def _wake(self) -> None:
+        self._outgoing.change()
+        self._incoming.change()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError
+
+    @contextmanager
+    def _alone(self, doing: str) -> Generator[None]:
+        if self._busy[doing]:
+            raise trio.BusyResourceError(f"another task is {doing}")
+        self._busy[doing] = True
+        try:
+            yield
+        finally:
+            self._busy[doing] = False
+
+
+def memory_connection() -> tuple[MemoryStream, MemoryStream]:
+    """Make a connection, and return its two ends."""
+    one, other = _Pipe(), _Pipe()
+    return MemoryStream(one, other), MemoryStream(other, one)

@@ -1,0 +1,286 @@
+"""Requests and messages, checked as the service checks them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import attrs
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.account import Account
+from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.catalogue import DEFAULT_MODEL, MODELS, Model
+from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS
+from tts_trio.local_server.speech import Order, single_spaced
+
+_RARE_FORMATS = {"mp3_24000_48", "pcm_32000", "pcm_48000"}
+_SETTINGS = {"stability": (0.0, 1.0), "similarity_boost": (0.0, 1.0), "style": (0.0, 1.0), "speed": (0.7, 1.2)}
+_SWITCHES = {"true": True, "1": True, "false": False, "0": False}
+_NO_LATENCY_BUT_NO_NORMALISER = 4
+_MAX_INACTIVITY = 180
+
+
+@attrs.frozen
+class Request:
+    """An HTTP request, an upgrade included.
+
+    Attributes:
+        method: HTTP method.
+        path: Without the query.
+        query: The last value of each parameter.
+        headers: Names in lower case.
+        body: As it came.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def credentials(self) -> str:
+        """Give the key of the headers, or a bearer token; "" without either."""
+        return self.headers.get("xi-api-key") or bearer(self.headers.get("authorization", ""))
+
+
+@attrs.frozen
+class Parameters:
+    """What a request, or the URL of a WebSocket, says about the speech.
+
+    Attributes:
+        voice_id: As in the path; not checked here.
+        model: The model.
+        output_format: Of ElevenLabs.
+        language_code: None: not given, or not of this model.
+        normalise: Numbers become words.
+        speed: From the voice settings.
+        auto_mode: WebSocket: every text message is a segment.
+        sync_alignment: WebSocket: every audio message is aligned.
+        inactivity_timeout: WebSocket: seconds.
+    """
+
+    voice_id: str
+    model: Model
+    output_format: str
+    language_code: str | None
+    normalise: bool
+    speed: float = 1.0
+    auto_mode: bool = False
+    sync_alignment: bool = False
+    inactivity_timeout: float = 20
+
+    def order(self, text: str) -> Order:
+        """Order this text, standing alone."""
+        return Order(single_spaced(text), self.output_format, self.language_code, self.speed, self.normalise)
+
+
+def bearer(authorization: str) -> str:
+    """Give the token of an `Authorization` header."""
+    return authorization.removeprefix("Bearer ").strip()
+
+
+def known_voice(voice_id: str, behaviour: Behaviour) -> bool:
+    """Say whether there is such a voice."""
+    if behaviour.voices is None:
+        return re.fullmatch(r"[A-Za-z0-9_-]+", voice_id) is not None
+    return voice_id in behaviour.voices
+
+
+def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: bool) -> tuple[str, Parameters]:
+    """Check a text-to-speech request, and return its text and parameters.
+
+    Args:
+        request: The request.
+        voice_id: From its path.
+        behaviour: Of the server.
+        whole: At the endpoints that answer with a whole file there are more formats.
+
+    Raises:
+        InvalidBody: 422.
+        ServiceError: Anything else that is wrong with it.
+    """
+    body = _parse_body(request.body)
+    output_format = _output_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    latency = _integer(request.query, "optimize_streaming_latency", 0, 4, None, _unprocessable)
+    _switch(request.query, "enable_logging", _unprocessable)
+    if not known_voice(voice_id, behaviour):
+        raise errors.voice_not_found(voice_id)
+    model = _model(body["model_id"] or DEFAULT_MODEL)
+    text: str = body["text"]
+    for field in ("previous_text", "next_text"):
+        if body[field] and model.model_id in {"eleven_v3", "eleven_v3_conversational"}:
+            raise errors.not_supported_with_model(field, model.model_id)
+    if len(text) > model.characters:
+        raise errors.text_too_long(model.characters, len(text))
+    normalise = latency != _NO_LATENCY_BUT_NO_NORMALISER and _normalises(body["apply_text_normalization"], model)
+    language = _language(body["language_code"], model, behaviour)
+    settings: dict[str, Any] = body["voice_settings"] or {}
+    for name, (low, high) in _SETTINGS.items():
+        given = settings.get(name)
+        if given is not None and not low <= given <= high:
+            raise errors.invalid_settings(name, low, high, given)
+    speed = settings.get("speed") or 1.0
+    return text, Parameters(voice_id, model, output_format, language, normalise, speed)
+
+
+def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Parameters:
+    """Check the URL of a text-to-speech WebSocket.
+
+    Raises:
+        ServiceError: The upgrade is refused.
+    """
+    query = request.query
+    model = _model(query.get("model_id") or DEFAULT_MODEL)
+    if not model.on_websocket:
+        raise errors.unsupported_model(model.model_id)
+    output_format = _output_format(query, behaviour, STREAMED_FORMATS)
+    if output_format in _RARE_FORMATS and not behaviour.rare_formats_on_websocket:
+        raise errors.invalid_format(output_format)
+    latency = _integer(query, "optimize_streaming_latency", 0, 4, None, errors.invalid_parameter)
+    _integer(query, "seed", 0, 2**32 - 1, None, errors.invalid_parameter)
+    for name in ("enable_logging", "enable_ssml_parsing", "apply_language_text_normalization"):
+        _switch(query, name, errors.invalid_parameter)
+    normalisation = query.get("apply_text_normalization", "auto")
+    if normalisation not in {"auto", "on", "off"}:
+        raise errors.invalid_parameter("apply_text_normalization", "apply_text_normalization is auto, on or off.")
+    return Parameters(
+        voice_id,
+        model,
+        output_format,
+        _language(query.get("language_code"), model, behaviour),
+        latency != _NO_LATENCY_BUT_NO_NORMALISER and _normalises(normalisation, model),
+        auto_mode=_switch(query, "auto_mode", errors.invalid_parameter),
+        sync_alignment=_switch(query, "sync_alignment", errors.invalid_parameter),
+        inactivity_timeout=_integer(query, "inactivity_timeout", 1, _MAX_INACTIVITY, 20, errors.invalid_parameter)
+        or 20,
+    )
+
+
+def speed_of(settings: Mapping[str, Any] | None) -> float:
+    """Give the speed of a WebSocket's voice settings, clamped: it does not refuse one out of range."""
+    low, high = _SETTINGS["speed"]
+    speed = (settings or {}).get("speed")
+    return min(max(float(speed), low), high) if isinstance(speed, int | float) else 1.0
+
+
+def parse_schedule(message: Mapping[str, Any]) -> tuple[int, ...]:
+    """Give the `chunk_length_schedule` of a WebSocket's first message; empty: it has none.
+
+    Raises:
+        ServiceError: A length is not from 50 to 500.
+    """
+    config = message.get("generation_config") or message.get("generator_config")
+    if not isinstance(config, dict):
+        return ()
+    schedule: list[Any] = cast("dict[str, Any]", config).get("chunk_length_schedule") or []
+    if not all(isinstance(length, int) and 50 <= length <= 500 for length in schedule):
+        raise errors.invalid_parameter("chunk_length_schedule", "Every chunk length is from 50 to 500.")
+    return tuple(schedule)
+
+
+def authenticate(request: Request, account: Account) -> None:
+    """Raise a `ServiceError` unless an HTTP request carries a good key."""
+    key = request.credentials()
+    if not key:
+        raise errors.missing_key()
+    account.check_key(key)
+
+
+# --- one parameter at a time
+
+_TYPE_CHECKS: dict[str, tuple[type | tuple[type, ...], str, str]] = {
+    "text": (str, "string_type", "Input should be a valid string"),
+    "model_id": (str, "string_type", "Input should be a valid string"),
+    "language_code": (str, "string_type", "Input should be a valid string"),
+    "previous_text": (str, "string_type", "Input should be a valid string"),
+    "next_text": (str, "string_type", "Input should be a valid string"),
+    "apply_text_normalization": (str, "string_type", "Input should be a valid string"),
+    "voice_settings": (dict, "model_attributes_type", "Input should be a valid dictionary"),
+    "pronunciation_dictionary_locators": (list, "list_type", "Input should be a valid list"),
+    "seed": (int, "int_type", "Input should be a valid integer"),
+}
+
+
+def _parse_body(data: bytes) -> dict[str, Any]:
+    """Give the known fields of the body, absent ones as None; unknown fields are ignored, as by the service."""
+    try:
+        body = json.loads(data or b"null")
+    except ValueError as error:
+        raise errors.InvalidBody([errors.complaint("json_invalid", ["body", 0], "JSON decode error", {})]) from error
+    if not isinstance(body, dict):
+        raise errors.InvalidBody([errors.complaint("missing", ["body"], "Field required", None)])
+    given = cast("dict[str, Any]", body)
+    complaints: list[dict[str, Any]] = []
+    if given.get("text") is None:
+        complaints.append(errors.complaint("missing", ["body", "text"], "Field required", None))
+    for name, (kind, code, message) in _TYPE_CHECKS.items():
+        if given.get(name) is not None and not isinstance(given[name], kind):
+            complaints.append(errors.complaint(code, ["body", name], message, given[name]))
+    settings = given.get("voice_settings")
+    for name, value in cast("dict[str, Any]", settings).items() if isinstance(settings, dict) else ():
+        if name in _SETTINGS and value is not None and not isinstance(value, int | float):
+            location: list[str | int] = ["body", "voice_settings", name]
+            complaints.append(errors.complaint("float_type", location, "Input should be a valid number", value))
+    if given.get("apply_text_normalization") not in {None, "auto", "on", "off"}:
+        location = ["body", "apply_text_normalization"]
+        message = "Input should be 'auto', 'on' or 'off'"
+        complaints.append(errors.complaint("enum", location, message, given["apply_text_normalization"]))
+    if complaints:
+        raise errors.InvalidBody(complaints)
+    return {name: given.get(name) for name in _TYPE_CHECKS}
+
+
+def _output_format(query: Mapping[str, str], behaviour: Behaviour, allowed: tuple[str, ...]) -> str:
+    output_format = query.get("output_format", "mp3_44100_128")
+    if output_format not in allowed:
+        raise errors.invalid_format(output_format)
+    if output_format in behaviour.forbidden_formats:
+        raise errors.format_not_allowed(output_format)
+    return output_format
+
+
+def _model(model_id: str) -> Model:
+    try:
+        return MODELS[model_id]
+    except KeyError:
+        raise errors.model_not_found(model_id) from None
+
+
+def _language(language_code: str | None, model: Model, behaviour: Behaviour) -> str | None:
+    if not language_code or language_code in model.languages:
+        return language_code or None
+    if behaviour.unsupported_language == "reject":
+        raise errors.unsupported_language(language_code, model.model_id)
+    return None
+
+
+def _normalises(choice: str | None, model: Model) -> bool:
+    return model.normalises if choice in {None, "auto"} else choice == "on"
+
+
+_Complain = Callable[[str, str], Exception]
+
+
+def _unprocessable(name: str, message: str) -> errors.InvalidBody:
+    return errors.InvalidBody([errors.complaint("value_error", ["query", name], message, None)])
+
+
+def _integer(
+    query: Mapping[str, str], name: str, low: int, high: int, default: int | None, complain: _Complain
+) -> int | None:
+    given = query.get(name)
+    if given is None:
+        return default
+    if not given.isdecimal() or not low <= int(given) <= high:
+        raise complain(name, f"{name} is an integer from {low} to {high}.")
+    return int(given)
+
+
+def _switch(query: Mapping[str, str], name: str, complain: _Complain) -> bool:
+    given = query.get(name, "false")
+    if given.lower() not in _SWITCHES:
+        raise complain(name, f"{name} is true or false.")
+    return _SWITCHES[given.lower()]

@@ -1,0 +1,148 @@
+"""What every client sent and was sent, with times: the evidence for tests, and the lines of `serve --log`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from tts_trio.local_server.behaviour import Fault
+
+_SECRETS = {"xi-api-key", "xi_api_key", "authorization", "single_use_token"}
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """One thing that happened on one connection.
+
+    Attributes:
+        time: Of trio's clock, in seconds.
+        connection: Number of the connection, from 1 in the order of acceptance.
+    """
+
+    time: float
+    connection: int
+
+
+@attrs.frozen(kw_only=True)
+class Accepted(Record):
+    """A connection was accepted."""
+
+
+@attrs.frozen(kw_only=True)
+class Requested(Record):
+    """A request came, an upgrade to WebSocket included.
+
+    Attributes:
+        method: HTTP method.
+        path: Path without the query.
+        query: Parameters of the query.
+        headers: Names in lower case.
+        body: The parsed JSON, else bytes.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+
+
+@attrs.frozen(kw_only=True)
+class Answered(Record):
+    """The head of an answer was sent.
+
+    Attributes:
+        status: 101 is a good upgrade.
+        headers: Names in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Received(Record):
+    """A whole WebSocket frame came.
+
+    Attributes:
+        frame: Its kind.
+        message: A text frame's JSON, parsed, or the text itself where it is none; the bytes of any other frame.
+    """
+
+    frame: Literal["text", "binary", "ping", "pong"]
+    message: Any
+
+
+@attrs.frozen(kw_only=True)
+class Sent(Record):
+    """A WebSocket message, or a piece of an HTTP body, was written.
+
+    Attributes:
+        kind: "fault" is a message that a fault has made.
+        size: Of the audio, in bytes, or of the piece of the body.
+        text: The source's characters that came with it.
+        error: The error frame's name.
+    """
+
+    kind: Literal["audio", "final", "error", "fault", "ping", "pong", "body"]
+    size: int = 0
+    text: str = ""
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class CloseReceived(Record):
+    """A WebSocket Close came."""
+
+    code: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class CloseSent(Record):
+    """A WebSocket Close was written."""
+
+    code: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Struck(Record):
+    """A fault struck."""
+
+    fault: Fault
+
+
+@attrs.frozen(kw_only=True)
+class Ended(Record):
+    """The connection is over.
+
+    Attributes:
+        by: Whose end of TCP was closed first. "client" also where the server found it gone.
+        torn: The client's bytes ended in the middle of a frame or of a request.
+    """
+
+    by: Literal["client", "server"]
+    torn: bool
+
+
+def as_json(record: Record) -> str:
+    """Give a record as one line of JSON, without keys and tokens."""
+    fields = attrs.asdict(record, value_serializer=_plain)
+    return json.dumps({"event": type(record).__name__.lower(), **_masked(fields)}, ensure_ascii=False)
+
+
+def _plain(_record: type, _field: attrs.Attribute[Any], value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        items: Any = value.items()  # pyright: ignore[reportUnknownVariableType] - any JSON
+        return {name: "…" if str(name).lower() in _SECRETS else _masked(item) for name, item in items}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - any JSON
+    return value

@@ -1,0 +1,193 @@
+"""The local server: in memory, or on a port."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.connection import Connection
+from tts_trio.local_server.espeak import EspeakVoice
+from tts_trio.local_server.memory import MemoryStream, memory_connection
+from tts_trio.local_server.record import Record
+from tts_trio.local_server.service import Service
+from tts_trio.local_server.voices import Voice
+
+_BACKLOG = 1024
+
+
+class LocalServer:
+    """A server that speaks ElevenLabs' protocol, HTTP and WebSocket alike, over any stream.
+
+    Args:
+        behaviour: How it behaves; the attribute can be replaced at any time, in the middle of a call too.
+        voice: Who speaks; by default eSpeak NG.
+        ssl_context: A server's, for TLS on every connection.
+        record: Is called with every record, instead of their being kept in `records`.
+
+    Attributes:
+        records: What every client sent and was sent, in order.
+        base_url: For clients; without a port as long as there is none.
+    """
+
+    def __init__(
+        self,
+        behaviour: Behaviour | None = None,
+        *,
+        voice: Voice | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        record: Callable[[Record], None] | None = None,
+    ) -> None:
+        self.records: list[Record] = []
+        self.base_url = "http://127.0.0.1" if ssl_context is None else "https://127.0.0.1"
+        self._service = Service(behaviour or Behaviour(), voice or EspeakVoice(), record or self.records.append)
+        self._ssl_context = ssl_context
+        self._connections = 0
+        self._scopes: set[trio.CancelScope] = set()
+        self._accepting = True
+        self._port: _Port | None = None
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """How the server behaves now. What is replaced counts from now on; the counters of faults start anew."""
+        return self._service.behaviour
+
+    @behaviour.setter
+    def behaviour(self, behaviour: Behaviour) -> None:
+        self._service.behaviour = behaviour
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection until it ends, and close it."""
+        self._connections += 1
+        connection = Connection(stream, self._connections, self._service)
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                await connection.serve(self._ssl_context)
+            finally:
+                self._scopes.discard(scope)
+
+    def connect(self, nursery: trio.Nursery) -> MemoryStream:
+        """Connect in memory: return the client's end; the server's end is served in `nursery`.
+
+        Raises:
+            OSError: After `stop_accepting`, as with a port where nobody listens.
+        """
+        if not self._accepting:
+            raise ConnectionRefusedError("the local server does not accept connections now")
+        client, server = memory_connection()
+        nursery.start_soon(self.serve_stream, server)
+        return client
+
+    def stop_accepting(self) -> None:
+        """Refuse connections from now on; those there are live on (see `drop_connections`)."""
+        self._accepting = False
+        if self._port:
+            self._port.close()
+
+    def resume(self) -> None:
+        """Accept connections again, on the same port."""
+        self._accepting = True
+        if self._port:
+            self._port.open()
+
+    def drop_connections(self) -> None:
+        """End all connections now, without a word."""
+        for scope in self._scopes:
+            scope.cancel()
+
+    def listen(self, nursery: trio.Nursery, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen on a port too, and serve in `nursery`; `open_local_server` does it for you.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._port = _Port(host, port, nursery, self.serve_stream)
+        self._port.open()
+        scheme = "http" if self._ssl_context is None else "https"
+        name = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - as it was said
+        self.base_url = f"{scheme}://{name}:{self._port.number}"
+
+
+class _Port:
+    """A listening socket that can go away and come back."""
+
+    def __init__(
+        self, host: str, number: int, nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[None]]
+    ) -> None:
+        self.number = number
+        self._host = host
+        self._nursery = nursery
+        self._handler = handler
+        self._scope = trio.CancelScope()
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """Listen, on the port of the last time if there was one."""
+        if self._socket is not None:
+            return
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._socket = socket.create_server((self._host, self.number), family=family, backlog=_BACKLOG)
+        self.number = self._socket.getsockname()[1]
+        self._scope = trio.CancelScope()
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
+        self._nursery.start_soon(self._serve, listener, self._scope)
+
+    def close(self) -> None:
+        """Stop listening, at once."""
+        if self._socket is not None:
+            self._scope.cancel()
+            self._socket.close()
+            self._socket = None
+
+    async def _serve(self, listener: trio.SocketListener, scope: trio.CancelScope) -> None:
+        with scope:
+            async with listener:
+                await trio.serve_listeners(self._handler, [listener], handler_nursery=self._nursery)
+
+
+@asynccontextmanager
+async def open_local_server(
+    behaviour: Behaviour | None = None,
+    *,
+    voice: Voice | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+    record: Callable[[Record], None] | None = None,
+) -> AsyncGenerator[LocalServer]:
+    """Serve on a port for as long as the block runs.
+
+    Args:
+        behaviour: How it behaves.
+        voice: Who speaks; by default eSpeak NG.
+        host: Address to listen on; without authentication or limits, so think before it is not loopback.
+        port: 0: any free one.
+        ssl_context: A server's, for TLS.
+        record: Is called with every record, instead of their being kept.
+
+    Yields:
+        The server; its `base_url` is where clients go.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    server = LocalServer(behaviour, voice=voice, ssl_context=ssl_context, record=record)
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        server.listen(nursery, host=host, port=port)
+        try:
+            yield server
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again below, outside the nursery's group
+            failure = error
+        finally:
+            server.stop_accepting()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

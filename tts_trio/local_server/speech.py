@@ -1,0 +1,181 @@
+"""From a text to the timed pieces of encoded sound that messages are made of. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any, Self
+
+import attrs
+
+from tts_trio.local_server.encoding import Encoder
+from tts_trio.local_server.normaliser import Piece, normalise
+from tts_trio.local_server.voices import Voice
+
+_SLICE_SECONDS = 1.5  # a segment of about a second was recorded as one message
+
+
+@attrs.frozen
+class Alignment:
+    """When each character is heard.
+
+    Attributes:
+        chars: The characters.
+        starts_ms: When each begins, counted from the beginning of the sound that it comes with.
+        durations_ms: How long each lasts.
+    """
+
+    chars: str
+    starts_ms: tuple[int, ...]
+    durations_ms: tuple[int, ...]
+
+    def during(self, start_ms: float, end_ms: float) -> Self:
+        """Give the characters that begin in this span."""
+        span = slice(bisect_left(self.starts_ms, start_ms), bisect_left(self.starts_ms, end_ms))
+        return attrs.evolve(
+            self, chars=self.chars[span], starts_ms=self.starts_ms[span], durations_ms=self.durations_ms[span]
+        )
+
+    def since(self, start_ms: float) -> Self:
+        """Give the same with times from `start_ms`."""
+        return attrs.evolve(self, starts_ms=tuple(start - round(start_ms) for start in self.starts_ms))
+
+    def for_websocket(self) -> dict[str, Any]:
+        """Give the object of a stream-input message: whole milliseconds and durations."""
+        return {
+            "chars": list(self.chars),
+            "charStartTimesMs": list(self.starts_ms),
+            "charDurationsMs": list(self.durations_ms),
+        }
+
+    def for_http(self) -> dict[str, Any]:
+        """Give the object of a with-timestamps body: seconds and ends."""
+        spans = zip(self.starts_ms, self.durations_ms, strict=True)
+        return {
+            "characters": list(self.chars),
+            "character_start_times_seconds": [start / 1000 for start in self.starts_ms],
+            "character_end_times_seconds": [(start + duration) / 1000 for start, duration in spans],
+        }
+
+
+@attrs.frozen
+class Order:
+    """A text to be spoken, and how.
+
+    Attributes:
+        text: The source's text: whitespace in single blanks, none around it.
+        output_format: Of ElevenLabs.
+        language_code: ISO 639-1, or None to go by the script.
+        speed: 0.7 to 1.2.
+        normalise: Numbers become words.
+        overlapping: The text is aligned in two passes (`Behaviour.alignment`), so there must be two slices.
+        encoder: The encoder of a stream that this text is a part of; None: the sound stands alone.
+    """
+
+    text: str
+    output_format: str
+    language_code: str | None = None
+    speed: float = 1.0
+    normalise: bool = False
+    overlapping: bool = False
+    encoder: Encoder | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen
+class Slice:
+    """A run of the sound, encoded.
+
+    Attributes:
+        audio: In the output format; codecs hold back a few ms, which come with the next slice.
+        start_ms: Where it begins in the clip.
+        end_ms: Where it ends.
+    """
+
+    audio: bytes
+    start_ms: float
+    end_ms: float
+
+
+@attrs.frozen
+class Clip:
+    """An order, fulfilled.
+
+    Attributes:
+        slices: The sound, in runs of at most 1.5 s.
+        alignment: Of the source's characters, and one blank after them.
+        normalised: Of the characters as they are said, with a blank on either side.
+    """
+
+    slices: tuple[Slice, ...]
+    alignment: Alignment
+    normalised: Alignment
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.slices[-1].end_ms / 1000 if self.slices else 0.0
+
+
+def single_spaced(text: str) -> str:
+    """Give a text as the service aligns it: runs of whitespace are one blank, and none is around it."""
+    return " ".join(text.split())
+
+
+def render(order: Order, voice: Voice) -> Clip:
+    """Speak and encode. This takes CPU: a worker thread's work if the voice is `blocking`."""
+    pieces = normalise(order.text, order.language_code) if order.normalise else [Piece(order.text, order.text)]
+    spoken = f" {''.join(piece.spoken for piece in pieces)} " if order.text else " "
+    speech = voice.speak(
+        spoken,
+        language_code=order.language_code,
+        speed=order.speed,
+        sample_rate=_sample_rate(order.output_format),
+    )
+    normalised = Alignment(spoken, speech.starts_ms, speech.durations_ms)
+    encoder = order.encoder or Encoder(order.output_format)
+    total = len(speech.samples) // 2
+    most = round(_SLICE_SECONDS * speech.sample_rate)
+    step = min(most, total // 2 + 1) if order.overlapping else most
+    slices: list[Slice] = []
+    for start in range(0, total, step):
+        end = min(start + step, total)
+        audio = encoder.encode(speech.samples[2 * start : 2 * end], speech.sample_rate)
+        if end == total and order.encoder is None:
+            audio += encoder.flush()
+        slices.append(Slice(audio, start * 1000 / speech.sample_rate, end * 1000 / speech.sample_rate))
+    return Clip(tuple(slices), _source_alignment(pieces, normalised), normalised)
+
+
+def silence(encoder: Encoder, output_format: str, milliseconds: int) -> bytes:
+    """End a stream with a moment of silence and what its encoder has held back."""
+    sample_rate = _sample_rate(output_format)
+    return encoder.encode(bytes(2 * (sample_rate * milliseconds // 1000)), sample_rate) + encoder.flush()
+
+
+def _sample_rate(output_format: str) -> int:
+    return next(int(part) for part in output_format.split("_") if part.isdigit())
+
+
+def _source_alignment(pieces: list[Piece], normalised: Alignment) -> Alignment:
+    """Map the source's characters onto what was said.
+
+    As recorded: no leading blank, its time belongs to the first character; one trailing blank. The characters of
+    a number share the time of its words.
+    """
+    borders = [*normalised.starts_ms, normalised.starts_ms[-1] + normalised.durations_ms[-1]]
+    starts: list[int] = []
+    position = 1
+    for piece in pieces:
+        end = position + len(piece.spoken)
+        if piece.source == piece.spoken:
+            starts += borders[position:end]
+        else:
+            span = borders[end] - borders[position]
+            count = len(piece.source)
+            starts += [borders[position] + span * index // count for index in range(count)]
+        position = end
+    if starts:
+        starts[0] = borders[0]
+    chars = "".join(piece.source for piece in pieces) + " "
+    starts.append(borders[-2])
+    ends = [*starts[1:], borders[-1]]
+    return Alignment(chars, tuple(starts), tuple(end - start for start, end in zip(starts, ends, strict=True)))

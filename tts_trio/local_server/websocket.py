@@ -1,0 +1,284 @@
+"""One upgraded connection: wsproto around a core such as `StreamInput`, on trio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import trio
+import wsproto.events as ws
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.frames import FrameBoundary
+from tts_trio.local_server.http_api import Headers
+from tts_trio.local_server.parameters import Request
+from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Sent
+from tts_trio.local_server.service import Service
+from tts_trio.local_server.speech import Order
+from tts_trio.local_server.stream_input import Close, Send, StreamInput
+from tts_trio.local_server.weather import Scope
+from tts_trio.local_server.wire import HangUp, Wire
+
+_CLOSING_SECONDS = 10.0  # the server waits for the client's half of the closing handshake
+_INTERNAL_ERROR = 1011
+_FINAL = '{"audio": null, "isFinal": true, "normalizedAlignment": null, "alignment": null}'
+
+
+def fault_message(fault: Fault) -> str | bytes | None:
+    """Give the message that a fault puts before another one; None: it is not such a fault."""
+    match fault.action:
+        case "invalid_json":
+            return '{"audio": "AAAA", "isFinal": nul'
+        case "bad_base64":
+            return '{"audio": "@@not base64@@", "isFinal": null, "normalizedAlignment": null, "alignment": null}'
+        case "unknown_frame":
+            return '{"type": "weather_report", "sky": "clear"}'
+        case "binary_frame":
+            return b"\x00\x01\x02\x03"
+        case "huge_frame":
+            frame = '{"type": "padding", "padding": "%s"}'
+            return frame % ("x" * (int(fault.value or 0) - len(frame) + 2))
+        case "early_final":
+            return _FINAL
+        case _:
+            return None
+
+
+class WebSocketSession:
+    """Serves one socket until it ends.
+
+    Args:
+        wire: Of the connection.
+        request: The upgrade.
+        core: What speaks on this socket.
+        service: Shared by all.
+    """
+
+    def __init__(self, wire: Wire, request: Request, core: StreamInput, service: Service) -> None:
+        self._wire = wire
+        self._service = service
+        self._core = core
+        self._protocol = WSConnection(ConnectionType.SERVER)
+        self._boundary = FrameBoundary()
+        self._scope = Scope(request.path)
+        self._audio_messages = 0
+        self._text: list[str] = []  # of a message in fragments
+        self._wake = trio.Event()
+        self._pong = trio.Event()
+        self._to_render, self._orders = trio.open_memory_channel[Order](float("inf"))
+        self._nursery: trio.Nursery
+        self._hang_up: HangUp | None = None
+
+    @property
+    def torn(self) -> bool:
+        """The client's bytes so far end in the middle of a frame."""
+        return self._boundary.inside
+
+    def accept(self, upgrade_headers: list[tuple[bytes, bytes]], headers: Headers) -> bytes:
+        """Take the upgrade, as h11 has read it, and give the bytes of the 101.
+
+        Raises:
+            wsproto.utilities.RemoteProtocolError: It is no good one.
+        """
+        self._protocol.initiate_upgrade_connection(upgrade_headers, "/")
+        encoded = [(name.encode(), value.encode()) for name, value in headers]
+        accepted = self._protocol.send(ws.AcceptConnection(extra_headers=encoded))
+        for _ in self._protocol.events():
+            pass  # the request, which we know
+        return accepted
+
+    async def run(self, trailing: bytes) -> None:
+        """Serve until the end.
+
+        Args:
+            trailing: What the client has sent after its request.
+
+        Raises:
+            HangUp: The connection is to be dropped, rather than closed.
+        """
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._until_over, lambda: self._listen(trailing))
+                self._nursery.start_soon(self._until_over, self._render)
+                self._nursery.start_soon(self._until_over, self._ping)
+                await self._until_over(self._talk)
+        finally:
+            self._to_render.close()
+            self._orders.close()
+            self._core.gone()
+        if self._hang_up:
+            raise self._hang_up
+
+    async def _until_over(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run one of the tasks; the first one to be over ends the session."""
+        try:
+            await task()
+        except HangUp as hang_up:
+            self._hang_up = hang_up
+        self._nursery.cancel_scope.cancel()
+
+    # --- what the client says
+
+    async def _listen(self, trailing: bytes) -> None:
+        data = trailing
+        while True:
+            if data:
+                self._boundary.feed(data)
+                self._protocol.receive_data(data)
+                for event in self._protocol.events():
+                    await self._take(event)
+            data = await self._wire.receive()
+            if not data:
+                return
+
+    async def _take(self, event: ws.Event) -> None:
+        match event:
+            case ws.TextMessage():
+                self._text.append(event.data)
+                if event.message_finished:
+                    self._take_text("".join(self._text))
+                    self._text.clear()
+            case ws.BytesMessage():
+                self._wire.record(Received, frame="binary", message=bytes(event.data))
+            case ws.Ping():
+                self._wire.record(Received, frame="ping", message=bytes(event.payload))
+                await self._write(event.response())
+                self._wire.record(Sent, kind="pong")
+            case ws.Pong():
+                self._wire.record(Received, frame="pong", message=bytes(event.payload))
+                self._pong.set()
+            case ws.CloseConnection() if self._protocol.state is ConnectionState.OPEN:  # what came is no WebSocket
+                await self._send_close(int(event.code), "")
+                raise HangUp(reset=False)
+            case ws.CloseConnection():
+                await self._take_close(int(event.code), event.reason or "")
+            case _:
+                pass
+
+    def _take_text(self, text: str) -> None:
+        try:
+            message = json.loads(text)
+        except ValueError:
+            message = text
+        self._wire.record(Received, frame="text", message=message)
+        self._core.receive(text, trio.current_time())
+        self._wake.set()
+
+    async def _take_close(self, code: int, reason: str) -> None:
+        self._wire.record(CloseReceived, code=code, reason=reason)
+        self._core.gone()
+        if self._protocol.state is ConnectionState.REMOTE_CLOSING:
+            await self._wire.pass_point("close", Scope(self._scope.path))
+            await self._wire.send(self._protocol.send(ws.CloseConnection(code, reason)))
+            self._wire.record(CloseSent, code=code, reason=reason)
+        self._nursery.cancel_scope.cancel()
+
+    # --- what the server says
+
+    async def _render(self) -> None:
+        async for order in self._orders:
+            self._core.rendered(await self._service.speak(order), trio.current_time())
+            self._wake.set()
+
+    async def _talk(self) -> None:
+        while True:
+            self._wake = trio.Event()
+            match self._core.take(trio.current_time()):
+                case None:
+                    with trio.CancelScope(deadline=self._core.due):
+                        await self._wake.wait()
+                case Order() as order:
+                    self._to_render.send_nowait(order)
+                case Send() as send:
+                    await self._say(send)
+                case Close() as close:
+                    await self._close(close.code, close.reason)
+                    return
+
+    async def _say(self, send: Send) -> None:
+        """Send a message of the core's, with the faults that strike here."""
+        text = json.dumps(send.message)
+        faults: list[Fault] = []
+        if send.kind == "audio":
+            faults = await self._wire.pass_point("audio", self._scope, self._audio_messages)
+            self._audio_messages += 1
+        elif send.kind == "final":
+            faults = await self._wire.pass_point("final", self._scope)
+        deed: Fault | None = None  # what becomes of the message itself
+        for fault in faults:
+            extra = fault_message(fault)
+            if extra is not None:
+                await self._write(ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra))
+                self._wire.record(Sent, kind="fault", size=len(extra))
+            elif fault.action == "close":
+                await self._close(int(fault.value or 0), "")
+                raise HangUp(reset=False)
+            elif fault.action == "error_frame":
+                await self._complain(errors.by_name(str(fault.value)))
+            else:
+                deed = fault
+        await self._do(text, deed)
+        if deed is None or deed.action != "skip":
+            error = send.message.get("error", "")
+            self._wire.record(Sent, kind=send.kind, size=send.size, text=send.text, error=error)
+
+    async def _do(self, text: str, deed: Fault | None) -> None:
+        """Send a message, or do to it what a fault wants."""
+        match deed.action if deed else "":
+            case "skip":
+                pass
+            case "cut" if self._protocol.state is ConnectionState.OPEN:
+                data = self._protocol.send(ws.TextMessage(text))
+                await self._wire.send(data[: len(data) // 2])
+                raise HangUp(reset=True)
+            case "split":
+                step = int(deed.value or 1) if deed else 1
+                starts = range(0, len(text), step)
+                for start in starts:
+                    await self._write(ws.TextMessage(text[start : start + step], message_finished=start == starts[-1]))
+            case "trickle":
+                await self._write(ws.TextMessage(text), trickle=float(deed.value or 1) if deed else None)
+            case _:
+                await self._write(ws.TextMessage(text))
+
+    async def _complain(self, error: errors.ServiceError) -> None:
+        """Send an error frame, and close as the service does."""
+        await self._write(ws.TextMessage(json.dumps(error.frame())))
+        self._wire.record(Sent, kind="error", error=error.frame()["error"])
+        await trio.sleep(self._service.behaviour.close_delay)
+        await self._close(errors.POLICY_VIOLATION, error.reason())
+        raise HangUp(reset=False)
+
+    async def _close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake, and wait for the client's half of it: `_take_close` ends the session."""
+        await self._wire.pass_point("close", Scope(self._scope.path))
+        await self._send_close(code, reason)
+        await trio.sleep(_CLOSING_SECONDS)
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        await self._write(ws.CloseConnection(code, reason))
+        self._wire.record(CloseSent, code=code, reason=reason)
+
+    async def _write(self, event: ws.Event, *, trickle: float | None = None) -> None:
+        """Write an event, unless the closing handshake has begun."""
+        if self._protocol.state is ConnectionState.OPEN:
+            await self._wire.send(self._protocol.send(event), trickle=trickle)
+
+    async def _ping(self) -> None:
+        """Ping every `ping_interval`, and close with 1011 where no pong comes."""
+        while True:
+            behaviour = self._service.behaviour
+            if behaviour.ping_interval is None:
+                await trio.sleep_forever()
+            await trio.sleep(behaviour.ping_interval)
+            self._pong = trio.Event()
+            await self._write(ws.Ping(b"tick"))
+            self._wire.record(Sent, kind="ping")
+            with trio.move_on_after(behaviour.ping_timeout):
+                await self._pong.wait()
+                continue
+            await self._close(_INTERNAL_ERROR, "keepalive ping timeout")
+            return
