@@ -1,1 +1,37 @@
-"""Streaming ElevenLabs speech for trio voice agents."""
+"""Streaming ElevenLabs speech for trio voice agents: hot sockets, instant barge-in, nothing dead, doubled or stale.
+
+One call, one chain of objects: `TTSConfig` → `WebSocketConnectionManager` → `TTSManager`.
+"""
+
+from __future__ import annotations
+
+from tts_trio.alignment import Word as Word
+from tts_trio.channels import AudioChannel as AudioChannel
+from tts_trio.channels import TextChannel as TextChannel
+from tts_trio.channels import Usage as Usage
+from tts_trio.config import PronunciationDictionary as PronunciationDictionary
+from tts_trio.config import TTSConfig as TTSConfig
+from tts_trio.config import VoiceSettings as VoiceSettings
+from tts_trio.connection import Connection as Connection
+from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics
+from tts_trio.connection_manager import WebSocketConnectionManager as WebSocketConnectionManager
+from tts_trio.errors import AuthenticationError as AuthenticationError
+from tts_trio.errors import ConcurrencyError as ConcurrencyError
+from tts_trio.errors import ConfigurationError as ConfigurationError
+from tts_trio.errors import EmptyAudio as EmptyAudio
+from tts_trio.errors import PolicyError as PolicyError
+from tts_trio.errors import ProtocolError as ProtocolError
+from tts_trio.errors import QuotaError as QuotaError
+from tts_trio.errors import ServiceTimeout as ServiceTimeout
+from tts_trio.errors import ServiceUnavailable as ServiceUnavailable
+from tts_trio.errors import TextTimeout as TextTimeout
+from tts_trio.errors import TTSConnectionError as TTSConnectionError
+from tts_trio.errors import TTSError as TTSError
+from tts_trio.errors import UtteranceEnded as UtteranceEnded
+from tts_trio.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
+from tts_trio.formats import AudioFormat as AudioFormat
+from tts_trio.manager import TTSManager as TTSManager
+from tts_trio.manager import open_tts as open_tts
+from tts_trio.text import PhrasePolicy as PhrasePolicy
+from tts_trio.utterance import Outcome as Outcome
+from tts_trio.utterance import Timeline as Timeline

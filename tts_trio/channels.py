@@ -14,9 +14,8 @@ import attrs
 import trio
 
 from tts_trio.alignment import Word
-from tts_trio.errors import TTSError
 from tts_trio.formats import AudioFormat
-from tts_trio.utterance import Outcome, Timeline
+from tts_trio.utterance import Outcome, Timeline, Utterance
 
 
 @attrs.frozen
@@ -39,17 +38,23 @@ class Usage:
 class Speech(Protocol):
     """What an `AudioChannel` needs to know of the utterance behind it."""
 
-    error: TTSError | None
-    timeline: Timeline
-    usage: Usage
+    @property
+    def utterance(self) -> Utterance:
+        """The state of the utterance."""
+        ...
 
     @property
-    def words(self) -> tuple[Word, ...]: ...
-    @property
-    def outcome(self) -> Outcome | None: ...
-    def spoken(self, until_ms: float) -> str: ...
-    def delivered(self, audio: bytes) -> None: ...
-    def interrupt(self) -> None: ...
+    def usage(self) -> Usage:
+        """What it cost so far."""
+        ...
+
+    def delivered(self, audio: bytes) -> None:
+        """Take note that this was handed to the caller."""
+        ...
+
+    def interrupt(self) -> None:
+        """Stop what is not finished."""
+        ...
 
 
 class AudioChannel(trio.abc.ReceiveChannel[bytes]):
@@ -114,16 +119,16 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     @property
     def words(self) -> tuple[Word, ...]:
         """The words whose times are known so far; times are in milliseconds of the audio of this channel."""
-        return self._speech.words
+        return self._speech.utterance.words
 
     def spoken(self, until_ms: float) -> str:
         """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words."""
-        return self._speech.spoken(until_ms)
+        return self._speech.utterance.spoken(until_ms)
 
     @property
     def timeline(self) -> Timeline:
         """When its parts happened, by trio's clock."""
-        return self._speech.timeline
+        return self._speech.utterance.timeline
 
     @property
     def usage(self) -> Usage:
@@ -133,7 +138,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     @property
     def outcome(self) -> Outcome | None:
         """How it ended and what was delivered; None while it goes on."""
-        return self._speech.outcome
+        return self._speech.utterance.outcome
 
     def feed(self, audio: bytes) -> None:
         """Add audio; for the utterance's side."""
@@ -162,9 +167,9 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             self._raise_failure()
 
     def _raise_failure(self) -> None:
-        if self._speech.error is not None:
-            _ = self._speech.outcome  # which writes into the error what was spoken and what was not
-            raise self._speech.error
+        outcome = self._speech.utterance.outcome
+        if outcome is not None and outcome.error is not None:
+            raise outcome.error
 
 
 class TextChannel(trio.abc.SendChannel[str]):

@@ -73,6 +73,11 @@ class Connection:
         """Whether, by what is known here, it could serve an utterance now; no round trip is made to find out."""
         return self.state == "hot" and not self._websocket.ending
 
+    @property
+    def trace_id(self) -> str | None:
+        """The service's id of the connection, from the handshake; None where it gave none."""
+        return self._websocket.trace_id
+
     def hot_for(self) -> float:
         """Return how long ago it became hot, in seconds; 0 if it never did."""
         return max(0.0, trio.current_time() - self._hot_since)
@@ -101,10 +106,14 @@ class Connection:
         An end marker would have the service speak, and bill, the rest of an interrupted reply.
         """
         self._on_event = self._on_loss = None
-        self._websocket.close(stream_input.END_OF_SEQUENCE if self.state == "hot" else None)
+        goodbye = stream_input.END_OF_SEQUENCE if self.state == "hot" else None
+        self.state = "ended"
+        self._websocket.close(goodbye)
 
     def lose(self, error: TTSError) -> None:
-        """Give it up as lost, for this reason."""
+        """Give it up as lost, for this reason, which is not reported to the caller again."""
+        self._on_event = self._on_loss = None
+        self.state = "ended"
         self._websocket.lose(error)
 
     async def run(self) -> None:

@@ -218,8 +218,7 @@ class WebSocketConnectionManager:
             return
         states = [connection.state for connection in self._connections if connection not in self._retiring]
         spares = self.config.spares if "in use" in states else max(1, self.config.spares)
-        wanted = spares + self._waiting - states.count("hot") - states.count("dialling")
-        for _ in range(wanted):
+        for _ in range(max(spares, self._waiting) - states.count("hot") - states.count("dialling")):
             connection = Connection(self.config, self.open_stream, on_hot=self._on_hot, on_old=self._on_old)
             self._connections.add(connection)
             self._nursery.start_soon(self._serve, connection, self._backoff())
@@ -228,7 +227,7 @@ class WebSocketConnectionManager:
         """Seconds to wait before the next dial: none after a success, else doubling, with jitter."""
         if not self._failures:
             return 0.0
-        return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)
+        return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     async def _serve(self, connection: Connection, delay: float) -> None:
         """The life of one connection, from its dialling to its replacement."""
@@ -257,7 +256,7 @@ class WebSocketConnectionManager:
         self._announce()
 
     def _on_old(self, connection: Connection) -> None:
-        """Replace a spare of a certain age, before the service or a middlebox does it; the old one waits for the new."""
+        """Replace a spare before the service or a middlebox does; it serves until the new one is hot."""
         self._retiring.add(connection)
         self._replenish()
 

@@ -65,6 +65,12 @@ class AudioFormat:
         except KeyError:
             raise ValueError(f"unknown output format {name!r}; allowed: {', '.join(OUTPUT_FORMATS)}") from None
 
+    def bytes_in(self, seconds: float) -> int:
+        """How many bytes so much audio has: whole samples, or, of mp3 and opus, by the bit rate."""
+        if self.sample_bytes is not None:
+            return round(seconds * self.sample_rate) * self.sample_bytes
+        return round(seconds * (self.bitrate or 0) * 125)
+
 
 def _format(name: str) -> AudioFormat:
     codec_name, sample_rate, *bitrate = name.split("_")

@@ -141,6 +141,7 @@ class WebSocket:
 
     Attributes:
         is_open: Whether it ever became hot.
+        trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
         error: Why it ended, if not by `close`.
         closed: Set when nothing of it is left.
     """
@@ -162,6 +163,7 @@ class WebSocket:
             on_message: Called with each message as it comes; it must not block.
         """
         self.is_open = False
+        self.trace_id: str | None = None
         self.error: TTSError | None = None
         self.closed = trio.Event()
         self._config = config
@@ -255,6 +257,9 @@ class WebSocket:
             max_message_size=_MAX_MESSAGE,
         )
         stream.established = True
+        self.trace_id = next(
+            (value.decode("latin-1") for name, value in websocket.handshake_headers if name == b"x-trace-id"), None
+        )
         return websocket
 
     async def _read(self, websocket: trio_websocket.WebSocketConnection) -> None:

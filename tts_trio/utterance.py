@@ -39,7 +39,7 @@ class Outcome:
     """How an utterance ended.
 
     Attributes:
-        end: "finished": all of it was handed to the caller. "interrupted": the caller left before. "failed": see `error`.
+        end: "finished": all was handed to the caller. "interrupted": the caller left before. "failed": see `error`.
         error: Why it failed; None otherwise.
         delivered_seconds: Audio handed to the caller.
         spoken_text: The part of the accepted text whose sound was handed to the caller whole, word by word.
@@ -112,10 +112,11 @@ class Utterance:
         error: Why it failed.
         timeline: When its parts happened.
         replays: How many times it went on over another connection.
+        characters_sent: Characters of text handed to the service, those of replays included.
     """
 
     def __init__(
-        self, config: TTSConfig, now: float, *, on_audio: Callable[[bytes], None], on_trim: Callable[[float], None]
+        self, config: TTSConfig, now: float, *, on_audio: Callable[[bytes], None], on_drop: Callable[[int], None]
     ) -> None:
         """Begin an utterance.
 
@@ -123,16 +124,16 @@ class Utterance:
             config: Format and deadlines.
             now: The time, in seconds, as in all other methods.
             on_audio: Called with audio to deliver, in whole samples.
-            on_trim: Called with how many seconds of the audio given out so far are valid: what was not delivered
-                beyond them must not be delivered any more.
+            on_drop: Called with how many of the last bytes given out are not to be delivered, if they still wait.
         """
         self.ended: End | None = None
         self.error: TTSError | None = None
         self.timeline = Timeline(started=now)
         self.replays = 0
+        self.characters_sent = 0
         self._config = config
         self._on_audio = on_audio
-        self._on_trim = on_trim
+        self._on_drop = on_drop
         self._phraser = Phraser(config.phrase_policy, language_code=config.language_code)
         self._accepted: list[str] = []
         self._characters = 0
@@ -185,6 +186,13 @@ class Utterance:
             self._last_text = now
             self._queue.extend(self._phraser.close())
 
+    def say(self, text: str, now: float) -> None:
+        """Take a text as one phrase, complete: what a fixed phrase is."""
+        self._accepted.append(text)
+        self._queue.append(text)
+        self._complete = True
+        self.timeline = attrs.evolve(self.timeline, first_text=now)
+
     def _require_text_open(self) -> None:
         if self.error is not None:
             raise self.error
@@ -212,6 +220,7 @@ class Utterance:
             leg.spoken.sent(phrase)
             self._sent.append(phrase)
             self._sent_characters += len(phrase)
+            self.characters_sent += len(phrase)
             if self._config.auto_mode and speakable(phrase):
                 self._owe(now)
             if self.timeline.first_sent is None:
@@ -369,8 +378,10 @@ class Utterance:
         leg = self._legs[-1]
         offset, valid_ms = leg.spoken.resume(leg.spoken.received_ms)
         leg.ended_ms = leg.started_ms + valid_ms
-        self._received_seconds = max(leg.ended_ms / 1000, self._delivered.seconds)
-        self._on_trim(self._received_seconds)
+        invalid = self._received_seconds - max(leg.ended_ms / 1000, self._delivered.seconds)
+        size = self._config.format.bytes_in(invalid)
+        self._received_seconds -= invalid
+        self._on_drop(size)
         keep = leg.offset + offset
         rest: list[str] = []
         while self._sent and self._sent_characters > keep:

@@ -1,0 +1,213 @@
+"""`TTSManager`: one voice for one conversation; fixed phrases over HTTP, an LLM's reply over a hot WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import trio
+
+from tts_trio.channels import AudioChannel, TextChannel
+from tts_trio.config import TTSConfig
+from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.speech import FixedPhrase, Reply
+from tts_trio.text import speakable
+from tts_trio.transport import single_error
+
+if TYPE_CHECKING:
+    from tts_trio.http import HttpConnections
+
+
+class TTSManager:
+    """Speaks for one conversation, with the voice of its configuration. An async context manager.
+
+    Leaving the block of an utterance, cancelling a scope around it, or `audio.close()` interrupts what is not finished:
+    that is the barge-in. It takes no time, and not one byte of that utterance comes after it.
+
+        async with TTSManager(config, connections) as tts:
+            async with tts.stream_static_text("Добрый день!") as audio:
+                async for chunk in audio:
+                    await call.play(chunk)
+            async with tts.speak(llm_tokens) as audio:
+                async for chunk in audio:
+                    await call.play(chunk)
+    """
+
+    def __init__(self, config: TTSConfig, connection_manager: WebSocketConnectionManager) -> None:
+        """Prepare a manager.
+
+        Args:
+            config: The voice, the format, the deadlines.
+            connection_manager: The hot connections of the same conversation, entered before and left after this.
+
+        Raises:
+            ConfigurationError: `config` differs from the connections' in what belongs to a socket for its life.
+        """
+        differs = config.differing_socket_field(connection_manager.config)
+        if differs is not None:
+            raise ConfigurationError(
+                f"{differs}: the configuration differs in it from the connection manager's, whose sockets it belongs "
+                "to; give both the same configuration",
+                field=differs,
+            )
+        self.config = config
+        self._connections = connection_manager
+        self._http: HttpConnections | None = None
+        self._nursery: trio.Nursery | None = None
+        self._context: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> TTSManager:
+        """Begin; HTTP connections are opened in the background."""
+        if self._context is not None:
+            raise RuntimeError("a TTSManager serves one conversation: make a new one")
+        self._context = self._run()
+        await self._context.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Interrupt what is not finished."""
+        assert self._context is not None
+        return await self._context.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        from tts_trio.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
+
+        async with HttpConnections(self.config, open_stream=self._connections.open_stream) as self._http:
+            with single_error():
+                async with trio.open_nursery() as self._nursery:
+                    try:
+                        yield
+                    finally:
+                        self._nursery.cancel_scope.cancel(reason="the TTSManager was left")
+                        self._nursery = None
+
+    def __repr__(self) -> str:
+        state = "open" if self._nursery is not None else "not entered" if self._context is None else "closed"
+        return f"<TTSManager, {state}, voice {self.config.voice_id}, model {self.config.model_id}>"
+
+    def stream_static_text(self, text: str) -> AbstractAsyncContextManager[AudioChannel]:
+        """Speak a phrase that is known as a whole, over HTTP streaming.
+
+        With `optimize_streaming_latency=4`, the default, the service's text normaliser is off, so numbers and dates can
+        be misread (ElevenLabs API reference): write them out, or lower the value.
+
+        Args:
+            text: What to say.
+
+        Returns:
+            An async context manager that gives the `AudioChannel`.
+
+        Raises:
+            TypeError: `text` is no `str`.
+            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`.
+            RuntimeError: The manager is closed or was not entered.
+        """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
+            raise TypeError(f"text must be str, not {type(text).__name__}")
+        if not speakable(text):
+            raise ConfigurationError(
+                "text: nothing in it can be spoken; it needs a letter or a digit", field="text"
+            )
+        if len(text) > self.config.max_characters:
+            raise ConfigurationError(
+                f"text: {len(text)} characters, more than max_characters, {self.config.max_characters}", field="text"
+            )
+        nursery, http = self._require_open()
+        return self._perform(FixedPhrase(self.config, http, text), nursery)
+
+    @asynccontextmanager
+    async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
+        """Speak an LLM's reply as it is written, over a connection that is already hot.
+
+        Text goes into the first channel and audio comes out of the second, in one task or in two: `text.send` never
+        waits for audio. Closing `text` says that the reply is complete; leaving the block abandons what is not.
+
+        Raises:
+            TTSConnectionError: There is no connection within `connect_timeout`. Calling again tries again.
+            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
+            RuntimeError: The manager is closed or was not entered.
+        """
+        nursery, _ = self._require_open()
+        reply = Reply(self.config, self._connections, await self._connections.get_connection())
+        async with self._perform(reply, nursery) as audio:
+            yield reply.text, audio
+
+    @asynccontextmanager
+    async def speak(self, tokens: AsyncIterable[str] | Iterable[str]) -> AsyncGenerator[AudioChannel]:
+        """Speak the text of an iterable as it comes; `start_llm_stream` with a task that feeds it.
+
+        Args:
+            tokens: Pieces of text of any size. It is iterated in a task inside of this block, and closed at its end. If
+                it raises, the error leaves the block bare and no tail is spoken.
+
+        Raises:
+            TTSConnectionError: There is no connection within `connect_timeout`. Calling again tries again.
+            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
+        """
+        async with self.start_llm_stream() as (text, audio):
+            with single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_feed, tokens, text)
+                    try:
+                        yield audio
+                    finally:
+                        nursery.cancel_scope.cancel(reason="the utterance was left")
+
+    @asynccontextmanager
+    async def _perform(self, speech: FixedPhrase | Reply, nursery: trio.Nursery) -> AsyncGenerator[AudioChannel]:
+        nursery.start_soon(speech.run)
+        try:
+            yield speech.audio
+        finally:
+            speech.audio.close()
+        speech.audio.raise_unseen_failure()
+
+    def _require_open(self) -> tuple[trio.Nursery, HttpConnections]:
+        if self._nursery is None or self._http is None:
+            raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
+        return self._nursery, self._http
+
+
+async def _feed(tokens: AsyncIterable[str] | Iterable[str], text: TextChannel) -> None:
+    with text:
+        if isinstance(tokens, AsyncIterable):
+            async with AsyncExitStack() as stack:
+                if isinstance(tokens, AsyncGenerator):
+                    stack.push_async_callback(tokens.aclose)  # else it would linger until it is collected
+                async for token in tokens:
+                    if not await _sent(token, text):
+                        return
+        else:
+            for token in tokens:
+                if not await _sent(token, text):
+                    return
+
+
+async def _sent(token: str, text: TextChannel) -> bool:
+    """Send a token; False when the reply has ended or failed, which the audio channel tells the caller."""
+    try:
+        await text.send(token)
+    except ConfigurationError:
+        raise
+    except TTSError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def open_tts(config: TTSConfig) -> AsyncGenerator[TTSManager]:
+    """Open the hot connections and the manager of one conversation in one line.
+
+        async with open_tts(TTSConfig.from_env()) as tts:
+            ...
+
+    Returns at once: the first utterance waits, if it must, until a connection is hot.
+    """
+    async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as manager:
+        yield manager

@@ -1,0 +1,211 @@
+"""The tasks that run an utterance: an LLM's reply over a hot connection, a fixed phrase over HTTP.
+
+The utterance knows what is to happen when (`utterance.py`); here it is made to happen. Each runs in a task of the
+manager's, out of reach of the caller's cancellation: what the caller's task does is to hand over text and to take
+audio, and neither waits for the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from tts_trio.channels import AudioChannel, TextChannel, Usage
+from tts_trio.config import TTSConfig
+from tts_trio.connection import Connection
+from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.utterance import Utterance
+from tts_trio.wire.events import AudioReceived, Final
+from tts_trio.wire.http import stream_request
+
+if TYPE_CHECKING:
+    from tts_trio.http import HttpConnections
+
+logger = logging.getLogger(__name__)
+
+
+class Reply:
+    """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
+
+    def __init__(self, config: TTSConfig, connections: WebSocketConnectionManager, connection: Connection) -> None:
+        self.audio = AudioChannel(self, config.format)
+        self.text = TextChannel(accept=self._accept, complete=self._complete, abandon=self.interrupt)
+        self.utterance = Utterance(config, trio.current_time(), on_audio=self.audio.feed, on_drop=self.audio.drop_last)
+        self._connections = connections
+        self._connection: Connection | None = None
+        self._lost = trio.Event()
+        self._scope = trio.CancelScope()
+        self._timer = trio.CancelScope()
+        self._trace_id: str | None = None
+        self._use(connection)
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost so far."""
+        return Usage(characters=self.utterance.characters_sent, trace_id=self._trace_id)
+
+    async def run(self) -> None:
+        """Keep the deadlines, and go on over another connection where one is lost, until the utterance ends."""
+        try:
+            with self._scope:
+                while self.utterance.ended is None:
+                    with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
+                        if self._connection is None:
+                            self._use(await self._another_connection())
+                        await self._lost.wait()
+                    error = self.utterance.expire(trio.current_time())
+                    if error is not None and self._connection is not None:
+                        self._connection.lose(error)
+                        self._connection = None
+                    self._advance()
+        except TTSError as error:
+            self.utterance.fail(error, trio.current_time())
+        except Exception as error:
+            logger.exception("the task of a reply failed")
+            failure = TTSConnectionError(f"the reply failed: {type(error).__name__}")
+            failure.__cause__ = error
+            self.utterance.fail(failure, trio.current_time())
+        finally:
+            self.interrupt()
+
+    def delivered(self, audio: bytes) -> None:
+        """Take note that this was handed to the caller; phrases that waited for it may leave."""
+        self.utterance.delivered(audio, trio.current_time())
+        self._advance()
+
+    def interrupt(self) -> None:
+        """Stop, if it has not ended. Does no I/O: closing the socket is the work of the socket's own task."""
+        self.utterance.interrupt(trio.current_time())
+        self._advance()
+
+    def _accept(self, token: str) -> None:
+        self.utterance.accept(token, trio.current_time())
+        self._advance()
+
+    def _complete(self) -> None:
+        self.utterance.complete(trio.current_time())
+        self._advance()
+
+    async def _another_connection(self) -> Connection:
+        if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
+            await trio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - no secret
+        return await self._connections.get_connection()
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lost = trio.Event()
+        self._trace_id = connection.trace_id
+        connection.take(self._on_event, self._on_loss)
+        self.utterance.connected()
+        self._advance()
+
+    def _on_event(self, event: AudioReceived | Final) -> None:
+        self.utterance.receive(event, trio.current_time())
+        self._advance()
+
+    def _on_loss(self, error: TTSError) -> None:
+        self._connection = None
+        self.utterance.lost(error, trio.current_time())
+        self._lost.set()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Do what the state of the utterance asks for, after any change of it."""
+        now = trio.current_time()
+        if self._connection is not None:
+            for phrase in self.utterance.phrases_to_send(now):
+                self._connection.send_text(phrase)
+            if self.utterance.end_to_send(now):
+                self._connection.end_text()
+        if self.utterance.ended is None:
+            self._timer.deadline = self.utterance.deadline()
+            return
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self.audio.end()
+        self._scope.cancel(reason="the utterance has ended")
+
+
+class FixedPhrase:
+    """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
+
+    def __init__(self, config: TTSConfig, http: HttpConnections, text: str) -> None:
+        # An answer that has begun is never asked for again: what was delivered would be heard twice.
+        self._config = config.evolve(on_lost_connection="raise")
+        self.audio = AudioChannel(self, config.format)
+        self.utterance = Utterance(
+            self._config, trio.current_time(), on_audio=self.audio.feed, on_drop=self.audio.drop_last
+        )
+        self.utterance.say(text, trio.current_time())
+        self.usage = Usage(characters=0)
+        self._http = http
+        self._request = stream_request(config, text)
+        self._scope = trio.CancelScope()
+        self._heard_more = trio.Event()
+
+    async def run(self) -> None:
+        """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
+        try:
+            with self._scope:
+                while self.utterance.ended is None:
+                    await self._wait_before_retry()
+                    self._begin()
+                    with trio.CancelScope(deadline=self.utterance.deadline()) as timer:
+                        try:
+                            await self._stream(timer)
+                        except TTSError as error:
+                            self.utterance.lost(error, trio.current_time())
+                    self.utterance.expire(trio.current_time())
+        except Exception as error:
+            logger.exception("the task of a fixed phrase failed")
+            failure = TTSConnectionError(f"the phrase failed: {type(error).__name__}")
+            failure.__cause__ = error
+            self.utterance.fail(failure, trio.current_time())
+        finally:
+            self.interrupt()
+
+    def delivered(self, audio: bytes) -> None:
+        """Take note that this was handed to the caller; more may be read."""
+        self.utterance.delivered(audio, trio.current_time())
+        self._heard_more.set()
+
+    def interrupt(self) -> None:
+        """Stop, if it has not ended; the request is dropped by the task that made it."""
+        self.utterance.interrupt(trio.current_time())
+        self.audio.end()
+        self._scope.cancel(reason="the utterance has ended")
+
+    async def _wait_before_retry(self) -> None:
+        if self.utterance.replays:
+            await trio.sleep(random.uniform(0.5, 1) * 0.1 * 2**self.utterance.replays)  # noqa: S311 - no secret
+
+    def _begin(self) -> None:
+        now = trio.current_time()
+        self.utterance.connected()
+        self.utterance.phrases_to_send(now)
+        self.utterance.end_to_send(now)
+
+    async def _stream(self, timer: trio.CancelScope) -> None:
+        async with self._http.stream(self._request) as response:
+            cost = response.headers.get("character-cost", "")
+            self.usage = attrs.evolve(
+                self.usage,
+                characters=self.utterance.characters_sent,
+                credits=int(cost) if cost.isdigit() else None,
+                request_id=response.headers.get("request-id"),
+                trace_id=response.headers.get("x-trace-id"),
+            )
+            async for chunk in response:
+                self.utterance.receive(AudioReceived(chunk), trio.current_time())
+                while self.utterance.lead(trio.current_time()) > self._config.max_lead:
+                    timer.deadline = float("inf")  # it is we who make the service wait
+                    self._heard_more = trio.Event()
+                    await self._heard_more.wait()
+                timer.deadline = self.utterance.deadline()
+        self.utterance.receive(Final(), trio.current_time())
