@@ -1,0 +1,307 @@
+"""What was spoken, and when: the text of one utterance mapped onto the audio that came for it.
+
+The service times the characters of a clip from the clip's beginning, mostly all of them in its first message (recorded
+from the live API), sometimes in several messages that break off inside a word (reported of Flash v2.5). The clock is
+the audio:
+
+- A clip begins where its audio begins: after the audio that was received before the message with its times. Only
+  times that do not restart, or that follow an alignment that broke off inside a phrase (that of a whole clip ends in a
+  blank, as recorded), go on with those before.
+- Nothing is placed beyond the audio. A word has a time once all its audio came, and a clip whose times turn out to
+  be longer than its audio is compressed into it.
+- `alignment` (the characters sent) is believed where it continues the text; else the words of `normalizedAlignment`
+  (the characters read) are looked for (`read_words.py`). Where neither continues the text, the clip of a phrase came
+  without times, and a later phrase is tried. What maps nowhere gives no times: then the last certain place counts,
+  which is where the text before a clip that did map had ended, or the end of everything.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Sequence
+from operator import attrgetter, itemgetter
+
+import attrs
+
+from tts_trio.read_words import Reading, find_words, read_alignment, word_spans
+from tts_trio.wire.events import Alignment
+
+# Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
+_ROUNDING_MS = 0.5
+
+# A text can be read in fewer words than it was written in.
+_WORDS_TO_SPARE = 8
+
+_SPEECHLESS = re.compile(r"[\W_]*")
+
+
+@attrs.frozen
+class Word:
+    """A word of the source text and its place in the audio received.
+
+    Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
+
+    Attributes:
+        text: The word as it was sent.
+        start: Where it begins in the text accepted, in characters.
+        end: Where it ends there.
+        start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
+        end_ms: When it ends there.
+    """
+
+    text: str
+    start: int
+    end: int
+    start_ms: float
+    end_ms: float
+
+
+@attrs.frozen
+class _Reached:
+    """All text up to an offset has been spoken by a time."""
+
+    offset: int
+    ms: float
+
+
+@attrs.frozen
+class _Place:
+    """The words that a message times.
+
+    Attributes:
+        reading: The one of its two alignments that says so.
+        first: Index of the first word.
+        times: Begin and end of that word and the following, in milliseconds as in the reading.
+        cursor: How far the text is aligned with it, in characters.
+        cut_ms: When the word began in which it breaks off, if it does.
+    """
+
+    reading: Reading
+    first: int
+    times: Sequence[tuple[float, float]]
+    cursor: int
+    cut_ms: float | None
+
+
+class SpokenText:
+    """Maps the audio of one utterance onto the text that was sent for it.
+
+    Malformed alignments are passed over; nothing here raises because of what the service sent.
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._spans: list[tuple[int, int]] = []  # where the words begin and end
+        self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
+        self._received_ms = 0.0
+        self._cursor = 0  # how far the text is aligned, in characters
+        self._cut_ms: float | None = None  # when the word began that the cursor stands in
+        self._timed: list[Word] = []  # some may lie beyond the audio that came so far
+        self._untimed: list[_Reached] = []  # where text ended whose words have no times of their own
+        # The clip that is being timed: where it began, its first word in `_timed`, what its times count from, where
+        # they end so far, and whether they broke off, so that the next alignment goes on with them.
+        self._clip_ms = 0.0
+        self._clip_words = 0
+        self._base_ms: float | None = None
+        self._aligned_ms = 0.0
+        self._broken_off = False
+
+    def sent(self, phrase: str) -> None:
+        """Note a phrase that left, in order. A word never continues in the next phrase."""
+        offset = len(self._text)
+        self._text += phrase
+        self._spans += [(offset + start, offset + end) for start, end in word_spans(phrase)]
+        self._phrases.append(len(self._spans))
+
+    def received(self, ms: float, alignment: Alignment | None, normalized: Alignment | None) -> None:
+        """Note one audio message.
+
+        Args:
+            ms: How much audio it carried, in milliseconds.
+            alignment: Its times of the characters sent, if any.
+            normalized: Its times of the characters read, if any.
+        """
+        begins_ms = self._received_ms
+        self._received_ms += ms
+        source, read = read_alignment(alignment), read_alignment(normalized)
+        place = self._locate(source, read, begins_ms)
+        if place is not None:
+            self._set_clock(place.reading, begins_ms, place.first)
+            self._record(place, begins_ms)
+        elif reading := read or source:
+            self._set_clock(reading, begins_ms, self._word_at(self._cursor))
+
+    def final(self) -> None:
+        """Note that the service said that all is spoken."""
+        self._end_clip(self._received_ms)
+        if self._received_ms > 0:
+            self._pass(len(self._spans), self._received_ms)
+        self._cursor = len(self._text)
+        self._cut_ms = self._base_ms = None
+        self._broken_off = False
+
+    @property
+    def text(self) -> str:
+        """All phrases sent."""
+        return self._text
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words whose audio is known to have come, in order; they never overlap."""
+        return tuple(self._timed[: self._words_until(self._received_ms)])
+
+    @property
+    def covered(self) -> int:
+        """How many characters of the text are aligned, whether or not all their audio came; it never shrinks."""
+        silent = _SPEECHLESS.match(self._text, self._cursor)
+        return silent.end() if silent else self._cursor
+
+    @property
+    def received_ms(self) -> float:
+        """The audio received, in milliseconds."""
+        return self._received_ms
+
+    def spoken(self, until_ms: float) -> str:
+        """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
+        return self._text[: self._reached(until_ms).offset]
+
+    def resume(self, delivered_ms: float) -> tuple[int, float]:
+        """Where to begin again after some of the audio was delivered.
+
+        Returns:
+            The offset in `text` of the first word that was not wholly delivered (the length of the text if there is
+            none), and where the last word that was ends, in milliseconds: audio beyond it belongs to what is said
+            again.
+        """
+        reached = self._reached(delivered_ms)
+        following = self._word_at(reached.offset)
+        offset = self._spans[following][0] if following < len(self._spans) else len(self._text)
+        return offset, min(reached.ms, delivered_ms)
+
+    def _words_until(self, ms: float) -> int:
+        return bisect.bisect_right(self._timed, ms, key=attrgetter("end_ms"))
+
+    def _reached(self, until_ms: float) -> _Reached:
+        ms = min(until_ms + _ROUNDING_MS, self._received_ms)
+        reached = [_Reached(0, 0.0)]
+        if passed := bisect.bisect_right(self._untimed, ms, key=attrgetter("ms")):
+            reached.append(self._untimed[passed - 1])
+        if ended := self._words_until(ms):
+            word = self._timed[ended - 1]
+            reached.append(_Reached(word.end, word.end_ms))
+        return max(reached, key=attrgetter("offset"))
+
+    def _word_at(self, offset: int) -> int:
+        """Index of the first word that ends after this offset."""
+        return bisect.bisect_right(self._spans, offset, key=itemgetter(1))
+
+    def _locate(self, source: Reading | None, read: Reading | None, begins_ms: float) -> _Place | None:
+        """Find the text that a message times: at the cursor, or else from the beginning of a later phrase."""
+        if source is None and read is None:
+            return None
+        first = self._word_at(self._cursor)
+        begins = [(first, self._cursor)]
+        if begins_ms > (self._timed[-1].end_ms if self._timed else 0.0):  # else nothing can have been said between
+            later = self._phrases[bisect.bisect_right(self._phrases, first) :]
+            begins += [(phrase, self._spans[phrase][0]) for phrase in later if phrase < len(self._spans)]
+        for index, offset in begins:
+            place = (
+                (source and self._match(source, index, offset))
+                or (read and self._find(read, index, offset, from_first=index > first))
+                or (source and self._find(source, index, offset, from_first=True))
+            )
+            if place:
+                return place
+        return None
+
+    def _match(self, reading: Reading, first: int, offset: int) -> _Place | None:
+        """Match the source's own characters, blanks aside."""
+        text, cursor = self._text, offset
+        times: list[tuple[float, float]] = []
+        start_ms: float | None = None
+        for glyph in reading.glyphs:
+            if glyph.char.isspace():
+                continue
+            while cursor < len(text) and text[cursor].isspace():
+                cursor += 1
+            if cursor == len(text) or text[cursor] != glyph.char:
+                return None
+            cursor += 1
+            start_ms = glyph.start_ms if start_ms is None else start_ms
+            if cursor == self._spans[first + len(times)][1]:
+                times.append((start_ms, glyph.end_ms))
+                start_ms = None
+        return _Place(reading, first, times, cursor, start_ms) if cursor > offset else None
+
+    def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> _Place | None:
+        """Find words that were read otherwise than they were written."""
+        spans = self._spans[first : first + len(reading.words) + _WORDS_TO_SPARE]
+        written = [self._text[max(offset, start) : end] for start, end in spans]
+        ends = {end - first for end in self._phrases if end > first}
+        found = find_words(reading, written, ends, from_first=from_first)
+        if found is None:
+            return None
+        first += found.skipped
+        following = first + len(found.times)
+        cursor = self._spans[following - 1][1] if found.times else offset
+        if found.cut_chars:
+            cursor = max(offset, self._spans[following][0]) + found.cut_chars
+        return _Place(reading, first, found.times, cursor, found.cut_ms)
+
+    def _set_clock(self, reading: Reading, begins_ms: float, first: int) -> None:
+        """Decide what the times of a message count from."""
+        word = self._word_at(self._cursor)
+        inside_word = word < len(self._spans) and self._spans[word][0] < self._cursor
+        inside_phrase = inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
+        continues = self._broken_off and inside_phrase and first == word
+        expected_ms = self._aligned_ms if continues else begins_ms
+        base_ms = self._base_ms
+        if base_ms is None or abs(base_ms + reading.start_ms - expected_ms) >= reading.start_ms:
+            base_ms = expected_ms
+            if not continues:
+                self._end_clip(begins_ms)
+                self._clip_ms, self._clip_words = begins_ms, len(self._timed)
+        self._base_ms = base_ms
+        self._aligned_ms = base_ms + reading.end_ms
+        self._broken_off = not reading.ends_in_blank
+
+    def _record(self, place: _Place, begins_ms: float) -> None:
+        """Time the words of a place."""
+        base_ms = self._base_ms or 0.0
+        cut_ms = self._cut_ms
+        if place.first > self._word_at(self._cursor):
+            self._pass(place.first, begins_ms)
+            cut_ms = None
+        for index, (start_ms, end_ms) in enumerate(place.times, place.first):
+            start, end = self._spans[index]
+            earliest_ms = self._timed[-1].end_ms if self._timed else 0.0
+            start_ms = max(earliest_ms, base_ms + start_ms if cut_ms is None else cut_ms)
+            end_ms = max(start_ms, base_ms + end_ms)
+            self._timed.append(Word(self._text[start:end], start, end, start_ms, end_ms))
+            cut_ms = None
+        if place.cut_ms is None:
+            self._cut_ms = None
+        else:
+            self._cut_ms = base_ms + place.cut_ms if cut_ms is None else cut_ms
+        self._cursor = place.cursor
+
+    def _pass(self, words: int, ms: float) -> None:
+        """Note that so many words have ended by a time, whether or not they have times of their own."""
+        offset = self._spans[words - 1][1] if words else 0
+        if offset > max(self._timed[-1].end if self._timed else 0, self._untimed[-1].offset if self._untimed else 0):
+            self._untimed.append(_Reached(offset, ms))
+
+    def _end_clip(self, ms: float) -> None:
+        """Compress the times of a clip into its audio, which ended here, if they are longer."""
+        words = self._timed[self._clip_words :]
+        if not words or words[-1].end_ms <= ms:
+            return
+        factor = (ms - self._clip_ms) / (words[-1].end_ms - self._clip_ms)
+
+        def compress(time_ms: float) -> float:
+            return min(ms, self._clip_ms + (time_ms - self._clip_ms) * factor)
+
+        self._timed[self._clip_words :] = [
+            attrs.evolve(word, start_ms=compress(word.start_ms), end_ms=compress(word.end_ms)) for word in words
+        ]

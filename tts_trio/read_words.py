@@ -1,0 +1,311 @@
+"""Words that were read, found among the words that were written: "сорок два" for "42", "Doctor" for "Dr.".
+
+The service reports the words as it read them; the caller knows the words as they were written. Equal words anchor the
+one sequence to the other (an edit distance over the words of one message), and the words between two anchors share the
+time between them. Words are compared without case, accents and punctuation.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import attrs
+
+from tts_trio.wire.events import Alignment
+
+# Scripts without blanks between words that can be cut anywhere: kana and Chinese characters.
+_CJK = "\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U000323af"
+_WORD = re.compile(rf"[^\w\s]*[{_CJK}][^\w\s]*|(?:(?![{_CJK}])\S)+")
+_ANY_CJK = re.compile(f"[{_CJK}]")
+_INNER_PUNCTUATION = re.compile(r"\w[^\w\s]+\w")
+
+_SENTENCE_ENDS = frozenset(".!?…。！？")
+_ABBREVIATION_LENGTH = 3
+
+_LONGEST_MS = 3_600_000
+_MOST_COMPARISONS = 100_000  # about 50 ms; the alignment of a sentence takes some hundreds
+
+# What readings cost: a word changed is likelier than one left out beside one put in; words that end a sentence stay so;
+# and what ends like a clip ends where a phrase ends.
+_CHANGED = 4
+_OTHER_ENDING = 3
+_PUT_IN = 6
+_LEFT_OUT = 6
+_STOPS_SHORT = 4
+
+
+class Glyph(NamedTuple):
+    """One character of an alignment and its time, in milliseconds from where the alignment counts."""
+
+    char: str
+    start_ms: float
+    end_ms: float
+
+
+class ReadWord(NamedTuple):
+    """One word of an alignment."""
+
+    key: str
+    ends_sentence: bool
+    start_ms: float
+    end_ms: float
+
+
+@attrs.frozen
+class Reading:
+    """A well-formed alignment.
+
+    Attributes:
+        glyphs: Its characters, at least one.
+        words: Its words, without those that are punctuation only.
+    """
+
+    glyphs: Sequence[Glyph]
+    words: Sequence[ReadWord]
+
+    @property
+    def start_ms(self) -> float:
+        """When its first character begins."""
+        return self.glyphs[0].start_ms
+
+    @property
+    def end_ms(self) -> float:
+        """When its last character ends."""
+        return self.glyphs[-1].end_ms
+
+    @property
+    def ends_in_blank(self) -> bool:
+        """Whether it ends as the service ends the alignment of a whole clip (recorded from the live API)."""
+        return self.glyphs[-1].char.isspace()
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether it ends in the middle of its last word, or may."""
+        return self.glyphs[-1].char.isalnum()
+
+
+@attrs.frozen
+class Found:
+    """Where the words read were found.
+
+    Attributes:
+        skipped: How many of the words written, all of them whole phrases, come before what was read.
+        times: When the words after those were read: begin and end of each, in milliseconds as in the reading.
+        cut_chars: How many characters of the word after those were read before the reading broke off inside it.
+        cut_ms: When that word began.
+    """
+
+    skipped: int
+    times: Sequence[tuple[float, float]]
+    cut_chars: int = 0
+    cut_ms: float | None = None
+
+
+def word_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where the words of a text begin and end.
+
+    Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
+    """
+    return (match.span() for match in _WORD.finditer(text))
+
+
+def read_alignment(alignment: Alignment | None) -> Reading | None:
+    """Check an alignment and take it apart; None if there is none or it is malformed."""
+    if alignment is None or len({len(column) for column in attrs.astuple(alignment, recurse=False)}) != 1:
+        return None
+    glyphs: list[Glyph] = []
+    earlier = 0.0
+    for chars, start, duration in zip(alignment.chars, alignment.starts_ms, alignment.durations_ms, strict=True):
+        if not (earlier <= start <= _LONGEST_MS and 0 <= duration <= _LONGEST_MS):
+            return None
+        glyphs += (Glyph(char, start, start + duration) for char in chars)
+        earlier = start
+    if not glyphs:
+        return None
+    text = "".join(glyph.char for glyph in glyphs)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        glyphs = list(_join_surrogates(glyphs))
+        text = "".join(glyph.char for glyph in glyphs)
+    words = [
+        ReadWord(key, _ends_sentence(text[start:end]), glyphs[start].start_ms, glyphs[end - 1].end_ms)
+        for start, end in word_spans(text)
+        if (key := _key(text[start:end]))
+    ]
+    return Reading(glyphs, words)
+
+
+def _join_surrogates(glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
+    """Put characters together that JSON brought in two halves, each with a time of its own."""
+    high: Glyph | None = None
+    for glyph in glyphs:
+        if high is not None and "\udc00" <= glyph.char <= "\udfff":
+            point = 0x10000 + (ord(high.char) - 0xD800 << 10) + (ord(glyph.char) - 0xDC00)
+            yield Glyph(chr(point), high.start_ms, glyph.end_ms)
+            high = None
+            continue
+        if high is not None:
+            yield high
+        high = glyph if "\ud800" <= glyph.char <= "\udbff" else None
+        if high is None:
+            yield glyph
+    if high is not None:
+        yield high
+
+
+def find_words(
+    reading: Reading, written: Sequence[str], phrase_ends: Collection[int], *, from_first: bool
+) -> Found | None:
+    """Find the words read at the beginning of the words written.
+
+    Args:
+        reading: What was read.
+        written: The words that may have been read, in order; the first may be the rest of a word.
+        phrase_ends: After how many of them a phrase ends. A clip is usually one phrase, so where the last words were
+            read otherwise than they were written, they are taken to reach to the end of the phrase if they can.
+        from_first: Whether the first word must be among those that are equal.
+
+    Returns:
+        None if the two have too little in common to be the same text: of the words that one reads as they are written
+        fewer than half are equal.
+    """
+    read = reading.words
+    if not read or not written or len(read) * len(written) > _MOST_COMPARISONS:
+        return None
+    keys = [_key(word) for word in written]
+    if from_first and read[0].key != keys[0] and not keys[0].startswith(read[0].key):
+        return None
+    steps, whole = _align(reading, written, keys, phrase_ends)
+    if not whole:  # what follows the last anchor may have been read in part only
+        while steps and steps[-1].kind is not _Kind.EQUAL:
+            steps.pop()
+    if not steps or (from_first and steps[0].kind is not _Kind.EQUAL):
+        return None
+    skipped_words = next((at for at, step in enumerate(steps) if step.kind is not _Kind.NOT_READ), 0)
+    skipped = max((end for end in phrase_ends if end <= skipped_words), default=0)
+    steps = steps[skipped:]
+    equal = {step.written for step in steps if step.kind is _Kind.EQUAL}
+    told = [step.written for step in steps if step.kind is not _Kind.NOT_WRITTEN]
+    plain = [index for index in told if _is_read_as_written(written[index], keys[index])]
+    if 2 * sum(index in equal for index in plain) < len(plain):
+        return None
+    times = _share(steps, read, keys, reading.start_ms)
+    last = steps[-1]
+    if last.kind is _Kind.EQUAL and read[last.read].key != keys[last.written]:
+        times.pop()
+        cut_chars = _chars_of(read[last.read].key, written[last.written])
+        return Found(skipped, times, cut_chars, read[last.read].start_ms)
+    return Found(skipped, times)
+
+
+class _Kind(enum.IntEnum):
+    """How a word read and a word written go together."""
+
+    EQUAL = 0
+    CHANGED = 1
+    NOT_WRITTEN = 2
+    NOT_READ = 3
+
+
+class _Step(NamedTuple):
+    kind: _Kind
+    read: int
+    written: int
+
+
+def _align(
+    reading: Reading, written: Sequence[str], keys: Sequence[str], phrase_ends: Collection[int]
+) -> tuple[list[_Step], bool]:
+    """The cheapest way to read all that was read from the beginning of what was written, to wherever that leads.
+
+    Returns:
+        The steps, and whether they lead to the end of a phrase.
+    """
+    read = reading.words
+    skipping = [_LEFT_OUT if key else 0 for key in keys]  # punctuation and emoji are passed in silence
+    endings = [_ends_sentence(word) for word in written]
+    above = [0, *itertools.accumulate(skipping)]
+    table = [bytes([_Kind.NOT_READ]) * len(above)]
+    for index, word in enumerate(read):
+        cut = reading.breaks_off and index == len(read) - 1
+        row, kinds = [above[0] + _PUT_IN], bytearray([_Kind.NOT_WRITTEN])
+        for column, key in enumerate(keys):
+            cost, kind = above[column], _Kind.EQUAL
+            if word.key != key and not (cut and key.startswith(word.key)):
+                other_ending = _OTHER_ENDING if word.ends_sentence != endings[column] else 0
+                cost, kind = cost + _CHANGED + other_ending, _Kind.CHANGED
+            if above[column + 1] + _PUT_IN < cost:
+                cost, kind = above[column + 1] + _PUT_IN, _Kind.NOT_WRITTEN
+            if row[column] + skipping[column] < cost:
+                cost, kind = row[column] + skipping[column], _Kind.NOT_READ
+            row.append(cost)
+            kinds.append(kind)
+        above = row
+        table.append(bytes(kinds))
+    if not reading.breaks_off:
+        above = [cost + (0 if column in phrase_ends else _STOPS_SHORT) for column, cost in enumerate(above)]
+    steps: list[_Step] = []
+    row_index, reached = len(read), above.index(min(above))
+    column = reached
+    while row_index or column:
+        kind = _Kind(table[row_index][column])
+        row_index -= kind is not _Kind.NOT_READ
+        column -= kind is not _Kind.NOT_WRITTEN
+        steps.append(_Step(kind, row_index, column))
+    steps.reverse()
+    return steps, not reading.breaks_off and reached in phrase_ends
+
+
+def _share(
+    steps: Sequence[_Step], read: Sequence[ReadWord], keys: Sequence[str], begin_ms: float
+) -> list[tuple[float, float]]:
+    """Give every word written in these steps its time: that of its equal, or its share of the time between two."""
+    times: list[tuple[float, float]] = []
+    for equal, group in itertools.groupby(steps, key=lambda step: step.kind is _Kind.EQUAL):
+        run = list(group)
+        said = [read[step.read] for step in run if step.kind is not _Kind.NOT_READ]
+        meant = [keys[step.written] for step in run if step.kind is not _Kind.NOT_WRITTEN]
+        if equal or len(said) == len(meant):
+            times += ((word.start_ms, word.end_ms) for word in said)
+        elif meant:
+            ended_ms = times[-1][1] if times else begin_ms
+            following = run[-1].read + (run[-1].kind is not _Kind.NOT_READ)
+            if said:
+                begin, end = said[0].start_ms, said[-1].end_ms
+            else:
+                begin, end = ended_ms, read[following].start_ms if following < len(read) else ended_ms
+            times += _split(begin, end, [max(1, len(key)) for key in meant])
+        elif times:  # said besides: it belongs to the word before
+            times[-1] = times[-1][0], said[-1].end_ms
+    return times
+
+
+def _split(begin_ms: float, end_ms: float, weights: Sequence[int]) -> Iterator[tuple[float, float]]:
+    per_weight = (end_ms - begin_ms) / sum(weights)
+    borders = [begin_ms + per_weight * so_far for so_far in itertools.accumulate(weights, initial=0)]
+    return itertools.pairwise(borders)
+
+
+def _key(word: str) -> str:
+    """What two spellings of one word have in common."""
+    return "".join(char for char in unicodedata.normalize("NFKD", word).casefold() if char.isalnum())
+
+
+def _chars_of(key: str, word: str) -> int:
+    """How many characters of a word have a key as long as this."""
+    return next(count for count in range(1, len(word) + 1) if len(_key(word[:count])) >= len(key))
+
+
+def _ends_sentence(word: str) -> bool:
+    return not _SENTENCE_ENDS.isdisjoint(word[-2:])
+
+
+def _is_read_as_written(word: str, key: str) -> bool:
+    """Whether this is an ordinary word: letters, no abbreviation, of a script that is read letter by letter."""
+    if not key.isalpha() or _ANY_CJK.search(word) or _INNER_PUNCTUATION.search(word):
+        return False
+    return len(key) > _ABBREVIATION_LENGTH or not word.endswith(".")
