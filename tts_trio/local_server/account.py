@@ -14,12 +14,19 @@ from tts_trio.local_server.catalogue import Model
 
 _QUEUE_DELAY = 0.05  # the documentation's figure for a request that waits for a slot
 _TOKEN_LIFE = 15 * 60.0
+_LONGEST_QUEUE = 600.0  # slots older than that concern nobody any more
 
 
 @attrs.define(eq=False)
 class Slot:
-    """One generation under way, until a moment that is known when it begins."""
+    """One generation.
 
+    Attributes:
+        start: When it begins.
+        end: When it is over; an estimate until its length is known.
+    """
+
+    start: float
     end: float
 
 
@@ -68,10 +75,9 @@ class Account:
         self.used += price
         return price
 
-    def generating(self, now: float) -> int:
-        """Count the generations under way."""
-        self._slots = {slot for slot in self._slots if slot.end > now}
-        return len(self._slots)
+    def generating(self, at: float) -> int:
+        """Count the generations under way at a time."""
+        return sum(slot.start <= at < slot.end for slot in self._slots)
 
     def admit(self, start: float) -> float:
         """Say when a generation that wants to start at `start` may.
@@ -84,12 +90,13 @@ class Account:
             return start
         if self.behaviour.over_concurrency != "queue":
             raise errors.too_many_requests(limit)
-        ends = sorted(slot.end for slot in self._slots)
-        return ends[len(ends) - limit] + _QUEUE_DELAY
+        ends = sorted(slot.end for slot in self._slots if slot.end > start)
+        return next(end for end in ends if self.generating(end) < limit) + _QUEUE_DELAY
 
-    def occupy(self, end: float) -> Slot:
-        """Take a slot until `end`."""
-        slot = Slot(end)
+    def occupy(self, start: float, end: float) -> Slot:
+        """Take a slot."""
+        self._slots = {slot for slot in self._slots if slot.end > start - _LONGEST_QUEUE}
+        slot = Slot(start, end)
         self._slots.add(slot)
         return slot
 

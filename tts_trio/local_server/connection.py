@@ -49,7 +49,8 @@ class Connection:
             if hang_up.reset:
                 self._wire.arm_reset()
         finally:
-            torn = self._socket.torn if self._socket else self._http.their_state is h11.SEND_BODY
+            half_a_request = self._http.their_state is h11.SEND_BODY or bool(self._http.trailing_data[0])
+            torn = self._socket.torn if self._socket else half_a_request
             by = "client" if self._wire.ended_by_client else "server"
             self._wire.record(Ended, by=by, torn=torn)
             await trio.aclose_forcefully(self._wire.stream)
@@ -129,9 +130,11 @@ class Connection:
                 case _:
                     trickle = float(fault.value or 1)
         if answer is None and request.headers.get("upgrade", "").lower() == "websocket":
-            answer = await self._upgrade(request, head, trickle)
-            if answer is None:
-                return
+            for pattern, core in SOCKETS.items():
+                if match := re.fullmatch(pattern, request.path):
+                    answer = await self._upgrade(request, head, match[1], core, trickle)
+                    if answer is None:
+                        return
         answer = answer or respond(request, self._service.account, trio.current_time())
         if isinstance(answer, Answer):
             headers = [*answer.headers, ("content-length", str(len(answer.body)))]
@@ -141,38 +144,34 @@ class Connection:
             await self._speak(answer, scope, content_type, trickle)
         await self._send_event(h11.EndOfMessage())
 
-    async def _upgrade(self, request: Request, head: h11.Request, trickle: float | None) -> Answer | None:
+    async def _upgrade(
+        self, request: Request, head: h11.Request, voice_id: str, core: type[StreamInput], trickle: float | None
+    ) -> Answer | None:
         """Serve a WebSocket until it ends, and return None; or return why there is none."""
         account, now = self._service.account, trio.current_time()
-        for pattern, core in SOCKETS.items():
-            match = re.fullmatch(pattern, request.path)
-            if not match:
-                continue
-            try:
-                parameters = parse_websocket(request, match[1], account.behaviour)
-                if account.behaviour.over_concurrency == "upgrade":
-                    account.admit(now)
-                socket = WebSocketSession(self._wire, request, core(request, parameters, account, now), self._service)
-                headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
-                accepted = socket.accept(list(head.headers), headers)
-            except errors.ServiceError as error:
-                return refuse(error, account)
-            except RemoteProtocolError:
-                return refuse(errors.invalid_parameter("upgrade", "Bad WebSocket upgrade."), account)
-            self._socket = socket
-            await self._wire.send(accepted, trickle=trickle)
-            self._wire.record(Answered, status=_SWITCHING, headers=dict(headers))
-            await socket.run(self._http.trailing_data[0])
-            return None
-        return refuse(errors.ServiceError(404, "not_found", "Not Found"), account)
+        headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
+        try:
+            parameters = parse_websocket(request, voice_id, account.behaviour)
+            if account.behaviour.over_concurrency == "upgrade":
+                account.admit(now)
+            socket = WebSocketSession(self._wire, request, core(request, parameters, account, now), self._service)
+            accepted = socket.accept(list(head.headers), headers)
+        except errors.ServiceError as error:
+            return refuse(error, account)
+        except RemoteProtocolError:
+            return refuse(errors.invalid_parameter("upgrade", "This is no good WebSocket upgrade."), account)
+        self._socket = socket
+        await self._wire.send(accepted, trickle=trickle)
+        self._wire.record(Answered, status=_SWITCHING, headers=dict(headers))
+        await socket.run(self._http.trailing_data[0])
+        return None
 
     async def _speak(self, answer: SpeechAnswer, scope: Scope, content_type: str, trickle: float | None) -> None:
         account = self._service.account
-        clip = await self._service.speak(answer.order)
-        spoken = speak(answer, clip, account)
-        slot = account.occupy(spoken.end)
         try:
-            await trio.sleep_until(spoken.parts[0].at if spoken.parts else spoken.end)
+            clip = await self._service.speak(answer.order)
+            spoken = speak(answer, clip, account)
+            await trio.sleep_until(spoken.parts[0].at if spoken.parts else answer.slot.end)
             headers = [
                 (name, content_type if content_type and name == "content-type" else value)
                 for name, value in spoken.headers
@@ -184,7 +183,7 @@ class Connection:
             for fault in await self._wire.pass_point("final", scope):
                 await self._spoil(fault, b"0\r\n\r\n")
         finally:
-            account.free(slot)
+            account.free(answer.slot)
 
     async def _send_part(self, part: Part, scope: Scope, index: int, spoken: Spoken, trickle: float | None) -> None:
         faults = await self._wire.pass_point("audio", scope, index)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import attrs
 
 from tts_trio.local_server import catalogue, errors
-from tts_trio.local_server.account import Account
+from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.parameters import Request, authenticate, parse_http
 from tts_trio.local_server.speech import Clip, Order
 
@@ -32,6 +32,7 @@ _CONTENT_TYPES = {
     "m4a": "audio/mp4",
 }
 _JSON = "application/json"
+_CHARACTERS_A_SECOND = 15  # a guess at the length of a generation, until it is spoken
 _CHUNK_SIZES = (8186, 4300, 1388, 3989, 4577, 1213, 1557, 10533, 279)  # of one recorded answer: odd ones, too
 _EXPOSED_HEADERS = (
     "request-id, history-item-id, character-cost, regeneration-count, generation-info,"
@@ -67,13 +68,13 @@ class SpeechAnswer:
 
     Attributes:
         order: What to speak.
-        start: When its generation may start.
+        slot: Its generation, whose start is settled and whose end is a guess.
         form: The last part of the path.
         headers: All but those that depend on the speech.
     """
 
     order: Order
-    start: float
+    slot: Slot
     form: Literal["", "/stream", "/with-timestamps", "/stream/with-timestamps"]
     headers: Headers
 
@@ -93,12 +94,10 @@ class Spoken:
     Attributes:
         headers: All of them; without `content-length` the body is chunked.
         parts: The body.
-        end: When the generation ends.
     """
 
     headers: Headers
     parts: Sequence[Part]
-    end: float
 
 
 def respond(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
@@ -121,22 +120,22 @@ def refuse(error: errors.ServiceError, account: Account, status: int | None = No
 
 def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
     """Make the body of an answer of its speech."""
-    behaviour, start = account.behaviour, answer.start
+    behaviour, start = account.behaviour, answer.slot.start
     first = start + behaviour.model_latency
     heard_first = clip.slices[0].end_ms if clip.slices else 0.0
     ready = [first + (piece.end_ms - heard_first) / 1000 / behaviour.speed for piece in clip.slices] or [first]
-    end = ready[-1]
+    answer.slot.end = end = ready[-1]
     headers = list(answer.headers)
     if answer.form == "/stream":
-        return Spoken(headers, _chunks(answer.order, clip, account, first), end)
+        return Spoken(headers, _chunks(answer.order, clip, account, first))
     if answer.form == "/stream/with-timestamps":
         lines = [json.dumps(_timed(clip, index)).encode() + b"\n" for index in range(len(clip.slices))]
-        return Spoken(headers, [Part(at, line) for at, line in zip(ready, lines, strict=False)], end)
+        return Spoken(headers, [Part(at, line) for at, line in zip(ready, lines, strict=False)])
     body = b"".join(piece.audio for piece in clip.slices)
     if answer.form == "/with-timestamps":
         body = json.dumps(_timed(clip, None)).encode()
     headers += [("content-length", str(len(body))), ("tts-latency-ms", str(round(1000 * (end - start))))]
-    return Spoken(headers, [Part(end, body)], end)
+    return Spoken(headers, [Part(end, body)])
 
 
 def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
@@ -175,16 +174,18 @@ def _speech(request: Request, voice_id: str, form: Any, account: Account, now: f
     price = account.charge(len(text), parameters.model)
     limit = account.behaviour.concurrency or 10
     family = parameters.output_format.partition("_")[0]
+    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behaviour.speed)
     headers = [
         *_headers(account),
         ("content-type", _JSON if "timestamps" in form else _CONTENT_TYPES[family]),
         ("character-cost", str(price)),
         ("request-id", account.identifier()),
-        ("history-item-id", account.identifier()),
-        ("current-concurrent-requests", str(account.generating(now) + 1)),
+        ("current-concurrent-requests", str(account.generating(start))),
         ("maximum-concurrent-requests", str(limit)),
     ]
-    return SpeechAnswer(parameters.order(text), start, form, headers)
+    if parameters.logging:
+        headers.append(("history-item-id", account.identifier()))
+    return SpeechAnswer(parameters.order(text), slot, form, headers)
 
 
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:

@@ -21,6 +21,7 @@ _SETTINGS = {"stability": (0.0, 1.0), "similarity_boost": (0.0, 1.0), "style": (
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 _NO_LATENCY_BUT_NO_NORMALISER = 4
 _MAX_INACTIVITY = 180
+_LONGEST_LIST = 3  # dictionaries, and ids of requests
 
 
 @attrs.frozen
@@ -57,6 +58,7 @@ class Parameters:
         language_code: None: not given, or not of this model.
         normalise: Numbers become words.
         speed: From the voice settings.
+        logging: False is zero retention, and there is no history item.
         auto_mode: WebSocket: every text message is a segment.
         sync_alignment: WebSocket: every audio message is aligned.
         inactivity_timeout: WebSocket: seconds.
@@ -68,6 +70,7 @@ class Parameters:
     language_code: str | None
     normalise: bool
     speed: float = 1.0
+    logging: bool = True
     auto_mode: bool = False
     sync_alignment: bool = False
     inactivity_timeout: float = 20
@@ -105,7 +108,7 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
     body = _parse_body(request.body)
     output_format = _output_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
     latency = _integer(request.query, "optimize_streaming_latency", 0, 4, None, _unprocessable)
-    _switch(request.query, "enable_logging", _unprocessable)
+    logging = _switch(request.query, "enable_logging", _unprocessable, default="true")
     if not known_voice(voice_id, behaviour):
         raise errors.voice_not_found(voice_id)
     model = _model(body["model_id"] or DEFAULT_MODEL)
@@ -123,7 +126,7 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
         if given is not None and not low <= given <= high:
             raise errors.invalid_settings(name, low, high, given)
     speed = settings.get("speed") or 1.0
-    return text, Parameters(voice_id, model, output_format, language, normalise, speed)
+    return text, Parameters(voice_id, model, output_format, language, normalise, speed, logging)
 
 
 def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Parameters:
@@ -200,6 +203,8 @@ _TYPE_CHECKS: dict[str, tuple[type | tuple[type, ...], str, str]] = {
     "apply_text_normalization": (str, "string_type", "Input should be a valid string"),
     "voice_settings": (dict, "model_attributes_type", "Input should be a valid dictionary"),
     "pronunciation_dictionary_locators": (list, "list_type", "Input should be a valid list"),
+    "previous_request_ids": (list, "list_type", "Input should be a valid list"),
+    "next_request_ids": (list, "list_type", "Input should be a valid list"),
     "seed": (int, "int_type", "Input should be a valid integer"),
 }
 
@@ -219,6 +224,9 @@ def _parse_body(data: bytes) -> dict[str, Any]:
     for name, (kind, code, message) in _TYPE_CHECKS.items():
         if given.get(name) is not None and not isinstance(given[name], kind):
             complaints.append(errors.complaint(code, ["body", name], message, given[name]))
+        elif kind is list and len(given.get(name) or ()) > _LONGEST_LIST:
+            message = f"List should have at most {_LONGEST_LIST} items after validation"
+            complaints.append(errors.complaint("too_long", ["body", name], message, given[name]))
     settings = given.get("voice_settings")
     for name, value in cast("dict[str, Any]", settings).items() if isinstance(settings, dict) else ():
         if name in _SETTINGS and value is not None and not isinstance(value, int | float):
@@ -279,8 +287,8 @@ def _integer(
     return int(given)
 
 
-def _switch(query: Mapping[str, str], name: str, complain: _Complain) -> bool:
-    given = query.get(name, "false")
+def _switch(query: Mapping[str, str], name: str, complain: _Complain, *, default: str = "false") -> bool:
+    given = query.get(name, default)
     if given.lower() not in _SWITCHES:
         raise complain(name, f"{name} is true or false.")
     return _SWITCHES[given.lower()]
