@@ -90,8 +90,8 @@ class Account:
             return start
         if self.behaviour.over_concurrency != "queue":
             raise errors.too_many_requests(limit)
-        ends = sorted(slot.end for slot in self._slots if slot.end > start)
-        return next(end for end in ends if self.generating(end) < limit) + _QUEUE_DELAY
+        turns = sorted(slot.end + _QUEUE_DELAY for slot in self._slots if slot.end > start)
+        return next(turn for turn in turns if self.generating(turn) < limit)
 
     def occupy(self, start: float, end: float) -> Slot:
         """Take a slot."""
