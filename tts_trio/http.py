@@ -1,0 +1,172 @@
+"""Fixed phrases over HTTP: `HttpConnections` asks over connections that are already open, and streams the answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from types import TracebackType
+
+import attrs
+import httpx
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import ProtocolError, TTSError, classify_response
+from tts_trio.http_transport import HotTransport, http_url, open_transport
+from tts_trio.transport import USER_AGENT, OpenStream, open_stream
+from tts_trio.wire.http import SpeechRequest
+
+_MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
+_REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status alone says much
+
+
+@attrs.frozen
+class SpeechResponse:
+    """The answer to a request, which has begun: an async iterable of the audio's bytes.
+
+    The chunks are as they arrive: of any size, and cut anywhere. The iteration raises a `TTSError` when the answer
+    breaks off or stalls, and ends only when the answer is complete. Iterate once.
+
+    Attributes:
+        status: HTTP status, of the successful ones.
+        headers: The headers, with lower-case names.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    _chunks: AsyncIterator[bytes] = attrs.field(repr=False)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+
+class HttpConnections:
+    """The hot HTTP connections of one conversation.
+
+    An async context manager: inside of its block connections are opened ahead of need, one and then `config.spares`
+    behind those in use, and replaced in the background when they are lost, or dropped by an interruption. Leaving the
+    block closes all of them at once.
+
+        async with HttpConnections(config) as connections:
+            async with connections.stream(stream_request(config, "Good morning!")) as response:
+                async for chunk in response:
+                    ...
+    """
+
+    def __init__(self, config: TTSConfig, *, open_stream: OpenStream = open_stream) -> None:
+        """Prepare the connections; the first is dialled when the block is entered.
+
+        Args:
+            config: Where to, with which key, deadlines and spares.
+            open_stream: Opens byte streams to the service, TLS included; another one serves tests.
+        """
+        self._config = config
+        self._open_stream = open_stream
+        self._context: AbstractAsyncContextManager[None] | None = None
+        self._transport: HotTransport | None = None
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> HttpConnections:
+        """Begin to dial; returns at once."""
+        if self._context is not None:
+            raise RuntimeError("HttpConnections serve one conversation: make new ones")
+        self._context = self._run()
+        await self._context.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Close everything, at once."""
+        assert self._context is not None
+        return await self._context.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        headers = {
+            "xi-api-key": self._config.api_key,
+            "user-agent": USER_AGENT,
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+        }
+        async with open_transport(self._config, self._open_stream) as self._transport:
+            # With a transport of its own and without trust_env, the client builds no TLS context, which would block
+            # the loop for 139 ms. Deadlines are the transport's.
+            client = httpx.AsyncClient(transport=self._transport, headers=headers, trust_env=False, timeout=None)  # noqa: S113
+            async with client as self._client:
+                try:
+                    yield
+                finally:
+                    self._client = None
+
+    def __repr__(self) -> str:
+        if self._client is None:
+            return f"<HttpConnections, {'not entered' if self._context is None else 'closed'}>"
+        return f"<HttpConnections, {self._transport!r}>"
+
+    @asynccontextmanager
+    async def stream(self, request: SpeechRequest) -> AsyncGenerator[SpeechResponse]:
+        """Send a request, and give its answer as it comes. Leaving the block before its end drops the answer.
+
+        A request whose connection turns out to have been closed by the service while idle is sent once more, over a
+        new one; nothing else is retried.
+
+        Args:
+            request: What to ask.
+
+        Yields:
+            The answer, whose head has come: a success that brings audio.
+
+        Raises:
+            TTSError: The service refused or answered something else, there is no connection (`connect_timeout`), or
+                no answer (`reply_deadline`); from the iteration also: the answer broke off, or nothing came for
+                `stall_timeout`.
+            RuntimeError: The block was left, or not entered.
+        """
+        client = self._client
+        if client is None:
+            raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
+        url = str(http_url(self._config)).rstrip("/") + request.path
+        response = await client.send(client.build_request("POST", url, content=request.body), stream=True)
+        chunks = response.aiter_raw()
+        try:
+            headers = dict(response.headers)
+            if not _is_speech(response.status_code, headers):
+                body = await _read_refusal(chunks)
+                raise _explain(response.status_code, headers, body).without(self._config.api_key)
+            yield SpeechResponse(response.status_code, headers, chunks)
+        finally:
+            # Closing waits for nobody, and makes the generators under `chunks` run to their ends; left in the middle
+            # they would be ended by the garbage collector, with a warning.
+            with trio.CancelScope(shield=True), suppress(TTSError, httpx.StreamClosed):
+                await response.aclose()
+                async for _ in chunks:
+                    pass
+
+
+def _is_speech(status: int, headers: Mapping[str, str]) -> bool:
+    # The live API sends audio/pcm and the like, but is documented to send audio/mpeg for every format.
+    return 200 <= status < 300 and headers.get("content-type", "").lower().startswith("audio/")
+
+
+def _explain(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:
+    content_type = headers.get("content-type", "nothing")
+    if 200 <= status < 300 and "json" not in content_type:
+        return ProtocolError(
+            f"the answer is not audio but {content_type}", status=status, trace_id=headers.get("x-trace-id")
+        )
+    return classify_response(status, headers, body)
+
+
+async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
+    """Read the body of a refusal, as far as it comes soon and is not too long."""
+    body = bytearray()
+    with trio.move_on_after(_REFUSAL_SECONDS), suppress(TTSError):
+        async for chunk in chunks:
+            body += chunk
+            if len(body) >= _MAX_REFUSAL:
+                break
+    return bytes(body[:_MAX_REFUSAL])
