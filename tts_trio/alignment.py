@@ -18,13 +18,14 @@ the audio:
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 
 import attrs
 
-from tts_trio.read_words import Reading, find_words, read_alignment, word_spans
+from tts_trio.read_words import Glyph, Reading, find_words, read_alignment, word_spans
 from tts_trio.wire.events import Alignment
 
 # Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
@@ -32,6 +33,9 @@ _ROUNDING_MS = 0.5
 
 # A text can be read in fewer words than it was written in.
 _WORDS_TO_SPARE = 8
+
+# Longer than any clip that is sent in pieces: what is never found is not kept for ever.
+_LONGEST_UNKNOWN = 1000
 
 _SPEECHLESS = re.compile(r"[\W_]*")
 
@@ -74,7 +78,8 @@ class _Place:
         first: Index of the first word.
         times: Begin and end of that word and the following, in milliseconds as in the reading.
         cursor: How far the text is aligned with it, in characters.
-        cut_ms: When the word began in which it breaks off, if it does.
+        cut_ms: When the word began in which that is, if it is inside one.
+        known: How many glyphs of the reading that took.
     """
 
     reading: Reading
@@ -82,6 +87,7 @@ class _Place:
     times: Sequence[tuple[float, float]]
     cursor: int
     cut_ms: float | None
+    known: int
 
 
 class SpokenText:
@@ -106,6 +112,7 @@ class SpokenText:
         self._base_ms: float | None = None
         self._aligned_ms = 0.0
         self._broken_off = False
+        self._unknown: Sequence[Glyph] = ()  # the end of a reading that broke off, not yet found in the text
 
     def sent(self, phrase: str) -> None:
         """Note a phrase that left, in order. A word never continues in the next phrase."""
@@ -125,12 +132,32 @@ class SpokenText:
         begins_ms = self._received_ms
         self._received_ms += ms
         source, read = read_alignment(alignment), read_alignment(normalized)
-        place = self._locate(source, read, begins_ms)
+        said = read or source
+        if said is None:
+            return
+        continues = self._broken_off
+        if self._unknown:
+            base_ms = self._base_for(said, begins_ms, continues=continues)
+            said = said.after([glyph.later(-base_ms) for glyph in self._unknown])
+        place = self._locate(source, said, begins_ms)
         if place is not None:
-            self._set_clock(place.reading, begins_ms, place.first)
-            self._record(place, begins_ms)
-        elif reading := read or source:
-            self._set_clock(reading, begins_ms, self._word_at(self._cursor))
+            said = place.reading
+            continues = continues and place.first == self._word_at(self._cursor)
+        self._broken_off = not said.ends_in_blank
+        self._unknown = ()
+        if place is None and not self._broken_off:
+            return
+        base_ms = self._base_for(said, begins_ms, continues=continues)
+        if base_ms != self._base_ms and not continues:
+            self._end_clip(begins_ms)
+            self._clip_ms, self._clip_words = begins_ms, len(self._timed)
+        self._base_ms, self._aligned_ms = base_ms, base_ms + said.end_ms
+        if place is not None:
+            self._record(place, base_ms, begins_ms)
+            self._broken_off = self._broken_off and self._is_inside_phrase()
+        if self._broken_off:
+            known = place.known if place else 0
+            self._unknown = [glyph.later(base_ms) for glyph in said.glyphs[known:][-_LONGEST_UNKNOWN:]]
 
     def final(self) -> None:
         """Note that the service said that all is spoken."""
@@ -140,6 +167,7 @@ class SpokenText:
         self._cursor = len(self._text)
         self._cut_ms = self._base_ms = None
         self._broken_off = False
+        self._unknown = ()
 
     @property
     def text(self) -> str:
@@ -196,22 +224,26 @@ class SpokenText:
         """Index of the first word that ends after this offset."""
         return bisect.bisect_right(self._spans, offset, key=itemgetter(1))
 
-    def _locate(self, source: Reading | None, read: Reading | None, begins_ms: float) -> _Place | None:
+    def _is_inside_phrase(self) -> bool:
+        word = self._word_at(self._cursor)
+        inside_word = word < len(self._spans) and self._spans[word][0] < self._cursor
+        return inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
+
+    def _locate(self, source: Reading | None, said: Reading, begins_ms: float) -> _Place | None:
         """Find the text that a message times: at the cursor, or else from the beginning of a later phrase."""
-        if source is None and read is None:
-            return None
         first = self._word_at(self._cursor)
-        begins = [(first, self._cursor)]
-        if begins_ms > (self._timed[-1].end_ms if self._timed else 0.0):  # else nothing can have been said between
-            later = self._phrases[bisect.bisect_right(self._phrases, first) :]
-            begins += [(phrase, self._spans[phrase][0]) for phrase in later if phrase < len(self._spans)]
-        for index, offset in begins:
+        later = self._phrases[bisect.bisect_right(self._phrases, first) :]
+        begins = [(phrase, self._spans[phrase][0]) for phrase in later if phrase < len(self._spans)]
+        # Speech is passed only if there was audio for it.
+        unheard = begins_ms <= (self._timed[-1].end_ms if self._timed else 0.0)
+        farthest = self.covered if unheard else len(self._text)
+        for index, offset in [(first, self._cursor), *begins]:
             place = (
                 (source and self._match(source, index, offset))
-                or (read and self._find(read, index, offset, from_first=index > first))
+                or self._find(said, index, offset, from_first=index > first)
                 or (source and self._find(source, index, offset, from_first=True))
             )
-            if place:
+            if place and (place.first == first or self._spans[place.first][0] <= farthest):
                 return place
         return None
 
@@ -232,43 +264,32 @@ class SpokenText:
             if cursor == self._spans[first + len(times)][1]:
                 times.append((start_ms, glyph.end_ms))
                 start_ms = None
-        return _Place(reading, first, times, cursor, start_ms) if cursor > offset else None
+        if cursor == offset:
+            return None
+        return _Place(reading, first, times, cursor, start_ms, len(reading.glyphs))
 
     def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> _Place | None:
         """Find words that were read otherwise than they were written."""
         spans = self._spans[first : first + len(reading.words) + _WORDS_TO_SPARE]
         written = [self._text[max(offset, start) : end] for start, end in spans]
-        ends = {end - first for end in self._phrases if end > first}
+        phrases = self._phrases[bisect.bisect_right(self._phrases, first) :]
+        ends = [end - first for end in itertools.takewhile(lambda end: end <= first + len(spans), phrases)]
         found = find_words(reading, written, ends, from_first=from_first)
         if found is None:
             return None
         first += found.skipped
-        following = first + len(found.times)
-        cursor = self._spans[following - 1][1] if found.times else offset
-        if found.cut_chars:
-            cursor = max(offset, self._spans[following][0]) + found.cut_chars
-        return _Place(reading, first, found.times, cursor, found.cut_ms)
+        cursor = self._spans[first + len(found.times) - 1][1]
+        return _Place(reading, first, found.times, cursor, None, found.read)
 
-    def _set_clock(self, reading: Reading, begins_ms: float, first: int) -> None:
-        """Decide what the times of a message count from."""
-        word = self._word_at(self._cursor)
-        inside_word = word < len(self._spans) and self._spans[word][0] < self._cursor
-        inside_phrase = inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
-        continues = self._broken_off and inside_phrase and first == word
+    def _base_for(self, reading: Reading, begins_ms: float, *, continues: bool) -> float:
+        """What the times of a message count from."""
         expected_ms = self._aligned_ms if continues else begins_ms
-        base_ms = self._base_ms
-        if base_ms is None or abs(base_ms + reading.start_ms - expected_ms) >= reading.start_ms:
-            base_ms = expected_ms
-            if not continues:
-                self._end_clip(begins_ms)
-                self._clip_ms, self._clip_words = begins_ms, len(self._timed)
-        self._base_ms = base_ms
-        self._aligned_ms = base_ms + reading.end_ms
-        self._broken_off = not reading.ends_in_blank
+        if self._base_ms is not None and abs(self._base_ms + reading.start_ms - expected_ms) < reading.start_ms:
+            return self._base_ms  # they run on
+        return expected_ms
 
-    def _record(self, place: _Place, begins_ms: float) -> None:
+    def _record(self, place: _Place, base_ms: float, begins_ms: float) -> None:
         """Time the words of a place."""
-        base_ms = self._base_ms or 0.0
         cut_ms = self._cut_ms
         if place.first > self._word_at(self._cursor):
             self._pass(place.first, begins_ms)

@@ -7,11 +7,13 @@ time between them. Words are compared without case, accents and punctuation.
 
 from __future__ import annotations
 
+import bisect
 import enum
+import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -46,32 +48,36 @@ class Glyph(NamedTuple):
     start_ms: float
     end_ms: float
 
+    def later(self, ms: float) -> Glyph:
+        """The same, counted from somewhere else."""
+        return Glyph(self.char, self.start_ms + ms, self.end_ms + ms)
+
 
 class ReadWord(NamedTuple):
-    """One word of an alignment."""
+    """One word of a reading; `end` is the index of the glyph after it."""
 
     key: str
     ends_sentence: bool
+    end: int
     start_ms: float
     end_ms: float
 
 
 @attrs.frozen
 class Reading:
-    """A well-formed alignment.
+    """A well-formed alignment, or a piece of one together with what came before it.
 
     Attributes:
         glyphs: Its characters, at least one.
-        words: Its words, without those that are punctuation only.
+        start_ms: When the message began to count.
     """
 
     glyphs: Sequence[Glyph]
-    words: Sequence[ReadWord]
+    start_ms: float
 
-    @property
-    def start_ms(self) -> float:
-        """When its first character begins."""
-        return self.glyphs[0].start_ms
+    def after(self, earlier: Sequence[Glyph]) -> Reading:
+        """The same with earlier characters before it, their times as in this one."""
+        return attrs.evolve(self, glyphs=[*earlier, *self.glyphs])
 
     @property
     def end_ms(self) -> float:
@@ -88,6 +94,16 @@ class Reading:
         """Whether it ends in the middle of its last word, or may."""
         return self.glyphs[-1].char.isalnum()
 
+    @functools.cached_property
+    def words(self) -> Sequence[ReadWord]:
+        """Its words, without those that are punctuation only."""
+        text = "".join(glyph.char for glyph in self.glyphs)
+        return [
+            ReadWord(key, _ends_sentence(word), end, self.glyphs[start].start_ms, self.glyphs[end - 1].end_ms)
+            for start, end in word_spans(text)
+            if (key := _key(word := text[start:end]))
+        ]
+
 
 @attrs.frozen
 class Found:
@@ -96,14 +112,12 @@ class Found:
     Attributes:
         skipped: How many of the words written, all of them whole phrases, come before what was read.
         times: When the words after those were read: begin and end of each, in milliseconds as in the reading.
-        cut_chars: How many characters of the word after those were read before the reading broke off inside it.
-        cut_ms: When that word began.
+        read: How many glyphs of the reading that took; of those that follow it is not certain which words they read.
     """
 
     skipped: int
     times: Sequence[tuple[float, float]]
-    cut_chars: int = 0
-    cut_ms: float | None = None
+    read: int
 
 
 def word_spans(text: str) -> Iterator[tuple[int, int]]:
@@ -127,16 +141,9 @@ def read_alignment(alignment: Alignment | None) -> Reading | None:
         earlier = start
     if not glyphs:
         return None
-    text = "".join(glyph.char for glyph in glyphs)
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    if any("\ud800" <= glyph.char <= "\udfff" for glyph in glyphs):
         glyphs = list(_join_surrogates(glyphs))
-        text = "".join(glyph.char for glyph in glyphs)
-    words = [
-        ReadWord(key, _ends_sentence(text[start:end]), glyphs[start].start_ms, glyphs[end - 1].end_ms)
-        for start, end in word_spans(text)
-        if (key := _key(text[start:end]))
-    ]
-    return Reading(glyphs, words)
+    return Reading(glyphs, glyphs[0].start_ms)
 
 
 def _join_surrogates(glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
@@ -158,48 +165,52 @@ def _join_surrogates(glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
 
 
 def find_words(
-    reading: Reading, written: Sequence[str], phrase_ends: Collection[int], *, from_first: bool
+    reading: Reading, written: Sequence[str], phrase_ends: Sequence[int], *, from_first: bool
 ) -> Found | None:
     """Find the words read at the beginning of the words written.
 
     Args:
         reading: What was read.
         written: The words that may have been read, in order; the first may be the rest of a word.
-        phrase_ends: After how many of them a phrase ends. A clip is usually one phrase, so where the last words were
-            read otherwise than they were written, they are taken to reach to the end of the phrase if they can.
+        phrase_ends: After how many of them a phrase ends, in order. A clip is usually one phrase, so where its last
+            words were read otherwise than they were written, they are taken to reach to the end of the phrase.
         from_first: Whether the first word must be among those that are equal.
 
     Returns:
-        None if the two have too little in common to be the same text: of the words that one reads as they are written
-        fewer than half are equal.
+        None if the two have too little in common to be the same text: of the words of a phrase that one reads as they
+        are written half must be equal, and of every phrase but the first at least one.
     """
     read = reading.words
     if not read or not written or len(read) * len(written) > _MOST_COMPARISONS:
         return None
     keys = [_key(word) for word in written]
-    if from_first and read[0].key != keys[0] and not keys[0].startswith(read[0].key):
+    if from_first and read[0].key != keys[0]:
         return None
-    steps, whole = _align(reading, written, keys, phrase_ends)
-    if not whole:  # what follows the last anchor may have been read in part only
-        while steps and steps[-1].kind is not _Kind.EQUAL:
-            steps.pop()
-    if not steps or (from_first and steps[0].kind is not _Kind.EQUAL):
-        return None
-    skipped_words = next((at for at, step in enumerate(steps) if step.kind is not _Kind.NOT_READ), 0)
-    skipped = max((end for end in phrase_ends if end <= skipped_words), default=0)
-    steps = steps[skipped:]
-    equal = {step.written for step in steps if step.kind is _Kind.EQUAL}
-    told = [step.written for step in steps if step.kind is not _Kind.NOT_WRITTEN]
-    plain = [index for index in told if _is_read_as_written(written[index], keys[index])]
-    if 2 * sum(index in equal for index in plain) < len(plain):
-        return None
-    times = _share(steps, read, keys, reading.start_ms)
-    last = steps[-1]
-    if last.kind is _Kind.EQUAL and read[last.read].key != keys[last.written]:
-        times.pop()
-        cut_chars = _chars_of(read[last.read].key, written[last.written])
-        return Found(skipped, times, cut_chars, read[last.read].start_ms)
-    return Found(skipped, times)
+    for steps, whole in _align(reading, written, keys, phrase_ends):
+        while steps and not whole and steps[-1].kind is not _Kind.EQUAL:
+            steps.pop()  # what follows the last anchor may have been read in part only
+        if not steps or (from_first and steps[0].kind is not _Kind.EQUAL):
+            continue
+        silent = next((at for at, step in enumerate(steps) if step.kind is not _Kind.NOT_READ), 0)
+        skipped = max((end for end in phrase_ends if end <= silent), default=0)
+        steps = steps[skipped:]
+        if _is_plausible(steps, written, keys, [end for end in phrase_ends if end > skipped]):
+            times = _share(steps, read, keys, reading.glyphs[0].start_ms)
+            return Found(skipped, times, len(reading.glyphs) if whole else read[steps[-1].read].end)
+    return None
+
+
+def _is_plausible(
+    steps: Sequence[_Step], written: Sequence[str], keys: Sequence[str], phrase_ends: Sequence[int]
+) -> bool:
+    told = [step for step in steps if step.kind is not _Kind.NOT_WRITTEN]
+    phrases = itertools.groupby(told, key=lambda step: bisect.bisect_right(phrase_ends, step.written))
+    for index, phrase in phrases:
+        equal = {step.written: step.kind is _Kind.EQUAL for step in phrase}
+        plain = [is_equal for at, is_equal in equal.items() if _is_read_as_written(written[at], keys[at])]
+        if 2 * sum(plain) < len(plain) or (index > 0 and not any(equal.values())):
+            return False
+    return True
 
 
 class _Kind(enum.IntEnum):
@@ -218,24 +229,24 @@ class _Step(NamedTuple):
 
 
 def _align(
-    reading: Reading, written: Sequence[str], keys: Sequence[str], phrase_ends: Collection[int]
-) -> tuple[list[_Step], bool]:
-    """The cheapest way to read all that was read from the beginning of what was written, to wherever that leads.
+    reading: Reading, written: Sequence[str], keys: Sequence[str], phrase_ends: Sequence[int]
+) -> Iterator[tuple[list[_Step], bool]]:
+    """Ways to read all that was read from the beginning of what was written, the cheapest first.
 
-    Returns:
-        The steps, and whether they lead to the end of a phrase.
+    Yields:
+        The steps, and whether they lead to the end of a phrase that may have been read to its end. There is one way
+        for each such end, and the cheapest of all others.
     """
     read = reading.words
     skipping = [_LEFT_OUT if key else 0 for key in keys]  # punctuation and emoji are passed in silence
     endings = [_ends_sentence(word) for word in written]
     above = [0, *itertools.accumulate(skipping)]
     table = [bytes([_Kind.NOT_READ]) * len(above)]
-    for index, word in enumerate(read):
-        cut = reading.breaks_off and index == len(read) - 1
+    for word in read:
         row, kinds = [above[0] + _PUT_IN], bytearray([_Kind.NOT_WRITTEN])
         for column, key in enumerate(keys):
             cost, kind = above[column], _Kind.EQUAL
-            if word.key != key and not (cut and key.startswith(word.key)):
+            if word.key != key:
                 other_ending = _OTHER_ENDING if word.ends_sentence != endings[column] else 0
                 cost, kind = cost + _CHANGED + other_ending, _Kind.CHANGED
             if above[column + 1] + _PUT_IN < cost:
@@ -246,18 +257,23 @@ def _align(
             kinds.append(kind)
         above = row
         table.append(bytes(kinds))
-    if not reading.breaks_off:
-        above = [cost + (0 if column in phrase_ends else _STOPS_SHORT) for column, cost in enumerate(above)]
+    ends: Sequence[int] = () if reading.breaks_off else phrase_ends
+    elsewhere = min((column for column in range(1, len(above)) if column not in ends), key=above.__getitem__, default=0)
+    if elsewhere and ends:
+        above[elsewhere] += _STOPS_SHORT
+    for column in sorted({elsewhere, *ends} - {0}, key=above.__getitem__):
+        yield _steps(table, column), column in ends
+
+
+def _steps(table: Sequence[bytes], column: int) -> list[_Step]:
     steps: list[_Step] = []
-    row_index, reached = len(read), above.index(min(above))
-    column = reached
-    while row_index or column:
-        kind = _Kind(table[row_index][column])
-        row_index -= kind is not _Kind.NOT_READ
+    row = len(table) - 1
+    while row or column:
+        kind = _Kind(table[row][column])
+        row -= kind is not _Kind.NOT_READ
         column -= kind is not _Kind.NOT_WRITTEN
-        steps.append(_Step(kind, row_index, column))
-    steps.reverse()
-    return steps, not reading.breaks_off and reached in phrase_ends
+        steps.append(_Step(kind, row, column))
+    return steps[::-1]
 
 
 def _share(
@@ -293,11 +309,6 @@ def _split(begin_ms: float, end_ms: float, weights: Sequence[int]) -> Iterator[t
 def _key(word: str) -> str:
     """What two spellings of one word have in common."""
     return "".join(char for char in unicodedata.normalize("NFKD", word).casefold() if char.isalnum())
-
-
-def _chars_of(key: str, word: str) -> int:
-    """How many characters of a word have a key as long as this."""
-    return next(count for count in range(1, len(word) + 1) if len(_key(word[:count])) >= len(key))
 
 
 def _ends_sentence(word: str) -> bool:

@@ -1,0 +1,459 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tts_trio.alignment import SpokenText
+from tts_trio.wire.events import Alignment
+
+STEP = 50
+
+
+def alignment(text: str, start: int = 0, step: int = STEP) -> Alignment:
+    """Times for a text, every character as long as the next."""
+    return Alignment(tuple(text), tuple(start + step * at for at in range(len(text))), (step,) * len(text))
+
+
+def spoken_text(*phrases: str) -> SpokenText:
+    spoken = SpokenText()
+    for phrase in phrases:
+        spoken.sent(phrase)
+    return spoken
+
+
+def times(spoken: SpokenText) -> list[tuple[str, float, float]]:
+    return [(word.text, word.start_ms, word.end_ms) for word in spoken.words]
+
+
+# As the live API sent them (recorded): the whole clip in its first message, `alignment` without the leading blank.
+HELLO = Alignment(
+    tuple("Hello world. "),
+    (0, 81, 139, 174, 232, 290, 337, 395, 453, 511, 569, 627, 755),
+    (81, 58, 35, 58, 58, 47, 58, 58, 58, 58, 58, 128, 46),
+)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "message", "words"),
+    [
+        ("Hello world. ", HELLO, [("Hello", 0, 290), ("world.", 337, 755)]),
+        (
+            "Добрый день! ",
+            alignment("Добрый день! "),
+            [("Добрый", 0, 300), ("день!", 350, 600)],
+        ),
+        ("Hi. ", alignment(" Hi. "), [("Hi.", 50, 200)]),
+        ("Да", alignment("Да "), [("Да", 0, 100)]),
+        (
+            "早上好。OK",
+            alignment("早上好。OK "),
+            [("早", 0, 50), ("上", 50, 100), ("好。", 100, 200), ("OK", 200, 300)],
+        ),
+        ("Ура 🎉! ", alignment("Ура 🎉! "), [("Ура", 0, 150), ("🎉!", 200, 300)]),
+    ],
+)
+def test_one_clip(phrase: str, message: Alignment, words: list[tuple[str, float, float]]) -> None:
+    spoken = spoken_text(phrase)
+    spoken.received(975, message, None)
+    assert times(spoken) == words
+    assert spoken.covered == len(phrase)
+    assert [phrase[word.start : word.end] for word in spoken.words] == [text for text, _, _ in words]
+
+
+def test_a_clip_begins_after_the_audio_before_it() -> None:  # P9: not by the alignments' own sums
+    spoken = spoken_text("Hello world. ", "Как дела? ")
+    spoken.received(975, HELLO, None)
+    spoken.received(9, None, None)
+    spoken.received(700, alignment("Как дела? "), None)
+    assert times(spoken)[2:] == [("Как", 984, 1134), ("дела?", 1184, 1434)]
+
+
+def test_words_wait_for_their_audio_and_coverage_does_not() -> None:
+    spoken = spoken_text("Hello world. ")
+    spoken.received(400, HELLO, None)
+    assert times(spoken) == [("Hello", 0, 290)]
+    assert spoken.spoken(math.inf) == "Hello"
+    assert spoken.covered == len("Hello world. ")
+    spoken.received(600, None, None)
+    assert times(spoken) == [("Hello", 0, 290), ("world.", 337, 755)]
+
+
+@pytest.mark.parametrize("end", ["final", "clip"])
+def test_times_longer_than_the_audio_are_compressed_into_it(end: str) -> None:
+    spoken = spoken_text("one two ", "три ")
+    spoken.received(100, alignment("one two "), None)
+    spoken.received(75, None, None)
+    if end == "final":
+        spoken.final()
+    else:
+        spoken.received(200, alignment("три "), None)
+    assert times(spoken)[:2] == [("one", 0, 75), ("two", 100, 175)]
+
+
+CUT = "Hola, Antoine, soy Maria, la talent manager virtual de Orbio test. "
+
+
+@pytest.mark.parametrize("first_ms", [1000, 1600, 1900], ids=["audio behind", "audio along", "audio ahead"])
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second", "normalized"),
+    [
+        (CUT[:30], CUT[30:], False),
+        (" " + CUT[:30], CUT[30:], True),
+        (" " + CUT[:30], " " + CUT[30:], True),  # a blank in the middle of the word
+    ],
+)
+def test_times_that_broke_off_inside_a_word_go_on(
+    first: str, second: str, normalized: bool, restarts: bool, first_ms: float
+) -> None:  # pipecat #4316, #4391, elevenlabs-python #689: only the sum of the messages is right
+    spoken = spoken_text(CUT)
+    start = 0 if restarts else len(first) * STEP
+    for ms, piece in ((first_ms, alignment(first)), (4000, alignment(second, start))):
+        spoken.received(ms, *((None, piece) if normalized else (piece, None)))
+    told = {text: (start, end) for text, start, end in times(spoken)}
+    word = CUT.index("talent") * STEP
+    lead = (len(first) - 30) * STEP
+    inner = (len(second) - len(CUT[30:])) * STEP
+    assert list(told) == CUT.split()
+    assert told["talent"] == (lead + word, lead + inner + word + 6 * STEP)
+    assert told["test."][1] == lead + inner + (len(CUT) - 1) * STEP
+
+
+def test_where_alignment_overlaps_the_normalized_one_counts() -> None:  # pipecat #4316
+    spoken = spoken_text(CUT, "И дальше. ")
+    spoken.received(1600, alignment(CUT[:32]), alignment(" " + CUT[:30]))
+    spoken.received(1900, alignment(CUT), alignment(CUT[30:]))
+    spoken.received(500, alignment("И дальше. "), None)
+    assert [text for text, _, _ in times(spoken)] == [*CUT.split(), "И", "дальше."]
+    assert times(spoken)[-1] == ("дальше.", 3600, 3950)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "read", "words"),
+    [
+        (
+            "У нас 42 рубля. ",
+            " У нас сорок два рубля. ",
+            [("У", 50, 100), ("нас", 150, 300), ("42", 350, 800), ("рубля.", 850, 1150)],
+        ),
+        ("Осталось 42. ", " Осталось сорок два. ", [("Осталось", 50, 450), ("42.", 500, 1000)]),
+        ("42. ", " сорок два. ", [("42.", 50, 550)]),
+        (
+            "Д-р Ежов ждёт в каб. 12. ",
+            " Доктор Ежов ждет в кабинете двенадцать. ",
+            [
+                ("Д-р", 50, 350),
+                ("Ежов", 400, 600),
+                ("ждёт", 650, 850),
+                ("в", 900, 950),
+                ("каб.", 1000, 1400),
+                ("12.", 1450, 2000),
+            ],
+        ),
+        ("Dr. Who is. ", " doctor who is. ", [("Dr.", 50, 350), ("Who", 400, 550), ("is.", 600, 750)]),
+        # What lies between two anchors is shared out by the length of the words.
+        (
+            "at 10:30 am sharp. ",
+            " at half past ten sharp. ",
+            [("at", 50, 150), ("10:30", 200, 633), ("am", 633, 850), ("sharp.", 900, 1200)],
+        ),
+        # What is not said takes no time of its own, what is said besides belongs to the word before.
+        ("Готово! 🙂 ", " Готово! ", [("Готово!", 50, 400), ("🙂", 400, 400)]),
+        ("ten kg left. ", " ten whole kg left. ", [("ten", 50, 500), ("kg", 550, 650), ("left.", 700, 950)]),
+        ("早上好。", " Zao Shang Hao . ", [("早", 50, 200), ("上", 250, 500), ("好。", 550, 700)]),
+    ],
+)
+def test_words_read_otherwise_than_written(phrase: str, read: str, words: list[tuple[str, float, float]]) -> None:
+    spoken = spoken_text(phrase, "Next. ")
+    spoken.received(3000, None, alignment(read))
+    assert [(text, round(start), round(end)) for text, start, end in times(spoken)] == words
+    assert spoken.covered == len(phrase)
+
+
+@pytest.mark.parametrize("message", [None, alignment("Что-то совсем другое. "), Alignment(("a",), (), ())])
+def test_a_clip_without_times_has_ended_when_the_next_begins(message: Alignment | None) -> None:
+    spoken = spoken_text("Первая фраза. ", "Second phrase. ", "Третья. ")
+    spoken.received(800, message, None)
+    assert (spoken.words, spoken.covered, spoken.spoken(800)) == ((), 0, "")
+    spoken.received(800, alignment("Second phrase. "), None)
+    assert times(spoken) == [("Second", 800, 1100), ("phrase.", 1150, 1500)]
+    assert spoken.spoken(799) == ""
+    assert spoken.spoken(800) == "Первая фраза."
+    assert spoken.resume(900) == (len("Первая фраза. "), 800)
+
+
+def test_a_word_that_is_not_said_holds_nothing_up() -> None:
+    spoken = spoken_text("Готово! 🙂 ", "«Дальше». ")
+    spoken.received(350, alignment("Готово!"), None)
+    assert spoken.covered == len("Готово! 🙂 «")
+    spoken.received(500, alignment("«Дальше». "), None)
+    assert times(spoken) == [("Готово!", 0, 350), ("«Дальше».", 350, 800)]
+
+
+def test_a_later_clip_is_found_by_the_words_read_too() -> None:
+    spoken = spoken_text("Первая фраза. ", "Ещё 42 рубля. ")
+    spoken.received(800, None, None)
+    spoken.received(1500, None, alignment(" Еще сорок два рубля. "))
+    assert [word.text for word in spoken.words] == ["Ещё", "42", "рубля."]
+    assert spoken.spoken(800) == "Первая фраза."
+
+
+def test_nothing_is_passed_without_audio_for_it() -> None:
+    spoken = spoken_text("Первая фраза. ", "Second phrase. ")
+    spoken.received(800, alignment("Second phrase. "), None)
+    assert (spoken.words, spoken.covered, spoken.spoken(800)) == ((), 0, "")
+
+
+def test_without_any_alignment_only_the_end_is_certain() -> None:
+    spoken = spoken_text("Первая фраза. ", "Second phrase. ")
+    for _ in range(3):
+        spoken.received(500, None, None)
+        assert (spoken.words, spoken.covered, spoken.spoken(math.inf)) == ((), 0, "")
+        assert spoken.resume(1500) == (0, 0)
+    spoken.final()
+    assert spoken.words == ()
+    assert spoken.covered == len(spoken.text)
+    assert spoken.spoken(1499) == ""
+    assert spoken.spoken(1500) == "Первая фраза. Second phrase."
+    assert spoken.resume(1000) == (0, 0)
+    assert spoken.resume(1500) == (len(spoken.text), 1500)
+
+
+def test_a_final_without_audio_has_spoken_nothing() -> None:
+    spoken = spoken_text("Hello. ")
+    spoken.final()
+    assert spoken.spoken(math.inf) == ""
+
+
+@pytest.mark.parametrize(
+    ("delivered", "said", "rest", "trimmed"),
+    [
+        (0, "", "Hello world. ", 0),
+        (289, "", "Hello world. ", 0),
+        (290, "Hello", "world. ", 290),
+        (289.9999, "Hello", "world. ", 289.9999),  # a rounding of the caller's
+        (754, "Hello", "world. ", 290),
+        (755, "Hello world.", "", 755),
+        (math.inf, "Hello world.", "", 755),
+    ],
+)
+def test_resuming_begins_at_the_first_word_not_wholly_delivered(
+    delivered: float, said: str, rest: str, trimmed: float
+) -> None:  # P13
+    spoken = spoken_text("  Hello world. ")
+    spoken.received(975, HELLO, None)
+    offset, trimmed_ms = spoken.resume(delivered)
+    assert spoken.spoken(delivered).strip() == said
+    assert spoken.text[offset:] == rest
+    assert trimmed_ms == trimmed
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Alignment(("H", "i"), (0,), (50, 50)),
+        Alignment(("H", "i"), (0, 50), (50,)),
+        Alignment(("H", "i"), (50, 0), (50, 50)),
+        Alignment(("H", "i"), (-1, 50), (50, 50)),
+        Alignment(("H", "i"), (0, 50), (50, -50)),
+        Alignment(("H", "i"), (0, 10**400), (50, 50)),
+        Alignment((), (), ()),
+        Alignment(("", ""), (0, 1), (1, 1)),
+    ],
+)
+def test_malformed_times_are_passed_over(broken: Alignment) -> None:
+    spoken = spoken_text("Hi ", "there. ")
+    spoken.received(100, broken, broken)
+    assert (spoken.words, spoken.covered, spoken.received_ms) == ((), 0, 100)
+    spoken.received(400, alignment("there. "), broken)
+    assert times(spoken) == [("there.", 100, 400)]
+
+
+@pytest.mark.parametrize("chars", [("👋", "!"), ("\ud83d", "\udc4b", "!"), ("👋!",), ("", "👋", "", "!")])
+def test_characters_may_come_in_halves_or_together(chars: tuple[str, ...]) -> None:
+    spoken = spoken_text("👋! ")
+    spoken.received(1000, Alignment(chars, (0,) * len(chars), (100,) * len(chars)), None)
+    assert times(spoken) == [("👋!", 0, 100)]
+
+
+# The service, simulated: what is said of every word, and how its clips may come.
+
+WORDS = {
+    "привет": "привет",
+    "рублей,": "рублей,",
+    "ещё": "еще",
+    "world": "world",
+    "don't": "don't",
+    "как": "как",
+    "42": "сорок два",
+    "$5": "five dollars",
+    "д-р": "доктор",
+    "16%": "шестнадцать процентов",
+}
+
+
+@attrs.frozen
+class Message:
+    ms: float
+    source: Alignment | None
+    read: Alignment | None
+
+
+@attrs.frozen
+class Said:
+    end: int  # in the text
+    start_ms: float
+    end_ms: float
+    as_written: bool
+
+
+@attrs.frozen
+class Speech:
+    phrases: list[str]
+    messages: list[Message]
+    words: list[Said]
+
+
+def timed(text: str, starts: Sequence[int], offset: int = 0) -> Alignment:
+    first, durations = starts[offset], [end - start for start, end in itertools.pairwise(starts)]
+    until = offset + len(text)
+    return Alignment(tuple(text), tuple(at - first for at in starts[offset:until]), tuple(durations[offset:until]))
+
+
+@st.composite
+def speeches(draw: st.DrawFn, *, lose: bool = False) -> Speech:
+    """Speech as it may come: clips with silence behind them, their audio and their times cut into messages."""
+    phrases: list[str] = []
+    messages: list[Message] = []
+    heard: list[Said] = []
+    begins = chars = 0
+    use_read = draw(st.booleans())
+    for _ in range(draw(st.integers(1, 4))):
+        words = draw(st.lists(st.sampled_from(sorted(WORDS)), min_size=1, max_size=6))
+        words.insert(draw(st.integers(0, len(words))), "anchor")  # a phrase is more than numbers
+        phrase = " ".join(words) + ". "
+        phrases.append(phrase)
+        spelled = [WORDS.get(word, word) for word in words] if use_read else words
+        said = " ".join(spelled) + ". "
+        durations = draw(st.lists(st.integers(10, 90), min_size=len(said), max_size=len(said)))
+        starts = [0, *itertools.accumulate(durations)]
+        at = position = 0
+        for index, (written, spelling) in enumerate(zip(words, spelled, strict=True)):
+            stop = index == len(words) - 1
+            ends, read = at + len(written) + stop, position + len(spelling) + stop
+            as_written = spelling == written or written == "ещё"
+            heard.append(Said(chars + ends, begins + starts[position], begins + starts[read], as_written))
+            at, position = ends + 1, read + 1
+        chars += len(phrase)
+        cuts = draw(st.lists(st.integers(1, len(said) - 1), max_size=2, unique=True).map(sorted))
+        cuts = [0, *(cut for cut in cuts if said[cut - 1 : cut + 1].isalnum()), len(said)]
+        total = starts[-1] + draw(st.integers(0, 300))
+        lost = lose and draw(st.booleans())
+        audio = draw(st.lists(st.integers(1, total), min_size=len(cuts) - 1, max_size=len(cuts) - 1).map(sorted))
+        audio[-1] = total
+        for index, (begin, end) in enumerate(itertools.pairwise(cuts)):
+            piece = None if lost else timed(said[begin:end], starts, begin)
+            ms = audio[index] - (audio[index - 1] if index else 0)
+            messages.append(Message(ms, *((None, piece) if use_read else (piece, None))))
+        if draw(st.booleans()):
+            messages.append(Message(0, None, None))
+        begins += total
+    return Speech(phrases, messages, heard)
+
+
+def check(spoken: SpokenText, delivered: float) -> None:
+    """What holds at any time, whatever came."""
+    words, text = spoken.words, spoken.text
+    assert [text[word.start : word.end] for word in words] == [word.text for word in words]
+    assert all(0 <= word.start_ms <= word.end_ms <= spoken.received_ms for word in words)
+    assert all(a.end <= b.start and a.end_ms <= b.start_ms for a, b in itertools.pairwise(words))
+    said = [spoken.spoken(ms) for ms in (0, delivered / 2, delivered, math.inf)]
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(said))
+    assert text.startswith(said[-1])
+    offset, trimmed = spoken.resume(delivered)
+    assert spoken.spoken(delivered) == text[:offset].rstrip() or spoken.spoken(delivered) == text[:offset].strip()
+    assert offset == len(text) or (not text[offset].isspace() and (not offset or text[offset - 1].isspace()))
+    assert 0 <= trimmed <= delivered
+    assert all(word.end_ms <= delivered + 0.5 for word in words if word.end <= offset)
+
+
+@settings(deadline=None)
+@given(speech=speeches(), delivered=st.floats(0, 1), ahead=st.booleans())
+def test_no_word_is_lost_or_early(speech: Speech, delivered: float, ahead: bool) -> None:
+    spoken = spoken_text(*(speech.phrases if ahead else []))
+    waiting = iter([] if ahead else speech.phrases)
+    seen, covered = 0, 0
+    for message in speech.messages:
+        if spoken.covered == len(spoken.text):
+            spoken.sent(next(waiting, ""))
+        spoken.received(message.ms, message.source, message.read)
+        check(spoken, spoken.received_ms * delivered)
+        assert len(spoken.words) >= seen
+        assert spoken.covered >= covered
+        seen, covered = len(spoken.words), spoken.covered
+    spoken.final()
+    check(spoken, spoken.received_ms * delivered)
+    assert [word.end for word in spoken.words] == [said.end for said in speech.words]
+    earliest = 0.0
+    for index, (word, said) in enumerate(zip(spoken.words, speech.words, strict=True)):
+        if said.as_written:
+            assert word.end_ms == pytest.approx(said.end_ms)
+            earliest = said.end_ms
+        else:  # somewhere between the words beside it that were read as written
+            following = (later.start_ms for later in speech.words[index:] if later.as_written)
+            assert earliest <= word.end_ms <= next(following, speech.words[-1].end_ms) + 1e-6
+    assert spoken.spoken(math.inf) == "".join(speech.phrases).rstrip()
+
+
+@settings(deadline=None)
+@given(speech=speeches(lose=True), delivered=st.floats(0, 1))
+def test_where_times_are_lost_nothing_is_guessed(speech: Speech, delivered: float) -> None:
+    spoken = spoken_text(*speech.phrases)
+    for message in speech.messages:
+        spoken.received(message.ms, message.source, message.read)
+        check(spoken, spoken.received_ms * delivered)
+    spoken.final()
+    check(spoken, spoken.received_ms * delivered)
+    assert spoken.spoken(spoken.received_ms) == "".join(speech.phrases).rstrip()
+    assert spoken.covered == len(spoken.text)
+
+
+TEXTS = st.text(st.sampled_from("аб a4.🙂\ud83d\udc4b好 "), max_size=12)
+NUMBERS = st.integers(-100, 900) | st.integers()
+ALIGNMENTS = st.none() | st.builds(
+    Alignment,
+    st.lists(TEXTS, max_size=8).map(tuple) | TEXTS.map(tuple),
+    st.lists(NUMBERS, max_size=8).map(tuple) | st.lists(st.integers(0, 900), max_size=12).map(sorted).map(tuple),
+    st.lists(NUMBERS, max_size=8).map(tuple) | st.just((9,) * 8),
+)
+
+
+@settings(deadline=None)
+@given(
+    steps=st.lists(
+        TEXTS.map(lambda text: text + " ") | st.tuples(st.floats(0, 900), ALIGNMENTS, ALIGNMENTS), max_size=9
+    ),
+    delivered=st.floats(0, 1),
+)
+def test_nothing_that_comes_makes_it_fail(
+    steps: list[str | tuple[float, Alignment | None, Alignment | None]], delivered: float
+) -> None:
+    spoken = SpokenText()
+    for step in steps:
+        if isinstance(step, str):
+            spoken.sent(step)
+        else:
+            spoken.received(*step)
+        words, text = spoken.words, spoken.text
+        assert all(a.end <= b.start and a.end_ms <= b.start_ms for a, b in itertools.pairwise(words))
+        offset, _ = spoken.resume(spoken.received_ms * delivered)
+        assert text.startswith(spoken.spoken(math.inf))
+        assert 0 <= offset <= len(text)
+    spoken.final()
+    assert spoken.covered == len(spoken.text)
