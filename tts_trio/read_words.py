@@ -24,7 +24,7 @@ from tts_trio.wire.events import Alignment
 _CJK = "\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U000323af"
 _WORD = re.compile(rf"[^\w\s]*[{_CJK}][^\w\s]*|(?:(?![{_CJK}])\S)+")
 _ANY_CJK = re.compile(f"[{_CJK}]")
-_INNER_PUNCTUATION = re.compile(r"\w[^\w\s]+\w")
+_INNER_PUNCTUATION = re.compile(r"\w[^\w\s'’]+\w")
 
 _SENTENCE_ENDS = frozenset(".!?…。！？")
 _ABBREVIATION_LENGTH = 3
@@ -32,9 +32,11 @@ _ABBREVIATION_LENGTH = 3
 _LONGEST_MS = 3_600_000
 _MOST_COMPARISONS = 100_000  # about 50 ms; the alignment of a sentence takes some hundreds
 
-# What readings cost: a word changed is likelier than one left out beside one put in; words that end a sentence stay so;
-# and what ends like a clip ends where a phrase ends.
+# What readings cost. Ordinary words are read as they were written, so that it is likelier that a word was put in beside
+# them (as when a number is read) than that they were changed; words that end a sentence do so when read; and what ends
+# like a clip ends where a phrase ends.
 _CHANGED = 4
+_ORDINARY_CHANGED = 8
 _OTHER_ENDING = 3
 _PUT_IN = 6
 _LEFT_OUT = 6
@@ -186,7 +188,8 @@ def find_words(
     keys = [_key(word) for word in written]
     if from_first and read[0].key != keys[0]:
         return None
-    for steps, whole in _align(reading, written, keys, phrase_ends):
+    ordinary = [_is_ordinary(word, key) for word, key in zip(written, keys, strict=True)]
+    for steps, whole in _align(reading, written, keys, ordinary, phrase_ends):
         while steps and not whole and steps[-1].kind is not _Kind.EQUAL:
             steps.pop()  # what follows the last anchor may have been read in part only
         if not steps or (from_first and steps[0].kind is not _Kind.EQUAL):
@@ -194,21 +197,19 @@ def find_words(
         silent = next((at for at, step in enumerate(steps) if step.kind is not _Kind.NOT_READ), 0)
         skipped = max((end for end in phrase_ends if end <= silent), default=0)
         steps = steps[skipped:]
-        if _is_plausible(steps, written, keys, [end for end in phrase_ends if end > skipped]):
+        if _is_plausible(steps, ordinary, [end for end in phrase_ends if end > skipped]):
             times = _share(steps, read, keys, reading.glyphs[0].start_ms)
             return Found(skipped, times, len(reading.glyphs) if whole else read[steps[-1].read].end)
     return None
 
 
-def _is_plausible(
-    steps: Sequence[_Step], written: Sequence[str], keys: Sequence[str], phrase_ends: Sequence[int]
-) -> bool:
+def _is_plausible(steps: Sequence[_Step], ordinary: Sequence[bool], phrase_ends: Sequence[int]) -> bool:
     told = [step for step in steps if step.kind is not _Kind.NOT_WRITTEN]
     phrases = itertools.groupby(told, key=lambda step: bisect.bisect_right(phrase_ends, step.written))
     for index, phrase in phrases:
         equal = {step.written: step.kind is _Kind.EQUAL for step in phrase}
-        plain = [is_equal for at, is_equal in equal.items() if _is_read_as_written(written[at], keys[at])]
-        if 2 * sum(plain) < len(plain) or (index > 0 and not any(equal.values())):
+        expected = [is_equal for at, is_equal in equal.items() if ordinary[at]]
+        if 2 * sum(expected) < len(expected) or (index > 0 and not any(equal.values())):
             return False
     return True
 
@@ -229,7 +230,11 @@ class _Step(NamedTuple):
 
 
 def _align(
-    reading: Reading, written: Sequence[str], keys: Sequence[str], phrase_ends: Sequence[int]
+    reading: Reading,
+    written: Sequence[str],
+    keys: Sequence[str],
+    ordinary: Sequence[bool],
+    phrase_ends: Sequence[int],
 ) -> Iterator[tuple[list[_Step], bool]]:
     """Ways to read all that was read from the beginning of what was written, the cheapest first.
 
@@ -248,7 +253,8 @@ def _align(
             cost, kind = above[column], _Kind.EQUAL
             if word.key != key:
                 other_ending = _OTHER_ENDING if word.ends_sentence != endings[column] else 0
-                cost, kind = cost + _CHANGED + other_ending, _Kind.CHANGED
+                cost += other_ending + (_ORDINARY_CHANGED if ordinary[column] else _CHANGED)
+                kind = _Kind.CHANGED
             if above[column + 1] + _PUT_IN < cost:
                 cost, kind = above[column + 1] + _PUT_IN, _Kind.NOT_WRITTEN
             if row[column] + skipping[column] < cost:
@@ -315,8 +321,8 @@ def _ends_sentence(word: str) -> bool:
     return not _SENTENCE_ENDS.isdisjoint(word[-2:])
 
 
-def _is_read_as_written(word: str, key: str) -> bool:
-    """Whether this is an ordinary word: letters, no abbreviation, of a script that is read letter by letter."""
+def _is_ordinary(word: str, key: str) -> bool:
+    """Whether a word is read as it is written: letters, no abbreviation, of a script that spells."""
     if not key.isalpha() or _ANY_CJK.search(word) or _INNER_PUNCTUATION.search(word):
         return False
     return len(key) > _ABBREVIATION_LENGTH or not word.endswith(".")
