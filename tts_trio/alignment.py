@@ -241,7 +241,7 @@ class SpokenText:
             place = (
                 (source and self._match(source, index, offset))
                 or self._find(said, index, offset, from_first=index > first)
-                or (source and self._find(source, index, offset, from_first=True))
+                or (source and source is not said and self._find(source, index, offset, from_first=True))
             )
             if place and (place.first == first or self._spans[place.first][0] <= farthest):
                 return place
