@@ -223,11 +223,11 @@ class Town:
 
     def __init__(self, server: LocalServer, nursery: trio.Nursery) -> None:
         self.server = server
-        self._nursery = nursery
+        self.nursery = nursery
 
     async def socket(self, *, key: str | None = KEY, voice: str = VOICE, **query: Any) -> PlainSocket:
         """Open a stream-input socket."""
-        socket = PlainSocket(self.server.connect(self._nursery))
+        socket = PlainSocket(self.server.connect(self.nursery))
         defaults = {"model_id": "eleven_flash_v2_5", "output_format": "pcm_16000"}
         path = f"/v1/text-to-speech/{voice}/stream-input?{urlencode({**defaults, **query})}"
         await socket.upgrade(path, {} if key is None else {"xi-api-key": key})
@@ -235,7 +235,7 @@ class Town:
 
     def http(self) -> PlainHTTP:
         """Connect for HTTP."""
-        return PlainHTTP(self.server.connect(self._nursery))
+        return PlainHTTP(self.server.connect(self.nursery))
 
 
 @asynccontextmanager

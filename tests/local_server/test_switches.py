@@ -17,7 +17,7 @@ async def quiet(socket: PlainSocket, seconds: float) -> list[Heard]:
     """Hear what comes within some seconds."""
     heard: list[Heard] = []
     with trio.move_on_after(seconds):
-        while True:
+        while not heard or not heard[-1].end:
             heard.append(await socket.hear())
     return heard
 

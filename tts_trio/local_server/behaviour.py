@@ -39,6 +39,7 @@ class Action:
     says: str
 
 
+_UNSENDABLE_CODES = (1005, 1006, 1015)
 _EVERYWHERE: tuple[Point, ...] = tuple(POINTS)
 _MESSAGES: tuple[Point, ...] = ("audio", "final")
 
@@ -113,6 +114,8 @@ class Fault:
             raise ValueError(f"a {self.action!r} fault takes no value")
         elif isinstance(action.value, str) != isinstance(self.value, str):
             raise ValueError(f"the value of a {self.action!r} fault is like {action.value!r}, not {self.value!r}")
+        if self.action == "close" and self.value in _UNSENDABLE_CODES:
+            raise ValueError(f"no peer can send the close code {self.value}; for 1006 use 'eof' or 'reset'")
 
 
 def _switch(*choices: Any, help: str) -> Any:  # noqa: A002 - the word of the command line

@@ -117,7 +117,9 @@ class Connection:
         trickle: float | None = None
         content_type = ""
         answer: Answer | SpeechAnswer | None = None
-        for fault in await self._wire.pass_point("answer", scope):
+        for fault in self._wire.strike("answer", scope):
+            if await self._wire.suffer(fault):
+                continue
             match fault.action:
                 case "status":
                     answer = refuse(errors.by_status(int(fault.value or 0)), self._service.account)
@@ -180,15 +182,17 @@ class Connection:
             for index, part in enumerate(spoken.parts):
                 await trio.sleep_until(part.at)
                 await self._send_part(part, scope, index, spoken, trickle)
-            for fault in await self._wire.pass_point("final", scope):
-                await self._spoil(fault, b"0\r\n\r\n")
+            for fault in self._wire.strike("final", scope):
+                if not await self._wire.suffer(fault):
+                    await self._spoil(fault, b"0\r\n\r\n")
         finally:
             account.free(answer.slot)
 
     async def _send_part(self, part: Part, scope: Scope, index: int, spoken: Spoken, trickle: float | None) -> None:
-        faults = await self._wire.pass_point("audio", scope, index)
         deed: Fault | None = None
-        for fault in faults:
+        for fault in self._wire.strike("audio", scope, index):
+            if await self._wire.suffer(fault):
+                continue
             lines = dict(spoken.headers)["content-type"] == "application/json"
             extra = fault_message(fault)
             if extra is not None and lines:

@@ -130,8 +130,8 @@ class StreamInput:
         if self._idle_at <= now:
             self._fail(errors.input_timeout(self._parameters.inactivity_timeout), self._idle_at)
         if self._retire_at <= now:
-            self._ended = True
             self._effects.append(Close(self._retire_at, _NORMAL_CLOSURE, ""))
+            self._ended = True
         if self._effects and self._effects[0].at <= now:
             return self._effects.popleft()
         return None

@@ -203,12 +203,14 @@ class WebSocketSession:
         text = json.dumps(send.message)
         faults: list[Fault] = []
         if send.kind == "audio":
-            faults = await self._wire.pass_point("audio", self._scope, self._audio_messages)
+            faults = self._wire.strike("audio", self._scope, self._audio_messages)
             self._audio_messages += 1
         elif send.kind == "final":
-            faults = await self._wire.pass_point("final", self._scope)
+            faults = self._wire.strike("final", self._scope)
         deed: Fault | None = None  # what becomes of the message itself
         for fault in faults:
+            if await self._wire.suffer(fault):
+                continue
             extra = fault_message(fault)
             if extra is not None:
                 await self._write(ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra))

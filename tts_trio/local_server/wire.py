@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import trio
 
-from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.behaviour import Fault, Point
 from tts_trio.local_server.memory import MemoryStream
 from tts_trio.local_server.record import Record, Struck
 from tts_trio.local_server.service import Service
@@ -101,10 +101,14 @@ class Wire:
                 return False
         return True
 
-    async def pass_point(self, point: Any, scope: Scope, frame: int | None = None) -> list[Fault]:
-        """Suffer the faults of a point; those that the message decides about are returned."""
-        faults = self._service.weather.strike(point, scope, frame)
-        return [fault for fault in faults if not await self.suffer(fault)]
+    def strike(self, point: Point, scope: Scope, frame: int | None = None) -> list[Fault]:
+        """Pass a point, and return its faults in their order: `suffer` them one by one."""
+        return self._service.weather.strike(point, scope, frame)
+
+    async def pass_point(self, point: Point, scope: Scope) -> None:
+        """Pass a point where no message is decided about."""
+        for fault in self.strike(point, scope):
+            await self.suffer(fault)
 
     def record(self, what: type[Record], /, **fields: Any) -> None:
         """Put something on the record."""
