@@ -7,6 +7,7 @@ requests are cancelled under trio. This transport keeps a few of httpcore's conn
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -37,7 +38,7 @@ class _Connection:
     stream: WatchedStream
     http: httpcore.AsyncHTTP11Connection
     opened: float = attrs.field(factory=trio.current_time)
-    idle: trio.CancelScope | None = None  # of the task that watches it, while nobody uses it
+    watch: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # of the task that watches it while it is idle
 
 
 class HotTransport(httpx.AsyncBaseTransport):
@@ -114,7 +115,7 @@ class HotTransport(httpx.AsyncBaseTransport):
             method=request.method,
             url=_httpcore_url(request.url),
             headers=request.headers.raw,
-            content=request.stream,
+            content=_Content(await request.aread()),
             extensions={"timeout": timeouts},
         )
         began = trio.current_time()
@@ -168,15 +169,14 @@ class HotTransport(httpx.AsyncBaseTransport):
     # --- the connections
 
     def _take(self) -> _Connection | None:
-        if not self._idle:
-            return None
-        connection = self._idle.pop()
-        assert connection.idle is not None
-        connection.idle.deadline = float("inf")
-        connection.idle = None
-        connection.stream.received = 0
-        self._announce()
-        return connection
+        while self._idle:
+            connection = self._idle.pop()
+            self._announce()
+            if not connection.watch.cancel_called:
+                connection.watch.deadline = math.inf
+                connection.stream.received = 0
+                return connection
+        return None
 
     async def _dialled(self) -> _Connection:
         """Wait for the next connection that is opened, or becomes free; one is dialled now, without any backoff."""
@@ -238,23 +238,24 @@ class HotTransport(httpx.AsyncBaseTransport):
         elif self._closed or len(self._idle) > self._config.spares:  # one to use, and those behind it, are there
             await self._drop(connection)
         else:
-            connection.idle = trio.CancelScope(deadline=trio.current_time() + self._config.spare_lifetime)
+            connection.watch = trio.CancelScope(deadline=trio.current_time() + self._config.spare_lifetime)
             connection.stream.expect_nothing()
             self._idle.append(connection)
-            self._nursery.start_soon(self._watch, connection, connection.idle)
+            self._nursery.start_soon(self._watch, connection, connection.watch)
         self._announce()
 
     async def _watch(self, connection: _Connection, scope: trio.CancelScope) -> None:
         """Wait for the end of an idle connection, or for the beginning of the answer to what it was taken for."""
         with scope:
             await connection.stream.watch()
-        if connection.idle is scope:  # nobody took it: the peer says goodbye or speaks out of turn, or it is old
-            await self._drop(connection, lost=not scope.cancelled_caught)
+        if connection in self._idle:  # nobody took it, so the peer says goodbye, or speaks out of turn
+            await self._drop(connection, lost=not scope.cancel_called)
+        elif scope.cancel_called:
+            await self._drop(connection)
 
     def _distrust_idle(self) -> None:
         for connection in self._idle:
-            assert connection.idle is not None
-            connection.idle.cancel(reason="a connection that was idle beside it was dead")
+            connection.watch.cancel(reason="a connection that was idle beside it was dead")
         self._idle.clear()
 
     async def _drop(self, connection: _Connection, *, lost: bool = False) -> None:
@@ -262,6 +263,7 @@ class HotTransport(httpx.AsyncBaseTransport):
         if connection not in self._connections:
             return
         self._connections.remove(connection)
+        connection.watch.cancel(reason="the connection is closed")
         if connection in self._idle:
             self._idle.remove(connection)
         young = trio.current_time() - connection.opened < _STABLE
@@ -286,6 +288,21 @@ class HotTransport(httpx.AsyncBaseTransport):
     def _announce(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+class _Content:
+    """The body of a request. Not a generator, which a cancelled write would leave to the garbage collector."""
+
+    def __init__(self, data: bytes) -> None:
+        self._pieces = iter([data])
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
 
 
 class _Body(httpx.AsyncByteStream):
