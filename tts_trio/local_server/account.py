@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import string
 
 import attrs
@@ -49,7 +48,7 @@ class Account:
         """Raise a `ServiceError` unless this is a good key."""
         good = self.behaviour.api_keys
         if not key or (good is not None and key not in good):
-            raise errors.invalid_key(looks_like_one=bool(re.fullmatch(r"(sk_)?[0-9a-f]+", key)))
+            raise errors.invalid_key()
 
     def issue_token(self, now: float) -> str:
         """Make a single-use token, good for 15 minutes."""
@@ -60,7 +59,7 @@ class Account:
     def use_token(self, token: str, now: float) -> None:
         """Consume a single-use token, or raise a `ServiceError`."""
         if self._tokens.pop(token, 0.0) <= now:
-            raise errors.invalid_key(looks_like_one=False)
+            raise errors.invalid_key()
 
     def charge(self, characters: int, model: Model) -> int:
         """Pay for a text, and return its price in credits.

@@ -89,10 +89,13 @@ def authentication_required() -> ServiceError:
     )
 
 
-def invalid_key(*, looks_like_one: bool) -> ServiceError:
-    """Credentials nobody knows; a key that is hexadecimal, as keys are, gets another status than any other."""
-    if looks_like_one:
-        return ServiceError(400, "invalid_api_key", "API key is invalid.", "authentication_error", param="api_key")
+def malformed_key() -> ServiceError:
+    """A key that nobody knows and that looks like one: HTTP has another answer for it."""
+    return ServiceError(400, "invalid_api_key", "API key is invalid.", "authentication_error", param="api_key")
+
+
+def invalid_key() -> ServiceError:
+    """Credentials that nobody knows."""
     return ServiceError(401, "unauthorized", "Invalid API key", "authentication_error", "invalid_api_key")
 
 
@@ -247,8 +250,8 @@ def by_name(name: str) -> ServiceError:
 def by_status(status: int) -> ServiceError:
     """Give the service's body for an HTTP status that the fault `status` asks for."""
     known = {
-        400: ServiceError(400, "invalid_api_key", "API key is invalid.", "authentication_error", param="api_key"),
-        401: invalid_key(looks_like_one=False),
+        400: malformed_key(),
+        401: invalid_key(),
         402: quota_exceeded(402, 10_000, 0, 10),
         403: ServiceError(
             403,

@@ -189,7 +189,12 @@ def authenticate(request: Request, account: Account) -> None:
     key = request.credentials()
     if not key:
         raise errors.missing_key()
-    account.check_key(key)
+    try:
+        account.check_key(key)
+    except errors.ServiceError:
+        if re.fullmatch(r"(sk_)?[0-9a-f]{8,}", key):
+            raise errors.malformed_key() from None
+        raise
 
 
 # --- one parameter at a time
