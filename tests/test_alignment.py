@@ -74,6 +74,19 @@ def test_a_clip_begins_after_the_audio_before_it() -> None:  # P9: not by the al
     assert times(spoken)[2:] == [("Как", 984, 1134), ("дела?", 1184, 1434)]
 
 
+def test_a_phrase_that_is_all_timed_is_not_gone_on_with() -> None:  # whether or not its times end in a blank
+    spoken = spoken_text("Hello world. ", "Как дела? ")
+    spoken.received(975, alignment("Hello world."), None)
+    spoken.received(700, alignment("Как дела?"), None)
+    assert times(spoken)[2:] == [("Как", 975, 1125), ("дела?", 1175, 1425)]
+
+
+def test_words_never_overlap() -> None:
+    spoken = spoken_text("a b. ")
+    spoken.received(1000, Alignment(("a", " ", "b", "."), (0, 50, 100, 300), (200, 50, 90, 50)), None)
+    assert times(spoken) == [("a", 0, 200), ("b.", 200, 350)]
+
+
 def test_words_wait_for_their_audio_and_coverage_does_not() -> None:
     spoken = spoken_text("Hello world. ")
     spoken.received(400, HELLO, None)
@@ -123,6 +136,13 @@ def test_times_that_broke_off_inside_a_word_go_on(
     assert list(told) == CUT.split()
     assert told["talent"] == (lead + word, lead + inner + word + 6 * STEP)
     assert told["test."][1] == lead + inner + (len(CUT) - 1) * STEP
+
+
+def test_the_rest_of_a_word_is_found_when_only_the_words_read_come() -> None:
+    spoken = spoken_text("la talent. ")
+    spoken.received(200, alignment("la t"), None)
+    spoken.received(500, None, alignment("alent. "))
+    assert times(spoken) == [("la", 0, 100), ("talent.", 150, 500)]
 
 
 def test_where_alignment_overlaps_the_normalized_one_counts() -> None:  # pipecat #4316

@@ -160,10 +160,21 @@ FRAME_SECONDS = 1152 / 44100
         mp3_frame().replace(bytes(24), bytes(20) + b"Xing", 1),
         b"garbage",
         b"\xff\xfb\x90\xc0 not a frame: no header where it ends",
+        b"garbage" + (b"\xff\xfb\x90\xc0" + b"x" * 500) * 3,
         b"\xff" * 999,
         mp3_frame()[:200],
     ],
-    ids=["id3", "id3v1", "info", "xing", "garbage", "a false header", "0xff", "half a frame"],
+    ids=[
+        "id3",
+        "id3v1",
+        "info",
+        "xing",
+        "garbage",
+        "a false header",
+        "garbage and false headers",
+        "0xff",
+        "half a frame",
+    ],
 )
 def test_what_is_no_mp3_audio_does_not_count(noise: bytes) -> None:
     data = mp3_frame() * 3 + noise + mp3_frame(0x55) * 4

@@ -252,8 +252,7 @@ def _id3_length(buffer: bytearray, at: int) -> int:
     size = 0
     for byte in buffer[at + 6 : at + 10]:
         size = size << 7 | byte & 0x7F
-    footer = 10 if buffer[at + 5] & 0x10 else 0
-    return 10 + size + footer
+    return 10 + size
 
 
 _OGG_HEADER = 27
