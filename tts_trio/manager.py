@@ -111,9 +111,7 @@ class TTSManager:
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
             raise TypeError(f"text must be str, not {type(text).__name__}")
         if not speakable(text):
-            raise ConfigurationError(
-                "text: nothing in it can be spoken; it needs a letter or a digit", field="text"
-            )
+            raise ConfigurationError("text: nothing in it can be spoken; it needs a letter or a digit", field="text")
         if len(text) > self.config.max_characters:
             raise ConfigurationError(
                 f"text: {len(text)} characters, more than max_characters, {self.config.max_characters}", field="text"

@@ -214,7 +214,7 @@ class Utterance:
         if not self._connected or self.ended is not None:
             return phrases
         leg = self._legs[-1]
-        while self._queue and self.lead(now) <= self._config.max_lead:
+        while self._queue and self._sendable_at() <= now:
             phrase = self._queue.popleft()
             phrases.append(phrase)
             leg.spoken.sent(phrase)
@@ -243,9 +243,23 @@ class Utterance:
 
     def lead(self, now: float) -> float:
         """Seconds of speech ahead of the listener: received and on its way, less what was played since the first."""
-        coming = max(self._received_seconds, self._sent_characters / _CHARACTERS_A_SECOND)
         started = self.timeline.first_delivered
-        return coming if started is None else coming - min(self._delivered.seconds, now - started)
+        return self._coming() - (0.0 if started is None else min(self._delivered.seconds, now - started))
+
+    def _coming(self) -> float:
+        """Seconds of audio received, and, by the length of their text, of those that are owed."""
+        if self._owed_since is None:
+            return self._received_seconds
+        spoken = self._legs[-1].spoken
+        return self._received_seconds + (len(spoken.text) - spoken.covered) / _CHARACTERS_A_SECOND
+
+    def _sendable_at(self) -> float:
+        """When the listener will have heard enough for the next phrase; never, while he is given nothing."""
+        excess = self._coming() - self._config.max_lead
+        started = self.timeline.first_delivered
+        if excess <= 0:
+            return -math.inf
+        return math.inf if started is None or self._delivered.seconds < excess else started + excess
 
     # Audio comes in, and goes out.
 
@@ -324,15 +338,6 @@ class Utterance:
 
     def _starved_at(self) -> float:
         return math.inf if self._starved_since is None else self._starved_since + self._config.reply_deadline
-
-    def _sendable_at(self) -> float:
-        """When the listener will have heard enough for the next phrase; never, while nothing is delivered."""
-        started = self.timeline.first_delivered
-        if started is None:
-            return math.inf
-        coming = max(self._received_seconds, self._sent_characters / _CHARACTERS_A_SECOND)
-        played = coming - self._config.max_lead
-        return started + played if played <= self._delivered.seconds else math.inf
 
     def expire(self, now: float) -> TTSError | None:
         """Do what is due.

@@ -1,0 +1,271 @@
+"""Hot sockets on MockClock: kept alive on the second, replaced before they are missed, closed in bounded time."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import trio
+
+from tests.helpers import API_KEY, make_config, memory_service
+from tts_trio import (
+    AuthenticationError,
+    ConfigurationError,
+    TTSConfig,
+    TTSConnectionError,
+    WebSocketConnectionManager,
+)
+from tts_trio.local_server import Behaviour, CloseReceived, Fault, Requested
+
+
+async def test_keep_alives_leave_15_s_after_the_last_text_frame(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await connections.connect()
+            began = trio.current_time()
+            await trio.sleep(50)
+            times = [time - began for time, text in service.texts()]
+            assert [text for _, text in service.texts()] == [" ", " ", " ", " "]  # the init frame and three more
+            assert times == pytest.approx([0, 15, 30, 45], abs=1e-6)
+            assert connections.statistics().keep_alives == 3
+
+
+async def test_keep_alive_counts_from_the_text_of_a_reply(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            connection = await connections.get_connection()
+            await trio.sleep(10)
+            connection.send_text("Да. ")
+            await trio.sleep(16)
+            texts = service.texts(0)
+            assert [text for _, text in texts] == [" ", "Да. ", " "]
+            assert texts[2][0] - texts[1][0] == pytest.approx(15, abs=1e-6)
+
+
+async def test_a_connection_is_hot_when_the_next_is_needed(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            began = trio.current_time()
+            first = await connections.get_connection()
+            assert trio.current_time() - began == pytest.approx(0.3)  # nothing was hot yet
+            for _ in range(3):
+                await trio.sleep(0.3)  # one dial
+                before = trio.current_time()
+                second = await connections.get_connection()
+                assert second is not first
+                assert trio.current_time() == before
+                first.close()
+                first = second
+            assert connections.statistics().hot == 0
+            await trio.sleep(0.301)
+            assert connections.statistics().hot == 1
+            assert connections.statistics().dials == 5
+
+
+@pytest.mark.parametrize(("spares", "idle", "in_use"), [(0, 1, 0), (1, 1, 1), (3, 3, 3)])
+async def test_spares(autojump_clock: trio.testing.MockClock, spares: int, idle: int, in_use: int) -> None:
+    async with memory_service() as service:
+        config = make_config(spares=spares)
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await trio.sleep(1)
+            assert connections.statistics().hot == idle
+            await connections.get_connection()
+            await trio.sleep(1)
+            assert (connections.statistics().hot, connections.statistics().in_use) == (in_use, 1)
+
+
+async def test_a_silent_peer_delays_close_by_a_quarter_second(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await connections.connect()
+            service.server.behaviour = Behaviour(faults=(Fault("freeze", "close"),))
+            before = trio.current_time()
+            await connections.close()
+            assert trio.current_time() - before == pytest.approx(0.25)
+            await connections.close()
+            assert trio.current_time() - before == pytest.approx(0.25)
+
+
+async def test_close_says_goodbye_on_idle_sockets_only(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            (await connections.get_connection()).send_text("Прервано. ")
+            await connections.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        closes = {
+            record.connection: record.code for record in service.server.records if isinstance(record, CloseReceived)
+        }
+        assert closes == {1: 1000, 2: 1000}
+        assert [text for _, text in service.texts(0)] == [" ", "Прервано. "]
+        assert [text for _, text in service.texts(1)] == [" ", ""]
+
+
+async def test_close_is_polite_under_outer_cancellation(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        with trio.move_on_after(1) as scope:
+            async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+                await connections.connect()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        assert [record.code for record in service.server.records if isinstance(record, CloseReceived)] == [1000]
+
+
+async def test_no_connection_is_an_error_at_the_deadline_and_the_next_call_tries_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with memory_service() as service:
+        service.server.stop_accepting()
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            before = trio.current_time()
+            with pytest.raises(TTSConnectionError, match="does not accept connections") as caught:
+                await connections.get_connection()
+            assert trio.current_time() - before == pytest.approx(5)
+            assert caught.value.retryable
+            service.server.resume()
+            before = trio.current_time()
+            await connections.get_connection()
+            assert trio.current_time() == before  # an explicit call does not wait for a backoff
+
+
+async def test_a_peer_that_never_answers_is_given_up_at_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(Behaviour(faults=(Fault("freeze", "answer"),))) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            before = trio.current_time()
+            with pytest.raises(TTSConnectionError, match="within 5 s"):
+                await connections.connect()
+            assert trio.current_time() - before == pytest.approx(5)
+            service.server.behaviour = Behaviour()
+            await connections.connect()
+
+
+async def test_a_bad_key_is_one_attempt(autojump_clock: trio.testing.MockClock) -> None:
+    """P26: the error frame after a good upgrade stops the dialling; the next explicit call tries once more."""
+    async with memory_service(Behaviour(api_keys=("another",))) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            for attempts in (1, 2):
+                with pytest.raises(AuthenticationError, match="(?i)api key") as caught:
+                    await connections.get_connection()
+                assert caught.value.code == "invalid_api_key"
+                assert not caught.value.retryable
+                await trio.sleep(60)
+                assert connections.statistics().dials == attempts
+            assert API_KEY not in repr(caught.value) + str(caught.value)
+
+
+async def test_a_refused_upgrade_is_typed(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        config = make_config(model_id="eleven_v3")
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            with pytest.raises(ConfigurationError, match="text-to-dialogue") as caught:
+                await connections.connect()
+            assert (caught.value.status, caught.value.code) == (400, "unsupported_model")
+            assert caught.value.trace_id
+
+
+async def test_an_unknown_voice_is_raised_by_the_next_call(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(Behaviour(voices=("other",))) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+
+            async def two_calls() -> None:  # the service may complain a moment after the connection is hot
+                await connections.connect()
+                await trio.sleep(1)
+                await connections.connect()
+
+            with pytest.raises(ConfigurationError, match="does not exist") as caught:
+                await two_calls()
+            assert caught.value.code == "voice_id_does_not_exist"
+
+
+async def test_a_lost_idle_socket_is_replaced_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await connections.connect()
+            await trio.sleep(60)
+            service.server.drop_connections()
+            await trio.sleep(0.3 + 1e-3)
+            before = trio.current_time()
+            await connections.get_connection()
+            assert trio.current_time() == before
+            assert connections.statistics().losses == 1
+
+
+async def test_a_half_open_idle_socket_is_found_by_ping(autojump_clock: trio.testing.MockClock) -> None:
+    """P12: nothing is said by the peer any more, and TCP stays open."""
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            connection = await connections.connect()
+            await trio.sleep(3)
+            service.freeze()
+            await trio.sleep(15 - 3 - 0.01)
+            assert connection.state == "hot"
+            await trio.sleep(0.02)
+            assert connection.state == "ended"
+            assert "ping" in str(connection.error)
+            assert (connections.statistics().losses, connections.statistics().hot) == (1, 1)
+
+
+async def test_spares_are_retired_after_ten_minutes_and_never_missed(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            first = await connections.connect()
+            for _ in range(4 * 620):
+                await trio.sleep(0.25)
+                assert connections.statistics().hot >= 1
+            assert first.state == "ended"
+            assert connections.statistics().dials == 2
+            assert connections.statistics().losses == 0
+
+
+async def test_use_outside_of_the_block() -> None:
+    connections = WebSocketConnectionManager(make_config())
+    with pytest.raises(RuntimeError, match="async with"):
+        await connections.connect()
+    assert "not entered" in repr(connections)
+
+
+async def test_dials_of_a_process_are_bounded(autojump_clock: trio.testing.MockClock) -> None:
+    at_once = most = 0
+
+    async with memory_service() as service:
+
+        async def slow(config: TTSConfig) -> trio.abc.Stream:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await trio.sleep(0.1)
+            at_once -= 1
+            return await service.open_stream(config)
+
+        async def call() -> None:
+            async with WebSocketConnectionManager(make_config(connect_timeout=30), open_stream=slow) as connections:
+                await connections.connect()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(call)
+    assert most == 8
+
+
+async def test_nothing_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await connections.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not service.nursery.child_tasks
+        gc.collect()  # a ResourceWarning is an error
+
+
+def test_requests_carry_the_key_in_a_header_only() -> None:
+    async def main() -> None:
+        async with memory_service() as service:
+            async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+                await connections.connect()
+            requests = [record for record in service.server.records if isinstance(record, Requested)]
+            assert len(requests) == 1
+            assert requests[0].headers["xi-api-key"] == API_KEY
+            assert API_KEY not in str(requests[0].query) + requests[0].path
+            assert requests[0].query["auto_mode"] == "true"
+            assert requests[0].query["inactivity_timeout"] == "180"
+
+    trio.run(main)

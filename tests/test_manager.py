@@ -1,0 +1,347 @@
+"""The facade on MockClock: replies of an LLM over the hot socket, and what leaving a block does."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from tests.helpers import (
+    ENGLISH,
+    RUSSIAN,
+    TEXTS,
+    heard,
+    listen,
+    make_config,
+    memory_service,
+    speaking,
+    tokens,
+)
+from tts_trio import (
+    ConfigurationError,
+    TextTimeout,
+    TTSConnectionError,
+    TTSError,
+    TTSManager,
+    UtteranceEnded,
+    WebSocketConnectionManager,
+)
+from tts_trio.local_server import Behaviour, CloseReceived, Fault
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_a_reply_is_spoken_whole(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(tokens(TEXTS[language])) as audio:
+            sound = await listen(audio)
+        assert heard(sound, tts.config) == TEXTS[language]
+        assert audio.outcome is not None
+        assert audio.outcome.end == "finished"
+        assert audio.outcome.spoken_text == TEXTS[language]
+        assert audio.outcome.unspoken_text == ""
+        assert [word.text for word in audio.words] == TEXTS[language].split()
+        assert audio.outcome.delivered_seconds == len(sound) / 32000
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_the_wire_has_the_text_as_it_was_given(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    """P17, P18: joined, the text frames are the text; nothing is cut inside a word."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(tokens(TEXTS[language])) as audio:
+            await listen(audio)
+        phrases = [text for _, text in service.texts(0) if text.strip()]
+        assert "".join(phrases) == TEXTS[language] + " "
+        assert len(phrases) > 1
+        words = set(TEXTS[language].split())
+        assert all(word in words for phrase in phrases for word in phrase.split())
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_sound_begins_before_half_of_the_text_has_come(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        text = (TEXTS[language] + " ") * 2
+        began = trio.current_time()
+        async with tts.speak(tokens(text)) as audio:
+            await audio.receive()
+            assert trio.current_time() - began < len(text) / 4 * 0.02 / 2
+            await listen(audio)
+
+
+async def test_the_first_frame_of_the_next_turn_leaves_without_a_dial(autojump_clock: trio.testing.MockClock) -> None:
+    """P10: a dial takes 300 ms, and no turn waits for one."""
+    async with memory_service(dial_time=0.3) as service, speaking(make_config(), service.open_stream) as tts:
+        for turn in range(3):
+            began = trio.current_time()
+            async with tts.start_llm_stream() as (text, audio):
+                text.send_nowait("Готово.")
+                text.close()
+                sound = await listen(audio)
+            assert heard(sound, tts.config) == "Готово."
+            sent = [time for time, said in service.texts(turn) if said == "Готово. "]
+            assert sent == [began]
+            await trio.sleep(0.3)
+
+
+async def test_all_text_first_and_reading_afterwards_in_one_task(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            for _ in range(50):
+                await text.send(RUSSIAN + " ")
+            text.close()
+            sound = await listen(audio)
+        assert heard(sound, tts.config) == " ".join([RUSSIAN] * 50)
+
+
+async def test_two_tasks(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        sound = b""
+        async with tts.start_llm_stream() as (text, audio), trio.open_nursery() as nursery:
+
+            async def feed() -> None:
+                with text:
+                    async for token in tokens(ENGLISH):
+                        await text.send(token)
+
+            nursery.start_soon(feed)
+            sound = await listen(audio)
+        assert heard(sound, tts.config) == ENGLISH
+
+
+async def test_audio_comes_while_the_text_sleeps(autojump_clock: trio.testing.MockClock) -> None:
+    """P19: what is ready is not held back for the next token."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            began = trio.current_time()
+            await text.send("Одну минуту, я проверю. ")
+            await audio.receive()
+            assert trio.current_time() - began < 0.5
+
+
+async def test_a_pausing_llm_does_not_time_out(autojump_clock: trio.testing.MockClock) -> None:
+    """P5: a tool call of a minute."""
+
+    async def pausing() -> AsyncIterator[str]:
+        yield "Секунду, я посмотрю. "
+        await trio.sleep(60)
+        yield "Спасибо, что подождали."
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(pausing()) as audio:
+            sound = await listen(audio)
+        assert heard(sound, tts.config) == "Секунду, я посмотрю. Спасибо, что подождали."
+        assert [text for _, text in service.texts(0)][-2:] == ["Спасибо, что подождали. ", ""]  # the same socket
+
+
+async def test_leaving_the_block_interrupts(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(tokens(ENGLISH)) as audio:
+            await audio.receive()
+            before = trio.current_time()
+        assert trio.current_time() == before
+        with pytest.raises(trio.ClosedResourceError):
+            await audio.receive()
+        assert audio.outcome is not None
+        assert audio.outcome.end == "interrupted"
+        await trio.sleep(1)
+        texts = [text for _, text in service.texts(0)]
+        assert "" not in texts  # an end marker would have the rest spoken, and billed
+        assert [r.connection for r in service.server.records if isinstance(r, CloseReceived)] == service.sockets()[:1]
+        async with tts.speak(tokens(RUSSIAN)) as audio:
+            assert heard(await listen(audio), tts.config) == RUSSIAN
+
+
+async def test_a_cancelled_scope_interrupts(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        with trio.move_on_after(0.5) as scope:
+            async with tts.speak(tokens(ENGLISH)) as audio:
+                await listen(audio)
+        assert scope.cancelled_caught
+        assert audio.outcome is not None
+        assert audio.outcome.end == "interrupted"
+        assert "" not in [text for _, text in service.texts(0)]
+
+
+async def test_what_was_heard_is_known_after_a_paced_barge_in(autojump_clock: trio.testing.MockClock) -> None:
+    """P9: the caller plays by the clock and is interrupted after two seconds of sound."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        played = 0.0
+        async with tts.speak(tokens(RUSSIAN)) as audio:
+            async for chunk in audio:
+                seconds = len(chunk) / 32000
+                await trio.sleep(min(seconds, 2 - played))
+                played = min(2, played + seconds)
+                if played == 2:
+                    break
+        said = audio.spoken(2000)
+        assert RUSSIAN.startswith(said)
+        whole_words = [word for word in audio.words if word.end_ms <= 2000]
+        assert said.split() == [word.text for word in whole_words]
+        assert 2 <= len(whole_words) < len(RUSSIAN.split())
+        assert audio.outcome is not None
+        assert RUSSIAN.startswith(audio.outcome.spoken_text + audio.outcome.unspoken_text)
+
+
+async def test_a_feeder_that_fails_leaves_bare_and_no_tail_is_spoken(autojump_clock: trio.testing.MockClock) -> None:
+    async def failing() -> AsyncIterator[str]:
+        yield "Первое предложение. Второе "
+        await trio.sleep(0.1)
+        raise LookupError("the LLM is gone")
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        with pytest.raises(LookupError, match="the LLM is gone"):
+            async with tts.speak(failing()) as audio:
+                await listen(audio)
+        await trio.sleep(1)
+        assert [text for _, text in service.texts(0)] == [" ", "Первое предложение. "]
+
+
+async def test_the_error_of_the_body_leaves_bare(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        with pytest.raises(ZeroDivisionError):
+            async with tts.speak(tokens(ENGLISH)) as audio:
+                await audio.receive()
+                _ = 1 / 0
+        with pytest.raises(ExceptionGroup, match="the user's own") as caught:
+            async with tts.speak(tokens(ENGLISH)) as audio:
+                raise ExceptionGroup("the user's own", [ValueError()])
+        assert caught.group_contains(ValueError, depth=1)
+
+
+async def test_a_cancelled_feeder_abandons_the_reply(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            with trio.move_on_after(1), text:
+                await text.send("Начало фразы ")
+                await trio.sleep_forever()
+            with pytest.raises(trio.EndOfChannel):
+                while True:
+                    await audio.receive()
+        assert audio.outcome is not None
+        assert audio.outcome.end == "interrupted"
+        assert "" not in [said for _, said in service.texts(0)]
+
+
+async def test_a_failure_comes_after_the_audio_that_came(autojump_clock: trio.testing.MockClock) -> None:
+    faults = Behaviour(faults=(Fault("reset", "audio", frame=2),))
+    config = make_config(on_lost_connection="raise")
+    async with memory_service(faults) as service, speaking(config, service.open_stream) as tts:
+        sound = b""
+        with pytest.raises(TTSConnectionError) as caught:
+            async with tts.speak(tokens(RUSSIAN)) as audio:
+                async for chunk in audio:
+                    sound += chunk
+        assert sound
+        assert RUSSIAN.startswith(caught.value.spoken_text + caught.value.unspoken_text)
+        assert heard(sound, config).startswith(" ".join(caught.value.spoken_text.split()))
+        assert caught.value.spoken_text
+
+
+async def test_a_failure_nobody_looked_for_is_raised_at_the_end_of_the_block(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    config = make_config(text_timeout=3)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        with pytest.raises(TextTimeout, match="3 s"):
+            async with tts.start_llm_stream():
+                await trio.sleep(4)
+
+
+async def test_text_after_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            await text.send("Да.")
+            text.close()
+            text.close()
+            with pytest.raises(trio.ClosedResourceError):
+                await text.send("ещё")
+            await listen(audio)
+        async with tts.start_llm_stream() as (text, audio):
+            await text.send("Да.")
+            audio.close()
+            with pytest.raises(UtteranceEnded, match="interrupted") as caught:
+                await text.send("ещё")
+            assert isinstance(caught.value, TTSError | trio.BrokenResourceError)
+
+
+@pytest.mark.parametrize("text", ["", " ", "… — !", "🙂", "\n\n"])
+async def test_nothing_to_speak_is_no_error(autojump_clock: trio.testing.MockClock, text: str) -> None:
+    """P3: an LLM that says nothing, or only an emoji."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak([text]) as audio:
+            assert await listen(audio) == b""
+        assert audio.outcome is not None
+        assert audio.outcome.end == "finished"
+
+
+async def test_bad_input(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(max_characters=10), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, _):
+            with pytest.raises(TypeError, match="must be str, not int"):
+                await text.send(42)  # type: ignore[arg-type]
+            with pytest.raises(ConfigurationError, match="max_characters") as caught:
+                await text.send("больше десяти")
+            assert caught.value.field == "max_characters"
+        with pytest.raises(TypeError, match="must be str, not NoneType"):
+            async with tts.speak([None]) as audio:  # type: ignore[list-item]
+                await listen(audio)
+        for bad in ("", "   ", "…", "🙂"):
+            with pytest.raises(ConfigurationError, match="text") as caught:
+                tts.stream_static_text(bad)
+            assert caught.value.field == "text"
+        with pytest.raises(TypeError, match="bytes"):
+            tts.stream_static_text(b"hello")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="11 characters"):
+            tts.stream_static_text("x" * 11)
+
+
+async def test_configurations_that_disagree(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            for changes in ({"voice_id": "another"}, {"output_format": "ulaw_8000"}, {"api_key": "another"}):
+                with pytest.raises(ConfigurationError, match="differs") as caught:
+                    TTSManager(make_config(**changes), connections)
+                assert caught.value.field == next(iter(changes))
+            TTSManager(make_config(stall_timeout=9, optimize_streaming_latency=2), connections)
+
+
+async def test_no_connection_and_then_one(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        service.server.stop_accepting()
+        config = make_config()
+        async with (
+            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            began = trio.current_time()
+            with pytest.raises(TTSConnectionError):
+                async with tts.speak([ENGLISH]):
+                    pytest.fail("there is no connection")
+            assert trio.current_time() - began == pytest.approx(5)
+            service.server.resume()
+            async with tts.speak([ENGLISH]) as audio:
+                assert heard(await listen(audio), config) == ENGLISH
+
+
+async def test_use_outside_of_the_block() -> None:
+    tts = TTSManager(make_config(), WebSocketConnectionManager(make_config()))
+    with pytest.raises(RuntimeError, match="async with"):
+        tts.stream_static_text(ENGLISH)
+    with pytest.raises(RuntimeError, match="async with"):
+        async with tts.speak([]):
+            pytest.fail("the manager was not entered")
+
+
+async def test_nothing_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with speaking(make_config(), service.open_stream) as tts:
+            async with tts.speak(tokens(ENGLISH)) as audio:
+                await audio.receive()
+            async with tts.speak(tokens(RUSSIAN)) as audio:
+                await listen(audio)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not service.nursery.child_tasks
+    gc.collect()  # a ResourceWarning is an error
