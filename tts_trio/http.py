@@ -12,7 +12,8 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSError, classify_response
-from tts_trio.http_transport import HotTransport, http_url, open_transport
+from tts_trio.http_pool import ConnectionPool, open_pool
+from tts_trio.http_transport import HotTransport, http_url, httpcore_url
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 
@@ -63,7 +64,7 @@ class HttpConnections:
         self._config = config
         self._open_stream = open_stream
         self._context: AbstractAsyncContextManager[None] | None = None
-        self._transport: HotTransport | None = None
+        self._pool: ConnectionPool | None = None
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> HttpConnections:
@@ -92,20 +93,22 @@ class HttpConnections:
             "accept-encoding": "identity",
             "content-type": "application/json",
         }
-        async with open_transport(self._config, self._open_stream) as self._transport:
+        origin = httpcore_url(http_url(self._config)).origin
+        async with open_pool(self._config, origin, self._open_stream) as self._pool:
+            transport = HotTransport(self._config, self._pool)
             # With a transport of its own and without trust_env, the client builds no TLS context, which would block
             # the loop for 139 ms. Deadlines are the transport's.
-            client = httpx.AsyncClient(transport=self._transport, headers=headers, trust_env=False, timeout=None)  # noqa: S113
+            client = httpx.AsyncClient(transport=transport, headers=headers, trust_env=False, timeout=None)  # noqa: S113
             async with client as self._client:
                 try:
                     yield
                 finally:
-                    self._client = None
+                    self._client = self._pool = None
 
     def __repr__(self) -> str:
-        if self._client is None:
+        if self._pool is None:
             return f"<HttpConnections, {'not entered' if self._context is None else 'closed'}>"
-        return f"<HttpConnections, {self._transport!r}>"
+        return f"<HttpConnections, {self._pool.idle} idle, {self._pool.in_use} in use>"
 
     @asynccontextmanager
     async def stream(self, request: SpeechRequest) -> AsyncGenerator[SpeechResponse]:

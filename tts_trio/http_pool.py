@@ -1,0 +1,265 @@
+"""Hot HTTP/1.1 connections: opened ahead of need, watched while idle, replaced when lost or interrupted."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import attrs
+import httpcore
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.http_stream import WatchedStream
+from tts_trio.transport import OpenStream, single_error
+
+logger = logging.getLogger(__name__)
+
+_FIRST_BACKOFF = 0.25  # seconds, before jitter; it doubles from failure to failure
+_LONGEST_BACKOFF = 4.0
+_STABLE = 5.0  # seconds: a connection lost sooner than that is a failure of the service, and is followed by backoff
+
+
+@attrs.define(eq=False)
+class HttpConnection:
+    """One HTTP/1.1 connection.
+
+    Attributes:
+        stream: What it runs over.
+        http: httpcore's half of it.
+        opened: When it was opened, by trio's clock.
+        watch: The scope of the task that watches it while it is idle.
+    """
+
+    stream: WatchedStream
+    http: httpcore.AsyncHTTP11Connection
+    opened: float = attrs.field(factory=trio.current_time)
+    watch: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class ConnectionPool:
+    """The connections of one conversation to one service; made by `open_pool`.
+
+    Whoever takes one gives it back by `give_back` or closes it by `drop`, at any moment; what is missing then is
+    dialled in the background.
+    """
+
+    def __init__(
+        self, config: TTSConfig, origin: httpcore.Origin, open_stream: OpenStream, nursery: trio.Nursery
+    ) -> None:
+        self._config = config
+        self._origin = origin
+        self._open_stream = open_stream
+        self._nursery = nursery
+        self._where = urlsplit(config.base_url).netloc
+        self._connections: set[HttpConnection] = set()
+        self._idle: list[HttpConnection] = []  # the one used last is the last
+        self._dialled_on_demand = 0
+        self._given, self._wanted = trio.open_memory_channel[HttpConnection | TTSError](0)
+        self._changed = trio.Event()
+        self._failures = 0  # in a row
+        self._closed = False
+
+    @property
+    def idle(self) -> int:
+        """How many connections are open, and used by nobody."""
+        return len(self._idle)
+
+    @property
+    def in_use(self) -> int:
+        """How many connections somebody uses."""
+        return len(self._connections) - len(self._idle)
+
+    def take_idle(self) -> HttpConnection | None:
+        """Take the connection that was used last, if there is one that is idle."""
+        while self._idle:
+            connection = self._idle.pop()
+            self._announce()
+            if not connection.watch.cancel_called:
+                connection.watch.deadline = math.inf
+                connection.stream.received = 0
+                return connection
+        return None
+
+    async def take_new(self) -> HttpConnection:
+        """Wait for the next connection that is opened or becomes free; one is dialled now, whatever the backoff.
+
+        Raises:
+            TTSConnectionError: It could not be opened, within `connect_timeout`.
+        """
+        if not self._closed:
+            self._dialled_on_demand += 1
+            self._nursery.start_soon(self._dial_on_demand)
+        try:
+            given = await self._wanted.receive()
+        except trio.EndOfChannel:
+            raise TTSConnectionError("the HTTP connections were closed") from None
+        if isinstance(given, TTSError):
+            raise given
+        return given
+
+    async def give_back(self, connection: HttpConnection) -> None:
+        """Keep a connection whose answer was read to its end; close it if it was not."""
+        self._failures = 0
+        if connection.http.is_idle():
+            await self._offer(connection)
+        else:
+            await self.drop(connection, lost=connection.stream.ended)
+
+    async def drop(self, connection: HttpConnection, *, lost: bool = False) -> None:
+        """Close a connection now. It waits for nobody, and is closed also where this is cancelled.
+
+        Args:
+            connection: Any, in use or idle or dropped already.
+            lost: It is the service, or the way there, that ended it.
+        """
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        connection.watch.cancel(reason="the connection is closed")
+        if connection in self._idle:
+            self._idle.remove(connection)
+        young = trio.current_time() - connection.opened < _STABLE
+        self._failures = self._failures + 1 if lost and young else 0
+        self._announce()
+        await connection.stream.aclose()
+
+    def distrust_idle(self) -> None:
+        """Replace all idle connections: there is reason to think that they are as dead as another was."""
+        for connection in self._idle:
+            connection.watch.cancel(reason="a connection that was idle beside it was dead")
+        self._idle.clear()
+
+    async def keep_warm(self) -> None:
+        """Dial whenever there are too few idle connections; never ends."""
+        while True:
+            while self._enough():
+                await self._changed.wait()
+            await trio.sleep(self._backoff())
+            if self._enough():
+                continue
+            try:
+                await self._offer(await self._dial())
+            except TTSError as error:
+                logger.info("%s", error)
+
+    def close(self) -> None:
+        """Open nothing any more; whoever waits for a connection is told so."""
+        self._closed = True
+        self._given.close()
+
+    async def drop_all(self) -> None:
+        """Close all connections now; whoever waits for an answer is told so."""
+        for connection in list(self._connections):
+            await self.drop(connection)
+
+    async def _dial_on_demand(self) -> None:
+        try:
+            connection = await self._dial()
+        except TTSError as error:
+            self._dialled_on_demand -= 1
+            # There are as many such dials as requests that wait, or more; the error is for one that is left without.
+            if self._waiting() > self._dialled_on_demand:
+                self._given.send_nowait(error)
+            self._announce()
+        else:
+            self._dialled_on_demand -= 1
+            await self._offer(connection)
+
+    async def _dial(self) -> HttpConnection:
+        try:
+            with trio.fail_after(self._config.connect_timeout):
+                stream = WatchedStream(await self._open_stream(self._config))
+        except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
+            self._failures += 1
+            cause = self._explain(error).without(self._config.api_key)
+            raise cause from (None if cause is error else error)
+        connection = HttpConnection(stream, httpcore.AsyncHTTP11Connection(self._origin, stream))
+        self._connections.add(connection)
+        return connection
+
+    def _explain(self, error: Exception) -> TTSError:
+        """Sort what broke a dial into the tree of errors."""
+        match error:
+            case TTSError():
+                return error
+            case trio.TooSlowError():
+                timeout = self._config.connect_timeout
+                return TTSConnectionError(f"no connection to {self._where} within {timeout:g} s (still connecting)")
+            case OSError() | trio.BrokenResourceError():
+                return TTSConnectionError(f"no connection to {self._where}: {error.__cause__ or error}")
+            case _:
+                logger.error("dialling %s failed", self._where, exc_info=error)
+                return TTSConnectionError(f"the connection to {self._where} failed: {type(error).__name__}")
+
+    async def _offer(self, connection: HttpConnection) -> None:
+        """Give an open connection to the request that waits longest, or keep it, or close what is too many."""
+        if self._waiting():
+            connection.stream.received = 0
+            self._given.send_nowait(connection)
+        elif self._closed or len(self._idle) > self._config.spares:  # one to use, and those behind it, are there
+            await self.drop(connection)
+        else:
+            connection.watch = trio.CancelScope(deadline=trio.current_time() + self._config.spare_lifetime)
+            connection.stream.expect_nothing()
+            self._idle.append(connection)
+            self._nursery.start_soon(self._watch, connection, connection.watch)
+        self._announce()
+
+    async def _watch(self, connection: HttpConnection, scope: trio.CancelScope) -> None:
+        """Wait for the end of an idle connection, or for the beginning of the answer to what it was taken for."""
+        with scope:
+            await connection.stream.watch()
+        if connection in self._idle:  # nobody took it, so the peer says goodbye, or speaks out of turn
+            await self.drop(connection, lost=not scope.cancel_called)
+        elif scope.cancel_called:
+            await self.drop(connection)
+
+    def _backoff(self) -> float:
+        """Seconds to wait before the next dial: none after a success, else doubling, with jitter."""
+        if not self._failures:
+            return 0.0
+        return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+    def _waiting(self) -> int:
+        return self._wanted.statistics().tasks_waiting_receive
+
+    def _enough(self) -> bool:
+        coming = self._dialled_on_demand - self._waiting()
+        return self.idle + coming >= (self._config.spares if self.in_use else max(1, self._config.spares))
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def open_pool(
+    config: TTSConfig, origin: httpcore.Origin, open_stream: OpenStream
+) -> AsyncGenerator[ConnectionPool]:
+    """Keep connections hot for as long as the block runs.
+
+    Args:
+        config: Where to, with which deadlines and how many `spares`.
+        origin: The same place, as httpcore names it.
+        open_stream: Opens byte streams to the service, TLS included.
+
+    Yields:
+        The pool.
+    """
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            pool = ConnectionPool(config, origin, open_stream, nursery)
+            nursery.start_soon(pool.keep_warm)
+            try:
+                yield pool
+            finally:
+                pool.close()
+                nursery.cancel_scope.cancel(reason="the HTTP connections are closed")
+                with trio.move_on_after(config.close_timeout, shield=True):  # a bound, though it waits for nobody
+                    await pool.drop_all()
