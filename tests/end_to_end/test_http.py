@@ -1,0 +1,207 @@
+"""`tts_trio.http` over real sockets, plain and TLS: cancelled at random, crossed by closes, refused."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import TTSConnectionError
+from tts_trio.http import HttpConnections
+from tts_trio.local_server import Accepted, Behaviour, LocalServer, Requested, ToneVoice, open_local_server, read_tones
+from tts_trio.transport import open_stream
+from tts_trio.wire.http import stream_request
+
+TEXTS = ["Good morning! How can I help?", "Доброе утро! Чем могу помочь?"]
+REQUESTS = 300
+WORKERS = 3
+FAST = Behaviour(model_latency=0.002, speed=400)
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: 4\r\n\r\nabcd"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@attrs.frozen
+class Security:
+    """Both sides' TLS, or neither's."""
+
+    scheme: str
+    server: ssl.SSLContext | None
+    client: ssl.SSLContext | None
+
+
+@pytest.fixture(params=["http", "https"])
+def security(request: pytest.FixtureRequest, authority: trustme.CA) -> Security:
+    if request.param == "http":
+        return Security("http", None, None)
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    return Security("https", server, client)
+
+
+def make_config(base_url: str, **changes: Any) -> TTSConfig:
+    return TTSConfig(api_key="sk_0123456789abcdef", voice_id="abc", base_url=base_url, **changes)
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a path of its own would be one more
+
+
+async def settle(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - some of them are told of by nobody
+            await trio.sleep(0.005)
+
+
+async def hear(connections: HttpConnections, config: TTSConfig, text: str) -> str:
+    async with connections.stream(stream_request(config, text)) as response:
+        return read_tones(b"".join([piece async for piece in response]), 16_000).strip()
+
+
+def living(server: LocalServer) -> int:
+    """How many connections are open at the server."""
+    kinds = [type(record).__name__ for record in server.records]
+    return kinds.count("Accepted") - kinds.count("Ended")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux shows them")
+async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(security: Security) -> None:
+    seeded = random.Random(7)
+    cancelled = 0
+
+    async def worker(connections: HttpConnections, config: TTSConfig) -> None:
+        nonlocal cancelled
+        for _ in range(REQUESTS // WORKERS):
+            text = seeded.choice(TEXTS)
+            patience = seeded.uniform(0, 0.012) if seeded.random() < 0.5 else 10
+            with trio.move_on_after(patience) as scope:
+                assert await hear(connections, config, text) == text
+            cancelled += scope.cancelled_caught
+            assert patience < 1 or not scope.cancelled_caught
+
+    async with open_local_server(FAST, voice=ToneVoice(), ssl_context=security.server) as server:
+        config = make_config(server.base_url, ssl_context=security.client)
+        await trio.testing.wait_all_tasks_blocked()  # it listens
+        files, tasks = open_files(), trio.lowlevel.current_statistics().tasks_living
+        async with HttpConnections(config) as connections:
+            async with trio.open_nursery() as nursery:
+                for _ in range(WORKERS):
+                    nursery.start_soon(worker, connections, config)
+            assert cancelled > REQUESTS / 5
+            await settle(lambda: living(server) in {1, 2} and "0 idle" not in repr(connections))
+            accepted = sum(isinstance(record, Accepted) for record in server.records)
+            assert await hear(connections, config, TEXTS[1]) == TEXTS[1]
+            last = [record.connection for record in server.records if isinstance(record, Requested)][-1]
+            assert last <= accepted  # it was open before the request
+        await settle(lambda: living(server) == 0 and trio.lowlevel.current_statistics().tasks_living == tasks)
+        assert open_files() == files
+    gc.collect()
+
+
+Handler = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+async def serve(nursery: trio.Nursery, security: Security, handler: Callable[[trio.abc.Stream, Any], Any]) -> str:
+    """Serve on a port of this machine; return the base URL."""
+
+    async def handle(stream: trio.SocketStream) -> None:
+        try:
+            if security.server is None:
+                await handler(stream, stream.socket)
+            else:
+                encrypted = trio.SSLStream(stream, security.server, server_side=True, https_compatible=True)
+                await encrypted.do_handshake()
+                await handler(encrypted, stream.socket)
+        except trio.BrokenResourceError:
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    listeners = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+    return f"{security.scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+
+
+async def test_fifty_requests_that_cross_an_idle_close(security: Security) -> None:
+    crossed = answered = 0
+
+    async def handler(stream: trio.abc.Stream, socket: Any) -> None:
+        nonlocal crossed, answered
+        data = b""
+        while not data.endswith(b"}"):
+            piece = await stream.receive_some()
+            if not piece:
+                return
+            data += piece
+        await stream.send_all(OK)
+        answered += 1
+        await trio.lowlevel.wait_readable(socket)
+        crossed += 1  # the next request is here and is not read: the close that comes now might have come before
+
+    async with trio.open_nursery() as nursery:
+        config = make_config(await serve(nursery, security, handler), ssl_context=security.client)
+        async with HttpConnections(config) as connections:
+            for _ in range(51):
+                async with connections.stream(stream_request(config, "hello")) as response:
+                    assert b"".join([piece async for piece in response]) == b"abcd"
+            assert crossed == 50
+            assert answered == 51
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_idle_close_is_seen_and_made_good_before_the_next_phrase(security: Security) -> None:
+    async with open_local_server(FAST, voice=ToneVoice(), ssl_context=security.server) as server:
+        config = make_config(server.base_url, ssl_context=security.client)
+        dials = 0
+
+        async def counting(config: TTSConfig) -> trio.abc.Stream:
+            nonlocal dials
+            dials += 1
+            return await open_stream(config)
+
+        async with HttpConnections(config, open_stream=counting) as connections:
+            for expected in (1, 2):
+                await settle(lambda: "1 idle" in repr(connections))
+                await trio.sleep(0.05)  # TLS session tickets come unasked, and are no reason to replace it
+                assert dials == expected
+                server.drop_connections()
+                await settle(lambda: dials > expected)  # noqa: B023 - called at once
+            await settle(lambda: "1 idle" in repr(connections))
+            assert await hear(connections, config, TEXTS[1]) == TEXTS[1]
+            assert [record.connection for record in server.records if isinstance(record, Requested)] == [3]
+
+
+async def test_a_certificate_that_is_not_trusted_is_named(authority: trustme.CA) -> None:
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server_context)
+    async with open_local_server(FAST, voice=ToneVoice(), ssl_context=server_context) as server:
+        config = make_config(server.base_url, ssl_context=ssl.create_default_context())
+        async with HttpConnections(config) as connections:
+            with pytest.raises(TTSConnectionError, match="certificate verify failed"):
+                await hear(connections, config, TEXTS[0])
+
+
+async def test_a_port_where_nobody_listens_is_named() -> None:
+    async with open_local_server(FAST, voice=ToneVoice()) as server:
+        config = make_config(server.base_url)
+        server.stop_accepting()
+        async with HttpConnections(config) as connections:
+            with pytest.raises(TTSConnectionError, match=config.base_url.removeprefix("http://")):
+                await hear(connections, config, TEXTS[0])
+            server.resume()
+            assert await hear(connections, config, TEXTS[0]) == TEXTS[0]
