@@ -144,7 +144,7 @@ async def test_a_bad_key_is_one_attempt(autojump_clock: trio.testing.MockClock) 
     async with memory_service(Behaviour(api_keys=("another",))) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             for attempts in (1, 2):
-                with pytest.raises(AuthenticationError, match="(?i)api key") as caught:
+                with pytest.raises(AuthenticationError, match=r"(?i)api key") as caught:
                     await connections.get_connection()
                 assert caught.value.code == "invalid_api_key"
                 assert not caught.value.retryable

@@ -190,6 +190,11 @@ class SpokenText:
         """The audio received, in milliseconds."""
         return self._received_ms
 
+    @property
+    def aligned_ms(self) -> float:
+        """Until when the alignments so far tell what is heard, in milliseconds; the audio itself may still come."""
+        return self._aligned_ms
+
     def spoken(self, until_ms: float) -> str:
         """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
         return self._text[: self._reached(until_ms).offset]

@@ -60,6 +60,17 @@ def single_error() -> Generator[None]:
             del error, context, group, real
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """Return what was behind an error, such as the refused connection behind "all attempts failed"."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
+
+
 def default_ssl_context() -> ssl.SSLContext:
     """Return the process's one TLS context: the system's certificates, or SSL_CERT_FILE's and SSL_CERT_DIR's.
 
@@ -304,7 +315,6 @@ class WebSocket:
         """Sort what broke a dial, or an open socket, into the tree of errors."""
         where = urlsplit(self._config.base_url).netloc
         refusal = _refusal(bytes(stream.answer)) if stream is not None and not stream.established else None
-        cause = error.__cause__ or error
         match error:
             case TTSError():
                 return error
@@ -321,7 +331,7 @@ class WebSocket:
             case _HungUp():
                 return TTSConnectionError(f"{where} hung up in the WebSocket handshake")
             case OSError() | trio.BrokenResourceError() | trio_websocket.ConnectionClosed():
-                return TTSConnectionError(f"no connection to {where}: {cause or 'it hung up'}")
+                return TTSConnectionError(f"no connection to {where}: {root_cause(error)}")
             case h11.ProtocolError() | wsproto.utilities.ProtocolError():
                 return ProtocolError(f"{where} does not answer as a WebSocket server: {error}")
             case _:

@@ -288,23 +288,29 @@ class Utterance:
         seconds = self._clock.seconds - before
         self._received_seconds += seconds
         self._last_audio = now
+        covered = leg.spoken.covered
         leg.spoken.received(seconds * 1000, event.alignment, event.normalized_alignment)
+        aligned = leg.spoken.covered > covered
         if self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
         self._phraser.lead(self.lead(now))
         if self._owed_since is not None:
             self._starved_since = now
-        if not leg.complete and self._paid(leg, event):
+        if not leg.complete and self._paid(leg, aligned=aligned):
             self._owed_since = self._starved_since = None
         if audio:
             self._on_audio(audio)
 
     @staticmethod
-    def _paid(leg: _Leg, event: AudioReceived) -> bool:
-        """Whether nothing more is owed for what was sent so far, the end not being asked for yet."""
-        if event.alignment is None and event.normalized_alignment is None and not leg.spoken.covered:
-            return True  # without alignment the first audio pays
-        return not speakable(leg.spoken.text[leg.spoken.covered :])
+    def _paid(leg: _Leg, *, aligned: bool) -> bool:
+        """Whether nothing more is owed for what was sent so far, the end not being asked for yet.
+
+        Where alignment is missing, or does not map, the first audio beyond what was aligned pays: better to miss a
+        stall than to see one that is none, and to say the same words twice.
+        """
+        if aligned:
+            return not speakable(leg.spoken.text[leg.spoken.covered :])
+        return leg.spoken.received_ms > leg.spoken.aligned_ms
 
     def delivered(self, audio: bytes, now: float) -> None:
         """Note that this audio was handed to the caller."""

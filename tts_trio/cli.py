@@ -1,0 +1,265 @@
+"""The command line: `tts-trio say` speaks a text into a file, `tts-trio serve` is the local server."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import os
+import sys
+import wave
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
+from tts_trio.manager import TTSManager
+from tts_trio.transport import open_stream
+
+# What a file is by its ending: the format to ask for, and the codec it must have.
+_ENDINGS = {
+    ".wav": ("pcm_24000", "pcm"),
+    ".pcm": ("pcm_24000", "pcm"),
+    ".mp3": ("mp3_44100_128", "mp3"),
+    ".ogg": ("opus_48000_64", "opus"),
+    ".ulaw": ("ulaw_8000", "ulaw"),
+    ".alaw": ("alaw_8000", "alaw"),
+}
+_STANDARD_OUTPUT = "-"
+_STREAMED_FORMAT = "mp3_44100_128"  # to a player, which must know it by itself
+
+_LOCAL: dict[str, Any] = {"api_key": "local", "voice_id": "espeak"}
+
+
+class _UsageError(Exception):
+    """What was asked for on the command line cannot be done; the text says what can."""
+
+
+@attrs.define
+class _Report:
+    """What a person wants to know of an utterance, on standard error."""
+
+    server: str
+    clock: AudioClock
+    started: float
+    connected: float | None = None
+    first_audio: float | None = None
+    live: bool = attrs.field(factory=sys.stderr.isatty)
+
+    def chunk(self, audio: bytes) -> None:
+        """Take note of audio."""
+        self.clock.feed(audio)
+        if self.first_audio is None:
+            self.first_audio = trio.current_time() - self.started
+        self.progress(f"speaking: {self.clock.seconds:.1f} s")
+
+    def progress(self, text: str) -> None:
+        """Show a line that the next one overwrites, on a terminal only."""
+        if self.live:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    def finish(self, target: str) -> None:
+        """Say how it went."""
+        self.progress("")
+        connected = "-" if self.connected is None else f"{self.connected * 1000:.0f} ms"
+        first = "-" if self.first_audio is None else f"{self.first_audio * 1000:.0f} ms"
+        took = trio.current_time() - self.started
+        print(f"server       {self.server}", file=sys.stderr)
+        print(f"connect      {connected}", file=sys.stderr)
+        print(f"first audio  {first} after the text", file=sys.stderr)
+        print(f"audio        {self.clock.seconds:.2f} s, in {took:.2f} s, to {target}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tts-trio", description=__doc__.split(":", 1)[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    say = commands.add_parser(
+        "say",
+        help="speak a text into a file",
+        description="Speak a text into a file. The service is ElevenLabs, with the key in ELEVENLABS_API_KEY and the "
+        "voice in ELEVENLABS_VOICE_ID; with no key, a local server with its built-in voice.",
+    )
+    say.add_argument("text", nargs="?", help="what to say; with --llm it is read from standard input")
+    say.add_argument(
+        "-o", "--output", default="speech.wav", metavar="FILE",
+        help=f"its ending says what it is: {' '.join(_ENDINGS)}; '-' streams to standard output "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    say.add_argument("--voice", metavar="ID", help="voice id (default: ELEVENLABS_VOICE_ID)")
+    say.add_argument("--model", metavar="ID", help="model id (default: eleven_flash_v2_5)")
+    say.add_argument("--format", metavar="FORMAT", help="such as pcm_16000 or ulaw_8000 (default: by the ending)")
+    say.add_argument("--language", metavar="CODE", help="ISO 639-1, such as ru")
+    say.add_argument(
+        "--llm", action="store_true", help="speak standard input as it comes, over the WebSocket; else HTTP is used"
+    )
+    say.set_defaults(run=_say)
+
+    serve = commands.add_parser(
+        "serve",
+        help="run the local server",
+        description="Run a server that speaks ElevenLabs' protocol with a voice of its own, for tests and "
+        "development: no key, no cost.",
+    )
+    serve.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 for a failure, 2 for bad usage, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        trio.run(options.run, options, strict_exception_groups=True)
+    except _UsageError as error:
+        return _complain(str(error), 2)
+    except ConfigurationError as error:
+        return _complain(str(error), 2)
+    except (TTSError, OSError) as error:
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"tts-trio: error: {message}", file=sys.stderr)
+    return code
+
+
+async def _say(options: argparse.Namespace) -> None:
+    if options.llm == (options.text is not None):
+        raise _UsageError("--llm reads standard input: give no text with it" if options.llm else "give a text to say")
+    name = _format_for(options.output, options.format)
+    chosen = {
+        "output_format": name,
+        "voice_id": options.voice,
+        "model_id": options.model,
+        "language_code": options.language,
+        "on_lost_connection": "raise" if name.startswith("opus") else "resume",
+    }
+    given = {field: value for field, value in chosen.items() if value is not None}
+    async with _configured(given) as config:
+        report = _Report(config.base_url, AudioClock(config.format), trio.current_time())
+
+        async def timed(config: TTSConfig) -> trio.abc.Stream:
+            began = trio.current_time()
+            stream = await open_stream(config)
+            if report.connected is None:
+                report.connected = trio.current_time() - began
+            return stream
+
+        async with (
+            WebSocketConnectionManager(config, open_stream=timed) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            report.progress("connecting")
+            if options.llm:
+                await connections.connect()
+            speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
+            with _sink(options.output, config.format) as write:
+                report.started = trio.current_time()
+                async with speech as audio:
+                    async for chunk in audio:
+                        write(chunk)
+                        report.chunk(chunk)
+        report.finish("standard output" if options.output == _STANDARD_OUTPUT else options.output)
+
+
+def _format_for(output: str, wanted: str | None) -> str:
+    """The output format for a file, or an error that says which would do."""
+    if wanted is not None and wanted not in OUTPUT_FORMATS:
+        raise _UsageError(f"--format: {wanted!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}")
+    if output == _STANDARD_OUTPUT:
+        return wanted or _STREAMED_FORMAT
+    ending = Path(output).suffix.lower()
+    if ending not in _ENDINGS:
+        raise _UsageError(f"--output: {output!r} must end in one of {' '.join(_ENDINGS)}, or be '-'")
+    default, codec = _ENDINGS[ending]
+    if wanted is not None and OUTPUT_FORMATS[wanted].codec != codec:
+        fitting = ", ".join(name for name, form in OUTPUT_FORMATS.items() if form.codec == codec)
+        raise _UsageError(f"--format: {wanted!r} does not fit {ending}; it must be one of {fitting}")
+    return wanted or default
+
+
+@asynccontextmanager
+async def _configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
+    """The service of the environment, or, with no key there, a local server for as long as the block runs."""
+    if os.environ.get("ELEVENLABS_API_KEY"):
+        yield TTSConfig.from_env(**given)
+        return
+    local_server = _import_local_server()
+    print("no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)", file=sys.stderr)
+    async with local_server.open_local_server() as server:
+        yield TTSConfig(**(_LOCAL | given), base_url=server.base_url)
+
+
+def _import_local_server() -> ModuleType:
+    try:
+        from tts_trio import local_server
+    except ImportError as error:
+        raise _UsageError(
+            f"the local server needs {error.name}; install it with: pip install 'tts_trio[local]'"
+        ) from None
+    return local_server
+
+
+async def _standard_input(report: _Report) -> AsyncIterator[str]:
+    """What is read, as it comes; the time counts from the first of it."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    came = False
+    while data := await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 65536, abandon_on_cancel=True):
+        if not came:
+            came, report.started = True, trio.current_time()
+        yield decoder.decode(data)
+    yield decoder.decode(b"", final=True)
+
+
+@contextmanager
+def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]]:
+    """Where the audio goes: a function that writes it. A file that is not finished is taken away again."""
+    try:
+        with _open(output, form) as write:
+            yield write
+    except BaseException:
+        if output != _STANDARD_OUTPUT:
+            Path(output).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _open(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]]:
+    if output == _STANDARD_OUTPUT:
+
+        def write(audio: bytes) -> None:
+            sys.stdout.buffer.write(audio)
+            sys.stdout.buffer.flush()
+
+        yield write
+        return
+    with Path(output).open("wb") as file:
+        if output.lower().endswith(".wav"):
+            with wave.open(file, "wb") as sound:
+                sound.setnchannels(1)
+                sound.setsampwidth(2)
+                sound.setframerate(form.sample_rate)
+                yield sound.writeframes
+        else:
+            yield file.write
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    local_server = _import_local_server()
+    async with local_server.open_local_server(host=options.host, port=options.port) as server:
+        print(f"listening on {server.base_url}")
+        print(f"tts_trio:      TTSConfig(base_url={server.base_url!r}, api_key='any', voice_id='any')")
+        print(f"official SDK:  ElevenLabs(base_url={server.base_url!r}, api_key='any')", flush=True)
+        await trio.sleep_forever()
