@@ -98,6 +98,7 @@ class PlainSocket:
     async def hear(self) -> Heard:
         """Wait for what comes next."""
         while True:
+            await trio.lowlevel.checkpoint()
             event = await self._next_event()
             now = trio.current_time()
             match event:
@@ -133,6 +134,7 @@ class PlainSocket:
 
     async def _next_event(self) -> Any:
         while True:
+            await trio.lowlevel.checkpoint()
             for event in self.protocol.events():
                 return event
             try:
@@ -206,6 +208,7 @@ class PlainHTTP:
 
     async def _next(self) -> Any:
         while True:
+            await trio.lowlevel.checkpoint()
             try:
                 event = self.http.next_event()
             except h11.RemoteProtocolError as error:

@@ -97,9 +97,9 @@ def test_an_idle_socket() -> None:
 
 def test_the_account_counts_what_runs() -> None:
     account = Account(Behaviour(concurrency=1, over_concurrency="queue"))
-    first = account.occupy(0.0, 1.0)
+    first = account.occupy(0.0, 1.0, now=0.0)
     assert account.admit(0.5) == pytest.approx(1.05)
-    account.occupy(1.05, 2.0)
+    account.occupy(1.05, 2.0, now=0.5)
     assert account.admit(0.5) == pytest.approx(2.05)
     assert [account.generating(at) for at in (0.5, 1.02, 1.5, 2.5)] == [1, 0, 1, 0]
     account.free(first)

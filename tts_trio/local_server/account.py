@@ -13,7 +13,6 @@ from tts_trio.local_server.catalogue import Model
 
 _QUEUE_DELAY = 0.05  # the documentation's figure for a request that waits for a slot
 _TOKEN_LIFE = 15 * 60.0
-_LONGEST_QUEUE = 600.0  # slots older than that concern nobody any more
 
 
 @attrs.define(eq=False)
@@ -92,9 +91,9 @@ class Account:
         turns = sorted(slot.end + _QUEUE_DELAY for slot in self._slots if slot.end > start)
         return next(turn for turn in turns if self.generating(turn) < limit)
 
-    def occupy(self, start: float, end: float) -> Slot:
+    def occupy(self, start: float, end: float, now: float) -> Slot:
         """Take a slot."""
-        self._slots = {slot for slot in self._slots if slot.end > start - _LONGEST_QUEUE}
+        self._slots = {slot for slot in self._slots if slot.end > now}
         slot = Slot(start, end)
         self._slots.add(slot)
         return slot

@@ -119,14 +119,15 @@ class Fault:
 
 
 def _switch(*choices: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
-    return attrs.field(default=choices[0], validator=in_(choices), metadata={"help": help})
+    return attrs.field(default=choices[0], validator=in_(choices), metadata={"help": help, "choices": choices})
 
 
 def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - as above
     return attrs.field(default=default, validator=list(validators), metadata={"help": help})
 
 
-_POSITIVE = optional(gt(0))
+_NUMBER: Any = instance_of((int, float))
+_POSITIVE: Any = optional([_NUMBER, gt(0)])
 _YES_OR_NO = (True, False)
 
 
@@ -137,14 +138,14 @@ class Behaviour:
     Each field is described once, where it is declared, and `tts-trio serve --help` prints the same words.
     """
 
-    model_latency: float = _option(0.075, ge(0), help="from a segment's beginning to its first audio")
-    speed: float = _option(20.0, gt(0), help="generation, as a multiple of real time")
+    model_latency: float = _option(0.075, _NUMBER, ge(0), help="from a segment's beginning to its first audio")
+    speed: float = _option(20.0, _NUMBER, gt(0), help="generation, as a multiple of real time")
     seed: int = _option(0, instance_of(int), help="for the sizes of HTTP chunks and for request ids")
 
     api_keys: tuple[str, ...] | None = _option(None, help="the good keys; none given: any key that is not empty")
     voices: tuple[str, ...] | None = _option(None, help="the known voice ids; none given: any well-formed one")
     forbidden_formats: tuple[str, ...] = _option((), help="output formats above this account's tier (403)")
-    quota: int | None = _option(None, optional(ge(0)), help="credits of the account; none: without end")
+    quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
     quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")
     concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: any")
     over_concurrency: Literal["frame", "upgrade", "queue"] = _switch(
@@ -156,7 +157,7 @@ class Behaviour:
         *_YES_OR_NO, help="a socket closed in mid generation frees its slot at once, or when it would end"
     )
 
-    close_delay: float = _option(0.76, ge(0), help="from isFinal, or an error frame, to the server's Close")
+    close_delay: float = _option(0.76, _NUMBER, ge(0), help="from isFinal, or an error frame, to the server's Close")
     empty_flush_ends: bool = _switch(
         *_YES_OR_NO, help='stream-input: {"text": "", "flush": true} ends the utterance, or only flushes'
     )
@@ -168,7 +169,7 @@ class Behaviour:
     )
     max_age: float | None = _option(None, _POSITIVE, help="the server closes (1000) a socket of this age; none: never")
     ping_interval: float | None = _option(None, _POSITIVE, help="the server pings; none: it does not")
-    ping_timeout: float = _option(20.0, gt(0), help="without a pong for so long the server closes (1011)")
+    ping_timeout: float = _option(20.0, _NUMBER, gt(0), help="without a pong for so long the server closes (1011)")
     unsupported_language: Literal["ignore", "reject"] = _switch(
         "ignore", "reject", help="a language the model does not have: ignored, or HTTP 400"
     )

@@ -75,18 +75,12 @@ class Connection:
         return event if isinstance(event, h11.Request) else None
 
     async def _next_event(self) -> h11.Event | None:
-        while True:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError:
-                return None
-            if event is h11.NEED_DATA:
+        try:
+            while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._wire.receive())
-            elif event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
-                return None
-            else:
-                assert isinstance(event, h11.Request | h11.Data | h11.EndOfMessage)
-                return event
+        except h11.RemoteProtocolError:
+            return None
+        return event if isinstance(event, h11.Request | h11.Data | h11.EndOfMessage) else None
 
     async def _read(self, head: h11.Request) -> Request | None:
         """Read the rest of a request; None if it does not come."""

@@ -174,7 +174,7 @@ def _speech(request: Request, voice_id: str, form: Any, account: Account, now: f
     price = account.charge(len(text), parameters.model)
     limit = account.behaviour.concurrency or 10
     family = parameters.output_format.partition("_")[0]
-    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behaviour.speed)
+    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behaviour.speed, now)
     headers = [
         *_headers(account),
         ("content-type", _JSON if "timestamps" in form else _CONTENT_TYPES[family]),

@@ -40,7 +40,7 @@ class LocalServer:
         *,
         voice: Voice | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        record: Callable[[Record], None] | None = None,
+        record: Callable[[Record], object] | None = None,
     ) -> None:
         self.records: list[Record] = []
         self.base_url = "http://127.0.0.1" if ssl_context is None else "https://127.0.0.1"
@@ -158,7 +158,7 @@ async def open_local_server(
     host: str = "127.0.0.1",
     port: int = 0,
     ssl_context: ssl.SSLContext | None = None,
-    record: Callable[[Record], None] | None = None,
+    record: Callable[[Record], object] | None = None,
 ) -> AsyncGenerator[LocalServer]:
     """Serve on a port for as long as the block runs.
 

@@ -27,7 +27,7 @@ class Service:
         record: Is called with everything that happens.
     """
 
-    def __init__(self, behaviour: Behaviour, voice: Voice, record: Callable[[Record], None]) -> None:
+    def __init__(self, behaviour: Behaviour, voice: Voice, record: Callable[[Record], object]) -> None:
         self.account = Account(behaviour)
         self.weather = Weather(behaviour.faults)
         self.record = record

@@ -266,7 +266,7 @@ class StreamInput:
             self._effects.append(Send(at, "audio", message, len(piece.audio), alignment.chars if alignment else ""))
             self._spoken = True
         self._free_at = at
-        self._slots.append(self._account.occupy(start, at))
+        self._slots.append(self._account.occupy(start, at, now))
         self._finish_if_spoken(now)
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:

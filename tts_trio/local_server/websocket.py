@@ -185,6 +185,7 @@ class WebSocketSession:
 
     async def _talk(self) -> None:
         while True:
+            await trio.lowlevel.checkpoint()
             self._wake = trio.Event()
             match self._core.take(trio.current_time()):
                 case None:
