@@ -1,0 +1,162 @@
+"""`TTSConfig` refuses what cannot be, before any byte is sent, and says which field it was and what would do."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.helpers import API_KEY, make_config
+from tts_trio import (
+    OUTPUT_FORMATS,
+    ConfigurationError,
+    PhrasePolicy,
+    PronunciationDictionary,
+    TTSConfig,
+    TTSError,
+    VoiceSettings,
+)
+
+BAD = [
+    ("api_key", "", "missing"),
+    ("api_key", "sk_1234\n", "line ends"),
+    ("api_key", "ключ", "printable ASCII"),
+    ("voice_id", "../../v1/user", "letters, digits"),
+    ("voice_id", "a/b", "letters, digits"),
+    ("voice_id", "", "letters, digits"),
+    ("voice_id", None, "letters, digits"),
+    ("model_id", "eleven flash", "a model id"),
+    ("language_code", "russian", "ISO 639-1"),
+    ("language_code", "RU", "ISO 639-1"),
+    ("output_format", "wav_16000", "pcm_16000"),
+    ("output_format", "pcm", "pcm_16000"),
+    ("voice_settings", {"speed": 1}, "VoiceSettings"),
+    ("optimize_streaming_latency", 5, "0 to 4"),
+    ("optimize_streaming_latency", True, "0 to 4"),
+    ("auto_mode", 1, "True or False"),
+    ("chunk_length_schedule", [50], "auto_mode"),
+    ("apply_text_normalization", "yes", "auto, on, off"),
+    ("apply_text_normalization", "on", "optimize_streaming_latency"),
+    ("seed", -1, "0 to 4294967295"),
+    ("seed", 2**32, "0 to 4294967295"),
+    ("pronunciation_dictionary_locators", ["abc"], "PronunciationDictionary"),
+    ("base_url", "ftp://api.elevenlabs.io", "a URL such as"),
+    ("base_url", "https://user:password@api.elevenlabs.io", "a URL such as"),
+    ("base_url", "api.elevenlabs.io", "a URL such as"),
+    ("base_url", "https://api.elevenlabs.io:99999", "a URL such as"),
+    ("base_url", "http://api.elevenlabs.io", "allow_plaintext"),
+    ("base_url", "ws://192.168.0.7:8080", "allow_plaintext"),
+    ("ssl_context", "cert.pem", "SSLContext"),
+    ("inactivity_timeout", 181, "1 to 180"),
+    ("keep_alive_interval", 200.0, "inactivity_timeout"),
+    ("connect_timeout", 0, "above 0"),
+    ("stall_timeout", float("inf"), "above 0"),
+    ("max_characters", 0, "1 to"),
+    ("spares", 4, "0 to 3"),
+    ("max_replays", -1, "0 to 10"),
+    ("on_lost_connection", "ignore", "resume, raise"),
+    ("phrase_policy", "eager", "PhrasePolicy"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "allowed"), BAD)
+def test_what_is_not_allowed_is_refused_by_name(field: str, value: Any, allowed: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
+        make_config(**{field: value})
+    assert allowed in str(caught.value)
+    assert caught.value.field == field
+    assert isinstance(caught.value, TTSError | ValueError)
+    assert not caught.value.retryable
+
+
+GOOD: list[tuple[str, Any]] = [
+    ("base_url", "http://localhost:8765"),
+    ("base_url", "ws://127.0.0.1:1"),
+    ("base_url", "http://[::1]:80/prefix"),
+    ("base_url", "wss://api.eu.residency.elevenlabs.io"),
+    ("chunk_length_schedule", None),
+    ("voice_settings", VoiceSettings(speed=1.2, stability=0)),
+    ("ssl_context", ssl.create_default_context()),
+    ("phrase_policy", PhrasePolicy.eager()),
+    ("seed", 0),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), GOOD)
+def test_what_is_allowed(field: str, value: Any) -> None:
+    assert getattr(make_config(**{field: value}), field) == value
+
+
+def test_plaintext_can_be_allowed() -> None:
+    config = make_config(base_url="http://tts.internal", allow_plaintext=True)
+    assert config.base_url == "http://tts.internal"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"stability": 1.1}, {"similarity_boost": -0.1}, {"style": 2}, {"speed": 0.5}, {"use_speaker_boost": 1}],
+)
+def test_voice_settings_out_of_range(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        VoiceSettings(**settings)
+    assert caught.value.field == next(iter(settings))
+
+
+def test_the_key_is_not_shown() -> None:
+    assert API_KEY not in repr(make_config())
+    assert API_KEY not in str(attrs.fields(TTSConfig))
+    with pytest.raises(ConfigurationError) as caught:
+        make_config(api_key=API_KEY + "\r\n")
+    assert API_KEY not in repr(caught.value) + str(caught.value)
+
+
+def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", "voice")
+    with pytest.raises(ConfigurationError, match="api_key: missing"):
+        TTSConfig.from_env()
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_LANGUAGE_CODE", "ru")
+    monkeypatch.setenv("ELEVENLABS_MODEL_ID", "eleven_turbo_v2_5")
+    monkeypatch.setenv("ELEVENLABS_BASE_URL", "https://api.us.elevenlabs.io")
+    config = TTSConfig.from_env(output_format="ulaw_8000")
+    assert (config.api_key, config.voice_id, config.language_code) == (API_KEY, "voice", "ru")
+    assert (config.model_id, config.output_format) == ("eleven_turbo_v2_5", "ulaw_8000")
+    assert config.base_url == "https://api.us.elevenlabs.io"
+    monkeypatch.delenv("ELEVENLABS_VOICE_ID")
+    with pytest.raises(ConfigurationError, match="voice_id: missing"):
+        TTSConfig.from_env()
+    assert TTSConfig.from_env(voice_id="other").voice_id == "other"
+
+
+def test_evolve_checks_too() -> None:
+    config = make_config()
+    assert config.evolve(voice_id="other").voice_id == "other"
+    with pytest.raises(ConfigurationError, match="voice_id"):
+        config.evolve(voice_id="/")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        config.voice_id = "other"  # type: ignore[misc]
+
+
+def test_opus_cannot_be_resumed() -> None:
+    with pytest.raises(ConfigurationError, match="on_lost_connection"):
+        make_config(output_format="opus_48000_64")
+    config = make_config(output_format="opus_48000_64", on_lost_connection="raise")
+    assert config.format is OUTPUT_FORMATS["opus_48000_64"]
+
+
+def test_a_slow_model_gets_more_time() -> None:
+    assert make_config().first_audio_deadline() == 2
+    assert make_config(model_id="eleven_v3").first_audio_deadline() == 5
+    assert make_config(model_id="eleven_v3", first_audio_timeout=1).first_audio_deadline() == 1
+
+
+def test_dictionaries() -> None:
+    locator = PronunciationDictionary(pronunciation_dictionary_id="abc", version_id="1")
+    assert (
+        make_config(pronunciation_dictionary_locators=[locator] * 3).pronunciation_dictionary_locators == (locator,) * 3
+    )
+    with pytest.raises(ConfigurationError, match="at most 3"):
+        make_config(pronunciation_dictionary_locators=[locator] * 4)

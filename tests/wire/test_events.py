@@ -1,0 +1,99 @@
+"""What the server says, decoded: as recorded, in the other spelling, and broken."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tts_trio.wire.events import Alignment, AudioReceived, ErrorReceived, Final, Unreadable, decode
+
+AUDIO = b"\x01\x02" * 100
+ENCODED = base64.b64encode(AUDIO).decode()
+TIMES = Alignment(("Д", "а", " "), (0, 81, 140), (81, 59, 20))
+
+
+def frame(**fields: Any) -> str:
+    return json.dumps(fields, ensure_ascii=False)
+
+
+CAMEL = {"chars": ["Д", "а", " "], "charStartTimesMs": [0, 81, 140], "charDurationsMs": [81, 59, 20]}
+SNAKE = {"chars": ["Д", "а", " "], "char_start_times_ms": [0, 81, 140], "char_durations_ms": [81, 59, 20]}
+PLURAL = {"chars": ["Д", "а", " "], "charsStartTimesMs": [0, 81, 140], "charsDurationsMs": [81, 59, 20]}
+
+
+@pytest.mark.parametrize("alignment", [CAMEL, SNAKE, PLURAL])
+def test_audio_in_both_spellings(alignment: dict[str, Any]) -> None:
+    camel = frame(audio=ENCODED, isFinal=None, normalizedAlignment=alignment, alignment=alignment)
+    snake = frame(audio=ENCODED, is_final=None, normalized_alignment=alignment, alignment=alignment, context_id="7")
+    assert decode(camel) == [AudioReceived(AUDIO, TIMES, TIMES)]
+    assert decode(snake) == [AudioReceived(AUDIO, TIMES, TIMES, "7")]
+
+
+def test_final_as_recorded() -> None:
+    recorded = '{"audio":null,"isFinal":true,"normalizedAlignment":null,"alignment":null}'
+    assert decode(recorded) == [Final()]
+    assert decode('{"is_final":true,"contextId":"a"}') == [Final("a")]
+    assert decode(frame(audio=ENCODED, isFinal=True)) == [AudioReceived(AUDIO), Final()]
+    assert decode('{"audio":null,"isFinal":null,"alignment":null,"normalizedAlignment":null}') == []
+    assert decode('{"audio":"","isFinal":false}') == []
+
+
+def test_error_as_recorded() -> None:
+    said = frame(message="Invalid API key", error="invalid_api_key", code=1008)
+    assert decode(said) == [ErrorReceived("Invalid API key", "invalid_api_key", 1008)]
+    assert decode(frame(error="x", contextId="c")) == [ErrorReceived("x", "x", None, "c")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["", "nonsense", "[1]", "7", '{"audio": "***"}', '{"audio": "QQ"}', '{"audio": 7}', "[" * 100_000, b"\x00"],
+)
+def test_what_cannot_be_read_is_said_and_is_no_exception(bad: str | bytes) -> None:
+    events = decode(bad)
+    assert len(events) == 1
+    assert isinstance(events[0], Unreadable)
+    assert events[0].reason
+
+
+@pytest.mark.parametrize(
+    "alignment",
+    [
+        {},
+        [],
+        "x",
+        {"chars": ["a"]},
+        {"chars": ["a"], "charStartTimesMs": [1, 2], "charDurationsMs": [1]},
+        {"chars": [1], "charStartTimesMs": [1], "charDurationsMs": [1]},
+        {"chars": ["a"], "charStartTimesMs": ["x"], "charDurationsMs": [1]},
+        {"chars": ["a"], "charStartTimesMs": [None], "charDurationsMs": [1]},
+    ],
+)
+def test_a_broken_alignment_does_not_cost_the_audio(alignment: Any) -> None:
+    events = decode(frame(audio=ENCODED, alignment=alignment))
+    assert isinstance(events[0], AudioReceived)
+    assert events[0].audio == AUDIO
+    assert events[0].alignment is None or events[0].alignment.chars == ()
+
+
+@given(st.text() | st.binary())
+def test_any_message_is_decoded(message: str | bytes) -> None:
+    assert all(isinstance(event, AudioReceived | Final | ErrorReceived | Unreadable) for event in decode(message))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = ["audio", "isFinal", "is_final", "alignment", "normalizedAlignment", "error", "message", "code", "contextId"]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), json_values))
+def test_any_object_is_decoded(message: dict[str, Any]) -> None:
+    for event in decode(json.dumps(message)):
+        assert event.context_id is None or isinstance(event.context_id, str)

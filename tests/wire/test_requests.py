@@ -1,0 +1,129 @@
+"""What is written: every option reaches the wire, at the place where the service reads it (P20)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from elevenlabs import types as sdk
+
+from tests.helpers import ENGLISH, RUSSIAN, VOICE_ID, make_config
+from tts_trio import PronunciationDictionary, VoiceSettings
+from tts_trio.wire import stream_input
+from tts_trio.wire.http import stream_request
+
+DICTIONARY = PronunciationDictionary(pronunciation_dictionary_id="dict", version_id="v1")
+
+
+def query_of(path: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(path).query, strict_parsing=True).items()}
+
+
+def test_the_defaults_of_stream_input() -> None:
+    path = stream_input.path(make_config())
+    assert urlsplit(path).path == f"/v1/text-to-speech/{VOICE_ID}/stream-input"
+    assert query_of(path) == {
+        "model_id": "eleven_flash_v2_5",
+        "output_format": "pcm_16000",
+        "auto_mode": "true",
+        "sync_alignment": "true",
+        "inactivity_timeout": "180",
+        "enable_logging": "true",
+        "enable_ssml_parsing": "false",
+    }
+    assert json.loads(stream_input.initialize(make_config())) == {"text": " "}
+
+
+PER_SOCKET: list[tuple[dict[str, Any], str, str]] = [
+    ({"model_id": "eleven_multilingual_v2"}, "model_id", "eleven_multilingual_v2"),
+    ({"language_code": "ru"}, "language_code", "ru"),
+    ({"output_format": "ulaw_8000"}, "output_format", "ulaw_8000"),
+    ({"auto_mode": False}, "auto_mode", "false"),
+    ({"sync_alignment": False}, "sync_alignment", "false"),
+    ({"apply_text_normalization": "off"}, "apply_text_normalization", "off"),
+    ({"apply_language_text_normalization": True}, "apply_language_text_normalization", "true"),
+    ({"enable_ssml_parsing": True}, "enable_ssml_parsing", "true"),
+    ({"seed": 0}, "seed", "0"),
+    ({"enable_logging": False}, "enable_logging", "false"),
+    ({"inactivity_timeout": 60}, "inactivity_timeout", "60"),
+]
+
+
+@pytest.mark.parametrize(("changes", "name", "value"), PER_SOCKET)
+def test_options_of_a_socket(changes: dict[str, Any], name: str, value: str) -> None:
+    assert query_of(stream_input.path(make_config(**changes)))[name] == value
+
+
+def test_the_init_frame_carries_what_the_address_cannot() -> None:
+    config = make_config(
+        voice_settings=VoiceSettings(stability=0.4, use_speaker_boost=False),
+        auto_mode=False,
+        chunk_length_schedule=[50, 120],
+        pronunciation_dictionary_locators=[DICTIONARY],
+    )
+    assert json.loads(stream_input.initialize(config)) == {
+        "text": " ",
+        "voice_settings": {"stability": 0.4, "use_speaker_boost": False},
+        "generation_config": {"chunk_length_schedule": [50, 120]},
+        "pronunciation_dictionary_locators": [{"pronunciation_dictionary_id": "dict", "version_id": "v1"}],
+    }
+
+
+@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN, 'Он сказал: "да".\n\\ 🙂'])
+def test_text_arrives_as_it_is(text: str) -> None:
+    assert json.loads(stream_input.text(text)) == {"text": text}
+    assert json.loads(stream_request(make_config(), text).body)["text"] == text
+
+
+def test_the_marks() -> None:
+    assert json.loads(stream_input.KEEP_ALIVE) == {"text": " "}
+    assert json.loads(stream_input.END_OF_SEQUENCE) == {"text": ""}
+
+
+def test_the_official_types_read_our_frames() -> None:
+    settings = VoiceSettings(stability=0.4, similarity_boost=0.5, style=0.1, use_speaker_boost=True, speed=1.1)
+    init = json.loads(stream_input.initialize(make_config(voice_settings=settings)))
+    parsed = sdk.InitializeConnection.model_validate(init)
+    assert parsed.text == " "
+    assert parsed.voice_settings is not None
+    assert parsed.voice_settings.speed == 1.1
+    assert sdk.SendText.model_validate(json.loads(stream_input.text(RUSSIAN))).text == RUSSIAN
+    assert sdk.CloseConnection.model_validate(json.loads(stream_input.END_OF_SEQUENCE)).text == ""
+
+
+def test_the_defaults_of_a_fixed_phrase() -> None:
+    request = stream_request(make_config(), RUSSIAN)
+    assert urlsplit(request.path).path == f"/v1/text-to-speech/{VOICE_ID}/stream"
+    assert query_of(request.path) == {
+        "output_format": "pcm_16000",
+        "optimize_streaming_latency": "4",
+        "enable_logging": "true",
+    }
+    assert json.loads(request.body) == {"text": RUSSIAN, "model_id": "eleven_flash_v2_5"}
+
+
+def test_options_of_a_fixed_phrase() -> None:
+    config = make_config(
+        optimize_streaming_latency=None,
+        language_code="ru",
+        voice_settings=VoiceSettings(speed=0.9),
+        pronunciation_dictionary_locators=[DICTIONARY],
+        seed=7,
+        apply_text_normalization="on",
+        apply_language_text_normalization=True,
+        enable_logging=False,
+    )
+    request = stream_request(config, ENGLISH)
+    assert query_of(request.path) == {"output_format": "pcm_16000", "enable_logging": "false"}
+    assert json.loads(request.body) == {
+        "text": ENGLISH,
+        "model_id": "eleven_flash_v2_5",
+        "language_code": "ru",
+        "voice_settings": {"speed": 0.9},
+        "pronunciation_dictionary_locators": [{"pronunciation_dictionary_id": "dict", "version_id": "v1"}],
+        "seed": 7,
+        "apply_text_normalization": "on",
+        "apply_language_text_normalization": True,
+    }
