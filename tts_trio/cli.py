@@ -9,6 +9,7 @@ import sys
 import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,21 +103,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     say.set_defaults(run=_say)
 
-    serve = commands.add_parser(
-        "serve",
-        help="run the local server",
-        description="Run a server that speaks ElevenLabs' protocol with a voice of its own, for tests and "
-        "development: no key, no cost.",
-    )
-    serve.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    # Its arguments are the local server's own, which may not be installed: it parses them itself.
+    serve = commands.add_parser("serve", help="run the local server", add_help=False)
     serve.set_defaults(run=_serve)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 for a failure, 2 for bad usage, 130 for Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.run is not _serve:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         trio.run(options.run, options, strict_exception_groups=True)
     except _UsageError as error:
@@ -257,9 +256,7 @@ def _open(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    local_server = _import_local_server()
-    async with local_server.open_local_server(host=options.host, port=options.port) as server:
-        print(f"listening on {server.base_url}")
-        print(f"tts_trio:      TTSConfig(base_url={server.base_url!r}, api_key='any', voice_id='any')")
-        print(f"official SDK:  ElevenLabs(base_url={server.base_url!r}, api_key='any')", flush=True)
-        await trio.sleep_forever()
+    _import_local_server()
+    from tts_trio.local_server import command
+
+    await command.serve(command.parse(options.rest), partial(print, flush=True))

@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from tests.local_server.plain import ENGLISH, PlainHTTP
+from tts_trio.cli import main
 from tts_trio.local_server import ACTIONS, POINTS, Behaviour, Fault, read_tones
-from tts_trio.local_server.command import parse_behaviour, parse_fault, parser, serve
+from tts_trio.local_server.command import parse, parse_behaviour, parse_fault, parser, serve
 
 
 def test_the_help_lists_everything() -> None:
@@ -85,7 +86,7 @@ async def test_serving_with_tls_a_log_and_a_fault(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
-            await serve(parser().parse_args(words), to_say.send_nowait)
+            await serve(parse(words), to_say.send_nowait)
 
         nursery.start_soon(run)
         with trio.fail_after(5):
@@ -109,6 +110,14 @@ async def test_serving_with_tls_a_log_and_a_fault(tmp_path: Path) -> None:
     assert "sk_test" not in log.read_text()
 
 
-async def test_a_wrong_value_is_told_before_serving() -> None:
-    with pytest.raises(ValueError, match="spede"):
-        await serve(parser().parse_args(["--behaviour", "spede=1"]), lambda _: None)
+def test_a_wrong_value_ends_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--behaviour", "spede=1"])
+    assert "--behaviour has no 'spede'" in capsys.readouterr().err
+
+
+def test_the_command_line_hands_its_arguments_over(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", "--voice", "tone", "--fault", "reset@lunch"])
+    assert caught.value.code == 2
+    assert "actions are" in capsys.readouterr().err

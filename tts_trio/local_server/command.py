@@ -6,7 +6,7 @@ import argparse
 import json
 import ssl
 import textwrap
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -50,6 +50,20 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of `tts-trio serve`; what makes no sense ends the program with a message.
+
+    Args:
+        arguments: What comes after `serve`.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        options.behaviour = parse_behaviour(options.behaviour, options.fault)
+    except ValueError as error:
+        parser().error(str(error))
+    return options
+
+
 def parse_behaviour(pairs: list[tuple[str, str]], faults: list[Fault]) -> Behaviour:
     """Make a `Behaviour` of the values of `--behaviour` and `--fault`.
 
@@ -90,29 +104,27 @@ def parse_fault(text: str) -> Fault:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
-async def serve(arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+async def serve(options: argparse.Namespace, say: Callable[[str], object]) -> None:
     """Serve until cancelled.
 
     Args:
-        arguments: Parsed by `parser`.
+        options: Of `parse`.
         say: Shows a line to the user.
 
     Raises:
-        ValueError: A `--behaviour` makes no sense.
         OSError: The port is taken, or a file cannot be written.
     """
-    behaviour = parse_behaviour(arguments.behaviour, arguments.fault)
-    context = _certify(arguments.host, arguments.tls) if arguments.tls else None
-    with _recorder(arguments.log) as record:
+    context = _certify(options.host, options.tls) if options.tls else None
+    with _recorder(options.log) as record:
         async with open_local_server(
-            behaviour,
-            voice=_VOICES[arguments.voice](),
-            host=arguments.host,
-            port=arguments.port,
+            options.behaviour,
+            voice=_VOICES[options.voice](),
+            host=options.host,
+            port=options.port,
             ssl_context=context,
             record=record,
         ) as server:
-            say(_introduction(server.base_url, arguments.voice, arguments.tls))
+            say(_introduction(server.base_url, options.voice, options.tls))
             await trio.sleep_forever()
 
 
@@ -120,7 +132,7 @@ def _introduction(base_url: str, voice: str, ca_file: Path | None) -> str:
     trust = f"export SSL_CERT_FILE={ca_file}   # in the client's environment\n    " if ca_file else ""
     realtime = "" if ca_file else "    (its convert_realtime insists on wss: start with --tls CA_FILE for that)\n"
     return (
-        f"Serving ElevenLabs' protocol at {base_url} with the voice {voice!r}; any key and any voice id will do.\n"
+        f"Serving ElevenLabs' protocol at {base_url} with the voice {voice!r}; any key and voice id will do, unless --behaviour names the good ones.\n"
         f"  tts_trio:\n    {trust}TTSConfig(api_key=\"any\", voice_id=\"any\", base_url=\"{base_url}\")\n"
         f"  the official SDK:\n    {trust}ElevenLabs(api_key=\"any\", base_url=\"{base_url}\")\n{realtime}"
         "Ctrl-C stops it."
