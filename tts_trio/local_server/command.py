@@ -132,7 +132,8 @@ def _introduction(base_url: str, voice: str, ca_file: Path | None) -> str:
     trust = f"export SSL_CERT_FILE={ca_file}   # in the client's environment\n    " if ca_file else ""
     realtime = "" if ca_file else "    (its convert_realtime insists on wss: start with --tls CA_FILE for that)\n"
     return (
-        f"Serving ElevenLabs' protocol at {base_url} with the voice {voice!r}; any key and voice id will do, unless --behaviour names the good ones.\n"
+        f"Serving ElevenLabs' protocol at {base_url} with the voice {voice!r};\n"
+        "any key and voice id will do, unless --behaviour names the good ones.\n"
         f"  tts_trio:\n    {trust}TTSConfig(api_key=\"any\", voice_id=\"any\", base_url=\"{base_url}\")\n"
         f"  the official SDK:\n    {trust}ElevenLabs(api_key=\"any\", base_url=\"{base_url}\")\n{realtime}"
         "Ctrl-C stops it."
