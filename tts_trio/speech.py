@@ -8,6 +8,7 @@ audio, and neither waits for the network.
 from __future__ import annotations
 
 import logging
+import math
 import random
 from typing import TYPE_CHECKING
 
@@ -203,9 +204,11 @@ class FixedPhrase:
             )
             async for chunk in response:
                 self.utterance.receive(AudioReceived(chunk), trio.current_time())
-                while self.utterance.lead(trio.current_time()) > self._config.max_lead:
-                    timer.deadline = float("inf")  # it is we who make the service wait
+                timer.deadline = math.inf
+                while (room_at := self.utterance.room_at()) > trio.current_time():
                     self._heard_more = trio.Event()
-                    await self._heard_more.wait()
+                    with trio.move_on_at(room_at):
+                        await self._heard_more.wait()
+                    self.utterance.excuse(trio.current_time())
                 timer.deadline = self.utterance.deadline()
         self.utterance.receive(Final(), trio.current_time())

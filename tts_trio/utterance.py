@@ -31,7 +31,7 @@ from tts_trio.wire.events import AudioReceived, Final
 
 End: TypeAlias = Literal["finished", "interrupted", "failed"]
 
-_CHARACTERS_A_SECOND = 15  # of speech: how long text that was sent will sound, before its audio has come
+_CHARACTERS_A_SECOND = 15.0  # of speech: how long text that was sent will sound, before its audio has come
 
 
 @attrs.frozen
@@ -148,6 +148,7 @@ class Utterance:
         self._delivered = AudioClock(config.format)
         self._last_text = now
         self._last_audio = -math.inf
+        self._characters_a_second = _CHARACTERS_A_SECOND
         self._owed_since: float | None = None
         self._starved_since: float | None = None  # the same, but over lost connections too
 
@@ -188,6 +189,7 @@ class Utterance:
 
     def say(self, text: str, now: float) -> None:
         """Take a text as one phrase, complete: what a fixed phrase is."""
+        self._characters_a_second = math.inf  # its audio is read as the listener needs it, so none is on its way
         self._accepted.append(text)
         self._queue.append(text)
         self._complete = True
@@ -214,7 +216,7 @@ class Utterance:
         if not self._connected or self.ended is not None:
             return phrases
         leg = self._legs[-1]
-        while self._queue and self._sendable_at() <= now:
+        while self._queue and self.room_at() <= now:
             phrase = self._queue.popleft()
             phrases.append(phrase)
             leg.spoken.sent(phrase)
@@ -251,10 +253,10 @@ class Utterance:
         if self._owed_since is None:
             return self._received_seconds
         spoken = self._legs[-1].spoken
-        return self._received_seconds + (len(spoken.text) - spoken.covered) / _CHARACTERS_A_SECOND
+        return self._received_seconds + (len(spoken.text) - spoken.covered) / self._characters_a_second
 
-    def _sendable_at(self) -> float:
-        """When the listener will have heard enough for the next phrase; never, while he is given nothing."""
+    def room_at(self) -> float:
+        """Return when the listener will have heard enough for more; never, while he is given nothing."""
         excess = self._coming() - self._config.max_lead
         started = self.timeline.first_delivered
         if excess <= 0:
@@ -324,6 +326,11 @@ class Utterance:
         self._owed_since = now if self._owed_since is None else self._owed_since
         self._starved_since = now if self._starved_since is None else self._starved_since
 
+    def excuse(self, now: float) -> None:
+        """Count what is owed from now on: until now it was we who made the service wait."""
+        if self._owed_since is not None:
+            self._owed_since = self._starved_since = self._last_audio = now
+
     def deadline(self) -> float:
         """Return the time at which `expire` is to be called, if nothing happens before."""
         if self.ended is not None:
@@ -332,7 +339,7 @@ class Utterance:
         if not self._complete:
             due += [self._last_text + self._config.text_timeout, self._phraser.deadline() or math.inf]
         if self._queue and self._connected:
-            due.append(self._sendable_at())
+            due.append(self.room_at())
         return min(due)
 
     def _audio_due(self) -> float:
