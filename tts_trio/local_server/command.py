@@ -145,7 +145,7 @@ def _recorder(path: Path | None) -> Generator[Callable[[Record], object]]:
     if path is None:
         yield lambda _record: None
         return
-    with path.open("w", encoding="utf-8", buffering=1) as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1) as file:
         yield lambda record: file.write(as_json(record) + "\n")
 
 

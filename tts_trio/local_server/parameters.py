@@ -162,11 +162,12 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
     )
 
 
-def speed_of(settings: Mapping[str, Any] | None) -> float:
-    """Give the speed of a WebSocket's voice settings, clamped: it does not refuse one out of range."""
+def speed_of(message: Mapping[str, Any]) -> float:
+    """Give the speed that a WebSocket's first message sets, clamped: it does not refuse one out of range."""
     low, high = _SETTINGS["speed"]
-    speed = (settings or {}).get("speed")
-    return min(max(float(speed), low), high) if isinstance(speed, int | float) else 1.0
+    settings = message.get("voice_settings")
+    speed = cast("dict[str, Any]", settings).get("speed") if isinstance(settings, dict) else None
+    return float(max(low, min(speed, high))) if isinstance(speed, int | float) else 1.0
 
 
 def parse_schedule(message: Mapping[str, Any]) -> tuple[int, ...]:
@@ -178,10 +179,11 @@ def parse_schedule(message: Mapping[str, Any]) -> tuple[int, ...]:
     config = message.get("generation_config") or message.get("generator_config")
     if not isinstance(config, dict):
         return ()
-    schedule: list[Any] = cast("dict[str, Any]", config).get("chunk_length_schedule") or []
-    if not all(isinstance(length, int) and 50 <= length <= 500 for length in schedule):
+    schedule: Any = cast("dict[str, Any]", config).get("chunk_length_schedule") or []
+    lengths = cast("list[Any]", schedule) if isinstance(schedule, list) else [schedule]
+    if not all(isinstance(length, int) and 50 <= length <= 500 for length in lengths):
         raise errors.invalid_parameter("chunk_length_schedule", "Every chunk length is from 50 to 500.")
-    return tuple(schedule)
+    return tuple(lengths)
 
 
 def authenticate(request: Request, account: Account) -> None:
@@ -237,7 +239,7 @@ def _parse_body(data: bytes) -> dict[str, Any]:
         if name in _SETTINGS and value is not None and not isinstance(value, int | float):
             location: list[str | int] = ["body", "voice_settings", name]
             complaints.append(errors.complaint("float_type", location, "Input should be a valid number", value))
-    if given.get("apply_text_normalization") not in {None, "auto", "on", "off"}:
+    if given.get("apply_text_normalization") not in (None, "auto", "on", "off"):
         location = ["body", "apply_text_normalization"]
         message = "Input should be 'auto', 'on' or 'off'"
         complaints.append(errors.complaint("enum", location, message, given["apply_text_normalization"]))

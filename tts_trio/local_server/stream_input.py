@@ -210,7 +210,7 @@ class StreamInput:
         if not known_voice(self._parameters.voice_id, self._behaviour):
             raise errors.voice_does_not_exist(self._parameters.voice_id)
         self._schedule = parse_schedule(message) or _SCHEDULE
-        self._speed = speed_of(message.get("voice_settings"))
+        self._speed = speed_of(message)
 
     def _keep(self, message: dict[str, Any]) -> None:
         """Hold the client to what its first message said."""
