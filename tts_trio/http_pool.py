@@ -16,7 +16,7 @@ import trio
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.http_stream import WatchedStream
-from tts_trio.transport import OpenStream, single_error
+from tts_trio.transport import OpenStream, root_cause, single_error
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,6 @@ class ConnectionPool:
             self._announce()
             if not connection.watch.cancel_called:
                 connection.watch.deadline = math.inf
-                connection.stream.received = 0
                 return connection
         return None
 
@@ -192,7 +191,7 @@ class ConnectionPool:
                 timeout = self._config.connect_timeout
                 return TTSConnectionError(f"no connection to {self._where} within {timeout:g} s (still connecting)")
             case OSError() | trio.BrokenResourceError():
-                return TTSConnectionError(f"no connection to {self._where}: {error.__cause__ or error}")
+                return TTSConnectionError(f"no connection to {self._where}: {root_cause(error)}")
             case _:
                 logger.error("dialling %s failed", self._where, exc_info=error)
                 return TTSConnectionError(f"the connection to {self._where} failed: {type(error).__name__}")
@@ -200,7 +199,6 @@ class ConnectionPool:
     async def _offer(self, connection: HttpConnection) -> None:
         """Give an open connection to the request that waits longest, or keep it, or close what is too many."""
         if self._waiting():
-            connection.stream.received = 0
             self._given.send_nowait(connection)
         elif self._closed or len(self._idle) > self._config.spares:  # one to use, and those behind it, are there
             await self.drop(connection)

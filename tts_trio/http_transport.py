@@ -65,6 +65,7 @@ class HotTransport(httpx.AsyncBaseTransport):
             content=_Content(request.content),
             extensions={"timeout": timeouts},
         )
+        connection.stream.received = 0
         began = trio.current_time()
         try:
             with self.typed_errors(connection.stream), trio.fail_after(self._config.reply_deadline):
@@ -90,7 +91,9 @@ class HotTransport(httpx.AsyncBaseTransport):
             httpcore.NetworkError,
             httpcore.ProtocolError,
         ) as error:
-            raise self._explain(error, stream).without(self._config.api_key) from error
+            cause = self._explain(error, stream).without(self._config.api_key)
+            # What a peer sent that is no HTTP is in the message, without the key; in httpcore's error it is as it was.
+            raise cause from (None if isinstance(cause, ProtocolError) else error)
 
     def _explain(self, error: Exception, stream: WatchedStream) -> TTSError:
         match error:
