@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import re
 import shutil
 import tempfile
 import threading
@@ -24,6 +25,8 @@ _WORDS_A_MINUTE = 160  # some 16 characters a second, as people speak; eSpeak NG
 _KEPT = 128
 _LONGEST_KEPT = 300  # characters: some 20 seconds, less than 1 MB
 _LONGEST_PATH = 140  # eSpeak NG has 160 bytes for its data's path and the names below it
+_PUNCTUATION = frozenset(".,:;!?…¡¿'’\"«»“”„()-–—%$€£₽+=/&@#№°。，、！？،؟।")
+_LOOSE_HYPHEN = re.compile(r"(?<![^\W_])-|-(?![^\W_])")
 
 _NAMES = {"en": "en-us", "zh": "cmn", "no": "nb", "fil": "id", "tl": "id"}  # no Tagalog: Indonesian is nearest
 _SCRIPTS = {  # by the first word of a letter's Unicode name
@@ -49,8 +52,8 @@ class EspeakVoice:
     """Speak as eSpeak NG does: like a robot, in a hundred languages, several hundred times faster than real time.
 
     The times of the characters come from eSpeak NG's word events: the characters from the beginning of a word to
-    the beginning of the next share that time evenly. Short texts that were spoken lately are kept: speaking them again
-    costs nothing and gives the same samples (eSpeak NG by itself would not).
+    the beginning of the next share that time evenly. Short texts that were spoken lately are kept: speaking
+    them again costs nothing and gives the same samples (eSpeak NG by itself would not).
 
     There is one eSpeak NG in a process, and it speaks one text at a time, whoever calls.
     """
@@ -61,8 +64,8 @@ class EspeakVoice:
         """Speak a text, at 22050 Hz whatever `sample_rate` asks for.
 
         Args:
-            text: Any string. Emoji, control characters and private code points are silent; without a letter or
-                a digit there is no sound at all.
+            text: Any string. Emoji and rare symbols are silent; without a letter or a digit there is no sound
+                at all.
             language_code: ISO 639-1. None, or a language that eSpeak NG does not speak, means the language
                 most at home in the script of the text: Russian for Cyrillic, English for Latin.
             speed: 1.0 is some 16 characters a second. eSpeak NG goes from 0.5 to 2.8.
@@ -128,7 +131,8 @@ class _Engine:
             self._espeak.espeak_SetParameter(_RATE, round(_WORDS_A_MINUTE * speed), 0)
             utf8 = ctypes.create_string_buffer(_audible(text).encode())
             size = ctypes.c_size_t(len(utf8))
-            self._espeak.espeak_Synth(utf8, size, 0, _CHARACTERS, 0, _UTF8, None, None)
+            if error := self._espeak.espeak_Synth(utf8, size, 0, _CHARACTERS, 0, _UTF8, None, None):
+                raise RuntimeError(f"eSpeak NG failed with error {error}")
         borders = _borders(len(text), self._words, len(self._samples) // 2)
         return Speech.from_borders(bytes(self._samples), _SAMPLE_RATE, borders)
 
@@ -176,27 +180,33 @@ def _names(text: str, language_code: str | None) -> list[str]:
 
 
 def _audible(text: str) -> str:
-    """Blank out what eSpeak NG would take for a command, cannot take, or would read out by its name."""
-    return "".join([" " if _is_silent(character) else character for character in text])
+    """Blank out what eSpeak NG had better not see, character for character.
+
+    It takes control characters and private code points for commands, reads out emoji by their names, and version
+    1.52 crashes at some symbols whose names it borrows from another language ("©orl" in Portuguese) and at
+    hyphens beside symbols ("»-p" in Vietnamese). Letters, digits, common punctuation and hyphens inside words
+    remain.
+    """
+    return _LOOSE_HYPHEN.sub(" ", "".join([c if _is_audible(c) else " " for c in text]))
 
 
-def _is_silent(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category in {"Cc", "Cn", "Co", "Cs"} or (category in {"So", "Sk"} and character >= "\u2190")
+def _is_audible(character: str) -> bool:
+    is_letter_mark_or_number = unicodedata.category(character)[0] in "LMN"
+    return is_letter_mark_or_number or character in _PUNCTUATION or character.isspace()
 
 
 def _borders(characters: int, words: Sequence[_Word], samples: int) -> list[float]:
     """Where each character begins, in samples, and where the last one ends."""
-    anchors = [(0, 0)]
-    covered = 1
+    anchors = {0: 0}
+    covered = 0
     for word in words:  # a number has an event for each word that it is read as
         if covered <= word.index < characters:
-            anchors.append((word.index, word.sample))
+            anchors.setdefault(word.index, word.sample)
             covered = word.index + word.length
-    anchors.append((characters, samples))
+    anchors[characters] = samples
     borders = [
         start + (end - start) * i / (last - first)
-        for (first, start), (last, end) in pairwise(anchors)
+        for (first, start), (last, end) in pairwise(anchors.items())
         for i in range(last - first)
     ]
     return [*borders, samples]
