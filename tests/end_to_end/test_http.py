@@ -114,10 +114,9 @@ async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(sec
     gc.collect()
 
 
-Handler = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-async def serve(nursery: trio.Nursery, security: Security, handler: Callable[[trio.abc.Stream, Any], Any]) -> str:
+async def serve(
+    nursery: trio.Nursery, security: Security, handler: Callable[[trio.abc.Stream, Any], Awaitable[None]]
+) -> str:
     """Serve on a port of this machine; return the base URL."""
 
     async def handle(stream: trio.SocketStream) -> None:
