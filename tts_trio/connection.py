@@ -11,7 +11,7 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, classify
-from tts_trio.transport import OpenStream, WebSocket, single_error
+from tts_trio.transport import OpenStream, single_error
 from tts_trio.wire import stream_input
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Final, Unreadable, decode
 
@@ -56,6 +56,8 @@ class Connection:
         self._hot_since = math.inf
         self._last_text = math.inf
         self._complete = False
+        from tts_trio.websocket import WebSocket  # loaded late: trio-websocket is a third of the cost of `import trio`
+
         self._websocket = WebSocket(
             config, stream_input.path(config), open_stream=open_stream, on_message=self._receive
         )

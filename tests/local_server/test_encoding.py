@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import math
 import struct
 import subprocess
@@ -8,14 +7,13 @@ import sys
 from array import array
 from itertools import pairwise
 
-import av
 import pytest
 
+from tests.sound import decode, rms, sample_rate_of
 from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS, Encoder
 from tts_trio.local_server.espeak import EspeakVoice
 
 SOURCE_RATE = 22050
-MUXERS = {"pcm": "s16le", "ulaw": "mulaw", "alaw": "alaw", "mp3": "mp3", "opus": "ogg", "wav": "wav", "m4a": "mp4"}
 PIECE_MS = 60
 
 
@@ -29,30 +27,6 @@ def encode(output_format: str, samples: bytes, sample_rate: int = SOURCE_RATE) -
     step = 2 * sample_rate * PIECE_MS // 1000
     pieces = [encoder.encode(samples[i : i + step], sample_rate) for i in range(0, len(samples), step)]
     return [*pieces, encoder.flush()]
-
-
-def sample_rate_of(output_format: str) -> int:
-    return next(int(part) for part in output_format.split("_") if part.isdecimal())
-
-
-def decode(output_format: str, data: bytes) -> array[int]:
-    """Decode to samples at the rate of the format."""
-    rate = sample_rate_of(output_format)
-    family = output_format.partition("_")[0]
-    options = {"sample_rate": str(rate)} if family in {"pcm", "ulaw", "alaw"} else {}
-    samples = array("h")
-    resampler = av.AudioResampler("s16", "mono", rate)
-    with av.open(io.BytesIO(data), format=MUXERS[family], options=options) as container:
-        assert container.streams.audio[0].rate == rate
-        assert container.streams.audio[0].channels == 1
-        for decoded in container.decode(audio=0):
-            for frame in resampler.resample(decoded):
-                samples.frombytes(bytes(frame.planes[0])[: 2 * frame.samples])
-    return samples
-
-
-def rms(samples: array[int]) -> float:
-    return math.sqrt(sum(sample * sample for sample in samples) / len(samples))
 
 
 def padding(output_format: str) -> float:

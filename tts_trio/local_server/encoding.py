@@ -69,6 +69,7 @@ class Encoder:
         rate, _, kilobits = output_format.removeprefix(f"{name}_").partition("_")
         self._family = _FAMILIES[name]
         self._sample_rate = int(rate)
+        self.source_rate = self._sample_rate  # of what was encoded so far, in Hz
         self._bit_rate = int(kilobits or 0) * 1000
         self._output = io.BytesIO()
         self._ffmpeg: tuple[Any, Any] | None = None  # container and stream; PyAV's own types have gaps
@@ -83,6 +84,7 @@ class Encoder:
         Returns:
             What is ready: codecs hold samples back until a frame, or an Ogg page, is full.
         """
+        self.source_rate = sample_rate
         if not samples or (self._family.muxer == "s16le" and sample_rate == self._sample_rate):
             return samples
         from av import AudioFrame  # here, because whoever is content with PCM need not wait for it

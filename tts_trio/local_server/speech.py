@@ -145,10 +145,10 @@ def render(order: Order, voice: Voice) -> Clip:
     return Clip(tuple(slices), _source_alignment(pieces, normalised), normalised)
 
 
-def silence(encoder: Encoder, output_format: str, milliseconds: int) -> bytes:
+def silence(encoder: Encoder, milliseconds: int) -> bytes:
     """End a stream with a moment of silence and what its encoder has held back."""
-    sample_rate = _sample_rate(output_format)
-    return encoder.encode(bytes(2 * (sample_rate * milliseconds // 1000)), sample_rate) + encoder.flush()
+    rate = encoder.source_rate
+    return encoder.encode(bytes(2 * (rate * milliseconds // 1000)), rate) + encoder.flush()
 
 
 def _sample_rate(output_format: str) -> int:

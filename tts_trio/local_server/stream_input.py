@@ -291,7 +291,7 @@ class StreamInput:
         at = max(now, self._free_at)
         if self._spoken:
             milliseconds = _TAIL_MS[self._generations % len(_TAIL_MS)]
-            tail = silence(self._encoder, self._parameters.output_format, milliseconds)
+            tail = silence(self._encoder, milliseconds)
             self._effects.append(Send(at, "audio", _message(tail, None, None), len(tail)))
         final = {"audio": None, "isFinal": True, "normalizedAlignment": None, "alignment": None}
         self._effects.append(Send(at, "final", final))

@@ -1,0 +1,127 @@
+"""The command line as a person runs it: files of every kind, standard input as it comes, errors in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import API_KEY, TEXTS, VOICE_ID
+from tests.sound import decode, rms, sample_rate_of
+
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ELEVENLABS_")}
+
+
+def run(*arguments: str, cwd: Path, input: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
+    return subprocess.run(
+        [sys.executable, "-m", "tts_trio", *arguments],
+        cwd=cwd,
+        input=input,
+        capture_output=True,
+        env=_ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())} | environment,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "output_format"),
+    [("a.mp3", "mp3_44100_128"), ("a.ogg", "opus_48000_64"), ("a.ulaw", "ulaw_8000"), ("a.pcm", "pcm_24000")],
+)
+def test_a_file_is_what_its_ending_says(tmp_path: Path, name: str, output_format: str) -> None:
+    done = run("say", TEXTS["ru"], "-o", name, "--language", "ru", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    samples = decode(output_format, (tmp_path / name).read_bytes())
+    assert 10 <= len(TEXTS["ru"]) / (len(samples) / sample_rate_of(output_format)) <= 20
+    assert rms(samples) > 500
+
+
+def test_a_wav_file_and_what_is_told(tmp_path: Path) -> None:
+    done = run("say", "Hello from trio", cwd=tmp_path)
+    assert done.returncode == 0
+    with wave.open(str(tmp_path / "speech.wav")) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24000, 1, 2)
+        assert 0.7 < file.getnframes() / 24000 < 2
+    said = done.stderr.decode()
+    for word in ("local voice", "server", "connect", "first audio", "audio"):
+        assert word in said
+    assert "\r" not in said  # no progress line where there is no terminal
+
+
+def test_llm_speaks_standard_input_as_it_comes(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tts_trio", "say", "--llm", "-o", "-", "--format", "pcm_16000"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_ENVIRONMENT,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("Здравствуйте, спасибо за звонок! Сейчас".encode())
+        process.stdin.flush()
+        first = process.stdout.read(3200)  # comes although the text goes on
+        assert len(first) == 3200
+        process.stdin.write(" я посмотрю ваш заказ.".encode())
+        process.stdin.close()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert 3 < len(first + rest) / 32000 < 6
+
+
+ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
+    (["say"], {}, 2, "give a text"),
+    (["say", "Hi", "--llm"], {}, 2, "--llm reads standard input"),
+    (["say", "Hi", "-o", "a.flac"], {}, 2, ".wav"),
+    (["say", "Hi", "-o", "a.mp3", "--format", "pcm_16000"], {}, 2, "mp3_44100_128"),
+    (["say", "Hi", "--format", "wav"], {}, 2, "pcm_16000"),
+    (["say", "Hi", "--voice", "../x"], {}, 2, "voice_id"),
+    (["say", "…"], {}, 2, "text"),
+    (["say", "Hi", "-o", "missing/a.wav"], {}, 1, "missing/a.wav"),
+    (["say", "Hi"], {"ELEVENLABS_API_KEY": API_KEY}, 2, "voice_id: missing"),
+    (
+        ["say", "Hi"],
+        {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"},
+        1,
+        "refused",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "environment", "code", "says"), ERRORS)
+def test_errors_are_one_clear_line(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], code: int, says: str
+) -> None:
+    done = run(*arguments, cwd=tmp_path, **environment)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == code
+    assert lines[-1].startswith("tts-trio: error: ")
+    assert says in lines[-1]
+    assert "Traceback" not in done.stderr.decode()
+    assert API_KEY not in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_and_say_against_it(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tts_trio", "serve", "--port", "0"], stdout=subprocess.PIPE, env=_ENVIRONMENT
+    )
+    with server:
+        assert server.stdout is not None
+        said = server.stdout.readline().decode()
+        base_url = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
+        environment = {"ELEVENLABS_API_KEY": "any", "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": base_url}
+        for way in ([TEXTS["en"]], ["--llm"]):
+            done = run("say", *way, "-o", "a.wav", cwd=tmp_path, input=TEXTS["en"].encode(), **environment)
+            assert done.returncode == 0, done.stderr
+            assert base_url in done.stderr.decode()
+        began = time.monotonic()
+        server.send_signal(2)
+        assert server.wait(5) == 130
+        assert time.monotonic() - began < 5

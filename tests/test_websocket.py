@@ -1,0 +1,176 @@
+"""Dials that go wrong, each with a deadline that fires and a reason that is told; and sockets that close in time."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from tests.helpers import API_KEY, make_config, memory_service
+from tts_trio import (
+    AuthenticationError,
+    ConcurrencyError,
+    ProtocolError,
+    ServiceUnavailable,
+    TTSConnectionError,
+    TTSError,
+)
+from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault
+from tts_trio.websocket import WebSocket
+from tts_trio.wire import stream_input
+
+DIALS: list[tuple[Fault, type[TTSError], str, float]] = [
+    (Fault("freeze", "accept"), TTSConnectionError, "within 5 s", 5.0),
+    (Fault("freeze", "answer"), TTSConnectionError, "within 5 s", 5.0),
+    (Fault("eof", "accept"), TTSConnectionError, "hung up", 0.0),
+    (Fault("eof", "answer"), TTSConnectionError, "hung up", 0.0),
+    (Fault("reset", "answer"), TTSConnectionError, "hung up", 0.0),
+    (Fault("garbage", "answer"), ProtocolError, "does not answer as a WebSocket server", 0.0),
+    (Fault("status", "answer", 401), AuthenticationError, "HTTP status 401", 0.0),
+    (Fault("status", "answer", 403), AuthenticationError, "missing the permission", 0.0),
+    (Fault("status", "answer", 429), TTSConnectionError, "HTTP status 429", 0.0),
+    (Fault("status", "answer", 500), ServiceUnavailable, "HTTP status 500", 0.0),
+    (Fault("until_eof", "answer", 401), AuthenticationError, "HTTP status 401", 2.0),
+    (Fault("status", "answer", 302), ProtocolError, "HTTP status 302", 0.0),
+]
+
+
+@asynccontextmanager
+async def dialling(behaviour: Behaviour) -> AsyncGenerator[tuple[WebSocket, list[str | bytes], trio.Nursery]]:
+    config = make_config()
+    messages: list[str | bytes] = []
+    async with memory_service(behaviour) as service:
+        websocket = WebSocket(
+            config, stream_input.path(config), open_stream=service.open_stream, on_message=messages.append
+        )
+        yield websocket, messages, service.nursery
+
+
+@pytest.mark.parametrize(("fault", "kind", "says", "seconds"), DIALS, ids=lambda value: getattr(value, "action", None))
+async def test_a_dial_that_fails_says_why_in_time(
+    autojump_clock: trio.testing.MockClock, fault: Fault, kind: type[TTSError], says: str, seconds: float
+) -> None:
+    async with dialling(Behaviour(faults=(fault,))) as (websocket, _, _nursery):
+        began = trio.current_time()
+        with pytest.raises(kind, match=says) as caught:
+            await websocket.run(" ", lambda: pytest.fail("it is not hot"))
+        assert trio.current_time() - began <= seconds + 0.01
+        assert websocket.closed.is_set()
+        assert API_KEY not in str(caught.value)
+        if fault.action in {"status", "until_eof"}:
+            assert caught.value.status == fault.value
+    gc.collect()  # a socket that leaked is a ResourceWarning
+
+
+async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock) -> None:
+    error = None
+    async with memory_service(Behaviour(concurrency=1, over_concurrency="upgrade", speed=0.1)) as service:
+        config = make_config()
+        first = WebSocket(config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None)
+        hot = trio.Event()
+        service.nursery.start_soon(first.run, stream_input.initialize(config), hot.set)
+        await hot.wait()
+        first.send(stream_input.text("Длинная фраза, которую долго говорить. "))
+        await trio.sleep(0.2)
+        second = WebSocket(
+            config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None
+        )
+        with pytest.raises(ConcurrencyError) as caught:
+            await second.run(" ", lambda: None)
+        error = caught.value
+    assert error.status == 429
+
+
+async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClock) -> None:
+    """P22: trio-websocket would close with 1009 above 1 MiB."""
+    faults = (Fault("huge_frame", "audio", 9 * 2**20),)
+    async with dialling(Behaviour(faults=faults)) as (websocket, messages, nursery):
+        hot = trio.Event()
+        nursery.start_soon(websocket.run, stream_input.initialize(make_config()), hot.set)
+        await hot.wait()
+        websocket.send(stream_input.text("Да. "))
+        websocket.send(stream_input.END_OF_SEQUENCE)
+        await trio.sleep(0.5)
+        assert max(len(message) for message in messages) >= 9 * 2**20
+        assert any('"isFinal": true' in message or '"isFinal":true' in message for message in map(str, messages))
+        assert websocket.error is None
+
+
+async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.MockClock) -> None:
+    async with dialling(Behaviour(faults=(Fault("split", "audio", 100, frame=None),))) as (
+        websocket,
+        messages,
+        nursery,
+    ):
+        hot = trio.Event()
+        nursery.start_soon(websocket.run, stream_input.initialize(make_config()), hot.set)
+        await hot.wait()
+        websocket.send(stream_input.text("Да. "))
+        await trio.sleep(0.5)
+        assert messages
+        assert all(str(message).startswith("{") and str(message).endswith("}") for message in messages)
+
+
+@pytest.mark.parametrize("point", ["freeze", "deafen"])
+async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.testing.MockClock, point: str) -> None:
+    """P7, P16: a peer that reads nothing any more holds up nobody."""
+    config = make_config()
+    async with memory_service(Behaviour(faults=(Fault(point, "audio"),))) as service:
+        websocket = WebSocket(
+            config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None
+        )
+        hot = trio.Event()
+        service.nursery.start_soon(websocket.run, stream_input.initialize(config), hot.set)
+        await hot.wait()
+        websocket.send(stream_input.text("Да. "))
+        await trio.sleep(0.2)
+        for _ in range(100):
+            websocket.send(stream_input.text("слово " * 2000))
+        await trio.sleep(0.1)
+        before = trio.current_time()
+        websocket.close()
+        await websocket.closed.wait()
+        assert trio.current_time() - before == pytest.approx(0.25)
+
+
+async def test_a_polite_close_and_no_torn_frame(autojump_clock: trio.testing.MockClock) -> None:
+    config = make_config()
+    async with memory_service() as service:
+        websocket = WebSocket(
+            config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None
+        )
+        hot = trio.Event()
+        service.nursery.start_soon(websocket.run, stream_input.initialize(config), hot.set)
+        await hot.wait()
+        before = trio.current_time()
+        websocket.close(stream_input.END_OF_SEQUENCE)
+        websocket.close()  # only the first counts
+        websocket.send(stream_input.text("never"))
+        await websocket.closed.wait()
+        assert trio.current_time() == before
+        await trio.testing.wait_all_tasks_blocked()
+        assert [text for _, text in service.texts(0)] == [" ", ""]
+        assert [r.code for r in service.server.records if isinstance(r, CloseReceived)] == [1000]
+        assert [r.torn for r in service.server.records if isinstance(r, Ended)] == [False]
+
+
+async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_message: str | bytes) -> None:
+        raise LookupError("a bug")
+
+    config = make_config()
+    async with memory_service() as service:
+        websocket = WebSocket(config, stream_input.path(config), open_stream=service.open_stream, on_message=broken)
+        hot = trio.Event()
+        service.nursery.start_soon(websocket.run, stream_input.initialize(config), hot.set)
+        await hot.wait()
+        websocket.send(stream_input.text("Да. "))
+        await websocket.closed.wait()
+        assert isinstance(websocket.error, TTSConnectionError)
+        assert isinstance(websocket.error.__cause__, LookupError)
+        assert "LookupError" in caplog.text

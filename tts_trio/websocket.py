@@ -1,0 +1,288 @@
+"""One WebSocket: dial, read always, write whole frames, ping, close in bounded time.
+
+trio-websocket does the framing; it is used here and nowhere else, and defensively. Its connect timeout does not fire
+when the peer stays silent, a cancelled send tears a frame, closing can hang, and its defaults are 4 KiB reads and 1 MiB
+messages. So one task owns the socket, in a scope that no user's cancellation reaches: it reads always, one writer
+writes whole frames, and closing is an event and a bounded wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import cast
+from urllib.parse import urlsplit
+
+import h11
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response
+from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error
+
+logger = logging.getLogger(__name__)
+
+_RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
+_MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
+_MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
+
+
+class _HandshakeStream(trio.abc.Stream):
+    """A stream that, until the WebSocket is open, takes its end for the failure it is, and keeps what came.
+
+    trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
+    body is cut short.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.established = False
+        self.answer = bytearray()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        with self._noticing_the_end():
+            data = bytes(await self._stream.receive_some(max_bytes))
+        if not self.established:
+            self.answer += data[: _MAX_REFUSAL - len(self.answer)]
+            if not data:
+                raise _HungUp
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with self._noticing_the_end():
+            await self._stream.send_all(data)
+
+    @contextmanager
+    def _noticing_the_end(self) -> Generator[None]:
+        try:
+            yield
+        except trio.BrokenResourceError as error:
+            if self.established:
+                raise
+            raise _HungUp from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _HungUp(Exception):
+    """The peer closed the connection in the middle of the handshake."""
+
+
+class WebSocket:
+    """One WebSocket to the service, from its dialling to its end. `run` is its life; everything else is immediate.
+
+    Attributes:
+        is_open: Whether it ever became hot.
+        trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
+        error: Why it ended, if not by `close`.
+        closed: Set when nothing of it is left.
+    """
+
+    def __init__(
+        self,
+        config: TTSConfig,
+        path: str,
+        *,
+        open_stream: OpenStream,
+        on_message: Callable[[str | bytes], None],
+    ) -> None:
+        """Prepare a WebSocket; nothing is dialled yet.
+
+        Args:
+            config: Where to, with which key and deadlines.
+            path: Path and query, below the base URL.
+            open_stream: Opens the byte stream.
+            on_message: Called with each message as it comes; it must not block.
+        """
+        self.is_open = False
+        self.trace_id: str | None = None
+        self.error: TTSError | None = None
+        self.closed = trio.Event()
+        self._config = config
+        self._path = path
+        self._open_stream = open_stream
+        self._on_message = on_message
+        self._outbox, self._unsent = trio.open_memory_channel[str](math.inf)
+        self._closing = trio.Event()
+        self._goodbye: str | None = None
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was lost, or told to close: nothing more is written to it."""
+        return self._closing.is_set()
+
+    def send(self, message: str) -> None:
+        """Hand a message to the writer. Never blocks; a message for a socket that is ending is dropped."""
+        if not self._closing.is_set():
+            self._outbox.send_nowait(message)
+
+    def close(self, goodbye: str | None = None) -> None:
+        """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
+
+        Args:
+            goodbye: A last message, written before the Close frame.
+        """
+        if not self._closing.is_set():
+            self._goodbye = goodbye
+            self._closing.set()
+
+    def lose(self, error: TTSError) -> None:
+        """Give the socket up, with the reason. Never blocks; only the first reason counts."""
+        if not self._closing.is_set():
+            self.error = error
+            self._closing.set()
+
+    async def run(self, first_message: str, on_open: Callable[[], None]) -> None:
+        """Dial, then own the socket until it is closed or lost.
+
+        Args:
+            first_message: Written as soon as the socket is open.
+            on_open: Called when it is hot: the first message is written and a pong has come back.
+
+        Raises:
+            TTSError: It never became hot. What happens later is in `error`.
+        """
+        stream: _HandshakeStream | None = None
+        try:
+            with trio.CancelScope() as scope, single_error():
+                with trio.fail_after(self._config.connect_timeout) as deadline:
+                    stream = _HandshakeStream(await self._open_stream(self._config))
+                    async with trio.open_nursery() as nursery:
+                        websocket = await self._upgrade(nursery, stream)
+                        nursery.start_soon(self._read, websocket)
+                        await websocket.send_message(first_message)
+                        await websocket.ping()
+                        deadline.deadline = math.inf
+                        scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
+                        on_open()
+                        nursery.start_soon(self._write, websocket)
+                        nursery.start_soon(self._ping, websocket)
+                        await self._closing.wait()
+                        if self.error is None:
+                            await self._say_goodbye(websocket)
+                        nursery.cancel_scope.cancel(reason="the WebSocket is closed")
+        except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
+            cause = self.error or self._explain(error, stream).without(self._config.api_key)
+            if cause is not error:
+                cause.__cause__ = error
+            self.lose(cause)
+            if not self.is_open:
+                raise cause from cause.__cause__
+        finally:
+            self._closing.set()
+            try:
+                if stream is not None:
+                    await trio.aclose_forcefully(stream)
+            finally:
+                self.closed.set()
+
+    async def _upgrade(self, nursery: trio.Nursery, stream: _HandshakeStream) -> trio_websocket.WebSocketConnection:
+        url = urlsplit(self._config.base_url)
+        websocket = await trio_websocket.wrap_client_stream(
+            nursery,
+            cast("trio.SocketStream", stream),  # it takes any stream, but is typed for two
+            url.netloc,
+            url.path.rstrip("/") + self._path,
+            extra_headers=[
+                (b"xi-api-key", self._config.api_key.encode("ascii")),
+                (b"user-agent", USER_AGENT.encode("ascii")),
+            ],
+            receive_buffer_size=_RECEIVE_BYTES,
+            max_message_size=_MAX_MESSAGE,
+        )
+        stream.established = True
+        self.trace_id = next(
+            (value.decode("latin-1") for name, value in websocket.handshake_headers if name == b"x-trace-id"), None
+        )
+        return websocket
+
+    async def _read(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        try:
+            while self.error is None:
+                self._on_message(await websocket.get_message())
+        except trio_websocket.ConnectionClosed as closed:
+            if self._closing.is_set():
+                return
+            reason = closed.reason
+            error = (
+                classify(reason.reason, close_code=reason.code)
+                if reason is not None
+                else TTSConnectionError("the connection was lost")
+            )
+            self.lose(error.without(self._config.api_key))
+        raise self.error or AssertionError("unreachable: the loop ends by an error")
+
+    async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        with suppress(trio_websocket.ConnectionClosed):  # the reader knows why
+            async for message in self._unsent:
+                if self._closing.is_set():
+                    return
+                await websocket.send_message(message)
+
+    async def _ping(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        timeout = self._config.ping_timeout
+        while True:
+            await trio.sleep(self._config.ping_interval)
+            with trio.move_on_after(timeout) as scope, suppress(trio_websocket.ConnectionClosed):
+                await websocket.ping()
+            if scope.cancelled_caught:
+                self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
+
+    async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        with trio.move_on_after(self._config.close_timeout), suppress(trio_websocket.ConnectionClosed):
+            if self._goodbye is not None:
+                await websocket.send_message(self._goodbye)
+            await websocket.aclose()
+
+    def _explain(self, error: Exception, stream: _HandshakeStream | None) -> TTSError:
+        """Sort what broke a dial, or an open socket, into the tree of errors."""
+        where = urlsplit(self._config.base_url).netloc
+        refusal = _refusal(bytes(stream.answer)) if stream is not None and not stream.established else None
+        match error:
+            case TTSError():
+                return error
+            case trio_websocket.ConnectionRejected():
+                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in error.headers or ()}
+                return classify_response(error.status_code, headers, error.body or b"")
+            case _ if refusal is not None:
+                return refusal
+            case trio.TooSlowError():
+                step = "connecting" if stream is None else "in the WebSocket handshake"
+                return TTSConnectionError(
+                    f"no connection to {where} within {self._config.connect_timeout:g} s (still {step})"
+                )
+            case _HungUp():
+                return TTSConnectionError(f"{where} hung up in the WebSocket handshake")
+            case OSError() | trio.BrokenResourceError() | trio_websocket.ConnectionClosed():
+                return TTSConnectionError(f"no connection to {where}: {root_cause(error)}")
+            case h11.ProtocolError() | wsproto.utilities.ProtocolError():
+                return ProtocolError(f"{where} does not answer as a WebSocket server: {error}")
+            case _:
+                logger.error("a task of a WebSocket to %s failed", where, exc_info=error)
+                return TTSConnectionError(f"the connection to {where} failed: {type(error).__name__}")
+
+
+def _refusal(answer: bytes) -> TTSError | None:
+    """What the peer answered to the upgrade, where trio-websocket could not tell: a refusal that was cut short."""
+    peer = h11.Connection(h11.CLIENT)
+    peer.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
+    body = b""
+    try:
+        peer.receive_data(answer)
+        response = peer.next_event()
+        if not isinstance(response, h11.Response):
+            return None
+        while isinstance(data := peer.next_event(), h11.Data):
+            body += data.data
+    except h11.ProtocolError:
+        return None
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+    return classify_response(response.status_code, headers, body)
