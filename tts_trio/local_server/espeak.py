@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import re
 import shutil
 import tempfile
 import threading
@@ -25,8 +24,7 @@ _WORDS_A_MINUTE = 160  # some 16 characters a second, as people speak; eSpeak NG
 _KEPT = 128
 _LONGEST_KEPT = 300  # characters: some 20 seconds, less than 1 MB
 _LONGEST_PATH = 140  # eSpeak NG has 160 bytes for its data's path and the names below it
-_PUNCTUATION = frozenset(".,:;!?…¡¿'’\"«»“”„()-–—%$€£₽+=/&@#№°。，、！？،؟।")
-_LOOSE_HYPHEN = re.compile(r"(?<![^\W_])-|-(?![^\W_])")
+_PUNCTUATION = frozenset(".,:;!?…¡¿'’\"«»“”„()–—%$€£₽+=/&@#№°。，、！？،؟।")
 
 _NAMES = {"en": "en-us", "zh": "cmn", "no": "nb", "fil": "id", "tl": "id"}  # no Tagalog: Indonesian is nearest
 _SCRIPTS = {  # by the first word of a letter's Unicode name
@@ -183,11 +181,10 @@ def _audible(text: str) -> str:
     """Blank out what eSpeak NG had better not see, character for character.
 
     It takes control characters and private code points for commands, reads out emoji by their names, and version
-    1.52 crashes at some symbols whose names it borrows from another language ("©orl" in Portuguese) and at
-    hyphens beside symbols ("»-p" in Vietnamese). Letters, digits, common punctuation and hyphens inside words
-    remain.
+    1.52 crashes at some symbols whose names it borrows from another language ("©orl" in Portuguese) and at some
+    hyphens ("»-p" in Vietnamese). Letters, numbers and common punctuation remain.
     """
-    return _LOOSE_HYPHEN.sub(" ", "".join([c if _is_audible(c) else " " for c in text]))
+    return "".join([character if _is_audible(character) else " " for character in text])
 
 
 def _is_audible(character: str) -> bool:
