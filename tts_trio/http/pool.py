@@ -15,7 +15,7 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
-from tts_trio.http_stream import WatchedStream
+from tts_trio.http.stream import WatchedStream
 from tts_trio.transport import OpenStream, root_cause, single_error
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Fixed phrases over HTTP: `HttpConnections` asks over connections that are already open, and streams the answer."""
+"""`HttpConnections`: asks over connections that are already open, and streams the answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSError, classify_response
-from tts_trio.http_pool import ConnectionPool, open_pool
-from tts_trio.http_transport import HotTransport, http_url, httpcore_url
+from tts_trio.http.pool import ConnectionPool, open_pool
+from tts_trio.http.transport import HotTransport, http_url, httpcore_url
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 

@@ -17,8 +17,8 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, ServiceTimeout, TTSConnectionError, TTSError
-from tts_trio.http_pool import ConnectionPool, HttpConnection
-from tts_trio.http_stream import WatchedStream
+from tts_trio.http.pool import ConnectionPool, HttpConnection
+from tts_trio.http.stream import WatchedStream
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,5 @@
+"""Fixed phrases over HTTP: connections that are open before they are needed, and survive any cancellation."""
+
+from __future__ import annotations
+
+from tts_trio.http.connections import HttpConnections as HttpConnections
