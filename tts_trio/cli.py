@@ -22,7 +22,7 @@ from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
 from tts_trio.manager import TTSManager
-from tts_trio.transport import open_stream
+from tts_trio.transport import open_stream, single_error
 
 # What a file is by its ending: the format to ask for, and the codec it must have.
 _ENDINGS = {
@@ -117,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
-        trio.run(options.run, options, strict_exception_groups=True)
+        with single_error():  # Ctrl-C too, wherever in a nursery it struck
+            trio.run(options.run, options)
     except _UsageError as error:
         return _complain(str(error), 2)
     except ConfigurationError as error:
