@@ -14,6 +14,8 @@ from tts_trio import (
     ServiceUnavailable,
     TTSConnectionError,
     TTSError,
+    TTSManager,
+    WebSocketConnectionManager,
 )
 from tts_trio.local_server import Answered, Behaviour, Fault, Requested
 
@@ -90,6 +92,25 @@ async def test_refusals_are_typed_and_retried_where_that_can_help(
         assert len(posts) == attempts
         assert audio.outcome is not None
         assert (audio.outcome.end, audio.outcome.error) == ("failed", caught.value)
+
+
+@pytest.mark.parametrize(("key", "status"), [("0123456789abcdef0123456789abcdef", 400), ("sk_wrong-key", 401)])
+async def test_bad_keys_as_recorded(autojump_clock: trio.testing.MockClock, key: str, status: int) -> None:
+    config = make_config(api_key=key)
+    async with memory_service(Behaviour(api_keys=(API_KEY,))) as service:
+        async with (
+            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            with pytest.raises(AuthenticationError) as caught:
+                async with tts.stream_static_text("Здравствуйте!") as audio:
+                    await listen(audio)
+            assert (caught.value.status, caught.value.code) == (status, "invalid_api_key")
+            assert key not in str(caught.value) + repr(caught.value)
+            with pytest.raises(AuthenticationError) as caught:
+                async with tts.speak(["Здравствуйте!"]) as audio:
+                    await listen(audio)
+            assert (caught.value.close_code, caught.value.code) == (1008, "invalid_api_key")
 
 
 async def test_too_many_at_once_for_the_plan(autojump_clock: trio.testing.MockClock) -> None:
