@@ -1,0 +1,319 @@
+"""Cancelled at every checkpoint: whatever the user cancels, and whenever, the next sentence is spoken.
+
+A scenario is run again and again, and the scope around it is cancelled the n-th time that its task, or one that it
+started, yields to trio: for every n until it comes to its end. Over streams in memory on MockClock, over TCP and over
+TLS; with a peer that reads, and with one that does not any more, so that its window is full and every write blocks.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import attrs
+import pytest
+import trio
+import trustme
+
+from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service
+from tts_trio import TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Requested, ToneVoice
+from tts_trio.transport import OpenStream, open_stream, single_error
+
+WINDOW = 4096  # bytes: soon full
+BUFFER = 16384  # bytes, of each side of a socket; with less TCP itself becomes slow
+NEXT = "Дальше всё хорошо, next."
+
+Peer: TypeAlias = Literal["reads", "deaf"]
+PEERS: dict[Peer, tuple[Fault, ...]] = {
+    "reads": (),
+    "deaf": (Fault("deafen", "audio", frame=0, path="stream-input"),),
+}
+LATENCY: dict[Peer, float] = {"reads": 0.001, "deaf": 0.05}  # one that is deaf has to hear the end of NEXT before
+
+
+@attrs.frozen
+class Stage:
+    """Where a scenario plays: a server, and a manager with a hot connection to it."""
+
+    config: TTSConfig
+    server: LocalServer
+    server_nursery: trio.Nursery
+    open_stream: OpenStream
+    connections: WebSocketConnectionManager
+    tts: TTSManager
+    idle_tasks: int  # of the manager, when nothing is said
+    text: list[str]  # what replies say, as tokens; enough to fill the window of a deaf peer
+    fails: type[TTSError] | tuple[()]  # how a reply ends that is not interrupted
+
+    def new_connections(self) -> WebSocketConnectionManager:
+        return WebSocketConnectionManager(self.config, open_stream=self.open_stream)
+
+
+Scenario: TypeAlias = Callable[[Stage], Awaitable[None]]
+
+
+async def connect(stage: Stage) -> None:
+    async with stage.new_connections() as connections:
+        await connections.connect()
+        await connections.get_connection()
+
+
+async def static_phrase(stage: Stage) -> None:
+    async with stage.tts.stream_static_text(RUSSIAN) as audio:
+        async for _ in audio:
+            pass
+
+
+async def speak(stage: Stage) -> None:
+    with suppress(stage.fails):
+        async with stage.tts.speak(stage.text) as audio:
+            await listen(audio)
+
+
+async def llm_stream_in_two_tasks(stage: Stage) -> None:
+    with suppress(stage.fails), single_error():
+        async with stage.tts.start_llm_stream() as (text, audio), trio.open_nursery() as nursery:
+
+            async def feed() -> None:
+                with text:
+                    for token in stage.text:
+                        await text.send(token)
+
+            nursery.start_soon(feed)
+            await listen(audio)
+
+
+async def barge_in(stage: Stage) -> None:
+    with suppress(stage.fails):
+        async with stage.tts.start_llm_stream() as (text, audio):
+            await text.send("Сначала одно предложение. ")
+            await audio.receive()
+            for token in stage.text:
+                await text.send(token)
+    async with stage.tts.speak(["Да, слушаю."]) as audio:
+        await listen(audio)
+
+
+async def close(stage: Stage) -> None:
+    connections = stage.new_connections()
+    async with connections, TTSManager(stage.config, connections) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            await text.send("Сначала одно предложение. ")
+            await audio.receive()
+            with suppress(stage.fails):
+                for token in stage.text:
+                    await text.send(token)
+            await connections.close()
+            await connections.close()
+
+
+REPLIES = [speak, llm_stream_in_two_tasks, barge_in, close]
+CASES = [(scenario, "reads") for scenario in (connect, static_phrase, *REPLIES)] + [
+    (scenario, "deaf") for scenario in REPLIES
+]
+
+
+class _CancelAt(trio.abc.Instrument):
+    """Cancels a scope when a task and those below it have yielded n times: in the middle of the n-th checkpoint."""
+
+    def __init__(self, scope: trio.CancelScope, n: float) -> None:
+        self.passed = 0
+        self._root = trio.lowlevel.current_task()
+        self._scope = scope
+        self._n = n
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self._is_below_root(task):
+            self.passed += 1
+            if self.passed == self._n:
+                self._scope.cancel()
+
+    def _is_below_root(self, task: trio.lowlevel.Task) -> bool:
+        above: trio.lowlevel.Task | None = task
+        while above is not None and above is not self._root:
+            above = above.parent_nursery.parent_task if above.parent_nursery else None
+        return above is self._root
+
+
+async def cancelled_at(n: float, scenario: Scenario, stage: Stage) -> int:
+    """Run a scenario in a task of its own, cancelled at its n-th checkpoint; returns how many it passed."""
+    passed = 0
+
+    async def run() -> None:
+        nonlocal passed
+        completed = False
+        with trio.CancelScope() as scope:
+            instrument = _CancelAt(scope, n)
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                await scenario(stage)
+                completed = True
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        assert scope.cancelled_caught != completed  # neither swallowed nor turned into another error
+        passed = instrument.passed
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+    return passed
+
+
+async def try_checkpoints(scenario: Scenario, stage: Stage, sample: int | None) -> int:
+    """Cancel a scenario at every checkpoint, or at some, and have the next sentence spoken each time."""
+    total = await cancelled_at(float("inf"), scenario, stage)
+    every = range(1, total + 1)
+    tried = 0
+    draw = random.Random(scenario.__name__)
+    for n in every if sample is None else sorted(draw.sample(every, min(sample, total))):
+        await cancelled_at(n, scenario, stage)
+        tried += 1
+        for _ in range(2):  # over the connection that was there, and over one that was dialled since
+            with trio.fail_after(5):
+                async with stage.tts.speak([NEXT]) as audio:
+                    assert heard(await listen(audio), stage.config) == NEXT
+        if scenario is static_phrase:
+            with trio.fail_after(5):
+                async with stage.tts.stream_static_text(NEXT) as audio:
+                    assert heard(await listen(audio), stage.config) == NEXT
+        await until(lambda: tasks_of_the_client(stage.server_nursery) <= stage.idle_tasks)
+    return tried
+
+
+def check_records(server: LocalServer, peer: Peer) -> None:
+    """No frame was torn; nor was any end marker sent for what was interrupted (it would be spoken, and billed)."""
+    sockets = {r.connection for r in server.records if isinstance(r, Requested) and r.path.endswith("-input")}
+    ended = [record for record in server.records if isinstance(record, Ended) and record.connection in sockets]
+    assert ended
+    if peer == "reads":  # where it is deaf, what it did not read in the grace is lost with the connection
+        assert not [record for record in ended if record.torn and record.connection in sockets]
+        assert {r.code for r in server.records if isinstance(r, CloseReceived)} <= {1000}
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    with trio.fail_after(2):
+        while not reached():  # noqa: ASYNC110 - what trio's tasks and the kernel do sets no event
+            await trio.sleep(0.005)
+
+
+def tasks_of_the_client(server_nursery: trio.Nursery) -> int:
+    """How many tasks there are below this one, the server's left out."""
+
+    def count(task: trio.lowlevel.Task) -> int:
+        nurseries = [nursery for nursery in task.child_nurseries if nursery is not server_nursery]
+        return sum(1 + count(child) for nursery in nurseries for child in nursery.child_tasks)
+
+    return count(trio.lowlevel.current_task())
+
+
+@asynccontextmanager
+async def on_stage(
+    server: LocalServer,
+    server_nursery: trio.Nursery,
+    opener: OpenStream,
+    config: TTSConfig,
+    peer: Peer,
+    to_fill_a_window: int,
+) -> AsyncGenerator[Stage]:
+    async with WebSocketConnectionManager(config, open_stream=opener) as connections:
+        await connections.connect()
+        async with TTSManager(config, connections) as tts:
+            async with tts.stream_static_text(NEXT) as audio:
+                await listen(audio)
+            idle = tasks_of_the_client(server_nursery) + 1  # at most one more HTTP connection is kept
+            text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [ENGLISH + " "] * to_fill_a_window
+            fails = TTSConnectionError if peer == "deaf" else ()
+            yield Stage(config, server, server_nursery, opener, connections, tts, idle, text, fails)
+
+
+@pytest.mark.parametrize(("scenario", "peer"), CASES)
+async def test_in_memory(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    exhaustive: bool,
+    scenario: Scenario,
+    peer: Peer,
+) -> None:
+    """P7, P8, P25."""
+    monkeypatch.setattr("tts_trio.local_server.memory.WINDOW", WINDOW)
+    async with memory_service(Behaviour(faults=PEERS[peer]), dial_time=0.2) as service:
+        config = make_config(max_lead=1e6)
+        async with on_stage(service.server, service.nursery, service.open_stream, config, peer, 40) as stage:
+            assert await try_checkpoints(scenario, stage, None if exhaustive else 8)
+        assert tasks_of_the_client(service.nursery) == 0
+        for link in service.links:
+            with pytest.raises(trio.ClosedResourceError):
+                await link.receive_some()
+        check_records(service.server, peer)
+    gc.collect()  # what was not closed is a warning, and a warning is an error
+
+
+def security(secure: bool) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    """The server's and the client's TLS contexts."""
+    if not secure:
+        return None, None
+    authority = trustme.CA()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+def narrow(stream: trio.abc.Stream) -> None:
+    """Make the buffers of a socket small, so that it blocks soon."""
+    inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    assert isinstance(inner, trio.SocketStream)
+    inner.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, BUFFER)
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["tcp", "tls"])
+@pytest.mark.parametrize(("scenario", "peer"), CASES)
+async def test_over_sockets(exhaustive: bool, scenario: Scenario, secure: bool, peer: Peer) -> None:
+    """P7, P8, P25."""
+    server_context, client_context = security(secure)
+    behaviour = Behaviour(model_latency=LATENCY[peer], speed=2000, faults=PEERS[peer])
+    server = LocalServer(behaviour, voice=ToneVoice(), ssl_context=server_context)
+    files = open_files()
+
+    async def opener(config: TTSConfig) -> trio.abc.Stream:
+        stream = await open_stream(config)
+        if peer == "deaf":
+            narrow(stream)
+        return stream
+
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            port = trio.socket.socket()
+            if peer == "deaf":
+                port.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, BUFFER)
+            await port.bind(("127.0.0.1", 0))
+            port.listen()
+            listener = trio.SocketListener(port)
+            nursery.start_soon(partial(trio.serve_listeners, handler_nursery=nursery), server.serve_stream, [listener])
+            config = make_config(
+                base_url=f"{'https' if secure else 'http'}://127.0.0.1:{port.getsockname()[1]}",
+                ssl_context=client_context,
+                max_lead=1e6,
+                close_timeout=0.05,
+                stall_timeout=3.0 if peer == "reads" else 0.5,
+                max_replays=2 if peer == "reads" else 0,
+            )
+            async with on_stage(server, nursery, opener, config, peer, 150) as stage:
+                assert await try_checkpoints(scenario, stage, None if exhaustive else 3)
+            assert tasks_of_the_client(nursery) == 0
+            if peer == "reads":
+                await until(lambda: len(nursery.child_tasks) == 1)  # the server has seen the ends, torn or not
+            nursery.cancel_scope.cancel()
+    check_records(server, peer)
+    gc.collect()
+    assert open_files() == files
