@@ -26,6 +26,7 @@ from operator import attrgetter, itemgetter
 import attrs
 
 from tts_trio.read_words import Glyph, Reading, find_words, read_alignment, word_spans
+from tts_trio.text import speakable
 from tts_trio.wire.events import Alignment
 
 # Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
@@ -205,10 +206,12 @@ class SpokenText:
         Returns:
             The offset in `text` of the first word that was not wholly delivered (the length of the text if there is
             none), and where the last word that was ends, in milliseconds: audio beyond it belongs to what is said
-            again.
+            again. What is no word to be spoken, such as a dash between two, counts with the word before it.
         """
         reached = self._reached(delivered_ms)
         following = self._word_at(reached.offset)
+        while following < len(self._spans) and not speakable(self._text[slice(*self._spans[following])]):
+            following += 1
         offset = self._spans[following][0] if following < len(self._spans) else len(self._text)
         return offset, min(reached.ms, delivered_ms)
 

@@ -1,11 +1,10 @@
 """The two ends that the caller holds: `TextChannel` takes the reply's text, `AudioChannel` gives its sound.
 
-Both are trio channels, over memory channels, with the memory channels' own methods.
+Both are trio channels with the methods of trio's memory channels.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
@@ -48,13 +47,26 @@ class Speech(Protocol):
         """What it cost so far."""
         ...
 
-    def delivered(self, audio: bytes) -> None:
-        """Take note that this was handed to the caller."""
+    def deliver(self) -> bytes:
+        """Take the next piece of audio, to be handed to the caller; `b""` if there is none."""
         ...
 
     def interrupt(self) -> None:
         """Stop what is not finished."""
         ...
+
+
+@attrs.frozen
+class AudioStatistics:
+    """The state of an `AudioChannel`, named as in `trio.MemoryChannelStatistics`.
+
+    Attributes:
+        current_buffer_used: How many pieces of audio wait to be received.
+        tasks_waiting_receive: How many tasks wait for one.
+    """
+
+    current_buffer_used: int
+    tasks_waiting_receive: int
 
 
 class AudioChannel(trio.abc.ReceiveChannel[bytes]):
@@ -67,8 +79,9 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def __init__(self, speech: Speech, format: AudioFormat) -> None:  # noqa: A002 - what it is called everywhere
         self.format = format
         self._speech = speech
-        self._send, self._receive = trio.open_memory_channel[bytes](math.inf)
+        self._waiting = trio.lowlevel.ParkingLot()
         self._received = False  # the caller has called receive
+        self._closed = False
 
     async def receive(self) -> bytes:
         """Return the next piece of audio.
@@ -78,14 +91,12 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             TTSError: It failed; what came before was returned.
             trio.ClosedResourceError: The channel was closed, or its block was left.
         """
-        self._received = True
-        try:
-            chunk = await self._receive.receive()
-        except trio.EndOfChannel:
-            self._raise_failure()
-            raise
-        self._speech.delivered(chunk)
-        return chunk
+        await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self.receive_nowait()
+            except trio.WouldBlock:
+                await self._waiting.park()
 
     def receive_nowait(self) -> bytes:
         """Like `receive`, without waiting.
@@ -94,27 +105,29 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             trio.WouldBlock: No audio is there yet.
         """
         self._received = True
-        try:
-            chunk = self._receive.receive_nowait()
-        except trio.EndOfChannel:
-            self._raise_failure()
-            raise
-        self._speech.delivered(chunk)
-        return chunk
+        if self._closed:
+            raise trio.ClosedResourceError("this audio channel was closed")
+        if chunk := self._speech.deliver():
+            return chunk
+        if self._speech.utterance.ended is None:
+            raise trio.WouldBlock
+        self._raise_failure()
+        raise trio.EndOfChannel
 
     def close(self) -> None:
         """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting."""
+        self._closed = True
         self._speech.interrupt()
-        self._receive.close()
+        self.wake()
 
     async def aclose(self) -> None:
         """Do what `close` does."""
         self.close()
         await trio.lowlevel.checkpoint()
 
-    def statistics(self) -> trio.MemoryChannelStatistics:
-        """Return the statistics of the memory channel: how many pieces wait, and who waits for them."""
-        return self._receive.statistics()
+    def statistics(self) -> AudioStatistics:
+        """Return how many pieces wait, and how many tasks wait for one."""
+        return AudioStatistics(self._speech.utterance.undelivered, len(self._waiting))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -140,26 +153,9 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """How it ended and what was delivered; None while it goes on."""
         return self._speech.utterance.outcome
 
-    def feed(self, audio: bytes) -> None:
-        """Add audio; for the utterance's side."""
-        self._send.send_nowait(audio)
-
-    def end(self) -> None:
-        """Say that no more comes; for the utterance's side."""
-        self._send.close()
-
-    def drop_last(self, size: int) -> None:
-        """Take back the last bytes that were fed, as far as they were not delivered; for the utterance's side."""
-        waiting: list[bytes] = []
-        while True:
-            try:
-                waiting.append(self._receive.receive_nowait())
-            except trio.WouldBlock:
-                break
-        kept = b"".join(waiting)
-        kept = kept[: max(0, len(kept) - size)]
-        if kept:
-            self._send.send_nowait(kept)
+    def wake(self) -> None:
+        """Have those who wait look again: there may be audio, or the end; for the utterance's side."""
+        self._waiting.unpark_all()
 
     def raise_unseen_failure(self) -> None:
         """Raise the utterance's failure if the caller never called `receive` and so could not learn of it."""
@@ -167,9 +163,8 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             self._raise_failure()
 
     def _raise_failure(self) -> None:
-        outcome = self._speech.utterance.outcome
-        if outcome is not None and outcome.error is not None:
-            raise outcome.error
+        if (error := self._speech.utterance.error) is not None:
+            raise error
 
 
 class TextChannel(trio.abc.SendChannel[str]):

@@ -65,11 +65,16 @@ class AudioFormat:
         except KeyError:
             raise ValueError(f"unknown output format {name!r}; allowed: {', '.join(OUTPUT_FORMATS)}") from None
 
-    def bytes_in(self, seconds: float) -> int:
-        """How many bytes so much audio has: whole samples, or, of mp3 and opus, by the bit rate."""
+    def beginning(self, audio: bytes, seconds: float) -> bytes:
+        """The first so many seconds of this audio: to the nearest sample, or up to the end of an mp3 frame or Ogg page.
+
+        Args:
+            audio: It begins where a sample, a frame or a page begins.
+            seconds: How much of it; at least 0.
+        """
         if self.sample_bytes is not None:
-            return round(seconds * self.sample_rate) * self.sample_bytes
-        return round(seconds * (self.bitrate or 0) * 125)
+            return audio[: round(seconds * self.sample_rate) * self.sample_bytes]
+        return audio[: _unit_counter(self.codec).reach(bytearray(audio), seconds)]
 
 
 def _format(name: str) -> AudioFormat:
@@ -103,26 +108,31 @@ OUTPUT_FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
 
 
 class WholeSamples:
-    """Cuts a byte stream at sample borders.
+    """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and tells how long it is.
 
     ElevenLabs' HTTP chunks have odd sizes (recorded from the live API), so a 16-bit sample can straddle two of them.
-    Formats without separate samples (mp3, opus) pass as they are.
 
     Attributes:
-        held: The bytes of a sample that has begun and not ended.
+        held: The bytes of a sample, frame or page that has begun and not ended.
     """
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
-        self._sample_bytes = format.sample_bytes or 1
+        self._clock = AudioClock(format)
         self.held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Give the whole samples among the bytes held and these, and hold the rest."""
+        """Give what is whole among the bytes held and these, and hold the rest."""
+        self._clock.feed(data)
         if self.held:
             data = self.held + data
-        rest = len(data) % self._sample_bytes
-        self.held = data[len(data) - rest :]
-        return data[: len(data) - rest] if rest else data
+        end = len(data) - self._clock.pending
+        self.held = data[end:]
+        return data[:end] if self.held else data
+
+    @property
+    def seconds(self) -> float:
+        """Duration of what was given so far, in seconds."""
+        return self._clock.seconds
 
 
 class AudioClock:
@@ -133,11 +143,11 @@ class AudioClock:
     """
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
-        self._counter: _SampleCounter | _Mp3Counter | _OggOpusCounter
-        if format.sample_bytes is not None:
-            self._counter = _SampleCounter(format.sample_bytes, format.sample_rate)
-        else:
-            self._counter = _Mp3Counter() if format.codec == "mp3" else _OggOpusCounter()
+        self._counter = (
+            _unit_counter(format.codec)
+            if format.sample_bytes is None
+            else _SampleCounter(format.sample_bytes, format.sample_rate)
+        )
 
     def feed(self, data: bytes) -> None:
         """Count the next bytes of the stream."""
@@ -147,6 +157,15 @@ class AudioClock:
     def seconds(self) -> float:
         """Duration of the audio fed so far, in seconds."""
         return self._counter.seconds
+
+    @property
+    def pending(self) -> int:
+        """How many of the last bytes fed belong to a sample, frame or page that is not whole yet."""
+        return self._counter.pending
+
+
+def _unit_counter(codec: Codec) -> _UnitCounter:
+    return _Mp3Counter() if codec == "mp3" else _OggOpusCounter()
 
 
 class _SampleCounter:
@@ -164,6 +183,10 @@ class _SampleCounter:
     def seconds(self) -> float:
         return self._bytes // self._sample_bytes / self._sample_rate
 
+    @property
+    def pending(self) -> int:
+        return self._bytes % self._sample_bytes
+
 
 class _UnitCounter:
     """Walks over a stream of units (frames, pages) that tell their own length."""
@@ -180,6 +203,23 @@ class _UnitCounter:
             at += length
         self._skip = max(0, at - len(buffer))
         del buffer[:at]
+
+    def reach(self, data: bytearray, seconds: float) -> int:
+        """How many bytes the whole units have with which so many seconds are reached, or all there are."""
+        at = 0
+        while self.seconds < seconds and at < len(data) and (length := self._unit(data, at)):
+            at += length
+        return at
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the whole units."""
+        raise NotImplementedError
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the end of their unit."""
+        return len(self._buffer)
 
     def _unit(self, buffer: bytearray, at: int) -> int:
         """Count the unit at this place; give its length, or 0 if more bytes are needed to know.
@@ -203,8 +243,12 @@ class _Mp3Counter(_UnitCounter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds = 0.0
+        self._seconds = 0.0
         self._in_step = True
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds
 
     def _unit(self, buffer: bytearray, at: int) -> int:
         available = len(buffer) - at
@@ -226,7 +270,7 @@ class _Mp3Counter(_UnitCounter):
         if available < length:
             return 0
         if not any(name in buffer[at + 4 : at + 44] for name in _INFO_FRAMES):
-            self.seconds += seconds
+            self._seconds += seconds
         return length
 
 

@@ -20,6 +20,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.transport import single_error
 from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
@@ -36,10 +37,10 @@ class Reply:
     def __init__(self, config: TTSConfig, connections: WebSocketConnectionManager, connection: Connection) -> None:
         self.audio = AudioChannel(self, config.format)
         self.text = TextChannel(accept=self._accept, complete=self._complete, abandon=self.interrupt)
-        self.utterance = Utterance(config, trio.current_time(), on_audio=self.audio.feed, on_drop=self.audio.drop_last)
+        self.utterance = Utterance(config, trio.current_time())
         self._connections = connections
         self._connection: Connection | None = None
-        self._lost = trio.Event()
+        self._connection_over = trio.Event()
         self._scope = trio.CancelScope()
         self._timer = trio.CancelScope()
         self._trace_id: str | None = None
@@ -51,19 +52,14 @@ class Reply:
         return Usage(characters=self.utterance.characters_sent, trace_id=self._trace_id)
 
     async def run(self) -> None:
-        """Keep the deadlines, and go on over another connection where one is lost, until the utterance ends."""
+        """Keep the deadlines, and go on over another connection where one is over, until the utterance ends."""
         try:
-            with self._scope:
-                while self.utterance.ended is None:
-                    with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
-                        if self._connection is None:
-                            self._use(await self._another_connection())
-                        await self._lost.wait()
-                    error = self.utterance.expire(trio.current_time())
-                    if error is not None and self._connection is not None:
-                        self._connection.lose(error)
-                        self._connection = None
-                    self._advance()
+            with self._scope, single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keep_deadlines)
+                    while True:
+                        await self._connection_over.wait()
+                        self._use(await self._another_connection())
         except TTSError as error:
             self.utterance.fail(error, trio.current_time())
         except Exception as error:
@@ -72,12 +68,15 @@ class Reply:
             failure.__cause__ = error
             self.utterance.fail(failure, trio.current_time())
         finally:
-            self.interrupt()
+            if self.utterance.ended is None:
+                self.interrupt()
 
-    def delivered(self, audio: bytes) -> None:
-        """Take note that this was handed to the caller; phrases that waited for it may leave."""
-        self.utterance.delivered(audio, trio.current_time())
-        self._advance()
+    def deliver(self) -> bytes:
+        """Take the next piece of audio, to be handed to the caller; phrases that waited for that may leave."""
+        audio = self.utterance.deliver(trio.current_time())
+        if audio:
+            self._advance()
+        return audio
 
     def interrupt(self) -> None:
         """Stop, if it has not ended. Does no I/O: closing the socket is the work of the socket's own task."""
@@ -92,6 +91,15 @@ class Reply:
         self.utterance.complete(trio.current_time())
         self._advance()
 
+    async def _keep_deadlines(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
+                await trio.sleep_forever()
+            error = self.utterance.expire(trio.current_time())
+            if error is not None and self._connection is not None:
+                self._connection.lose(error)
+            self._advance()
+
     async def _another_connection(self) -> Connection:
         if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
             await trio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - no secret
@@ -99,7 +107,7 @@ class Reply:
 
     def _use(self, connection: Connection) -> None:
         self._connection = connection
-        self._lost = trio.Event()
+        self._connection_over = trio.Event()
         self._trace_id = connection.trace_id
         connection.take(self._on_event, self._on_loss)
         self.utterance.connected()
@@ -110,9 +118,7 @@ class Reply:
         self._advance()
 
     def _on_loss(self, error: TTSError) -> None:
-        self._connection = None
         self.utterance.lost(error, trio.current_time())
-        self._lost.set()
         self._advance()
 
     def _advance(self) -> None:
@@ -123,14 +129,14 @@ class Reply:
                 self._connection.send_text(phrase)
             if self.utterance.end_to_send(now):
                 self._connection.end_text()
-        if self.utterance.ended is None:
-            self._timer.deadline = self.utterance.deadline()
-            return
-        if self._connection is not None:
+        if self._connection is not None and not self.utterance.has_connection:
             self._connection.close()
             self._connection = None
-        self.audio.end()
-        self._scope.cancel(reason="the utterance has ended")
+            self._connection_over.set()
+        self._timer.deadline = self.utterance.deadline()
+        self.audio.wake()
+        if self.utterance.ended is not None:
+            self._scope.cancel(reason="the utterance has ended")
 
 
 class FixedPhrase:
@@ -140,9 +146,7 @@ class FixedPhrase:
         # An answer that has begun is never asked for again: what was delivered would be heard twice.
         self._config = config.evolve(on_lost_connection="raise")
         self.audio = AudioChannel(self, config.format)
-        self.utterance = Utterance(
-            self._config, trio.current_time(), on_audio=self.audio.feed, on_drop=self.audio.drop_last
-        )
+        self.utterance = Utterance(self._config, trio.current_time())
         self.utterance.say(text, trio.current_time())
         self.usage = Usage(characters=0)
         self._http = http
@@ -169,17 +173,19 @@ class FixedPhrase:
             failure.__cause__ = error
             self.utterance.fail(failure, trio.current_time())
         finally:
-            self.interrupt()
+            if self.utterance.ended is None:
+                self.interrupt()
+            self.audio.wake()
 
-    def delivered(self, audio: bytes) -> None:
-        """Take note that this was handed to the caller; more may be read."""
-        self.utterance.delivered(audio, trio.current_time())
+    def deliver(self) -> bytes:
+        """Take the next piece of audio, to be handed to the caller; more may be read."""
         self._heard_more.set()
+        return self.utterance.deliver(trio.current_time())
 
     def interrupt(self) -> None:
         """Stop, if it has not ended; the request is dropped by the task that made it."""
         self.utterance.interrupt(trio.current_time())
-        self.audio.end()
+        self.audio.wake()
         self._scope.cancel(reason="the utterance has ended")
 
     async def _wait_before_retry(self) -> None:
@@ -204,6 +210,7 @@ class FixedPhrase:
             )
             async for chunk in response:
                 self.utterance.receive(AudioReceived(chunk), trio.current_time())
+                self.audio.wake()
                 timer.deadline = math.inf
                 while (room_at := self.utterance.room_at()) > trio.current_time():
                     self._heard_more = trio.Event()
