@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -13,19 +12,11 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
+from tts_trio.dialling import Backoff, dial_limit
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.transport import OpenStream, open_stream, single_error
 
 logger = logging.getLogger(__name__)
-
-_DIALS_AT_ONCE = 8
-"""In one process: when the service comes back after an outage, hundreds of calls do not dial in the same instant."""
-
-_dial_limit: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio dials")
-
-_FIRST_BACKOFF = 0.25  # seconds, before jitter; it doubles from failure to failure
-_LONGEST_BACKOFF = 4.0
-_STABLE = 5.0  # seconds: a connection lost sooner than that is a failure of the service, and is followed by backoff
 
 
 @attrs.frozen
@@ -77,7 +68,7 @@ class WebSocketConnectionManager:
         self._waiting = 0
         self._changed = trio.Event()
         self._hurry = trio.Event()
-        self._failures = 0  # in a row
+        self._backoff = Backoff()
         self._last_failure: TTSError | None = None
         self._refusal: TTSError | None = None  # trying again is no help: dialling stops until the next explicit call
         self._refusal_raised = False
@@ -104,12 +95,20 @@ class WebSocketConnectionManager:
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         with single_error():
-            async with trio.open_nursery() as self._nursery:
-                self._replenish()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._keep_connections)
                 try:
                     yield
                 finally:
                     await self.close()
+
+    async def _keep_connections(self, task_status: trio.TaskStatus[None]) -> None:
+        """The tasks of the connections, in a nursery of their own: `close` ends them and not the caller's block."""
+        with single_error():
+            async with trio.open_nursery() as self._nursery:
+                self._replenish()
+                task_status.started()
+                await trio.sleep_forever()
 
     def __repr__(self) -> str:
         if self._context is None:
@@ -141,7 +140,12 @@ class WebSocketConnectionManager:
         """
         self._require_open()
         await trio.lowlevel.checkpoint()
-        return self._usable() or await self._wait_for_hot()
+        connection = self._usable()
+        if connection is None:
+            return await self._wait_for_hot()
+        self._refusal = None  # it was another connection's, and this is an explicit call
+        self._replenish()
+        return connection
 
     async def get_connection(self) -> Connection:
         """Take a hot connection. It belongs to the caller until it ends; another is dialled behind it at once.
@@ -153,6 +157,7 @@ class WebSocketConnectionManager:
         """
         connection = await self.connect()
         connection.state = "in use"
+        self._retiring.discard(connection)
         self._replenish()
         return connection
 
@@ -166,7 +171,7 @@ class WebSocketConnectionManager:
             await trio.lowlevel.checkpoint()
             return
         for connection in self._connections:
-            connection.close()
+            connection.close(TTSError("the connection manager was closed"))
         nursery.cancel_scope.cancel(reason="the connection manager is closed")  # dials end; sockets are shielded
         with trio.CancelScope(shield=True):  # bounded: a socket gives its peer close_timeout and no more
             while self._connections:
@@ -188,7 +193,7 @@ class WebSocketConnectionManager:
         self._waiting += 1
         self._hurry.set()
         self._hurry = trio.Event()
-        self._replenish()
+        self._replenish(at_once=True)
         try:
             with trio.move_on_after(self.config.connect_timeout):
                 while True:
@@ -212,30 +217,28 @@ class WebSocketConnectionManager:
         self._changed.set()
         self._changed = trio.Event()
 
-    def _replenish(self) -> None:
-        """Dial as many connections as are wanted and neither hot nor on their way."""
+    def _replenish(self, *, at_once: bool = False) -> None:
+        """Dial as many connections as are wanted and neither hot nor on their way, after a backoff or at once."""
         if self._nursery is None or self._refusal is not None:
             return
+        for connection in self._connections:
+            self._backoff.connection_is_up(connection.hot_for())
         states = [connection.state for connection in self._connections if connection not in self._retiring]
         spares = self.config.spares if "in use" in states else max(1, self.config.spares)
         for _ in range(max(spares, self._waiting) - states.count("hot") - states.count("dialling")):
             connection = Connection(self.config, self.open_stream, on_hot=self._on_hot, on_old=self._on_old)
             self._connections.add(connection)
-            self._nursery.start_soon(self._serve, connection, self._backoff())
-
-    def _backoff(self) -> float:
-        """Seconds to wait before the next dial: none after a success, else doubling, with jitter."""
-        if not self._failures:
-            return 0.0
-        return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            self._nursery.start_soon(self._serve, connection, 0.0 if at_once else self._backoff.wait())
 
     async def _serve(self, connection: Connection, delay: float) -> None:
         """The life of one connection, from its dialling to its replacement."""
-        limit = _process_limit()
+        limit = dial_limit()
         try:
             with trio.move_on_after(delay):
                 await self._hurry.wait()  # an explicit call does not wait for a backoff
             await limit.acquire_on_behalf_of(connection)
+            if self._refusal is not None:  # told to another dial meanwhile: this one would hear the same
+                return
             self._dials += 1
             await connection.run()
             self._connection_ended(connection)
@@ -250,7 +253,7 @@ class WebSocketConnectionManager:
             self._announce()
 
     def _on_hot(self, connection: Connection) -> None:
-        _release(_process_limit(), connection)
+        _release(dial_limit(), connection)
         if self._retiring:
             self._retiring.pop().close()
         self._announce()
@@ -262,7 +265,7 @@ class WebSocketConnectionManager:
 
     def _dial_failed(self, error: TTSError) -> None:
         logger.info("a dial failed: %s", error)
-        self._failures += 1
+        self._backoff.dial_failed()
         self._last_failure = error
         if not error.retryable:
             self._refuse(error)
@@ -270,26 +273,17 @@ class WebSocketConnectionManager:
     def _connection_ended(self, connection: Connection) -> None:
         error = connection.error
         if error is None:
-            self._failures = 0
+            self._backoff.succeeded()
             return
+        self._backoff.connection_lost(connection.hot_for())
         logger.info("a connection was lost after %.1f s: %s", connection.hot_for(), error)
         self._losses += 1
-        self._failures = 0 if connection.hot_for() >= _STABLE else self._failures + 1
         self._last_failure = error
         if not error.retryable:
-            self._refuse(error)
+            self._refuse(error, raised=connection.served)
 
-    def _refuse(self, error: TTSError) -> None:
-        self._refusal, self._refusal_raised = error, False
-
-
-def _process_limit() -> trio.CapacityLimiter:
-    try:
-        return _dial_limit.get()
-    except LookupError:
-        limit = trio.CapacityLimiter(_DIALS_AT_ONCE)
-        _dial_limit.set(limit)
-        return limit
+    def _refuse(self, error: TTSError, *, raised: bool = False) -> None:
+        self._refusal, self._refusal_raised = error, raised
 
 
 def _release(limit: trio.CapacityLimiter, connection: Connection) -> None:

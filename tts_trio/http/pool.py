@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -14,15 +13,12 @@ import httpcore
 import trio
 
 from tts_trio.config import TTSConfig
+from tts_trio.dialling import Backoff, dial_limit
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.http.stream import WatchedStream
 from tts_trio.transport import OpenStream, root_cause, single_error
 
 logger = logging.getLogger(__name__)
-
-_FIRST_BACKOFF = 0.25  # seconds, before jitter; it doubles from failure to failure
-_LONGEST_BACKOFF = 4.0
-_STABLE = 5.0  # seconds: a connection lost sooner than that is a failure of the service, and is followed by backoff
 
 
 @attrs.define(eq=False)
@@ -62,7 +58,7 @@ class ConnectionPool:
         self._dialled_on_demand = 0
         self._given, self._wanted = trio.open_memory_channel[HttpConnection | TTSError](0)
         self._changed = trio.Event()
-        self._failures = 0  # in a row
+        self._backoff = Backoff()
         self._closed = False
 
     @property
@@ -95,16 +91,19 @@ class ConnectionPool:
             self._dialled_on_demand += 1
             self._nursery.start_soon(self._dial_on_demand)
         try:
-            given = await self._wanted.receive()
+            with trio.fail_after(self._config.connect_timeout):
+                given = await self._wanted.receive()
         except trio.EndOfChannel:
             raise TTSConnectionError("the HTTP connections were closed") from None
+        except trio.TooSlowError as error:  # its dial waits for other dials of this process, or is too slow itself
+            raise self._explain(error) from None
         if isinstance(given, TTSError):
             raise given
         return given
 
     async def give_back(self, connection: HttpConnection) -> None:
         """Keep a connection whose answer was read to its end; close it if it was not."""
-        self._failures = 0
+        self._backoff.succeeded()
         if connection.http.is_idle():
             await self._offer(connection)
         else:
@@ -123,8 +122,10 @@ class ConnectionPool:
         connection.watch.cancel(reason="the connection is closed")
         if connection in self._idle:
             self._idle.remove(connection)
-        young = trio.current_time() - connection.opened < _STABLE
-        self._failures = self._failures + 1 if lost and young else 0
+        if lost:
+            self._backoff.connection_lost(trio.current_time() - connection.opened)
+        else:
+            self._backoff.succeeded()
         self._announce()
         await connection.stream.aclose()
 
@@ -139,7 +140,7 @@ class ConnectionPool:
         while True:
             while self._enough():
                 await self._changed.wait()
-            await trio.sleep(self._backoff())
+            await trio.sleep(self._backoff.wait())
             if self._enough():
                 continue
             try:
@@ -172,10 +173,11 @@ class ConnectionPool:
 
     async def _dial(self) -> HttpConnection:
         try:
-            with trio.fail_after(self._config.connect_timeout):
-                stream = WatchedStream(await self._open_stream(self._config))
+            async with dial_limit():
+                with trio.fail_after(self._config.connect_timeout):
+                    stream = WatchedStream(await self._open_stream(self._config))
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
-            self._failures += 1
+            self._backoff.dial_failed()
             cause = self._explain(error).without(self._config.api_key)
             raise cause from (None if cause is error else error)
         connection = HttpConnection(stream, httpcore.AsyncHTTP11Connection(self._origin, stream))
@@ -217,12 +219,6 @@ class ConnectionPool:
             await self.drop(connection, lost=not scope.cancel_called)
         elif scope.cancel_called:
             await self.drop(connection)
-
-    def _backoff(self) -> float:
-        """Seconds to wait before the next dial: none after a success, else doubling, with jitter."""
-        if not self._failures:
-            return 0.0
-        return min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
     def _waiting(self) -> int:
         return self._wanted.statistics().tasks_waiting_receive
