@@ -11,8 +11,10 @@ from tests.helpers import API_KEY, make_config, memory_service
 from tts_trio import (
     AuthenticationError,
     ConfigurationError,
+    PolicyError,
     TTSConfig,
     TTSConnectionError,
+    TTSError,
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Behaviour, CloseReceived, Fault, Requested
@@ -84,6 +86,21 @@ async def test_a_silent_peer_delays_close_by_a_quarter_second(autojump_clock: tr
             assert trio.current_time() - before == pytest.approx(0.25)
             await connections.close()
             assert trio.current_time() - before == pytest.approx(0.25)
+
+
+async def test_close_ends_the_manager_and_not_the_block(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await connections.connect()
+            await connections.close()
+            await connections.close()
+            await trio.sleep(1)  # the block goes on
+            for call in (connections.connect, connections.get_connection):
+                with pytest.raises(RuntimeError, match="closed"):
+                    await call()
+            reached = True
+        assert reached
+        assert "closed" in repr(connections)
 
 
 async def test_close_says_goodbye_on_idle_sockets_only(autojump_clock: trio.testing.MockClock) -> None:
@@ -215,6 +232,78 @@ async def test_spares_are_retired_after_ten_minutes_and_never_missed(autojump_cl
             assert first.state == "ended"
             assert connections.statistics().dials == 2
             assert connections.statistics().losses == 0
+
+
+async def test_a_spare_that_was_taken_is_not_retired(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.3) as service:
+        config = make_config(spare_lifetime=60)
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            old = await connections.connect()
+            await trio.sleep(60.01)  # its successor is being dialled
+            assert connections.statistics().dialling == 1
+            assert await connections.get_connection() is old
+            await trio.sleep(5)
+            assert old.state == "in use"
+
+
+async def test_a_refusal_is_over_when_a_later_call_found_a_connection(autojump_clock: trio.testing.MockClock) -> None:
+    """One reply that the service refuses is the trouble of that reply, and not of the turns after it."""
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            first = await connections.get_connection()
+            told: list[TTSError] = []
+            first.take(lambda _: None, told.append)
+            await connections.connect()
+            service.server.behaviour = Behaviour(
+                faults=(Fault("error_frame", "audio", "content_against_policy", count=1),)
+            )
+            first.send_text("Нельзя. ")
+            await trio.sleep(1)
+            assert [type(error) for error in told] == [PolicyError]
+            assert told[0].trace_id
+            for _ in range(3):
+                connection = await connections.get_connection()
+                await trio.sleep(1)
+                assert connections.statistics().hot == 1
+                connection.close()
+
+
+async def test_an_explicit_call_tries_at_once_whatever_the_backoff(autojump_clock: trio.testing.MockClock) -> None:
+    config = make_config(connect_timeout=0.2)
+    async with memory_service() as service:
+        service.server.stop_accepting()
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await trio.sleep(60)  # the backoff has grown
+            for _ in range(3):
+                dials = service.dials
+                with pytest.raises(TTSConnectionError):
+                    await connections.get_connection()
+                assert service.dials > dials
+            service.server.resume()
+            await connections.get_connection()
+
+
+async def test_a_calm_connection_ends_the_backoff(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.1) as service:
+        service.server.stop_accepting()
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await trio.sleep(30)
+            service.server.resume()
+            await trio.sleep(300)
+            (await connections.get_connection()).send_text("Да. ")
+            await trio.sleep(0.11)
+            assert connections.statistics().hot == 1  # replaced at once
+
+
+async def test_a_thousand_failures(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        service.server.stop_accepting()
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await trio.sleep(4 * 1200)
+            assert service.dials > 1050
+            service.server.resume()
+            await trio.sleep(5)
+            assert connections.statistics().hot == 1
 
 
 async def test_use_outside_of_the_block() -> None:

@@ -264,7 +264,8 @@ async def test_text_after_the_end(autojump_clock: trio.testing.MockClock) -> Non
             audio.close()
             with pytest.raises(UtteranceEnded, match="interrupted") as caught:
                 await text.send("ещё")
-            assert isinstance(caught.value, TTSError | trio.BrokenResourceError)
+            assert isinstance(caught.value, TTSError)
+            assert isinstance(caught.value, trio.BrokenResourceError)
 
 
 @pytest.mark.parametrize("text", ["", " ", "… — !", "🙂", "\n\n"])
@@ -324,6 +325,50 @@ async def test_no_connection_and_then_one(autojump_clock: trio.testing.MockClock
             service.server.resume()
             async with tts.speak([ENGLISH]) as audio:
                 assert heard(await listen(audio), config) == ENGLISH
+
+
+async def test_a_refused_reply_is_one_bare_error_however_fast_the_feeder(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P25: the feeder and the reader do not raise the same failure twice."""
+    refusing = Behaviour(faults=(Fault("error_frame", "audio", "voice_id_does_not_exist"),))
+    for _ in range(20):
+        async with memory_service(refusing) as service, speaking(make_config(), service.open_stream) as tts:
+            with pytest.raises(ConfigurationError):
+                async with tts.speak(["Слово. "] * 2000) as audio:
+                    await listen(audio)
+
+
+async def test_a_connection_manager_that_is_closed_in_mid_reply(autojump_clock: trio.testing.MockClock) -> None:
+    config = make_config()
+    async with memory_service() as service:
+        async with (
+            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            before = 0.0
+            with pytest.raises(TTSError, match="the connection manager was closed"):
+                async with tts.speak(tokens(ENGLISH)) as audio:
+                    await audio.receive()
+                    before = trio.current_time()
+                    await connections.close()
+                    await listen(audio)
+            assert trio.current_time() - before < 1
+
+
+@pytest.mark.parametrize("way", ["speak", "stream_static_text"])
+async def test_a_paced_reader_finishes(autojump_clock: trio.testing.MockClock, way: str) -> None:
+    """All was received long before it was heard: it is finished when the last of it is delivered."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        speech = tts.speak([RUSSIAN]) if way == "speak" else tts.stream_static_text(RUSSIAN)
+        sound = b""
+        async with speech as audio:
+            async for chunk in audio:
+                sound += chunk
+                await trio.sleep(len(chunk) / 32000)
+        assert heard(sound, tts.config) == RUSSIAN
+        assert audio.outcome is not None
+        assert audio.outcome.end == "finished"
 
 
 async def test_use_outside_of_the_block() -> None:

@@ -28,6 +28,7 @@ class Connection:
     Attributes:
         state: Where it is in its life.
         keep_alives: How many keep-alives were sent.
+        served: Whether an utterance was begun on it, which learned of its loss.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Connection:
         """
         self.state: ConnectionState = "dialling"
         self.keep_alives = 0
+        self.served = False
         self._config = config
         self._on_hot = on_hot
         self._on_old = on_old
@@ -91,6 +93,7 @@ class Connection:
             on_event: Called with audio and with the final, as they come.
             on_loss: Called once if the connection ends before `close` was called.
         """
+        self.served = True
         self._on_event, self._on_loss = on_event, on_loss
 
     def send_text(self, phrase: str) -> None:
@@ -102,15 +105,20 @@ class Connection:
         self._complete = True
         self._send(stream_input.END_OF_SEQUENCE)
 
-    def close(self) -> None:
+    def close(self, reason: TTSError | None = None) -> None:
         """End it: an idle one says goodbye to the service; one in use just closes, which interrupts the speech.
 
         An end marker would have the service speak, and bill, the rest of an interrupted reply.
+
+        Args:
+            reason: Told to the utterance that goes on over it; None: whose work is done, or who closes it itself.
         """
-        self._on_event = self._on_loss = None
         goodbye = stream_input.END_OF_SEQUENCE if self.state == "hot" else None
+        on_loss, self._on_event, self._on_loss = self._on_loss, None, None
         self.state = "ended"
         self._websocket.close(goodbye)
+        if reason is not None and on_loss is not None:
+            on_loss(reason)
 
     def lose(self, error: TTSError) -> None:
         """Give it up as lost, for this reason, which is not reported to the caller again."""
@@ -162,7 +170,9 @@ class Connection:
         for event in decode(message):
             match event:
                 case ErrorReceived():  # the service closes the socket about 0.8 s later: no need to wait for that
-                    error = classify(event.message, codes=(event.code,), close_code=event.close_code)
+                    error = classify(
+                        event.message, codes=(event.code,), close_code=event.close_code, trace_id=self.trace_id
+                    )
                     self._websocket.lose(error.without(self._config.api_key))
                 case Unreadable():
                     logger.warning("skipped a frame of the service: %s", event.reason)

@@ -116,8 +116,8 @@ class TTSManager:
             raise ConfigurationError(
                 f"text: {len(text)} characters, more than max_characters, {self.config.max_characters}", field="text"
             )
-        nursery, http = self._require_open()
-        return self._perform(FixedPhrase(self.config, http, text), nursery)
+        _, http = self._require_open()
+        return self._perform(FixedPhrase(self.config, http, text))
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
@@ -131,9 +131,9 @@ class TTSManager:
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        nursery, _ = self._require_open()
+        self._require_open()
         reply = Reply(self.config, self._connections, await self._connections.get_connection())
-        async with self._perform(reply, nursery) as audio:
+        async with self._perform(reply) as audio:
             yield reply.text, audio
 
     @asynccontextmanager
@@ -151,16 +151,17 @@ class TTSManager:
         async with self.start_llm_stream() as (text, audio):
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_feed, tokens, text)
+                    nursery.start_soon(_feed, tokens, text, audio)
                     try:
                         yield audio
                     finally:
                         nursery.cancel_scope.cancel(reason="the utterance was left")
 
     @asynccontextmanager
-    async def _perform(self, speech: FixedPhrase | Reply, nursery: trio.Nursery) -> AsyncGenerator[AudioChannel]:
-        nursery.start_soon(speech.run)
+    async def _perform(self, speech: FixedPhrase | Reply) -> AsyncGenerator[AudioChannel]:
         try:
+            nursery, _ = self._require_open()  # it may have been left while a connection was waited for
+            nursery.start_soon(speech.run)
             yield speech.audio
         finally:
             speech.audio.close()
@@ -172,28 +173,28 @@ class TTSManager:
         return self._nursery, self._http
 
 
-async def _feed(tokens: AsyncIterable[str] | Iterable[str], text: TextChannel) -> None:
+async def _feed(tokens: AsyncIterable[str] | Iterable[str], text: TextChannel, audio: AudioChannel) -> None:
     with text:
         if isinstance(tokens, AsyncIterable):
             async with AsyncExitStack() as stack:
                 if isinstance(tokens, AsyncGenerator):
                     stack.push_async_callback(tokens.aclose)  # else it would linger until it is collected
                 async for token in tokens:
-                    if not await _sent(token, text):
+                    if not await _sent(token, text, audio):
                         return
         else:
             for token in tokens:
-                if not await _sent(token, text):
+                if not await _sent(token, text, audio):
                     return
 
 
-async def _sent(token: str, text: TextChannel) -> bool:
+async def _sent(token: str, text: TextChannel, audio: AudioChannel) -> bool:
     """Send a token; False when the reply has ended or failed, which the audio channel tells the caller."""
     try:
         await text.send(token)
-    except ConfigurationError:
-        raise
     except TTSError:
+        if audio.outcome is None:  # the reply goes on: it is this text that cannot be had
+            raise
         return False
     return True
 

@@ -213,9 +213,9 @@ class WebSocket:
                 return
             reason = closed.reason
             error = (
-                classify(reason.reason, close_code=reason.code)
+                classify(reason.reason, close_code=reason.code, trace_id=self.trace_id)
                 if reason is not None
-                else TTSConnectionError("the connection was lost")
+                else TTSConnectionError("the connection was lost", trace_id=self.trace_id)
             )
             self.lose(error.without(self._config.api_key))
         raise self.error or AssertionError("unreachable: the loop ends by an error")
