@@ -70,6 +70,7 @@ class Reply:
         finally:
             if self.utterance.ended is None:
                 self.interrupt()
+            self._advance()
 
     def deliver(self) -> bytes:
         """Take the next piece of audio, to be handed to the caller; phrases that waited for that may leave."""
