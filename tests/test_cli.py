@@ -108,6 +108,15 @@ def test_errors_are_one_clear_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failure_leaves_an_older_file_as_it_was(tmp_path: Path) -> None:
+    old = tmp_path / "speech.wav"
+    old.write_bytes(b"an older one")
+    done = run("say", "…", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["speech.wav"]
+    assert old.read_bytes() == b"an older one"
+
+
 def test_serve_and_say_against_it(tmp_path: Path) -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "tts_trio", "serve", "--port", "0"], stdout=subprocess.PIPE, env=_ENVIRONMENT

@@ -225,18 +225,7 @@ async def _standard_input(report: _Report) -> AsyncIterator[str]:
 
 @contextmanager
 def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]]:
-    """Where the audio goes: a function that writes it. A file that is not finished is taken away again."""
-    try:
-        with _open(output, form) as write:
-            yield write
-    except BaseException:
-        if output != _STANDARD_OUTPUT:
-            Path(output).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _open(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]]:
+    """Where the audio goes: a function that writes it. A file is there when it is whole, or as it was before."""
     if output == _STANDARD_OUTPUT:
 
         def write(audio: bytes) -> None:
@@ -245,15 +234,22 @@ def _open(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]
 
         yield write
         return
-    with Path(output).open("wb") as file:
-        if output.lower().endswith(".wav"):
-            with wave.open(file, "wb") as sound:
-                sound.setnchannels(1)
-                sound.setsampwidth(2)
-                sound.setframerate(form.sample_rate)
-                yield sound.writeframes
-        else:
-            yield file.write
+    target = Path(output)
+    part = target.with_name(f".{target.name}.part")
+    with part.open("wb") as file:
+        try:
+            if target.suffix.lower() == ".wav":
+                with wave.open(file, "wb") as sound:
+                    sound.setnchannels(1)
+                    sound.setsampwidth(2)
+                    sound.setframerate(form.sample_rate)
+                    yield sound.writeframes
+            else:
+                yield file.write
+        except BaseException:
+            part.unlink()
+            raise
+    part.replace(target)
 
 
 async def _serve(options: argparse.Namespace) -> None:
