@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import math
 
 import pytest
 import trio
 
-from tests.helpers import API_KEY, make_config, memory_service
+from tests.helpers import API_KEY, TEXTS, heard, listen, make_config, memory_service, speaking
 from tts_trio import (
     AuthenticationError,
     ConfigurationError,
@@ -17,7 +18,7 @@ from tts_trio import (
     TTSError,
     WebSocketConnectionManager,
 )
-from tts_trio.local_server import Behaviour, CloseReceived, Fault, Requested
+from tts_trio.local_server import Behaviour, CloseReceived, CloseSent, Fault, Received, Requested
 
 
 async def test_keep_alives_leave_15_s_after_the_last_text_frame(autojump_clock: trio.testing.MockClock) -> None:
@@ -304,6 +305,70 @@ async def test_a_thousand_failures(autojump_clock: trio.testing.MockClock) -> No
             service.server.resume()
             await trio.sleep(5)
             assert connections.statistics().hot == 1
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_ten_minutes_of_silence_and_then_speech(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    """P10, P11: no dial on the way of the first text, keep-alives to the second, and no error, by both ways."""
+    text = TEXTS[language]
+    async with memory_service(dial_time=0.3) as service, speaking(make_config(), service.open_stream) as tts:
+        opened = trio.current_time()
+        await trio.sleep(599)  # an older connection is replaced (spare_lifetime), and this is no loss
+        kept = [time - opened for time, said in service.texts(0) if said == " "]
+        assert kept == pytest.approx([15 * n for n in range(40)], abs=1e-6)
+        for silence in (0, 611):
+            await trio.sleep(silence)
+            began = trio.current_time()
+            async with tts.speak([text]) as audio:
+                assert heard(await listen(audio), tts.config) == text
+                assert audio.timeline.first_sent == began
+            await trio.sleep(5)
+            sockets = range(len(service.sockets()))
+            sent = [time for socket in sockets for time, said in service.texts(socket) if said.strip()]
+            assert min(time for time in sent if time >= began) == began
+            began, dials = trio.current_time(), service.dials
+            async with tts.stream_static_text(text) as audio:
+                await audio.receive()
+                assert service.dials - dials <= 1  # the one behind it, which nobody waits for
+                assert trio.current_time() - began < 0.1
+        assert not [r for r in service.server.records if isinstance(r, CloseSent) and r.code != 1000]
+
+
+async def test_a_half_open_socket_in_mid_speech_is_found_by_the_stall(autojump_clock: trio.testing.MockClock) -> None:
+    """P12: the reply goes on over the next connection, three seconds later."""
+    frozen = Behaviour(faults=(Fault("freeze", "audio", frame=2, count=1),))
+    async with memory_service(frozen) as service, speaking(make_config(), service.open_stream) as tts:
+        longest, last, sound = 0.0, math.inf, b""
+        async with tts.speak([TEXTS["ru"]]) as audio:
+            async for chunk in audio:
+                longest, last = max(longest, trio.current_time() - last), trio.current_time()
+                sound += chunk
+        assert heard(sound, tts.config) == TEXTS["ru"]
+        assert 3 <= longest <= 3.5
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await tts._connections.connect()).usable
+
+
+async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: trio.testing.MockClock) -> None:
+    """P12, P23: the service's are answered, and ours are timed, though nobody takes the audio."""
+    pinging = Behaviour(ping_interval=7, ping_timeout=1)
+    async with memory_service(pinging) as service, speaking(make_config(), service.open_stream) as tts:
+        socket = service.sockets()[0]
+        async with tts.start_llm_stream() as (text, audio):
+            began = trio.current_time()
+            await text.send(TEXTS["ru"] + " ")
+            await trio.sleep(95)
+            frames = [r for r in service.server.records if isinstance(r, Received) and r.connection == socket]
+            assert sum(record.frame == "pong" for record in frames) == 13
+            pings = [record.time - began for record in frames if record.frame == "ping" and record.time > began]
+            assert pings == pytest.approx([10 * n for n in range(1, 10)], abs=1e-6)
+            assert tts._connections.statistics().in_use == 1
+            service.freeze()
+            await trio.sleep(10.1)  # the next ping is 5 s away, and is waited for 5 s
+            assert tts._connections.statistics().losses >= 1
+            await text.send("Спасибо.")
+            text.close()
+            assert heard(await listen(audio), tts.config) == TEXTS["ru"] + " Спасибо."
 
 
 async def test_use_outside_of_the_block() -> None:
