@@ -235,7 +235,7 @@ def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]
         yield write
         return
     target = Path(output)
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(f"{target.name}.part")
     with part.open("wb") as file:
         try:
             if target.suffix.lower() == ".wav":
