@@ -7,80 +7,235 @@ cut in the middle a fragment may be heard, and then the whole word.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, TypeAlias
 
+import attrs
 import pytest
 import trio
 
 from tests.helpers import TEXTS, Service, heard, make_config, memory_service, speaking, tokens
-from tts_trio import AudioChannel, TTSConfig
-from tts_trio.local_server import Behaviour, Fault, Struck
+from tests.sound import decode
+from tts_trio import AudioChannel, TTSConfig, TTSConnectionError, TTSManager
+from tts_trio.formats import AudioClock
+from tts_trio.local_server import Behaviour, Fault, Received, Struck
 
 Listening: TypeAlias = Literal["eagerly", "by the clock"]
-LISTENING: tuple[Listening, ...] = ("eagerly", "by the clock")
-CUTS = ("reset", "freeze")
+
+every_language = pytest.mark.parametrize("language", TEXTS)
+every_cut = pytest.mark.parametrize("action", ["reset", "freeze"])
+every_listening = pytest.mark.parametrize("listening", ["eagerly", "by the clock"])
 
 
-async def play(audio: AudioChannel, listening: Listening, into: list[bytes]) -> None:
+@attrs.frozen
+class Case:
+    """One reply, whose connection is cut before the message numbered `frame`."""
+
+    service: Service
+    tts: TTSManager
+    frame: int
+
+    @property
+    def cut(self) -> bool:
+        return any(isinstance(record, Struck) for record in self.service.server.records)
+
+    def phrases(self) -> list[str]:
+        """The phrases that were sent, over all connections."""
+        records = self.service.server.records
+        texts = [r.message["text"] for r in records if isinstance(r, Received) and r.frame == "text"]
+        return [text for text in texts if text.strip()]
+
+
+class Cuts:
+    """Cases with the connection cut before the first message, the second, …, until there is none to be cut before."""
+
+    def __init__(self, action: str, config: TTSConfig, *, one_connection: bool = True, **behaviour: Any) -> None:
+        self.cases = 0
+        self._one_connection = one_connection
+        self._action = action
+        self._config = config
+        self._behaviour = behaviour
+        self._over = False
+
+    def __iter__(self) -> Iterator[AbstractAsyncContextManager[Case]]:
+        """Over all messages of the first connection, then those of the second one that speaks, and so on."""
+        for connection in itertools.count():
+            before = self.cases
+            for frame in itertools.count():
+                yield self._case(connection, frame)
+                if self._over:
+                    break
+                self.cases += 1
+            if self.cases == before or self._one_connection:
+                return
+
+    @asynccontextmanager
+    async def _case(self, connection: int, frame: int) -> AsyncGenerator[Case]:
+        fault = Fault(self._action, "audio", frame=frame, skip=connection, count=1, path="stream-input")
+        async with memory_service(Behaviour(faults=(fault,), **self._behaviour)) as service:
+            async with speaking(self._config, service.open_stream) as tts:
+                case = Case(service, tts, frame)
+                yield case
+                self._over = not case.cut
+
+
+async def play(audio: AudioChannel, into: list[bytes], listening: Listening = "eagerly") -> None:
     """Take the audio at once as it comes, or as a telephone does: a piece after the one before it was played."""
     clock = trio.current_time()
     async for chunk in audio:
         into.append(chunk)
         if listening == "by the clock":
-            clock = max(clock, trio.current_time()) + len(chunk) / (2 * audio.format.sample_rate)
+            clock = max(clock, trio.current_time()) + seconds_of(chunk, audio)
             await trio.sleep_until(clock)
 
 
-def whole_words(spoken: str, text: str, *, cuts: int) -> list[str]:
-    """The words heard, without the fragments of words that were cut and then said whole."""
+def seconds_of(sound: bytes, audio: AudioChannel) -> float:
+    counter = AudioClock(audio.format)
+    counter.feed(sound)
+    return counter.seconds
+
+
+def whole_words(spoken: str, text: str) -> list[str]:
+    """The words heard, without at most one fragment of a word that was cut and then said whole."""
     words: list[str] = []
     expected = text.split()
+    fragments = 1
     for token in spoken.split():
         following = expected[len(words)] if len(words) < len(expected) else ""
-        if token != following and following.startswith(token) and cuts:
-            cuts -= 1  # a fragment: the word begins again
+        if token != following and following.startswith(token) and fragments:
+            fragments -= 1
         else:
             words.append(token)
     return words
 
 
-def every_cut(action: str, at: str = "audio") -> Iterable[Fault]:
-    return (Fault(action, "audio", frame=frame, count=1, path="stream-input") for frame in itertools.count())
+def is_repetition(said: list[str], words: list[str], at: int, repeated: int) -> bool:
+    """Whether the words were said up to `at`, a fragment perhaps of the last one, and then again from earlier on."""
+    fragment = repeated <= at <= len(said) and words[at - 1].startswith(said[at - 1])
+    return fragment and said[: at - 1] == words[: at - 1] and said[at:] == words[at - repeated :]
 
 
-async def for_every_cut(
-    action: str,
-    config: TTSConfig,
-    check: Callable[[Service, Any], Any],
-    **behaviour: Any,
-) -> int:
-    """Run a check with the connection cut before the first message, the second, … until there are no more."""
-    for fault in every_cut(action):
-        async with memory_service(Behaviour(faults=(fault,), **behaviour)) as service:
-            async with speaking(config, service.open_stream) as tts:
-                await check(service, tts)
-            if not any(isinstance(record, Struck) for record in service.server.records):
-                return fault.frame or 0
-    raise AssertionError("unreachable")
-
-
-@pytest.mark.parametrize("listening", LISTENING)
-@pytest.mark.parametrize("action", CUTS)
-@pytest.mark.parametrize("language", TEXTS)
+@every_listening
+@every_cut
+@every_language
 async def test_no_word_is_lost_and_none_said_twice(
     autojump_clock: trio.testing.MockClock, language: str, action: str, listening: Listening
 ) -> None:
     """P13: after a cut the reply goes on with the first word that was not heard whole."""
     text, config = TEXTS[language], make_config()
+    cuts = Cuts(action, config)
+    for case in cuts:
+        async with case as here:
+            sound: list[bytes] = []
+            async with here.tts.speak(tokens(text)) as audio:
+                await play(audio, sound, listening)
+            assert whole_words(heard(b"".join(sound), config), text) == text.split()
+            assert [word.text for word in audio.words] == text.split()
+            assert [text[word.start : word.end] for word in audio.words] == text.split()
+            assert all(earlier.end_ms <= word.start_ms for earlier, word in itertools.pairwise(audio.words))
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+            assert audio.outcome.delivered_seconds == len(b"".join(sound)) / 32000
+    assert cuts.cases > 8
 
-    async def check(service: Service, tts: Any) -> None:
-        sound: list[bytes] = []
-        async with tts.speak(tokens(text)) as audio:
-            await play(audio, listening, sound)
-        assert whole_words(heard(b"".join(sound), config), text, cuts=1) == text.split()
-        assert [word.text for word in audio.words] == text.split()
-        assert audio.outcome is not None
-        assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
 
-    assert await for_every_cut(action, config, check) > 8
+@every_cut
+@every_language
+async def test_the_error_tells_what_was_spoken_and_what_was_not(
+    autojump_clock: trio.testing.MockClock, language: str, action: str
+) -> None:
+    """P13, with on_lost_connection="raise": before any audio the cut heals, after some the caller is told."""
+    text, config = TEXTS[language], make_config(on_lost_connection="raise")
+    cuts, raised = Cuts(action, config), 0
+    for case in cuts:
+        async with case as here:
+            sound: list[bytes] = []
+            async with here.tts.start_llm_stream() as (channel, audio):
+                await channel.send(text)
+                channel.close()
+                try:
+                    await play(audio, sound)
+                except TTSConnectionError as error:
+                    assert here.cut
+                    assert here.frame
+                    assert error.spoken_text + error.unspoken_text == text
+                    said = heard(b"".join(sound), config).split()
+                    whole = error.spoken_text.split()
+                    assert said[: len(whole)] == whole
+                    assert len(said) <= len(whole) + 1  # and a fragment
+                    assert audio.outcome is not None
+                    assert audio.outcome.error is error
+                    raised += 1
+                else:
+                    assert heard(b"".join(sound), config) == text
+    assert raised > 5  # the messages before any audio, and those that are silence at the end, cost no word
+
+
+@pytest.mark.parametrize(("action", "listening"), [("reset", "eagerly"), ("freeze", "by the clock")])
+@pytest.mark.parametrize(
+    ("alignment", "sync_alignment"), [("absent", True), ("overlapping", True), ("overlapping", False), ("plain", False)]
+)
+@every_language
+async def test_where_times_are_poor_at_most_the_phrase_that_was_cut_is_repeated(
+    autojump_clock: trio.testing.MockClock,
+    language: str,
+    alignment: str,
+    sync_alignment: bool,
+    action: str,
+    listening: Listening,
+) -> None:
+    """P13: no word is lost; said again is at most the phrase that was cut, and of that only what was delivered."""
+    text, config = TEXTS[language], make_config(sync_alignment=sync_alignment)
+    cuts = Cuts(action, config, alignment=alignment, one_connection=alignment != "absent")
+    for case in cuts:
+        async with case as here:
+            sound: list[bytes] = []
+            async with here.tts.speak(tokens(text)) as audio:
+                await play(audio, sound, listening)
+            words, said = text.split(), heard(b"".join(sound), config).split()
+            if alignment != "absent":
+                assert whole_words(" ".join(said), text) == words
+                continue
+            repeated = len(said) - len(words)
+            assert any(is_repetition(said, words, at, repeated) for at in range(1, len(words) + 1))
+            assert repeated <= max(len(phrase.split()) for phrase in here.phrases())
+    assert cuts.cases > 8
+
+
+@pytest.mark.parametrize("output_format", ["pcm_8000", "pcm_44100"])
+async def test_in_other_sample_rates(autojump_clock: trio.testing.MockClock, output_format: str) -> None:
+    text, config = TEXTS["ru"], make_config(output_format=output_format)
+    for case in Cuts("reset", config):
+        async with case as here:
+            sound: list[bytes] = []
+            async with here.tts.speak(tokens(text)) as audio:
+                await play(audio, sound, "by the clock")
+            assert all(len(chunk) % 2 == 0 for chunk in sound)
+            assert whole_words(heard(b"".join(sound), config), text) == text.split()
+
+
+@pytest.mark.parametrize("output_format", ["ulaw_8000", "mp3_44100_128"])
+async def test_in_codecs_that_say_no_words(autojump_clock: trio.testing.MockClock, output_format: str) -> None:
+    """The words by their times; the sound by its length, and by a decoder that finds nothing wrong with it."""
+    text, config = TEXTS["en"], make_config(output_format=output_format)
+    lengths: list[float] = []
+    for case in Cuts("reset", config):
+        async with case as here:
+            sound: list[bytes] = []
+            async with here.tts.speak(tokens(text)) as audio:
+                await play(audio, sound, "by the clock")
+            whole = b"".join(sound)
+            assert [word.text for word in audio.words] == text.split()
+            lengths.append(seconds_of(whole, audio))
+            assert audio.words[-1].end_ms <= lengths[-1] * 1000
+            assert audio.outcome is not None
+            assert audio.outcome.delivered_seconds == pytest.approx(lengths[-1])
+            if output_format == "mp3_44100_128":
+                assert all(chunk.startswith(b"\xff\xfb") for chunk in sound)  # whole frames
+                rate = config.format.sample_rate
+                assert len(decode(output_format, whole)) / rate == pytest.approx(lengths[-1], abs=0.06)
+    uncut = lengths[-1]
+    # A clip has a blank before and after it, the cut fragment is at most one word, and a stream of mp3 ends with some
+    # frames of silence.
+    assert all(uncut - 0.2 < length < uncut + 1.2 for length in lengths)

@@ -91,12 +91,11 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             TTSError: It failed; what came before was returned.
             trio.ClosedResourceError: The channel was closed, or its block was left.
         """
+        self._received = True
         await trio.lowlevel.checkpoint()
-        while True:
-            try:
-                return self.receive_nowait()
-            except trio.WouldBlock:
-                await self._waiting.park()
+        while not self._closed and self._speech.utterance.ended is None and not self._speech.utterance.undelivered:
+            await self._waiting.park()
+        return self.receive_nowait()
 
     def receive_nowait(self) -> bytes:
         """Like `receive`, without waiting.
@@ -228,5 +227,3 @@ class TextChannel(trio.abc.SendChannel[str]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
-        if kind is None:
-            await trio.lowlevel.checkpoint()
