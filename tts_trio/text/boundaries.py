@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import cast
 
 from tts_trio.text.lexicon import Lexicon
-from tts_trio.text.words import Mark, Word, mark_of
+from tts_trio.text.words import Mark, Word, core_of, mark_of
 
 
 class Grade(enum.IntEnum):
@@ -52,14 +52,20 @@ def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexi
     if mark is Mark.CLAUSE:
         return None if word.core in lexicon.calendar else Grade.CLAUSE
     if mark is Mark.FULL_STOP:
-        if word.core in lexicon.closing_abbreviations or (word.after_number and len(word.core) == 1):
-            if start.isupper():
-                return Grade.SENTENCE
-            if not following or start.isdigit():
-                return None
-        else:
-            return Grade.SENTENCE if _ends_sentence(word, start, following, lexicon, sentence) else None
+        return _after_full_stop(word, start, following, complete=complete, lexicon=lexicon, sentence=sentence)
     return _between_words(word, start, following, complete=complete, lexicon=lexicon)
+
+
+def _after_full_stop(
+    word: Word, start: str, following: str, *, complete: bool, lexicon: Lexicon, sentence: str
+) -> Grade | None:
+    closing = word.core in lexicon.closing_abbreviations or (word.after_number and len(word.core) == 1)
+    if not closing:
+        return Grade.SENTENCE if _ends_sentence(word, start, following, lexicon, sentence) else None
+    if start.isupper():
+        return Grade.SENTENCE
+    found = _between_words(word, start, following, complete=complete, lexicon=lexicon)
+    return found if found is Grade.BREATH else None
 
 
 def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sentence: str) -> bool:
@@ -70,26 +76,66 @@ def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sen
         return False
     if start.isdigit() and len(word.core) <= lexicon.short_abbreviation:
         return False
+    if word.core in lexicon.answers:
+        return True
     language = lexicon.language or ("ru" if "а" <= word.core[0] <= "я" else "en")
     probe = start or "A"
     return segmenter()(language, f"{sentence} {probe}")[-1] == probe
 
 
 def _between_words(word: Word, start: str, following: str, *, complete: bool, lexicon: Lexicon) -> Grade | None:
-    if lexicon.binds(word.core) or (word.is_number and ":" not in word.core):
+    core = core_of(following) if complete else ""
+    opens = core in lexicon.openers
+    if lexicon.binds(word.core) or (word.is_number and not word.is_time) or word.is_code:
         return None
-    if start.isdigit() or (not following and word.core in lexicon.calendar):
+    if start.isdigit() or following.startswith("&") or core in lexicon.clingers:
         return None
-    if not complete:
-        if not following or following.lower() not in lexicon.beginnings_of_clingers:
-            return None if start.isupper() else Grade.WORD
+    if word.core in lexicon.pronouns and not opens:
         return None
-    core = following.rstrip(".,;:!?…)»”\"'").lower().replace("ё", "е").replace("’", "'")
-    if core in lexicon.clingers:
-        return None
-    if core in lexicon.openers:
+    if opens or core in lexicon.auxiliaries:
         return Grade.BREATH
-    return None if start.isupper() else Grade.WORD
+    if start.isupper():
+        return None
+    if not following:
+        named = word.capital or word.core in lexicon.labels or word.core in lexicon.calendar
+        return None if named else Grade.WORD
+    if not complete and core_of(following) in lexicon.beginnings_of_clingers:
+        return None
+    return Grade.WORD
+
+
+# What addresses have inside of them; and what is before the first of these signs.
+_ADDRESS_SIGNS = frozenset("@/\\_=&~.:")
+_ADDRESS_BEGINNINGS = frozenset({"http", "https", "www", "mailto", "tel"})
+_JOINING_MARKS = frozenset("–—")
+
+
+class Ending(enum.Enum):
+    """Whether a run of non-blanks is whole at which the stream has stalled, no blank being known after it."""
+
+    WHOLE = enum.auto()
+    UNSURE = enum.auto()
+    """A figure or an address may go on: "3." may become "3.14"."""
+    OPEN = enum.auto()
+
+
+def ending(word: Word, previous: Word | None, *, lexicon: Lexicon, sentence: str) -> Ending:
+    """Tell whether a word at which the stream has stalled can end a phrase, the blank after it being taken for granted.
+
+    Args:
+        word: The last word, as far as it is known.
+        previous: The word before it.
+        lexicon: The closed lists of the language.
+        sentence: The text up to here, as far back as a sentence may reach.
+    """
+    if word.mark is Mark.NONE or word.tail[-1] in _JOINING_MARKS or word.core in _ADDRESS_BEGINNINGS:
+        return Ending.OPEN
+    following = "A" if word.is_number else ""
+    if grade(word, "", following, complete=False, lexicon=lexicon, sentence=sentence) is None:
+        return Ending.OPEN
+    hinted = previous is not None and previous.core in lexicon.address_hints
+    address = not _ADDRESS_SIGNS.isdisjoint(word.body) or (word.mark is Mark.FULL_STOP and hinted and not word.capital)
+    return Ending.UNSURE if address or any(char.isdigit() for char in word.body) else Ending.WHOLE
 
 
 @cache

@@ -22,25 +22,38 @@ class Lexicon:
 
     Attributes:
         language: The language code for `sentencex`; None: it is told by the script.
-        binders: Words that belong to the next one, so no phrase ends with them.
+        binders: Words that belong to the next one, so no phrase ends with them: articles and determiners,
+            prepositions, conjunctions, negations, auxiliaries, adverbs of degree, numbers.
+        pronouns: Words that may be the subject of a verb that follows, so a phrase ends with them only before an
+            opener.
         binding_endings: Endings of adjectives, which belong to a noun that follows.
-        openers: Words before which a speaker could draw breath.
+        openers: Words before which a speaker could draw breath: conjunctions, prepositions, relative words.
+        auxiliaries: Openers too, but a pronoun belongs to them.
         clingers: Words that belong to the one before, so no phrase begins with them.
+        labels: Nouns that a figure or a name follows, so no phrase ends with them before it is known what does.
         calendar: Months and weekdays: a date goes on after them ("5 мая 2024", "Monday, May 5").
         abbreviations: With a full stop they belong to the next word, and never end a sentence.
         closing_abbreviations: With a full stop they may end a sentence, if a capital follows.
-        short_abbreviation: A shorter word, a full stop and a figure: an abbreviation that no list knows.
+        address_hints: Words before an address of the Internet.
+        answers: Words that `sentencex` takes for abbreviations although they can be sentences.
+        short_abbreviation: A word of so many letters or fewer, a full stop and a figure are an abbreviation that no
+            list knows.
         short_word: Without lists, words of so many letters are taken for function words.
     """
 
     language: str | None = None
     binders: frozenset[str] = frozenset()
+    pronouns: frozenset[str] = frozenset()
     binding_endings: tuple[str, ...] = ()
     openers: frozenset[str] = frozenset()
+    auxiliaries: frozenset[str] = frozenset()
     clingers: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     calendar: frozenset[str] = frozenset()
     abbreviations: frozenset[str] = frozenset()
     closing_abbreviations: frozenset[str] = frozenset()
+    address_hints: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
     short_abbreviation: int = 4
     short_word: int = 0
     beginnings_of_clingers: frozenset[str] = attrs.field(
@@ -49,48 +62,112 @@ class Lexicon:
     )
 
     def binds(self, core: str) -> bool:
-        """Whether the word belongs to the one after it."""
+        """Whether the word belongs to the one after it, whatever that is."""
         return (
             core in self.binders
             or len(core) <= self.short_word
-            or (len(core) > 3 and core.endswith(self.binding_endings))
+            or (len(core) > 4 and core.endswith(self.binding_endings))
         )
 
 
+_RUSSIAN_CONJUNCTIONS = _words(
+    "и а но или либо да что чтобы чтоб как если когда пока где куда откуда почему зачем хотя поскольку потому",
+    "зато раз чем будто словно который которая которое которые которого которой которому которую которым",
+    "которых которыми котором чей чья чье чьи кто чего чему",
+)
+_RUSSIAN_PREPOSITIONS = _words(
+    "в во на с со к ко у от до из изо из-за из-под о об обо по за для без безо при про через между перед передо",
+    "под подо над ради возле около вокруг вместо кроме среди сквозь после против вдоль мимо насчет внутри согласно",
+)
+_RUSSIAN_AUXILIARIES = _words("будет будут был была было были можно нужно надо")
+
 RUSSIAN = Lexicon(
     language="ru",
-    binders=_words(
-        "в во на с со к ко у от до из изо о об обо по за для без безо при про через между перед под надо над",
-        "и а но или либо да что чтобы как если когда где куда откуда который которая которое которые",
-        "не ни я мы вы ты он она оно они это мой ваш наш твой очень уже еще только почти около",
-        "один два три четыре пять шесть семь восемь девять десять сто двести тысяч миллион номер",
+    binders=_RUSSIAN_CONJUNCTIONS
+    | _RUSSIAN_PREPOSITIONS
+    | _RUSSIAN_AUXILIARIES
+    | _words(
+        "не ни нет уже еще только почти очень самый самая самое самые более менее именно даже лишь слишком",
+        "довольно примерно ровно так также тоже буду будем будете есть могу может можем могут можете хочу хотите",
+        "нужна нужны нужен давайте это эта этот эти этого этой этому этим этих этом эту тот та те того той тех ту весь",
+        "вся все всего всей всем всех всю каждый каждая каждое каждую любой мой моя мое мои мою моей моего наш наша",
+        "наше наши нашего нашей нашем нашу наших ваш ваша ваше ваши вашего вашей вашем вашу ваших вашему свой своя",
+        "свое свои своего своей своем свою своих одна одно одни одну сам сама сами какой какая какое какие такой такая",
+        "их его ее ноль один два две двух двум двумя три трех трем четыре четырех пять пяти шесть шести семь семи",
+        "восемь восьми девять девяти десять десяти одиннадцать двенадцать тринадцать четырнадцать пятнадцать",
+        "шестнадцать семнадцать восемнадцать девятнадцать двадцать двадцати тридцать тридцати сорок сорока пятьдесят",
+        "шестьдесят семьдесят восемьдесят девяносто сто двести триста четыреста пятьсот шестьсот семьсот восемьсот",
+        "девятьсот тысяча тысячи тысяч миллион миллиона миллионов миллиард полтора полторы пару несколько сколько",
+        "тыс млн млрд номер номера",
     ),
-    openers=_words(
-        "и а но или либо что чтобы как если когда где в во на с со к ко у от до из по за для без при через",
-        "я мы вы он она они это",
-    ),
+    pronouns=_words("я мы вы ты он она оно они мне нам вам тебе ему ей им меня нас вас тебя"),
+    binding_endings=("ый", "ий", "ая", "яя", "ое", "ого", "ому", "ую", "юю", "ых", "ыми"),
+    openers=_RUSSIAN_CONJUNCTIONS | _RUSSIAN_PREPOSITIONS | _words("я мы он она они"),
+    auxiliaries=_RUSSIAN_AUXILIARIES,
     clingers=_words("ли же бы утра вечера ночи дня года"),
+    labels=_words(
+        "дом дома доме корпус строение квартира квартиру квартиры офис кабинет кабинете подъезд этаж этаже вагон место",
+        "рейс рейса маршрут автобус автобусы троллейбус трамвай выход версия версии пункт пункте индекс код кода",
+        "поезд зал линия счет сумму сумма размер размера улица улице проспект проспекте метро часов часа час имени",
+        "господин госпожа доктор доктору доктора добавочный отправления",
+    ),
     calendar=_words("января февраля марта апреля мая июня июля августа сентября октября ноября декабря"),
-    abbreviations=_words("ул д кв каб стр им г т.е просп корп тел"),
-    closing_abbreviations=_words("руб коп мин тыс млн млрд т.д т.п янв февр"),
+    abbreviations=_words(
+        "ул д кв каб стр им т.е т.к т.н т.ч т.о просп пр пр-т корп тел доб моб оф наб пл пер бул б-р ш обл р-н пос с м",
+        "ст г гр проф акад доц см ср напр рис табл гл абз",
+    ),
+    closing_abbreviations=_words(
+        "руб коп мин сек час тыс млн млрд т.д т.п др янв фев февр мар апр июн июл авг сен сент окт нояб дек гг вв шт",
+    ),
+    address_hints=_words("сайт сайте сайта почта почту почте почты адрес адресу адреса имейл ссылка ссылке ссылку"),
+)
+
+_ENGLISH_CONJUNCTIONS = _words(
+    "and but or nor so because if unless although though since whether while when where who whose which that than",
+)
+_ENGLISH_PREPOSITIONS = _words(
+    "to for with at in on from by about before after until between over under into onto through during without within",
+    "near across against along among behind beside via per toward towards",
+)
+_ENGLISH_AUXILIARIES = _words(
+    "is are was were will would can could shall should has have had may might must",
 )
 
 ENGLISH = Lexicon(
     language="en",
-    binders=_words(
-        "a an the my your our his her its their this these those no not and but or if because that which",
-        "to for with at in on from by of about before after until between i we you he she it they",
-        "is are was were will would can could should has have had may might must very so",
-        "one two three four five six seven eight nine ten hundred thousand number room",
+    binders=_ENGLISH_CONJUNCTIONS
+    | _ENGLISH_PREPOSITIONS
+    | _ENGLISH_AUXILIARIES
+    | _words(
+        "a an the my your our his their its this these those no every each any some another other both either neither",
+        "all many much few several more most less what such of as like whom once how not never don't doesn't didn't",
+        "won't can't cannot couldn't shouldn't wouldn't isn't aren't wasn't weren't haven't hasn't hadn't am be been",
+        "being do does did i'm i'll i've i'd you're you'll you've you'd we're we'll we've we'd he's she's it's it'll",
+        "they're they'll they've that's that'll there's here's what's who's where's let's let very too quite really",
+        "just only also still already almost approximately roughly please i we he she they there zero one two three",
+        "four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen",
+        "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion half quarter",
+        "number mr mrs ms dr mount saint new",
     ),
-    openers=_words(
-        "and but or so because if when while that which who where to for with at in on from by about before",
-        "after until is are was were will would can could should has have had may might must i we you",
+    pronouns=_words("you it her us them me him"),
+    openers=_ENGLISH_CONJUNCTIONS | _ENGLISH_PREPOSITIONS | _words("i we he she they"),
+    auxiliaries=_ENGLISH_AUXILIARIES,
+    clingers=_words("o'clock a.m p.m am pm percent too either else enough ago each"),
+    labels=_words(
+        "room suite apartment apt unit building floor exit gate car seat bus flight train platform terminal route",
+        "version clause section page step line lot box option code order ticket extension account lane highway street",
+        "station x",
     ),
-    clingers=_words("o'clock"),
     calendar=_words("january february march april may june july august september october november december"),
-    abbreviations=_words("mr mrs ms dr prof st no e.g i.e vs"),
-    closing_abbreviations=_words("etc inc ltd co jr sr a.m p.m u.s"),
+    abbreviations=_words(
+        "mr mrs ms mx dr prof st nos e.g i.e vs p.o apt ste bldg fl dept ext tel fig vol jan feb mar apr jun jul aug",
+        "sep sept oct nov dec gov gen sen rep rev hon capt lt col sgt approx",
+    ),
+    closing_abbreviations=_words(
+        "etc inc ltd co corp jr sr a.m p.m u.s u.k lb lbs oz ft ave blvd rd min max hr hrs mph sq al",
+    ),
+    address_hints=_words("at to visit site website page email e-mail mail address link url"),
+    answers=_words("no"),
 )
 
 UNKNOWN = Lexicon(short_word=3)
@@ -107,15 +184,9 @@ def lexicon_for(language_code: str | None) -> Lexicon:
         return Lexicon(
             binding_endings=RUSSIAN.binding_endings,
             **{
-                name: getattr(RUSSIAN, name) | getattr(ENGLISH, name)
-                for name in (
-                    "binders",
-                    "openers",
-                    "clingers",
-                    "calendar",
-                    "abbreviations",
-                    "closing_abbreviations",
-                )
+                field.name: getattr(RUSSIAN, field.name) | getattr(ENGLISH, field.name)
+                for field in attrs.fields(Lexicon)
+                if field.init and isinstance(getattr(RUSSIAN, field.name), frozenset)
             },
         )
     known = {"ru": RUSSIAN, "en": ENGLISH}.get(language_code)

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import attrs
 
-from tts_trio.text.boundaries import Grade, grade, segmenter
+from tts_trio.text import ssml
+from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
 from tts_trio.text.lexicon import lexicon_for
 from tts_trio.text.policy import PhrasePolicy
-from tts_trio.text.words import Mark, Word, read_word, runs, speakable, split_unspaced
+from tts_trio.text.words import Word, read_word, runs, speakable, split_unspaced
 
 _SENTENCE_CHARACTERS = 300
 """How far back a sentence is shown to the segmenter, so that a token costs the same however long it is."""
-
-
-class Phrases(Protocol):
-    """What turns the tokens of one reply into phrases; `Phraser`, or anything with the same methods.
-
-    Times are seconds on one monotonic clock. Every phrase ends in exactly one blank.
-    """
-
-    def feed(self, token: str, now: float) -> list[str]:
-        """Take a piece of text of any size, and return the phrases that can leave."""
-        ...
-
-    def deadline(self) -> float | None:
-        """When to call `expire` if nothing is fed before."""
-        ...
-
-    def expire(self, now: float) -> list[str]:
-        """Return what leaves because the stream has stalled."""
-        ...
-
-    def close(self) -> list[str]:
-        """Return all that is left: the reply is complete."""
-        ...
-
-    def lead(self, seconds: float) -> None:
-        """Take note of how much speech is ahead of the listener."""
-        ...
-
-    @property
-    def pending(self) -> str:
-        """The text accepted and not yet given out."""
-        ...
+_WORD_CHARACTERS = 40
+"""How much of the next word is looked at, for the same reason."""
 
 
 @attrs.frozen
@@ -61,26 +30,30 @@ class Phraser:
 
     Joined again, the phrases are the text that was fed, with each cut read as one space: where a phrase ends,
     the blanks of the source become the one space that ends it, and that space is added where the source had
-    none: at its end, after a sentence at which it stalled, and in languages that write no blanks. What has
+    none: at its end, after a mark at which it stalled, and in languages that write no blanks. What has
     nothing to speak (`speakable`) stays with the words before it, or after it in a line of its own; where
     there are none it is not given out at all.
 
     Args:
         policy: When and where phrases end.
         language_code: ISO 639-1. None: Russian and English are told by their script.
+        ssml: Whether tags are obeyed by the service (`enable_ssml_parsing`): then nothing is cut inside of a tag or
+            of an element, and tags count for nothing to speak.
     """
 
-    def __init__(self, policy: PhrasePolicy, *, language_code: str | None = None) -> None:
+    def __init__(self, policy: PhrasePolicy, *, language_code: str | None = None, ssml: bool = False) -> None:
         self._policy = policy
+        self._ssml = ssml
         self._lexicon = lexicon_for(language_code)
         self._text = ""  # accepted, not given out, and before the run that is being received
         self._run = ""  # the run of non-blanks that is being received
-        self._word: Word | None = None  # the last whole word of _text
+        self._word: Word | None = None  # the last whole word; it may have been given out
         self._words = 0  # how many words _text has
         self._places: list[_Place] = []  # in _text, in order
         self._given = False  # whether a phrase has been given out
         self._fresh_line = True  # whether the run stands first in its line
-        self._fed_at: float | None = None  # None: nothing was fed since the patience was over
+        self._fed_at = 0.0
+        self._due: float | None = None  # when a patience is over; None: all are
         self._silent_at = 0.0  # when the speech given out so far is over, as far as is known
         self._lead: float | None = None  # reported, and not yet placed on the clock
         segmenter()  # load it before the first token, not with it
@@ -108,8 +81,11 @@ class Phraser:
         if not token:
             return []
         self._fed_at = now
+        self._due = now + (self._policy.patience_later if self._given else self._policy.patience_first)
         for blank, run in runs(token):
-            if blank:
+            if blank and self._ssml and ssml.is_open(self._run):
+                self._run += run
+            elif blank:
                 self._end_run()
                 if self._text or not self._given:
                     self._text += run
@@ -120,9 +96,7 @@ class Phraser:
 
     def deadline(self) -> float | None:
         """When to call `expire` if nothing is fed before; None where a pause changes nothing."""
-        if self._fed_at is None or not (self._word or self._run):
-            return None
-        return self._fed_at + self._patience
+        return self._due if self._words or self._run else None
 
     def expire(self, now: float) -> list[str]:
         """Return what can be spoken of a text that has stalled; nothing before the `deadline`.
@@ -133,24 +107,33 @@ class Phraser:
         deadline = self.deadline()
         if deadline is None or now < deadline:
             return []
-        self._fed_at = None
-        end = self._stalled_end()
-        if end is None:
-            return []
-        return self._give(end, now)
+        certain = self._fed_at + self._policy.patience_figure
+        last = self._ending_of_run()
+        self._due = certain if last is Ending.UNSURE and now < certain else None
+        if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
+            self._end_run()
+            return self._give(_Place(len(self._text), self._words, Grade.SENTENCE), now)
+        place = None if self._speakable(self._run) else self._place_before("", complete=False)
+        if place is None and self._places:
+            place = self._places[-1]
+        return [] if place is None else self._give(place, now)
 
     def close(self) -> list[str]:
         """Return what is left, the reply being complete."""
         self._end_run()
-        return self._give(len(self._text), self._silent_at) if speakable(self._text) else []
+        if not self._speakable(self._text):
+            return []
+        return self._give(_Place(len(self._text), self._words, Grade.SENTENCE), self._silent_at)
 
-    @property
-    def _patience(self) -> float:
-        return self._policy.patience_later if self._given else self._policy.patience_first
+    def _visible(self, text: str) -> str:
+        return ssml.visible(text) if self._ssml else text
+
+    def _speakable(self, text: str) -> bool:
+        return speakable(self._visible(text))
 
     def _receive(self, run: str) -> None:
         """Add non-blanks to the run, which ends after a mark where no blanks are written."""
-        *whole, last = split_unspaced(self._run + run)
+        *whole, last = split_unspaced(self._run + run, known=len(self._run))
         for self._run in whole:
             self._end_run()
         self._run = last
@@ -159,11 +142,12 @@ class Phraser:
         run = self._run
         if not run:
             return
-        if speakable(run):
-            place = self._place_before(run, complete=True)
+        if self._speakable(run):
+            shown = self._visible(run)
+            place = self._place_before(shown, complete=True)
             if place is not None:
                 self._places.append(place)
-            word = read_word(run, end=len(self._text) + len(run), previous=self._word, starts_line=self._fresh_line)
+            word = read_word(shown, end=len(self._text) + len(run), previous=self._word, starts_line=self._fresh_line)
             self._word = word
             self._words += word.count
             self._fresh_line = False
@@ -173,19 +157,18 @@ class Phraser:
     def _place_before(self, following: str, *, complete: bool) -> _Place | None:
         """Grade the place between the last whole word and the next one, which is known so far."""
         word = self._word
-        if word is None:
+        if word is None or word.end <= 0:
             return None
         gap = self._text[word.end :]
         line, newline, _ = gap.partition("\n")
         end = word.end + len(line.rstrip() if newline else gap.rstrip())
-        sentence = self._text[max(0, end - _SENTENCE_CHARACTERS) : end]
         found = grade(
             word,
-            self._text[word.end : end].replace(" ", ""),
-            following,
+            self._visible(self._text[word.end : end]).replace(" ", ""),
+            following[:_WORD_CHARACTERS],
             complete=complete,
             lexicon=self._lexicon,
-            sentence=sentence,
+            sentence=self._text[max(0, end - _SENTENCE_CHARACTERS) : end],
         )
         if newline and not (word.starts_line and word.is_number):
             found = Grade.SENTENCE
@@ -196,8 +179,8 @@ class Phraser:
         phrases: list[str] = []
         while True:
             places = self._places
-            if self._run and speakable(self._run):
-                place = self._place_before(self._run, complete=False)
+            if self._run and self._speakable(self._run):
+                place = self._place_before(self._visible(self._run), complete=False)
                 if place is not None:
                     places = [*places, place]
             ahead = self._ahead(now)
@@ -209,20 +192,14 @@ class Phraser:
             if not fit:
                 return phrases
             best = max(fit, key=lambda place: place.grade)
-            phrases += self._give(best.end, now)
+            phrases += self._give(best, now)
 
-    def _stalled_end(self) -> int | None:
-        """Where to end what is spoken in a pause: as late as possible."""
-        if self._run:
-            if speakable(self._run):
-                word = read_word(self._run, end=0, previous=self._word, starts_line=self._fresh_line)
-                if word.mark in (Mark.SENTENCE, Mark.CLAUSE) and word.core[-1].isalpha():
-                    return len(self.pending)
-        else:
-            place = self._place_before("", complete=False)
-            if place is not None:
-                return place.end
-        return self._places[-1].end if self._places else None
+    def _ending_of_run(self) -> Ending:
+        """Whether the run that is being received is whole, as far as can be told by itself."""
+        if not self._speakable(self._run) or (self._ssml and ssml.is_open(self._run)):
+            return Ending.OPEN
+        word = read_word(self._visible(self._run), end=0, previous=self._word, starts_line=self._fresh_line)
+        return ending(word, self._word, lexicon=self._lexicon, sentence=self.pending[-_SENTENCE_CHARACTERS:])
 
     def _ahead(self, now: float) -> float:
         if self._lead is not None:
@@ -230,21 +207,20 @@ class Phraser:
             self._lead = None
         return self._silent_at - now
 
-    def _give(self, end: int, now: float) -> list[str]:
-        """Cut the text after `end` characters."""
-        if end > len(self._text):
-            self._end_run()
-        phrase = self._text[:end].rstrip() + " "
-        rest = self._text[end:].lstrip()
+    def _give(self, place: _Place, now: float) -> list[str]:
+        """Cut the text at a place."""
+        phrase = self._text[: place.end].rstrip() + " "
+        rest = self._text[place.end :].lstrip()
         cut = len(self._text) - len(rest)
         self._text = rest
-        words = max((place.words for place in self._places if place.end <= end), default=self._words)
+        self._words -= place.words
         self._places = [
-            _Place(place.end - cut, place.words - words, place.grade) for place in self._places if place.end > end
+            _Place(later.end - cut, later.words - place.words, later.grade)
+            for later in self._places
+            if later.end > place.end
         ]
         if self._word is not None:
-            self._word = None if self._word.end <= end else attrs.evolve(self._word, end=self._word.end - cut)
-        self._words = self._words - words if rest else 0
+            self._word = attrs.evolve(self._word, end=self._word.end - cut)
         self._given = True
         self._silent_at = max(self._silent_at, now) + len(phrase) / self._policy.characters_per_second
         return [phrase]

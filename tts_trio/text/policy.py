@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import attrs
@@ -41,16 +40,19 @@ class PhrasePolicy:
 
     Attributes:
         clause_words: The fewest words of an early phrase that ends at a clause mark (``, ; : — …``).
-            None: never.
+            None: as for later ones.
         breath_words: The fewest words of an early phrase that ends where a speaker could draw breath: before
-            a conjunction, a preposition, a pronoun, an auxiliary. Known for Russian and English. None: never.
+            a conjunction, a preposition, a pronoun, an auxiliary; known for Russian and English.
+            None: as for later ones.
         enough_words: The fewest words of an early phrase that ends between any two words that do not cling
-            together. None: never.
+            together. None: as for later ones.
         long_words: A phrase of so many words is long: while plenty of audio is queued sentences are gathered
-            up to it, and a sentence that is longer may end at a clause mark.
+            up to it, and a sentence that is longer may end at a clause mark, one twice as long at a word.
         patience_first: Seconds without a token after which the first phrase leaves as it is, if it ends at a
             word.
         patience_later: The same for the phrases after it.
+        patience_figure: Seconds without a token after which a figure or an address, too, is taken for whole, if a mark
+            ends it but no blank: "3." may become "3.14". `math.inf`: never.
         low_lead: Seconds of speech ahead of the listener below which phrases are early ones.
         plenty_lead: Seconds of speech ahead of the listener from which sentences are gathered.
         characters_per_second: How fast the voice speaks, for the estimate of what is ahead of the listener
@@ -66,6 +68,7 @@ class PhrasePolicy:
     long_words: int = attrs.field(default=30, validator=_words)
     patience_first: float = attrs.field(default=0.15, validator=_seconds)
     patience_later: float = attrs.field(default=0.4, validator=_seconds)
+    patience_figure: float = attrs.field(default=2.0, validator=_seconds)
     low_lead: float = attrs.field(default=1.0, validator=_seconds)
     plenty_lead: float = attrs.field(default=5.0, validator=_at_least_low_lead)
     characters_per_second: float = attrs.field(default=18.0, validator=_speech_rate)
@@ -85,8 +88,8 @@ class PhrasePolicy:
         """The first sound as soon as two or three words can be spoken; the listener notices some cuts."""
         return cls(clause_words=1, breath_words=2, enough_words=3)
 
-    def fewest_words(self, grade: Grade, *, first: bool, lead: float) -> float:
-        """The fewest words that a phrase ending at a place of this grade must have; `math.inf` for never.
+    def fewest_words(self, grade: Grade, *, first: bool, lead: float) -> int:
+        """The fewest words that a phrase ending at a place of this grade must have.
 
         Args:
             grade: What kind of place it is.
@@ -106,4 +109,4 @@ class PhrasePolicy:
             Grade.BREATH: self.breath_words,
             Grade.WORD: self.enough_words,
         }[grade]
-        return math.inf if wanted is None else min(wanted, by_length)
+        return by_length if wanted is None else min(wanted, by_length)

@@ -11,9 +11,13 @@ import attrs
 # Where text can be cut. The no-break spaces are for keeping together what they stand between.
 _RUNS = re.compile(r"[^\S\u00a0\u2007\u202f]+|(?:\S|[\u00a0\u2007\u202f])+")
 # Languages that write no blanks can be cut after their marks; closing brackets belong to the mark.
-_UNSPACED = re.compile(r"[。！？，、；：][。！？，、；：…」』）”’】》〉\ufe00-\ufe0f]*(?=.)", re.DOTALL)
+_UNSPACED_MARKS = frozenset("。！？，、；：")
+_AFTER_MARK = r"。！？，、；：…」』”）’】》〉\ufe00-\ufe0f"
+_UNSPACED = re.compile(rf"[。！？，、；：][{_AFTER_MARK}]*(?=[^{_AFTER_MARK}])")
+_LONGEST_MARK = 8  # characters of such a mark and what belongs to it
 # Signs that are read aloud though they are no letters.
 _SPOKEN_SIGNS = frozenset("$€£¥₽₴₸₺₹%№")
+_AROUND = ".,;:!?…()«»“”‘’\"'"
 _INFORMATION = "ℹ"  # a letter to Unicode, an emoji to everybody else
 
 _FULL_STOP = "."
@@ -69,8 +73,15 @@ def runs(token: str) -> Iterator[tuple[bool, str]]:
         yield run[0].isspace() and run[0] not in "\u00a0\u2007\u202f", run
 
 
-def split_unspaced(run: str) -> list[str]:
-    """Cut a run of non-blanks after the marks of a language that writes no blanks: "你好。再见" is two words."""
+def split_unspaced(run: str, *, known: int) -> list[str]:
+    """Cut a run of non-blanks after the marks of a language that writes no blanks: "你好。再见" is two words.
+
+    Args:
+        run: The run, as far as it is known.
+        known: How many characters of it were looked at before.
+    """
+    if _UNSPACED_MARKS.isdisjoint(run[max(0, known - _LONGEST_MARK) :]):
+        return [run]
     pieces: list[str] = []
     start = 0
     for match in _UNSPACED.finditer(run):
@@ -90,28 +101,37 @@ class Word:
     Attributes:
         core: What is between the first and the last character that is spoken, in lower case, ``ё`` as ``е``;
             of letters with full stops between ("т. д.", "p. m.") all of them, without blanks: "т.д".
-        initial: The first character that is spoken, as it is written.
+        capital: Whether it begins with a capital letter.
         mark: What the punctuation after it says.
-        tail: That punctuation.
+        body: What is before that punctuation, as it is written.
+        tail: The punctuation.
         count: How many words it counts for; more than one only where no blanks are written.
         end: Where it ends in the text it was found in.
         after_number: Whether the word before it is a number.
+        is_code: Whether it is written in capitals and figures: "RB", "1Z", "XVII", "UA1204".
         starts_line: Whether nothing to speak stands before it in its line.
     """
 
     core: str
-    initial: str
+    capital: bool
     mark: Mark
+    body: str
     tail: str
     count: int
     end: int
     after_number: bool
+    is_code: bool
     starts_line: bool
 
     @property
     def is_number(self) -> bool:
-        """Whether it is written in figures alone: "42", "1,5", "10:30", "+7"."""
-        return self.core[0].isdigit() and not any(char.isalpha() for char in self.core)
+        """Whether it begins with a figure, a sign of money aside: "42", "1,5", "$45", "14th"."""
+        return self.core[0].isdigit() or (self.core[0] in _SPOKEN_SIGNS and self.core[1:2].isdigit())
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a time of day: "10:30"."""
+        return ":" in self.core
 
     @property
     def is_letter(self) -> bool:
@@ -119,12 +139,22 @@ class Word:
         return all(len(part) == 1 and part.isalpha() for part in self.core.split("."))
 
 
+def core_of(word: str) -> str:
+    """What the lists of words know a word by: lower case, no marks around it, ``е`` for ``ё``."""
+    return word.strip(_AROUND).lower().replace("ё", "е").replace("’", "'")
+
+
+def _is_code(body: str) -> bool:
+    """Whether a word of two characters or more is written in capitals and figures."""
+    return len(body) > 1 and body.isalnum() and not any(char.islower() for char in body) and not body.isdigit()
+
+
 def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
     """Take a run of non-blanks apart; it must have something to speak (`speakable`)."""
     first = next(i for i, char in enumerate(run) if _is_spoken(char))
     last = next(i for i in range(len(run) - 1, -1, -1) if _is_spoken(run[i]))
     tail = run[last + 1 :]
-    core = run[first : last + 1].lower().replace("ё", "е").replace("’", "'")
+    core = core_of(run[first : last + 1])
     mark = mark_of(tail)
     if (
         previous is not None
@@ -137,11 +167,13 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
     unspaced = core[0] >= "\u2e80"
     return Word(
         core=core,
-        initial=run[first],
+        capital=run[first].isupper(),
+        is_code=_is_code(run[first : last + 1]),
         mark=mark,
+        body=run[: last + 1],
         tail=tail,
         count=max(1, len(core) // 2) if unspaced else 1,
         end=end,
-        after_number=previous is not None and previous.is_number,
+        after_number=previous is not None and previous.is_number and previous.mark is Mark.NONE,
         starts_line=starts_line,
     )
