@@ -106,7 +106,7 @@ class Ledger:
         self.characters_sent = 0
         self.received_seconds = 0.0
         self._format = format
-        self._accepted: list[str] = []
+        self._accepted = bytearray()  # UTF-8: a list of tokens would take eight times the memory of their text
         self._sent: list[str] = []  # without what is to be said again
         self._sent_characters = 0
         self._waiting: deque[bytes] = deque()  # audio not yet delivered
@@ -114,7 +114,7 @@ class Ledger:
 
     def accept(self, text: str) -> None:
         """Note text that the caller gave."""
-        self._accepted.append(text)
+        self._accepted += text.encode("utf-8", "surrogatepass")
         self.characters += len(text)
 
     def begin_leg(self) -> None:
@@ -173,7 +173,7 @@ class Ledger:
     @property
     def accepted(self) -> str:
         """The text that the caller gave."""
-        return "".join(self._accepted)
+        return self._accepted.decode("utf-8", "surrogatepass")
 
     @property
     def waiting(self) -> int:
