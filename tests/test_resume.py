@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 import pytest
@@ -17,9 +17,10 @@ import trio
 
 from tests.helpers import TEXTS, Service, heard, make_config, memory_service, speaking, tokens
 from tests.sound import decode
-from tts_trio import AudioChannel, TTSConfig, TTSConnectionError, TTSManager
+from tts_trio import AudioChannel, EmptyAudio, TextTimeout, TTSConfig, TTSConnectionError, TTSManager
 from tts_trio.formats import AudioClock
 from tts_trio.local_server import Behaviour, Fault, Received, Struck
+from tts_trio.wire.events import Final
 
 Listening: TypeAlias = Literal["eagerly", "by the clock"]
 
@@ -154,21 +155,24 @@ async def test_the_error_tells_what_was_spoken_and_what_was_not(
             async with here.tts.start_llm_stream() as (channel, audio):
                 await channel.send(text)
                 channel.close()
+                error = None
                 try:
                     await play(audio, sound)
-                except TTSConnectionError as error:
-                    assert here.cut
-                    assert here.frame
-                    assert error.spoken_text + error.unspoken_text == text
-                    said = heard(b"".join(sound), config).split()
-                    whole = error.spoken_text.split()
-                    assert said[: len(whole)] == whole
-                    assert len(said) <= len(whole) + 1  # and a fragment
-                    assert audio.outcome is not None
-                    assert audio.outcome.error is error
-                    raised += 1
-                else:
-                    assert heard(b"".join(sound), config) == text
+                except TTSConnectionError as caught:
+                    error = caught
+            said = heard(b"".join(sound), config)
+            if error is None:
+                assert said == text
+                continue
+            raised += 1
+            assert here.cut
+            assert here.frame
+            assert error.spoken_text + error.unspoken_text == text
+            whole = error.spoken_text.split()
+            assert said.split()[: len(whole)] == whole
+            assert len(said.split()) <= len(whole) + 1  # and a fragment
+            assert audio.outcome is not None
+            assert audio.outcome.error is error
     assert raised > 5  # the messages before any audio, and those that are silence at the end, cost no word
 
 
@@ -239,3 +243,153 @@ async def test_in_codecs_that_say_no_words(autojump_clock: trio.testing.MockCloc
     # A clip has a blank before and after it, the cut fragment is at most one word, and a stream of mp3 ends with some
     # frames of silence.
     assert all(uncut - 0.2 < length < uncut + 1.2 for length in lengths)
+
+
+# What is said again, when, and how often.
+
+
+async def say(service: Service, tts: TTSManager, text: str) -> tuple[AudioChannel, str, float]:
+    """Say a text: its channel, what was heard, and how long that took."""
+    began = trio.current_time()
+    sound: list[bytes] = []
+    async with tts.start_llm_stream() as (channel, audio):
+        await channel.send(text)
+        channel.close()
+        await play(audio, sound)
+    return audio, heard(b"".join(sound), tts.config), trio.current_time() - began
+
+
+@every_language
+async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    """P13, P26: a dial takes 2 s, and nobody waits for one."""
+    fault = Fault("reset", "audio", count=1, path="stream-input")
+    async with memory_service(Behaviour(faults=(fault,)), dial_time=2.0) as service:
+        async with speaking(make_config(spares=2), service.open_stream) as tts:
+            await trio.sleep(3)
+            audio, said, seconds = await say(service, tts, TEXTS[language])
+            assert said == TEXTS[language]
+            assert seconds < 1
+            assert audio.outcome is not None
+            assert audio.outcome.end == "finished"
+            assert audio.usage.characters > len(TEXTS[language])  # the service was asked twice for some
+
+
+@pytest.mark.parametrize("max_replays", [0, 1, 3])
+async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, max_replays: int) -> None:
+    """P26."""
+    fault = Fault("reset", "audio", path="stream-input")
+    async with memory_service(Behaviour(faults=(fault,))) as service:
+        async with speaking(make_config(max_replays=max_replays), service.open_stream) as tts:
+            with pytest.raises(TTSConnectionError) as caught:
+                await say(service, tts, "Добрый день.")
+            assert (caught.value.spoken_text, caught.value.unspoken_text) == ("", "Добрый день.")
+        records = service.server.records
+        assert (
+            sum(isinstance(r, Received) and r.message == {"text": "Добрый день. "} for r in records) == max_replays + 1
+        )
+
+
+@pytest.mark.parametrize("count", [1, 2, None])
+async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, count: int | None) -> None:
+    """P3: it is tried again, and no success where it does not help."""
+    fault = Fault("skip", "audio", frame=None, count=count, path="stream-input")
+    async with memory_service(Behaviour(faults=(fault,))) as service:
+        async with speaking(make_config(), service.open_stream) as tts:
+            if count is None:
+                with pytest.raises(EmptyAudio) as caught:
+                    await say(service, tts, "Да, слушаю.")
+                assert caught.value.unspoken_text == "Да, слушаю."
+            else:
+                _, said, seconds = await say(service, tts, "Да, слушаю.")
+                assert said == "Да, слушаю."
+                assert seconds < 1  # not only when the service closes the socket, 0.76 s later
+
+
+@every_language
+@pytest.mark.parametrize("at", ["the beginning", "mid speech"])
+async def test_half_open_sockets(autojump_clock: trio.testing.MockClock, language: str, at: str) -> None:
+    """P12, decision 11: at the beginning it is found by a ping in 1 s, in mid speech when audio is owed for 3 s."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        if at == "the beginning":
+            service.freeze()
+            _, said, seconds = await say(service, tts, TEXTS[language])
+            assert said == TEXTS[language]
+            assert 1 < seconds < 2
+            return
+        sound: list[bytes] = []
+        began = trio.current_time()
+        async with tts.speak(tokens(TEXTS[language])) as audio:
+            sound.append(await audio.receive())
+            service.freeze()
+            await play(audio, sound)
+        assert whole_words(heard(b"".join(sound), tts.config), TEXTS[language]) == TEXTS[language].split()
+        assert trio.current_time() - began < 3 + 3
+
+
+@every_language
+@pytest.mark.parametrize("mode", ["resume", "raise"])
+async def test_a_final_before_the_text_is_complete_ends_no_turn(
+    autojump_clock: trio.testing.MockClock, language: str, mode: str
+) -> None:
+    """P2: the service ends its side after a while; what comes later goes over the next socket."""
+    text = TEXTS[language]
+    half = len(text) // 2
+    async with memory_service(Behaviour(alignment="plain")) as service:
+        async with speaking(make_config(on_lost_connection=mode), service.open_stream) as tts:
+            sound: list[bytes] = []
+            async with tts.start_llm_stream() as (channel, audio), trio.open_nursery() as nursery:
+                nursery.start_soon(play, audio, sound)
+                await channel.send(text[:half])
+                await trio.sleep(2)  # all of it is said
+                reply = cast("Any", audio)._speech
+                reply._on_event(Final())
+                await trio.sleep(1)
+                assert audio.outcome is None
+                await channel.send(text[half:])
+                channel.close()
+            assert heard(b"".join(sound), tts.config).split() == text.split()
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+
+
+async def test_a_clip_of_silence_before_the_first_words_is_not_heard(autojump_clock: trio.testing.MockClock) -> None:
+    """It comes for the init frame and for keep-alives, if the service makes one at all, and never as words."""
+    async with memory_service(Behaviour(blank_in_auto_mode="silence", model_latency=0.5)) as service:
+        async with speaking(make_config(), service.open_stream) as tts:
+            for language in TEXTS:
+                audio, said, _ = await say(service, tts, TEXTS[language])
+                assert said == TEXTS[language]
+                assert audio.outcome is not None
+                assert audio.outcome.spoken_text == TEXTS[language]
+                await trio.sleep(20)
+
+
+async def test_one_warning_for_a_text_that_nobody_closes(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P1: after 30 s there is a warning, and after text_timeout the end."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        began = trio.current_time()
+        with pytest.raises(TextTimeout), caplog.at_level("WARNING", "tts_trio"):
+            async with tts.start_llm_stream() as (channel, audio):
+                await channel.send("Здравствуйте, ")
+                async for _ in audio:
+                    pass
+        assert trio.current_time() - began == pytest.approx(120)
+        assert [record.name for record in caplog.records] == ["tts_trio.utterance"]
+        assert "30 s" in caplog.text
+
+
+@pytest.mark.parametrize("listening", ["eagerly", "by the clock"])
+async def test_what_was_received_whole_is_finished_when_it_is_heard(
+    autojump_clock: trio.testing.MockClock, listening: Listening
+) -> None:
+    """P1: the service is done long before the listener is."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        sound: list[bytes] = []
+        async with tts.speak([TEXTS["ru"]]) as audio:
+            await play(audio, sound, listening)
+        assert audio.outcome is not None
+        assert audio.outcome.end == "finished"

@@ -97,8 +97,9 @@ class Connection:
         self._on_event, self._on_loss = on_event, on_loss
 
     def send_text(self, phrase: str) -> None:
-        """Speak a phrase."""
+        """Speak a phrase. With the first one it is found out, in the background, whether anybody is there."""
         self._send(stream_input.text(phrase))
+        self._websocket.rely_on()
 
     def end_text(self) -> None:
         """Say that the text is complete; the service speaks what it holds and reports the final."""

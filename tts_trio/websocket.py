@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
 _MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
+_ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
 
@@ -113,6 +114,8 @@ class WebSocket:
         self._outbox, self._unsent = trio.open_memory_channel[str](math.inf)
         self._closing = trio.Event()
         self._goodbye: str | None = None
+        self._relied_on = trio.Event()
+        self._answered = False
 
     @property
     def ending(self) -> bool:
@@ -123,6 +126,13 @@ class WebSocket:
         """Hand a message to the writer. Never blocks; a message for a socket that is ending is dropped."""
         if not self._closing.is_set():
             self._outbox.send_nowait(message)
+
+    def rely_on(self) -> None:
+        """Find out whether it is half-open, now that something depends on it. Never blocks; only the first call counts.
+
+        A ping is sent, and if neither its pong nor any message comes within a second, the socket is lost.
+        """
+        self._relied_on.set()
 
     def close(self, goodbye: str | None = None) -> None:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
@@ -165,6 +175,7 @@ class WebSocket:
                         on_open()
                         nursery.start_soon(self._write, websocket)
                         nursery.start_soon(self._ping, websocket)
+                        nursery.start_soon(self._await_answer, websocket, nursery)
                         await self._closing.wait()
                         if self.error is None:
                             await self._say_goodbye(websocket)
@@ -208,6 +219,7 @@ class WebSocket:
         try:
             while self.error is None:
                 self._on_message(await websocket.get_message())
+                self._answered = True
         except trio_websocket.ConnectionClosed as closed:
             if self._closing.is_set():
                 return
@@ -235,6 +247,19 @@ class WebSocket:
                 await websocket.ping()
             if scope.cancelled_caught:
                 self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
+
+    async def _await_answer(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
+        await self._relied_on.wait()
+        self._answered = False
+        nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
+        await trio.sleep(_ANSWER_SECONDS)
+        if not self._answered:
+            self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
+
+    async def _ping_once(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        with suppress(trio_websocket.ConnectionClosed):
+            await websocket.ping()
+            self._answered = True
 
     async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with trio.move_on_after(self._config.close_timeout), suppress(trio_websocket.ConnectionClosed):
