@@ -27,7 +27,8 @@ from typing import Any, ClassVar, Self, cast
 
 import trio
 
-_SHORTEST_SECRET = 8  # a shorter key is one of a test's, and may be a part of any word
+SHORTEST_SECRET = 8
+"""Characters of an API key that is worth hiding: a shorter one is a test's, and may be a part of any word."""
 
 
 class TTSError(Exception):
@@ -80,7 +81,7 @@ class TTSError(Exception):
 
     def without(self, secret: str) -> Self:
         """Take a secret, should the service have repeated it, out of the message; returns the error itself."""
-        if len(secret) >= _SHORTEST_SECRET:
+        if len(secret) >= SHORTEST_SECRET:
             self.message = self.message.replace(secret, "[api key]")
             self.args = (self.message,)
         return self

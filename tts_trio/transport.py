@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import trio
 
 from tts_trio.config import TTSConfig
+from tts_trio.errors import SHORTEST_SECRET
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one."""
@@ -51,6 +52,12 @@ def root_cause(error: BaseException) -> BaseException:
             error = error.__cause__
         else:
             return error
+
+
+def without_key(data: bytes, config: TTSConfig) -> bytes:
+    """Blot the API key out of what a peer sent before it gets to HTTP libraries, whose errors and logs repeat it."""
+    key = config.api_key.encode("ascii")
+    return data.replace(key, b"*" * len(key)) if len(key) >= SHORTEST_SECRET else data
 
 
 def default_ssl_context() -> ssl.SSLContext:

@@ -22,13 +22,14 @@ import wsproto.utilities
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response
-from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error
+from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error, without_key
 
 logger = logging.getLogger(__name__)
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
 _MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
 _ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
+_QUOTED = 80  # bytes of an answer that is none
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
 
@@ -39,8 +40,9 @@ class _HandshakeStream(trio.abc.Stream):
     body is cut short.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, config: TTSConfig) -> None:
         self._stream = stream
+        self._config = config
         self.established = False
         self.answer = bytearray()
 
@@ -48,6 +50,7 @@ class _HandshakeStream(trio.abc.Stream):
         with self._noticing_the_end():
             data = bytes(await self._stream.receive_some(max_bytes))
         if not self.established:
+            data = without_key(data, self._config)
             self.answer += data[: _MAX_REFUSAL - len(self.answer)]
             if not data:
                 raise _HungUp
@@ -164,7 +167,7 @@ class WebSocket:
         try:
             with trio.CancelScope() as scope, single_error():
                 with trio.fail_after(self._config.connect_timeout) as deadline:
-                    stream = _HandshakeStream(await self._open_stream(self._config))
+                    stream = _HandshakeStream(await self._open_stream(self._config), self._config)
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
                         nursery.start_soon(self._read, websocket)
@@ -288,8 +291,9 @@ class WebSocket:
                 return TTSConnectionError(f"{where} hung up in the WebSocket handshake")
             case OSError() | trio.BrokenResourceError() | trio_websocket.ConnectionClosed():
                 return TTSConnectionError(f"no connection to {where}: {root_cause(error)}")
-            case h11.ProtocolError() | wsproto.utilities.ProtocolError():
-                return ProtocolError(f"{where} does not answer as a WebSocket server: {error}")
+            case h11.ProtocolError() | wsproto.utilities.ProtocolError() if stream is not None:
+                answer = bytes(stream.answer[:_QUOTED])
+                return ProtocolError(f"{where} does not answer as a WebSocket server but with {answer!r}")
             case _:
                 logger.error("a task of a WebSocket to %s failed", where, exc_info=error)
                 return TTSConnectionError(f"the connection to {where} failed: {type(error).__name__}")

@@ -175,7 +175,7 @@ class ConnectionPool:
         try:
             async with dial_limit():
                 with trio.fail_after(self._config.connect_timeout):
-                    stream = WatchedStream(await self._open_stream(self._config))
+                    stream = WatchedStream(await self._open_stream(self._config), self._config)
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
             self._backoff.dial_failed()
             cause = self._explain(error).without(self._config.api_key)

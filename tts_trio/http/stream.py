@@ -9,6 +9,9 @@ from contextlib import contextmanager
 import httpcore
 import trio
 
+from tts_trio.config import TTSConfig
+from tts_trio.transport import without_key
+
 _RECEIVE_BYTES = 65536
 
 
@@ -25,11 +28,12 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         step: What is being done, for messages.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, config: TTSConfig) -> None:
         self.received = 0
         self.ended = False
         self.step = "sending the request"
         self._stream = stream
+        self._config = config
         self._watched: trio.Event | None = None
         self._ahead = b""
 
@@ -87,7 +91,7 @@ class WatchedStream(httpcore.AsyncNetworkStream):
                 raise
         self.received += len(data)
         self.ended = not data
-        return data
+        return without_key(data, self._config)
 
 
 @contextmanager
