@@ -74,7 +74,7 @@ async def come_back(service: Service, dials: _Dials, managers: list[TTSManager])
     service.dial_time = DIAL
     began = trio.current_time()
     with trio.fail_after(60):
-        while hot(managers) < CALLS or len(service.nursery.child_tasks) < 2 * CALLS:  # noqa: ASYNC110 - it is the state of many managers
+        while hot(managers) < CALLS or len(service.nursery.child_tasks) < 2 * CALLS:  # noqa: ASYNC110 - many managers' state
             await trio.sleep(0.1)
     return trio.current_time() - began
 
@@ -118,7 +118,7 @@ async def test_an_outage_under_50_calls_over_sockets(capsys: pytest.CaptureFixtu
         dials = _Dials(open_stream)
         managers = await open_calls(stack, calls, make_config(base_url=server.base_url), dials.open_stream)
         with trio.fail_after(10):
-            while hot(managers) < calls:  # noqa: ASYNC110 - it is the state of many managers
+            while hot(managers) < calls:  # noqa: ASYNC110 - many managers' state
                 await trio.sleep(0.01)
         block = _LongestBlock()
         trio.lowlevel.add_instrument(block)
@@ -129,7 +129,7 @@ async def test_an_outage_under_50_calls_over_sockets(capsys: pytest.CaptureFixtu
         server.resume()
         began = trio.current_time()
         with trio.fail_after(10):
-            while hot(managers) < calls:  # noqa: ASYNC110 - it is the state of many managers
+            while hot(managers) < calls:  # noqa: ASYNC110 - many managers' state
                 await trio.sleep(0.01)
         trio.lowlevel.remove_instrument(block)
         assert dials.most_at_once <= 16

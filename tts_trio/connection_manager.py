@@ -90,7 +90,7 @@ class WebSocketConnectionManager:
     ) -> bool | None:
         """Close everything, in bounded time."""
         assert self._context is not None
-        return await self._context.__aexit__(kind, error, traceback)
+        return await self._context.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it is bounded in `_run`
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -100,7 +100,7 @@ class WebSocketConnectionManager:
                 try:
                     yield
                 finally:
-                    await self.close()
+                    await self.close()  # noqa: ASYNC102 - shielded and bounded there
 
     async def _keep_connections(self, task_status: trio.TaskStatus[None]) -> None:
         """The tasks of the connections, in a nursery of their own: `close` ends them and not the caller's block."""

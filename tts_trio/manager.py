@@ -72,7 +72,7 @@ class TTSManager:
     ) -> bool | None:
         """Interrupt what is not finished."""
         assert self._context is not None
-        return await self._context.__aexit__(kind, error, traceback)
+        return await self._context.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it is bounded in `_run`
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:

@@ -83,7 +83,7 @@ class HttpConnections:
     ) -> bool | None:
         """Close everything, at once."""
         assert self._context is not None
-        return await self._context.__aexit__(kind, error, traceback)
+        return await self._context.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it is bounded in `_run`
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:

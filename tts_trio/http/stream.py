@@ -51,7 +51,7 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         finally:
             self._watched.set()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
         """Read what has come, or wait for more; `b""` at the end.
 
         Raises:
@@ -66,7 +66,7 @@ class WatchedStream(httpcore.AsyncNetworkStream):
             self._watched = None
             return self._ahead
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
         """Write everything.
 
         Raises:
