@@ -1,0 +1,370 @@
+"""The state machine of an utterance by itself: no clock, no socket, and any order of events."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers import TEXTS, make_config
+from tts_trio import EmptyAudio, PhrasePolicy, QuotaError, ServiceTimeout, TextTimeout, TTSConnectionError, TTSError
+from tts_trio.utterance import Utterance
+from tts_trio.wire.events import Alignment, AudioReceived, Final
+
+SAMPLES_A_SECOND = 16000
+LOST = TTSConnectionError("lost")
+SENTENCES = {"en": "Good morning to you. How can I help?", "ru": "Доброе утро вам. Чем могу помочь?"}
+every_language = pytest.mark.parametrize("language", SENTENCES)
+
+
+def silence(seconds: float) -> AudioReceived:
+    """A message without times."""
+    return AudioReceived(bytes(2 * round(seconds * SAMPLES_A_SECOND)))
+
+
+def clip(text: str, ms: int = 100) -> AudioReceived:
+    """A message that says this text, each character in so many milliseconds."""
+    times = tuple(range(0, ms * len(text), ms))
+    alignment = Alignment(tuple(text), times, (ms,) * len(text))
+    return AudioReceived(bytes(2 * len(text) * ms * SAMPLES_A_SECOND // 1000), alignment, alignment)
+
+
+def started(text: str = "", *, complete: bool = True, now: float = 0.0, **changes: Any) -> tuple[Utterance, list[str]]:
+    """An utterance with a connection and a text, and what it sent."""
+    utterance = Utterance(make_config(**changes), now)
+    utterance.connected()
+    if text:
+        utterance.accept(text, now)
+    if complete:
+        utterance.complete(now)
+    return utterance, send(utterance, now)
+
+
+def send(utterance: Utterance, now: float) -> list[str]:
+    """What goes out now; "" is the end marker."""
+    sent = utterance.phrases_to_send(now)
+    return [*sent, ""] if utterance.end_to_send(now) else sent
+
+
+def drain(utterance: Utterance, now: float) -> bytes:
+    """All audio that waits."""
+    return b"".join(iter(lambda: utterance.deliver(now), b""))
+
+
+# One end.
+
+
+@every_language
+def test_it_finishes_by_its_final(language: str) -> None:
+    """P1, P2."""
+    text = SENTENCES[language]
+    first, second = text[: text.index(".") + 1], text[text.index(".") + 2 :]
+    utterance, sent = started(text)
+    assert sent == [first + " "]
+    utterance.receive(clip(first + " "), 0.1)
+    assert send(utterance, 0.1) == [second + " ", ""]
+    utterance.receive(clip(second + " "), 0.2)
+    assert utterance.ended is None
+    utterance.receive(Final(), 0.2)
+    assert utterance.ended == "finished"
+    assert utterance.outcome is None  # it was not heard yet
+    assert utterance.timeline.ended == 0.2
+    drain(utterance, 0.3)
+    assert utterance.outcome is not None
+    assert (utterance.outcome.spoken_text, utterance.outcome.unspoken_text) == (text, "")
+    assert [word.text for word in utterance.words] == text.split()
+    assert utterance.deadline() == math.inf
+
+
+def test_it_ends_once() -> None:
+    """P1: whatever comes after its end changes nothing."""
+    utterance, _ = started("Раз.")
+    utterance.fail(LOST, 1.0)
+    outcome = utterance.outcome
+    for happens in (
+        lambda: utterance.receive(clip("Раз. "), 2.0),
+        lambda: utterance.receive(Final(), 2.0),
+        lambda: utterance.lost(EmptyAudio("again"), 2.0),
+        lambda: utterance.fail(EmptyAudio("again"), 2.0),
+        lambda: utterance.interrupt(2.0),
+        lambda: utterance.complete(2.0),
+        lambda: utterance.expire(99.0),
+    ):
+        happens()
+        assert utterance.outcome == outcome
+        assert utterance.timeline.ended == 1.0
+        assert send(utterance, 2.0) == []
+
+
+def test_two_utterances_that_fail_for_one_reason_each_tell_their_own_text() -> None:
+    reason = QuotaError("no more")
+    for text in ("Раз.", "Two."):
+        utterance, _ = started(text)
+        utterance.lost(reason, 0.1)
+        assert utterance.error is not None
+        assert type(utterance.error) is QuotaError
+        assert str(utterance.error) == str(reason)
+        assert utterance.error.unspoken_text == text
+    assert reason.unspoken_text == ""
+
+
+def test_what_was_spoken_grows_with_what_is_delivered_after_a_failure() -> None:
+    """P9: audio that had come is still delivered, and then the error is raised."""
+    utterance, _ = started("Раз два. Три", on_lost_connection="raise")
+    for piece in ("Раз ", "два. "):
+        utterance.receive(clip(piece), 0.1)
+    utterance.lost(LOST, 0.2)
+    spoken: list[tuple[str, str]] = []
+    while True:
+        assert utterance.error is not None
+        spoken.append((utterance.error.spoken_text, utterance.error.unspoken_text))
+        if not utterance.deliver(0.3):
+            break
+    assert spoken[:3] == [("", "Раз два. Три"), ("Раз", " два. Три"), ("Раз два.", " Три")]
+
+
+# Deadlines.
+
+
+@every_language
+def test_the_first_audio_is_owed_from_the_first_phrase_on(language: str) -> None:
+    """P1, P5."""
+    utterance, _ = started(now=10.0, complete=False)
+    assert utterance.deadline() == 10 + 30  # the warning that no text comes
+    utterance.accept(SENTENCES[language], 11.0)
+    send(utterance, 11.0)
+    assert utterance.deadline() < 12  # the phraser's
+    utterance.complete(11.0)
+    assert utterance.deadline() == 11 + 2
+    assert utterance.expire(12.9) is None
+    error = utterance.expire(13.0)
+    assert isinstance(error, ServiceTimeout)
+    assert utterance.replays == 1
+    assert not utterance.has_connection
+    utterance.connected()
+    assert send(utterance, 13.5)
+    assert utterance.deadline() == 13.5 + 2
+
+
+def test_no_audio_is_owed_when_all_was_heard() -> None:
+    """P5: the LLM pauses; nothing runs but the wait for its text."""
+    patient = PhrasePolicy(patience_first=math.inf, patience_later=math.inf)
+    utterance, sent = started("Раз. Д", complete=False, phrase_policy=patient)
+    assert sent == ["Раз. "]
+    utterance.receive(clip("Раз. "), 0.5)
+    assert utterance.deadline() == 30
+    assert utterance.expire(30.0) is None
+    assert utterance.deadline() == 120
+    utterance.accept("ва. Т", 100.0)
+    assert send(utterance, 100.0) == ["Два. "]
+    assert utterance.deadline() == 102
+
+
+def test_a_stall_is_counted_from_the_last_audio_while_more_is_owed() -> None:
+    """P5."""
+    utterance, _ = started("Раз два три.")
+    utterance.receive(clip("Раз "), 0.5)
+    assert utterance.deadline() == 3.5
+    utterance.receive(clip("два "), 3.0)
+    assert utterance.deadline() == 6.0
+    assert isinstance(utterance.expire(6.0), ServiceTimeout)
+    utterance.connected()
+    assert send(utterance, 6.0) == ["три. ", ""]
+
+
+def test_the_reply_deadline_runs_over_lost_connections() -> None:
+    """P1: computed from the configuration, however often it is lost."""
+    utterance, _ = started("Раз.", max_replays=10, reply_deadline=5.0)
+    for now in (1.0, 2.0, 3.0, 4.0):
+        utterance.lost(LOST, now)
+        utterance.connected()
+        send(utterance, now)
+    assert utterance.deadline() == 5.0
+    assert utterance.expire(5.0) is None
+    assert isinstance(utterance.error, ServiceTimeout)
+
+
+def test_text_that_never_comes() -> None:
+    """P1: `text_timeout`, counted from the last text."""
+    utterance, _ = started(complete=False, text_timeout=20.0)
+    utterance.accept("…", 7.0)
+    assert utterance.expire(26.9) is None
+    assert utterance.ended is None
+    utterance.expire(27.0)
+    assert isinstance(utterance.error, TextTimeout)
+
+
+def test_a_deadline_passes() -> None:
+    """Whenever `expire` is called at `deadline`, something is done about it: a loop that does so comes to an end."""
+    utterance, _ = started("Раз два. Три", complete=False)
+    for _ in range(50):
+        now = utterance.deadline()
+        if now == math.inf:
+            break
+        utterance.expire(now)
+        if not utterance.has_connection and utterance.ended is None:
+            utterance.connected()
+        send(utterance, now)
+    assert utterance.ended == "failed"
+
+
+# Backpressure.
+
+
+def test_phrases_wait_while_the_audio_is_far_ahead() -> None:
+    """Decision 6: nothing is sent above max_lead, until the listener has heard enough."""
+    patient = PhrasePolicy(patience_first=math.inf, patience_later=math.inf)
+    utterance, sent = started("Раз. Д", complete=False, max_lead=2.0, phrase_policy=patient)
+    assert sent == ["Раз. "]
+    utterance.receive(clip("Раз. ", 600), 0.0)  # 3 s
+    utterance.accept("ва. Т", 0.0)
+    assert send(utterance, 0.0) == []
+    assert utterance.room_at() == math.inf  # nobody listens
+    drain(utterance, 5.0)
+    assert utterance.room_at() == 6.0
+    assert utterance.deadline() == 6.0
+    assert send(utterance, 5.9) == []
+    assert send(utterance, 6.0) == ["Два. "]
+
+
+# Over how many connections.
+
+
+@every_language
+def test_where_there_are_no_times_each_phrase_has_a_connection_of_its_own(language: str) -> None:
+    """Only the final tells then where a phrase ends."""
+    text = SENTENCES[language]
+    utterance, sent = started(text)
+    assert len(sent) == 1
+    utterance.receive(silence(1.0), 0.1)
+    assert send(utterance, 0.1) == [""]
+    utterance.receive(Final(), 0.2)
+    assert utterance.ended is None
+    assert not utterance.has_connection
+    utterance.connected()
+    sent += send(utterance, 0.2)
+    assert sent[-1] == ""
+    assert "".join(sent) == text + " "
+    utterance.receive(silence(1.0), 0.3)
+    utterance.lost(LOST, 0.3)
+    utterance.connected()
+    assert send(utterance, 0.4) == sent[1:]  # and not the first one
+    utterance.receive(silence(1.0), 0.5)
+    utterance.receive(Final(), 0.5)
+    assert utterance.ended == "finished"
+    assert utterance.replays == 1
+
+
+def test_a_dash_is_neither_said_again_nor_missing() -> None:
+    utterance, _ = started("Да — нет.")
+    utterance.receive(clip("Да "), 0.1)
+    utterance.lost(LOST, 0.1)
+    utterance.connected()
+    assert send(utterance, 0.1) == ["нет. ", ""]
+    utterance.receive(clip("нет. "), 0.2)
+    utterance.receive(Final(), 0.2)
+    drain(utterance, 0.3)
+    assert utterance.outcome is not None
+    assert utterance.outcome.spoken_text == "Да — нет."
+
+
+def test_audio_that_is_not_heard_yet_is_cut_at_the_last_whole_word() -> None:
+    """P13: what waits is trimmed, what was delivered is not."""
+    utterance, _ = started("Раз два три.")
+    utterance.receive(clip("Раз "), 0.1)
+    utterance.receive(clip("два т"), 0.1)
+    utterance.lost(LOST, 0.1)
+    assert len(drain(utterance, 0.2)) == 7 * 3200
+    utterance.connected()
+    assert send(utterance, 0.2) == ["три. ", ""]
+    utterance.receive(clip("три. "), 0.3)
+    assert utterance.words[-1].start_ms == 700
+
+
+def test_whole_samples() -> None:
+    """P21: a sample that straddles two messages, and one whose half was lost with its connection."""
+    utterance, _ = started("Раз. Два.")
+    sound = clip("Раз. ")
+    utterance.receive(AudioReceived(sound.audio[:1001], sound.alignment), 0.1)
+    assert len(utterance.deliver(0.1)) == 1000
+    utterance.receive(AudioReceived(sound.audio[1001:-1]), 0.1)
+    assert len(utterance.deliver(0.1)) == len(sound.audio) - 1002
+    utterance.lost(LOST, 0.1)
+    utterance.connected()
+    send(utterance, 0.1)
+    utterance.receive(clip("Раз. "), 0.2)
+    assert len(utterance.deliver(0.2)) == len(sound.audio)
+
+
+# Any order.
+
+
+STEPS = st.sampled_from(
+    [
+        *("feed", "send", "send", "audio", "audio", "audio", "deliver", "deliver"),
+        *("untimed", "lost", "final", "expire"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.sampled_from([*TEXTS.values(), "Да — нет 🙂, ok."]),
+    steps=st.lists(st.tuples(STEPS, st.integers(1, 30), st.floats(0, 3)), max_size=60),
+    mode=st.sampled_from(["resume", "raise"]),
+    last=st.sampled_from(["interrupt", "fail"]),
+)
+def test_spoken_and_unspoken_are_what_was_accepted(
+    text: str, steps: list[tuple[str, int, float]], mode: str, last: str
+) -> None:
+    """P9, P13, P17: at any time, and over any number of connections."""
+    utterance = Utterance(make_config(on_lost_connection=mode, max_replays=10), 0.0)
+    accepted, wire, said, now = "", "", 0, 0.0
+    for step, size, seconds in steps:
+        now += seconds / 10
+        if utterance.ended is not None:
+            break
+        if not utterance.has_connection:
+            utterance.connected()
+            wire, said = "", 0
+        match step:
+            case "feed" if len(accepted) < len(text):
+                utterance.accept(text[len(accepted) : len(accepted) + size], now)
+                accepted = text[: len(accepted) + size]
+                if accepted == text:
+                    utterance.complete(now)
+            case "send":
+                wire += "".join(send(utterance, now))
+            case "audio" if said < len(wire):
+                utterance.receive(clip(wire[said : said + size], 50), now)
+                said += size
+            case "untimed":
+                utterance.receive(silence(seconds), now)
+            case "deliver":
+                utterance.deliver(now)
+            case "lost":
+                utterance.lost(LOST, now)
+            case "final":
+                utterance.receive(Final(), now)
+            case "expire":
+                utterance.expire(now)
+            case _:
+                pass
+        whole = utterance.spoken(math.inf)
+        assert accepted.startswith(whole)
+        assert whole.startswith(utterance.spoken(100 * seconds))
+    if last == "fail":
+        utterance.fail(TTSError("over"), now)
+    else:
+        utterance.interrupt(now)
+    while utterance.deliver(now):
+        pass
+    outcome = utterance.outcome
+    assert outcome is not None
+    assert outcome.spoken_text + outcome.unspoken_text == accepted
+    assert all(text[word.start : word.end].strip() for word in utterance.words)
+    if utterance.error is not None:
+        assert utterance.error.spoken_text + utterance.error.unspoken_text == accepted
