@@ -173,6 +173,24 @@ async def _(here: Town) -> None:
     assert (await speak(here, pronunciation_dictionary_locators=[locator] * 4)).status == 422
 
 
+@row("1.3-types-and-ranges")
+async def _(here: Town) -> None:
+    for good, wrong in (
+        ({"seed": 2**32 - 1}, {"seed": 2**32}),
+        ({"seed": 0}, {"seed": -1}),
+        ({"apply_language_text_normalization": True}, {"apply_language_text_normalization": "banana"}),
+        ({"use_pvc_as_ivc": False}, {"use_pvc_as_ivc": []}),
+        ({"voice_settings": {"use_speaker_boost": False}}, {"voice_settings": {"use_speaker_boost": "loud"}}),
+        ({"audio_effects": {"pan": -1, "distance": 1.0}}, {"audio_effects": {"pan": -1.1}}),
+        ({"audio_effects": {"send_level": 0}}, {"audio_effects": {"distance": "far"}}),
+        ({"audio_effects": None}, {"audio_effects": 3}),
+    ):
+        assert (await speak(here, "Hi", **good)).status == 200, good
+        reply = await speak(here, "Hi", **wrong)
+        assert reply.status == 422, wrong
+        assert reply.json["detail"][0]["loc"][:2] == ["body", next(iter(wrong))]
+
+
 @row("1.3.1-speed")
 async def _(here: Town) -> None:
     lengths = [len((await speak(here, voice_settings={"speed": speed})).body) for speed in (0.7, 1.0, 1.2)]
@@ -182,7 +200,7 @@ async def _(here: Town) -> None:
 
 @row("1.3.1-ranges")
 async def _(here: Town) -> None:
-    for settings in ({"speed": 1.3}, {"stability": -0.1}, {"similarity_boost": 2}):
+    for settings in ({"speed": 1.3}, {"stability": -0.1}, {"similarity_boost": 2}, {"clone_strength": 1.1}):
         assert (await speak(here, voice_settings=settings)).status == 400
     assert (await speak(here, voice_settings={"stability": "much"})).status == 422
 
@@ -223,7 +241,13 @@ async def _(here: Town) -> None:
     assert re.fullmatch("[0-9a-f]{32}", headers["x-trace-id"])
     assert re.fullmatch("[0-9A-Za-z]{20}", headers["request-id"])
     assert headers["current-concurrent-requests"] == "1"
-    for name in ("history-item-id", "maximum-concurrent-requests", "x-region", "server", "via", "date"):
+    assert headers["workspace-concurrent-requests"] == "1"
+    assert headers["server"] == "uvicorn"
+    assert headers["via"] == "1.1 google"
+    assert headers["vary"] == "Accept-Language"
+    assert headers["alt-svc"] == 'h3=":443"; ma=2592000'
+    assert headers["strict-transport-security"] == "max-age=1800;"
+    for name in ("history-item-id", "maximum-concurrent-requests", "x-region", "date"):
         assert headers[name]
 
 
@@ -238,7 +262,8 @@ async def _(here: Town) -> None:
     reply = await speak(here, voice="no%20voice")
     assert reply.status == 404
     assert reply.headers["x-trace-id"] == reply.json["detail"]["request_id"]
-    assert not {"request-id", "character-cost", "current-concurrent-requests"} & set(reply.headers)
+    few = {"request-id", "character-cost", "current-concurrent-requests", "workspace-concurrent-requests"}
+    assert not few & set(reply.headers)
 
 
 @row("1.6-odd-sizes")
@@ -375,6 +400,17 @@ async def _(here: Town) -> None:
         await socket.send({"text": " ", "voice_settings": {"speed": 1.1}})
         await socket.send({"text": "Hi ", "voice_settings": later, "flush": True})
         assert (await socket.hear()).kind == ("audio" if good else "error")
+
+
+@row("2.2-the-schedule-may-not-change-under-either-name")
+async def _(here: Town) -> None:
+    for name in ("generation_config", "generator_config"):
+        socket = await here.socket()
+        await socket.send({"text": " ", name: {"chunk_length_schedule": [50]}})
+        await socket.send({"text": "Hi ", name: {"chunk_length_schedule": [50]}, "flush": True})
+        assert (await socket.hear()).kind == "audio"
+        await socket.send({"text": "Hi ", name: {"chunk_length_schedule": [60]}})
+        assert (await socket.hear()).message["message"].startswith("generation_config field must be provided in the")
 
 
 @row("2.2-settings-only-from-the-first-message")
@@ -610,6 +646,7 @@ async def _(here: Town) -> None:
         reply = await speak(here, headers={"xi-api-key": key})
         detail = reply.json["detail"]
         assert (reply.status, detail["code"], detail["status"]) == (status, code, "invalid_api_key")
+        assert list(detail)[:5] == ["type", "code", "message", "status", "request_id"]
     assert (await speak(here, headers={"xi-api-key": "good"})).status == 200
 
 

@@ -95,6 +95,14 @@ def test_an_idle_socket() -> None:
     assert socket.due == math.inf
 
 
+def test_a_reason_fits_into_a_close() -> None:
+    error, close = play(core(inactivity_timeout="7"), 10)
+    assert isinstance(error, Send)
+    assert isinstance(close, Close)
+    assert len(close.reason.encode()) == 123
+    assert error.message["message"].startswith(close.reason)
+
+
 def test_the_account_counts_what_runs() -> None:
     account = Account(Behaviour(concurrency=1, over_concurrency="queue"))
     first = account.occupy(0.0, 1.0, now=0.0)

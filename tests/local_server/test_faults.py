@@ -130,6 +130,16 @@ async def test_a_stall_answers_pings_and_a_frozen_peer_does_not(autojump_clock: 
             assert scope.cancelled_caught == (action == "freeze")
 
 
+async def test_a_frozen_peer_does_not_ping_either(autojump_clock: MockClock) -> None:
+    async with town(Fault("freeze", "audio", frame=1), ping_interval=1.0, ping_timeout=2.0) as here:
+        socket = await here.socket()
+        await socket.say(ENGLISH)
+        assert (await socket.hear()).kind == "audio"
+        with trio.move_on_after(3600) as scope:
+            await socket.hear()
+        assert scope.cancelled_caught
+
+
 async def test_a_window_that_stays_full(autojump_clock: MockClock) -> None:
     async with town(Fault("deafen", "audio")) as here:
         socket = await here.socket()
@@ -160,6 +170,25 @@ async def test_a_status_at_the_upgrade(status: int, autojump_clock: MockClock) -
         assert socket.rejection[0] == status
         assert socket.rejection[2]["detail"]["status"]
         assert await say(here) == WHOLE
+
+
+async def test_a_status_without_a_body(autojump_clock: MockClock) -> None:
+    async with town(Fault("status", "answer", 204, count=1)) as here:
+        client = here.http()
+        replies = [await client.speak(SHORT) for _ in range(2)]
+    assert [(reply.status, bool(reply.body)) for reply in replies if reply] == [(204, False), (200, True)]
+
+
+async def test_a_slow_answer(autojump_clock: MockClock) -> None:
+    async with town(Fault("trickle", "answer", 1000)) as here:
+        reply = await ask(here, SHORT)
+        assert reply is not None
+        assert reply.at > 0.5, "the head has more than 500 bytes"
+        began = trio.current_time()
+        socket = await here.socket()
+        assert trio.current_time() - began > 0.15
+        await socket.say(SHORT)
+        assert tones(await socket.hear_all()).strip() == SHORT
 
 
 async def test_a_status_with_its_body_until_eof(autojump_clock: MockClock) -> None:
@@ -269,7 +298,7 @@ async def test_bad_lines_among_the_timestamps(autojump_clock: MockClock) -> None
     assert [b"audio_base64" in line for line in lines] == [False, True, False, True]
 
 
-@pytest.mark.parametrize("action", ["reset", "eof", "freeze"])
+@pytest.mark.parametrize("action", ["reset", "eof", "freeze", "delay"])
 async def test_tls(action: str) -> None:
     authority = trustme.CA()
     server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -289,7 +318,7 @@ async def test_tls(action: str) -> None:
             finally:
                 await trio.aclose_forcefully(stream)
 
-        if action == "freeze":
+        if action in {"freeze", "delay"}:
             with trio.move_on_after(0.2) as scope:
                 await shake_hands()
             assert scope.cancelled_caught
@@ -327,6 +356,12 @@ async def test_counting(autojump_clock: MockClock) -> None:
     """The second and third utterances, and no other."""
     async with town(Fault("reset", "audio", frame=1, skip=1, count=2)) as here:
         assert [(await say(here))[-1] for _ in range(5)] == ["eof", "reset", "reset", "eof", "eof"]
+
+
+async def test_all_messages_of_one_utterance(autojump_clock: MockClock) -> None:
+    """`count` counts utterances, not their messages."""
+    async with town(Fault("skip", "audio", frame=None, count=1)) as here:
+        assert [await say(here) for _ in range(2)] == [["final", "close 1000", "eof"], WHOLE]
 
 
 async def test_only_on_this_path(autojump_clock: MockClock) -> None:
@@ -384,6 +419,14 @@ async def test_new_behaviour_counts_anew(autojump_clock: MockClock) -> None:
         ("reset", "audio", 3),
         ("close", "audio", "x"),
         ("close", "audio", 1006),
+        ("close", "audio", 70_000),
+        ("status", "answer", 101),
+        ("status", "answer", 1000),
+        ("delay", "audio", -1),
+        ("delay", "audio", math.nan),
+        ("trickle", "audio", 0),
+        ("trickle", "audio", math.inf),
+        ("split", "audio", -1),
     ],
 )
 def test_wrong_faults(action: str, at: Point, value: float | str | None) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from tests.local_server.plain import VOICE, PlainHTTP, town
-from tts_trio.local_server import Behaviour, Ended, ToneVoice
+from tts_trio.local_server import Behaviour, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak
 from tts_trio.local_server.parameters import Request, parse_websocket
+from tts_trio.local_server.record import as_json
 from tts_trio.local_server.speech import Order, render
 from tts_trio.local_server.stream_input import Close, StreamInput
 
@@ -27,7 +31,8 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4)
 
 
-_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("Привет 42. ")
+_TEXTS = st.text(st.characters(), max_size=5)  # lone surrogates, too: JSON can spell them
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | _TEXTS | st.just("Привет 42. ")
 _JSON = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | objects(inner), max_leaves=6)
 
 
@@ -62,6 +67,54 @@ def test_http_bodies(body: Any, form: str, query: dict[str, str]) -> None:
     else:
         assert 400 <= answer.status < 500
         assert "detail" in json.loads(answer.body)
+
+
+def post(body: bytes, query: str = "", expect: bytes = b"") -> bytes:
+    head = f"POST /v1/text-to-speech/v/stream?{query} HTTP/1.1\r\nhost: x\r\nxi-api-key: k\r\n"
+    return head.encode() + b"content-length: %d\r\n%s\r\n" % (len(body), expect) + body
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
+        (b"GET //[ HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
+        (b"GET http://[/ HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
+        (post(b"[" * 100_000), b"422 Unprocessable Entity"),
+        (post(b'{"text": ' * 500 + b"1" + b"}" * 500), b"422 Unprocessable Entity"),
+        (post(b'{"text": "Hi", "x": ' + b"[" * 90 + b"]" * 90 + b"}"), b"200 OK"),
+        (post(b'{"text": "\\ud800 Hi"}'), b"200 OK"),
+        (post(b'{"text": "Hi", "seed": ' + b"1" * 5000 + b"}"), b"422 Unprocessable Entity"),
+        (post(b'{"text": "Hi"}', "optimize_streaming_latency=" + "9" * 5000), b"422 Unprocessable Entity"),
+        (post(b'{"text": "Hi"}', expect=b"expect: 100-continue\r\n"), b"100 Continue"),
+    ],
+)
+async def test_rude_requests(request_: bytes, status: bytes, autojump_clock: MockClock) -> None:
+    """What once ended the server: the next request on the same connection is answered."""
+    log: list[str] = []
+    async with trio.open_nursery() as nursery:
+        server = LocalServer(voice=ToneVoice(), record=lambda record: log.append(as_json(record)))
+        stream = server.connect(nursery)
+        await stream.send_all(request_)
+        answer = b""
+        with trio.move_on_after(0.5):
+            while True:
+                answer += await stream.receive_some()
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        await stream.send_all(b"GET /v1/nothing HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 404 Not Found\r\n")
+        nursery.cancel_scope.cancel()
+    assert log
+
+
+async def test_rude_messages(autojump_clock: MockClock) -> None:
+    async with town() as here:
+        for message, kind in (("[" * 100_000, "error"), ('{"text": "\\ud800 Hi", "flush": true}', "audio")):
+            socket = await here.socket()
+            await socket.send(message)
+            assert (await socket.hear()).kind == kind
+        socket = await here.socket(seed="9" * 5000)
+        assert socket.rejection is not None
 
 
 @settings(max_examples=100, deadline=None)

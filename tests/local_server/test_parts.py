@@ -75,10 +75,13 @@ async def test_a_stream_of_several_segments_is_one_file(
     text: str, output_format: str, autojump_clock: MockClock
 ) -> None:
     async with town() as here:
+        alone = await here.http().speak(text, query={"output_format": output_format})  # a file of its own, now cached
         socket = await here.socket(output_format=output_format, auto_mode="true")
         await socket.say(text, text)
         heard = await socket.hear_all()
     data = b"".join(item.audio for item in heard if item.kind == "audio")
+    assert alone is not None
+    assert data.count(b"OpusHead") == alone.body.count(b"OpusHead") == output_format.startswith("opus")
     with av.open(io.BytesIO(data)) as container:
         seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
     assert seconds == pytest.approx(2 * (len(text) + 2) * 0.06, abs=0.15)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
+import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,9 +14,12 @@ import trustme
 
 from tests.local_server.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones, town
 from tts_trio.local_server import (
+    Accepted,
     Behaviour,
     Ended,
+    EspeakVoice,
     LocalServer,
+    MemoryStream,
     Received,
     Requested,
     Sent,
@@ -21,6 +27,7 @@ from tts_trio.local_server import (
     open_local_server,
     read_tones,
 )
+from tts_trio.local_server.voices import Voice
 
 
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
@@ -138,15 +145,32 @@ async def test_an_error_of_the_body_leaves_bare() -> None:
             raise LookupError
 
 
-async def test_a_hundred_servers_leave_nothing() -> None:
-    """Unclosed sockets are a ResourceWarning, and those are errors; threads and tasks are counted here."""
-    before = trio.lowlevel.current_statistics().tasks_living
-    for _ in range(100):
-        async with open_local_server(Behaviour(model_latency=9), voice=ToneVoice()) as server:
+def left_behind() -> tuple[int, int, int]:
+    """Count tasks, threads and, where the system lists them, open files."""
+    files = Path("/proc/self/fd")
+    return (
+        trio.lowlevel.current_statistics().tasks_living,
+        threading.active_count(),
+        len(list(files.iterdir())) if files.exists() else 0,
+    )
+
+
+@pytest.mark.parametrize("voice", [ToneVoice(), EspeakVoice()])
+async def test_a_hundred_servers_leave_nothing(voice: Voice) -> None:
+    """Each of them goes in the middle of an utterance; the first one starts trio's worker threads, which it keeps."""
+    before = left_behind()
+    for number in range(101):
+        if number == 1:
+            before = left_behind()
+        async with open_local_server(Behaviour(model_latency=9), voice=voice) as server:
             port = int(server.base_url.rpartition(":")[2])
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                await PlainSocket(stream).upgrade(f"/v1/text-to-speech/{VOICE}/stream-input", {"xi-api-key": KEY})
-    assert trio.lowlevel.current_statistics().tasks_living == before
+                socket = PlainSocket(stream)
+                await socket.upgrade(f"/v1/text-to-speech/{VOICE}/stream-input", {"xi-api-key": KEY})
+                await socket.send({"text": f"Hello {number % 7}", "flush": True})
+                if number % 10 == 0:
+                    await trio.sleep(0.02)
+    assert left_behind() == before
 
 
 def socket_message(text: str) -> object:
@@ -155,15 +179,49 @@ def socket_message(text: str) -> object:
     return wsproto.events.TextMessage(text)
 
 
-async def test_cancelled_at_any_moment(autojump_clock: trio.testing.MockClock) -> None:
-    """Cut the whole scene at each of its moments: neither an error nor a task is left."""
-    for moment in [0.0, 0.01, 0.075, 0.1, 0.126, 0.2, 0.5, 0.9, 1.0]:
+class Knife(trio.abc.Instrument):
+    """Cancel a scope before a step of any of the tasks."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope = scope
+        self._steps_left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._steps_left -= 1
+        if self._steps_left == 0:
+            self._scope.cancel()
+
+
+@pytest.mark.parametrize("endpoint", ["websocket", "", "/stream", "/stream/with-timestamps"])
+async def test_cancelled_at_any_moment(endpoint: str, autojump_clock: trio.testing.MockClock) -> None:
+    """Cut the whole scene before each step of its tasks: no error, task, open stream or taken slot is left."""
+    for step in itertools.count(1):
         server = LocalServer(Behaviour(), voice=ToneVoice())
-        with trio.move_on_after(moment):
-            async with trio.open_nursery() as nursery:
-                socket = PlainSocket(server.connect(nursery))
-                await socket.upgrade(f"/v1/text-to-speech/{VOICE}/stream-input", {"xi-api-key": KEY})
-                await socket.say(ENGLISH, ENGLISH)
-                await socket.hear_all()
-                await trio.sleep_forever()
-        assert isinstance(server.records[-1], Ended) or not server.records
+        stream: MemoryStream | None = None
+        with trio.CancelScope() as scope:
+            knife = Knife(scope, step)
+            trio.lowlevel.add_instrument(knife)
+            try:
+                async with trio.open_nursery() as nursery:
+                    stream = server.connect(nursery)
+                    if endpoint == "websocket":
+                        socket = PlainSocket(stream)
+                        await socket.upgrade(f"/v1/text-to-speech/{VOICE}/stream-input", {"xi-api-key": KEY})
+                        await socket.say(RUSSIAN)
+                        await socket.hear_all()
+                    else:
+                        await PlainHTTP(stream).speak(ENGLISH, endpoint)
+                    nursery.cancel_scope.cancel()
+            finally:
+                trio.lowlevel.remove_instrument(knife)
+        if stream is not None:
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.send_all(b"x")
+            assert [type(record) for record in server.records if isinstance(record, Accepted | Ended)] == [
+                Accepted,
+                Ended,
+            ]
+        assert server._service.account.generating(trio.current_time()) == 0
+        if not scope.cancelled_caught:
+            break
+    assert step > 20

@@ -110,7 +110,7 @@ async def test_over_concurrency_on_a_websocket(over: str, autojump_clock: MockCl
             assert heard.kind == "audio"
             assert heard.at == pytest.approx(ends + 0.05 + 0.075)
         else:
-            assert heard.message["error"] == "too_many_concurrent_requests"
+            assert heard.message["error"] == "concurrent_limit_exceeded"
 
 
 async def test_over_concurrency_on_http_queues(autojump_clock: MockClock) -> None:

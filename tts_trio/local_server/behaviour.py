@@ -40,6 +40,15 @@ class Action:
 
 
 _UNSENDABLE_CODES = (1005, 1006, 1015)
+_RANGES: dict[str, tuple[float, float]] = {
+    "delay": (0, math.inf),
+    "status": (200, 599),
+    "until_eof": (200, 599),
+    "close": (1000, 4999),
+    "huge_frame": (100, 2**30),
+    "split": (1, 2**30),
+    "trickle": (1, 2**30),
+}
 _EVERYWHERE: tuple[Point, ...] = tuple(POINTS)
 _MESSAGES: tuple[Point, ...] = ("audio", "final")
 
@@ -116,6 +125,9 @@ class Fault:
             raise ValueError(f"the value of a {self.action!r} fault is like {action.value!r}, not {self.value!r}")
         if self.action == "close" and self.value in _UNSENDABLE_CODES:
             raise ValueError(f"no peer can send the close code {self.value}; for 1006 use 'eof' or 'reset'")
+        low, high = _RANGES.get(self.action, (-math.inf, math.inf))
+        if isinstance(self.value, int | float) and not low <= self.value <= high:
+            raise ValueError(f"the value of a {self.action!r} fault is from {low} to {high}, not {self.value!r}")
 
 
 def _switch(*choices: Any, help: str) -> Any:  # noqa: A002 - the word of the command line

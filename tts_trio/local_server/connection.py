@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 from email.utils import formatdate
+from http.client import responses
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -15,6 +16,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
 from tts_trio.local_server.parameters import Request, parse_websocket
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
@@ -29,6 +31,7 @@ SOCKETS = {r"/v1/text-to-speech/([^/]*)/stream-input": StreamInput}
 
 _UNTIL_EOF_SECONDS = 2.0
 _SWITCHING = 101
+_WITHOUT_BODY = {204, 304}
 
 
 class Connection:
@@ -84,17 +87,22 @@ class Connection:
 
     async def _read(self, head: h11.Request) -> Request | None:
         """Read the rest of a request; None if it does not come."""
+        if self._http.they_are_waiting_for_100_continue:
+            await self._send_event(h11.InformationalResponse(status_code=100, headers=[], reason="Continue"))
         body = bytearray()
         while not isinstance(event := await self._next_event(), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
                 return None
             body += event.data
-        url = urlsplit(head.target.decode("ascii", "replace"))
+        try:
+            url = urlsplit(head.target.decode("ascii", "replace"))
+        except ValueError:
+            url = urlsplit("")  # no such path
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         request = Request(head.method.decode("ascii"), unquote(url.path), query, headers, bytes(body))
         try:
-            content = json.loads(request.body)
+            content = parse_json(request.body)
         except ValueError:
             content = request.body
         fields = attrs.asdict(request, filter=attrs.filters.exclude("body"))
@@ -135,7 +143,8 @@ class Connection:
         if isinstance(answer, Answer):
             headers = [*answer.headers, ("content-length", str(len(answer.body)))]
             await self._send_head(answer.status, headers, trickle)
-            await self._send_body_part(answer.body, None, trickle)
+            if head.method != b"HEAD" and answer.status not in _WITHOUT_BODY:
+                await self._send_body_part(answer.body, None, trickle)
         else:
             await self._speak(answer, scope, content_type, trickle)
         await self._send_event(h11.EndOfMessage())
@@ -213,7 +222,8 @@ class Connection:
         """Answer with a body that has neither length nor chunks."""
         error = errors.by_status(status)
         body = json.dumps(error.body(self._service.account.trace_id()))
-        head = f"HTTP/1.1 {status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+        reason = responses.get(status, "")
+        head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
         await self._wire.send(head.encode() + body.encode())
         self._wire.record(Answered, status=status, headers={"content-type": "application/json"})
         await trio.sleep(_UNTIL_EOF_SECONDS)
@@ -223,7 +233,8 @@ class Connection:
 
     async def _send_head(self, status: int, headers: Headers, trickle: float | None) -> None:
         headers = [("date", formatdate(usegmt=True)), *headers]
-        await self._send_event(h11.Response(status_code=status, headers=headers), trickle)
+        reason = responses.get(status, "")
+        await self._send_event(h11.Response(status_code=status, headers=headers, reason=reason), trickle)
         self._wire.record(Answered, status=status, headers=dict(headers))
 
     async def _send_body_part(self, data: bytes, split: int | None, trickle: float | None) -> None:

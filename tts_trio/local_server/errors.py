@@ -25,9 +25,10 @@ class ServiceError(Exception):
         code: What the current API calls it.
         message: For people.
         type: Family of the error on HTTP; "" in bodies of the older shape.
-        legacy: The older name, `detail.status` on HTTP and `error` on a WebSocket; "": the same as `code`.
+        legacy: The older name, `detail.status` on HTTP; "": the same as `code`.
         param: The parameter at fault.
         docs_url: Where to read more.
+        error: The name on a WebSocket; "": the same as `detail.status`.
     """
 
     status: int
@@ -37,12 +38,15 @@ class ServiceError(Exception):
     legacy: str = ""
     param: str = ""
     docs_url: str = ""
+    error: str = ""
 
     def body(self, trace_id: str) -> dict[str, Any]:
         """Give the JSON body of an HTTP answer; `detail.request_id` repeats the header `x-trace-id`."""
-        detail: dict[str, Any] = {"status": self.legacy or self.code, "message": self.message}
+        status = self.legacy or self.code
+        detail: dict[str, Any] = {"status": status, "message": self.message}
         if self.type:
-            detail = {"type": self.type, "code": self.code, **detail, "request_id": trace_id}
+            detail = {"type": self.type, "code": self.code, "message": self.message, "status": status}
+            detail["request_id"] = trace_id
         for name in ("param", "docs_url"):
             if value := getattr(self, name):
                 detail[name] = value
@@ -50,7 +54,7 @@ class ServiceError(Exception):
 
     def frame(self) -> dict[str, Any]:
         """Give the WebSocket message."""
-        return {"message": self.message, "error": self.legacy or self.code, "code": POLICY_VIOLATION}
+        return {"message": self.message, "error": self.error or self.legacy or self.code, "code": POLICY_VIOLATION}
 
     def reason(self) -> str:
         """Give the reason of the WebSocket Close: the message, cut to what a Close can carry."""
@@ -220,6 +224,7 @@ def too_many_requests(limit: int) -> ServiceError:
         "rate_limit_error",
         "too_many_concurrent_requests",
         docs_url=_CONCURRENCY_PAGE,
+        error="concurrent_limit_exceeded",
     )
 
 

@@ -182,6 +182,7 @@ def _speech(request: Request, voice_id: str, form: Any, account: Account, now: f
         ("request-id", account.identifier()),
         ("current-concurrent-requests", str(account.generating(start))),
         ("maximum-concurrent-requests", str(limit)),
+        ("workspace-concurrent-requests", str(account.generating(start))),
     ]
     if parameters.logging:
         headers.append(("history-item-id", account.identifier()))
@@ -191,7 +192,8 @@ def _speech(request: Request, voice_id: str, form: Any, account: Account, now: f
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:
     """Cut a body as the service does: anywhere, and as fast as it is generated."""
     body = b"".join(piece.audio for piece in clip.slices)
-    sizes = random.Random(f"{account.behaviour.seed} {order.text}")  # noqa: S311 - repeatable, not secret
+    seed = f"{account.behaviour.seed} {order.text}".encode("utf-8", "surrogatepass")
+    sizes = random.Random(seed)  # noqa: S311 - repeatable, not secret
     pace = clip.seconds / account.behaviour.speed / max(1, len(body))  # seconds a byte
     parts: list[Part] = []
     start = 0

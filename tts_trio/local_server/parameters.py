@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -12,16 +11,16 @@ import attrs
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.body import MOST_SEED, SETTINGS, parse_body
 from tts_trio.local_server.catalogue import DEFAULT_MODEL, MODELS, Model
 from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS
 from tts_trio.local_server.speech import Order, single_spaced
 
 _RARE_FORMATS = {"mp3_24000_48", "pcm_32000", "pcm_48000"}
-_SETTINGS = {"stability": (0.0, 1.0), "similarity_boost": (0.0, 1.0), "style": (0.0, 1.0), "speed": (0.7, 1.2)}
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 _NO_LATENCY_BUT_NO_NORMALISER = 4
 _MAX_INACTIVITY = 180
-_LONGEST_LIST = 3  # dictionaries, and ids of requests
+_MOST_DIGITS = 10  # of the integers in a query: more are out of every range, and Python may refuse to read them
 
 
 @attrs.frozen
@@ -105,7 +104,7 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
         InvalidBody: 422.
         ServiceError: Anything else that is wrong with it.
     """
-    body = _parse_body(request.body)
+    body = parse_body(request.body)
     output_format = _output_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
     latency = _integer(request.query, "optimize_streaming_latency", 0, 4, None, _unprocessable)
     logging = _switch(request.query, "enable_logging", _unprocessable, default="true")
@@ -121,7 +120,7 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
     normalise = latency != _NO_LATENCY_BUT_NO_NORMALISER and _normalises(body["apply_text_normalization"], model)
     language = _language(body["language_code"], model, behaviour)
     settings: dict[str, Any] = body["voice_settings"] or {}
-    for name, (low, high) in _SETTINGS.items():
+    for name, (low, high) in SETTINGS.items():
         given = settings.get(name)
         if given is not None and not low <= given <= high:
             raise errors.invalid_settings(name, low, high, given)
@@ -143,7 +142,7 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
     if output_format in _RARE_FORMATS and not behaviour.rare_formats_on_websocket:
         raise errors.invalid_format(output_format)
     latency = _integer(query, "optimize_streaming_latency", 0, 4, None, errors.invalid_parameter)
-    _integer(query, "seed", 0, 2**32 - 1, None, errors.invalid_parameter)
+    _integer(query, "seed", 0, MOST_SEED, None, errors.invalid_parameter)
     for name in ("enable_logging", "enable_ssml_parsing", "apply_language_text_normalization"):
         _switch(query, name, errors.invalid_parameter)
     normalisation = query.get("apply_text_normalization", "auto")
@@ -164,7 +163,7 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
 
 def speed_of(message: Mapping[str, Any]) -> float:
     """Give the speed that a WebSocket's first message sets, clamped: it does not refuse one out of range."""
-    low, high = _SETTINGS["speed"]
+    low, high = SETTINGS["speed"]
     settings = message.get("voice_settings")
     speed = cast("dict[str, Any]", settings).get("speed") if isinstance(settings, dict) else None
     return float(max(low, min(speed, high))) if isinstance(speed, int | float) else 1.0
@@ -200,52 +199,6 @@ def authenticate(request: Request, account: Account) -> None:
 
 
 # --- one parameter at a time
-
-_TYPE_CHECKS: dict[str, tuple[type | tuple[type, ...], str, str]] = {
-    "text": (str, "string_type", "Input should be a valid string"),
-    "model_id": (str, "string_type", "Input should be a valid string"),
-    "language_code": (str, "string_type", "Input should be a valid string"),
-    "previous_text": (str, "string_type", "Input should be a valid string"),
-    "next_text": (str, "string_type", "Input should be a valid string"),
-    "apply_text_normalization": (str, "string_type", "Input should be a valid string"),
-    "voice_settings": (dict, "model_attributes_type", "Input should be a valid dictionary"),
-    "pronunciation_dictionary_locators": (list, "list_type", "Input should be a valid list"),
-    "previous_request_ids": (list, "list_type", "Input should be a valid list"),
-    "next_request_ids": (list, "list_type", "Input should be a valid list"),
-    "seed": (int, "int_type", "Input should be a valid integer"),
-}
-
-
-def _parse_body(data: bytes) -> dict[str, Any]:
-    """Give the known fields of the body, absent ones as None; unknown fields are ignored, as by the service."""
-    try:
-        body = json.loads(data or b"null")
-    except ValueError as error:
-        raise errors.InvalidBody([errors.complaint("json_invalid", ["body", 0], "JSON decode error", {})]) from error
-    if not isinstance(body, dict):
-        raise errors.InvalidBody([errors.complaint("missing", ["body"], "Field required", None)])
-    given = cast("dict[str, Any]", body)
-    complaints: list[dict[str, Any]] = []
-    if given.get("text") is None:
-        complaints.append(errors.complaint("missing", ["body", "text"], "Field required", None))
-    for name, (kind, code, message) in _TYPE_CHECKS.items():
-        if given.get(name) is not None and not isinstance(given[name], kind):
-            complaints.append(errors.complaint(code, ["body", name], message, given[name]))
-        elif kind is list and len(given.get(name) or ()) > _LONGEST_LIST:
-            message = f"List should have at most {_LONGEST_LIST} items after validation"
-            complaints.append(errors.complaint("too_long", ["body", name], message, given[name]))
-    settings = given.get("voice_settings")
-    for name, value in cast("dict[str, Any]", settings).items() if isinstance(settings, dict) else ():
-        if name in _SETTINGS and value is not None and not isinstance(value, int | float):
-            location: list[str | int] = ["body", "voice_settings", name]
-            complaints.append(errors.complaint("float_type", location, "Input should be a valid number", value))
-    if given.get("apply_text_normalization") not in (None, "auto", "on", "off"):
-        location = ["body", "apply_text_normalization"]
-        message = "Input should be 'auto', 'on' or 'off'"
-        complaints.append(errors.complaint("enum", location, message, given["apply_text_normalization"]))
-    if complaints:
-        raise errors.InvalidBody(complaints)
-    return {name: given.get(name) for name in _TYPE_CHECKS}
 
 
 def _output_format(query: Mapping[str, str], behaviour: Behaviour, allowed: tuple[str, ...]) -> str:
@@ -289,7 +242,7 @@ def _integer(
     given = query.get(name)
     if given is None:
         return default
-    if not given.isdecimal() or not low <= int(given) <= high:
+    if not given.isdecimal() or len(given) > _MOST_DIGITS or not low <= int(given) <= high:
         raise complain(name, f"{name} is an integer from {low} to {high}.")
     return int(given)
 

@@ -7,7 +7,6 @@ come out. Everything as recorded from the live API, and the unsettled points by 
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections import deque
 from collections.abc import Generator
@@ -19,8 +18,16 @@ import attrs
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.encoding import Encoder
-from tts_trio.local_server.parameters import Parameters, Request, bearer, known_voice, parse_schedule, speed_of
+from tts_trio.local_server.parameters import (
+    Parameters,
+    Request,
+    bearer,
+    known_voice,
+    parse_schedule,
+    speed_of,
+)
 from tts_trio.local_server.speech import Alignment, Clip, Order, silence, single_spaced
 
 _SCHEDULE = (120, 160, 250, 290)  # characters before a generation; the last one repeats
@@ -216,6 +223,8 @@ class StreamInput:
         """Hold the client to what its first message said."""
         for field in ("voice_settings", "generation_config"):
             given = message.get(field)
+            if field == "generation_config":
+                given = given or message.get("generator_config")  # its name in older documentation
             if not self._begun:
                 self._fixed[field] = given
             elif given is not None and given != self._fixed[field]:
@@ -300,7 +309,7 @@ class StreamInput:
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
+        message = parse_json(text)
     except ValueError:
         message = None
     if not isinstance(message, dict):

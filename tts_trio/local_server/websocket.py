@@ -12,6 +12,7 @@ from wsproto.connection import ConnectionState
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.frames import FrameBoundary
 from tts_trio.local_server.http_api import Headers
 from tts_trio.local_server.parameters import Request
@@ -160,7 +161,7 @@ class WebSocketSession:
 
     def _take_text(self, text: str) -> None:
         try:
-            message = json.loads(text)
+            message = parse_json(text)
         except ValueError:
             message = text
         self._wire.record(Received, frame="text", message=message)
