@@ -35,7 +35,6 @@ PEERS: dict[Peer, tuple[Fault, ...]] = {
     "reads": (),
     "deaf": (Fault("deafen", "audio", frame=0, path="stream-input"),),
 }
-LATENCY: dict[Peer, float] = {"reads": 0.001, "deaf": 0.05}  # one that is deaf has to hear the end of NEXT before
 
 
 @attrs.frozen
@@ -165,14 +164,19 @@ async def cancelled_at(n: float, scenario: Scenario, stage: Stage) -> int:
     return passed
 
 
-async def try_checkpoints(scenario: Scenario, stage: Stage, sample: int | None) -> int:
+async def try_checkpoints(scenario: Scenario, stage: Stage, peer: Peer, sample: int | None) -> int:
     """Cancel a scenario at every checkpoint, or at some, and have the next sentence spoken each time."""
+    well = stage.server.behaviour
+    ill = attrs.evolve(well, faults=PEERS[peer])
+    stage.server.behaviour = ill
     total = await cancelled_at(float("inf"), scenario, stage)
     every = range(1, total + 1)
     tried = 0
     draw = random.Random(scenario.__name__)
     for n in every if sample is None else sorted(draw.sample(every, min(sample, total))):
+        stage.server.behaviour = ill
         await cancelled_at(n, scenario, stage)
+        stage.server.behaviour = well
         tried += 1
         for _ in range(2):  # over the connection that was there, and over one that was dialled since
             with trio.fail_after(5):
@@ -227,7 +231,7 @@ async def on_stage(
             async with tts.stream_static_text(NEXT) as audio:
                 await listen(audio)
             idle = tasks_of_the_client(server_nursery) + 1  # at most one more HTTP connection is kept
-            text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [ENGLISH + " "] * to_fill_a_window
+            text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [(ENGLISH + " ") * 5] * to_fill_a_window
             fails = TTSConnectionError if peer == "deaf" else ()
             yield Stage(config, server, server_nursery, opener, connections, tts, idle, text, fails)
 
@@ -242,10 +246,10 @@ async def test_in_memory(
 ) -> None:
     """P7, P8, P25."""
     monkeypatch.setattr("tts_trio.local_server.memory.WINDOW", WINDOW)
-    async with memory_service(Behaviour(faults=PEERS[peer]), dial_time=0.2) as service:
+    async with memory_service(dial_time=0.2) as service:
         config = make_config(max_lead=1e6)
-        async with on_stage(service.server, service.nursery, service.open_stream, config, peer, 40) as stage:
-            assert await try_checkpoints(scenario, stage, None if exhaustive else 8)
+        async with on_stage(service.server, service.nursery, service.open_stream, config, peer, 8) as stage:
+            assert await try_checkpoints(scenario, stage, peer, None if exhaustive else 8)
         assert tasks_of_the_client(service.nursery) == 0
         for link in service.links:
             with pytest.raises(trio.ClosedResourceError):
@@ -281,7 +285,7 @@ def open_files() -> int:
 async def test_over_sockets(exhaustive: bool, scenario: Scenario, secure: bool, peer: Peer) -> None:
     """P7, P8, P25."""
     server_context, client_context = security(secure)
-    behaviour = Behaviour(model_latency=LATENCY[peer], speed=2000, faults=PEERS[peer])
+    behaviour = Behaviour(model_latency=0.001, speed=2000)
     server = LocalServer(behaviour, voice=ToneVoice(), ssl_context=server_context)
     files = open_files()
 
@@ -308,8 +312,8 @@ async def test_over_sockets(exhaustive: bool, scenario: Scenario, secure: bool, 
                 stall_timeout=3.0 if peer == "reads" else 0.5,
                 max_replays=2 if peer == "reads" else 0,
             )
-            async with on_stage(server, nursery, opener, config, peer, 150) as stage:
-                assert await try_checkpoints(scenario, stage, None if exhaustive else 3)
+            async with on_stage(server, nursery, opener, config, peer, 30) as stage:
+                assert await try_checkpoints(scenario, stage, peer, None if exhaustive else 3)
             assert tasks_of_the_client(nursery) == 0
             if peer == "reads":
                 await until(lambda: len(nursery.child_tasks) == 1)  # the server has seen the ends, torn or not
