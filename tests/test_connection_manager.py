@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from typing import Any
 
 import pytest
 import trio
@@ -16,6 +17,8 @@ from tts_trio import (
     TTSConfig,
     TTSConnectionError,
     TTSError,
+    TTSManager,
+    VoiceSettings,
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Behaviour, CloseReceived, CloseSent, Fault, Received, Requested
@@ -369,6 +372,45 @@ async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: 
             await text.send("Спасибо.")
             text.close()
             assert heard(await listen(audio), tts.config) == TEXTS["ru"] + " Спасибо."
+
+
+async def test_what_belongs_to_a_socket_never_changes(autojump_clock: trio.testing.MockClock) -> None:
+    """P15: all sockets of a manager are dialled and begun alike, and no other voice gets hold of them."""
+    config = make_config(language_code="ru", voice_settings=VoiceSettings(stability=0.3), seed=7)
+    others: list[dict[str, Any]] = [
+        {"api_key": "another"},
+        {"voice_id": "another"},
+        {"model_id": "eleven_turbo_v2_5"},
+        {"language_code": "en"},
+        {"output_format": "ulaw_8000"},
+        {"voice_settings": VoiceSettings(stability=0.4)},
+        {"seed": 8},
+        {"auto_mode": False},
+        {"sync_alignment": False},
+        {"apply_text_normalization": "off"},
+        {"enable_ssml_parsing": True},
+        {"enable_logging": False},
+        {"inactivity_timeout": 60},
+        {"base_url": "http://127.0.0.2"},
+    ]
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            async with TTSManager(config, connections) as tts:
+                for text in TEXTS.values():
+                    async with tts.speak([text]) as audio:
+                        await listen(audio)
+            for changes in others:
+                with pytest.raises(ConfigurationError, match="differs") as caught:
+                    TTSManager(config.evolve(**changes), connections)
+                assert caught.value.field == next(iter(changes))
+        upgrades = [r for r in service.server.records if isinstance(r, Requested) and r.method == "GET"]
+        assert len(upgrades) >= 3
+        assert len({(record.path, tuple(record.query.items())) for record in upgrades}) == 1
+        received = [r for r in service.server.records if isinstance(r, Received) and r.frame == "text"]
+        for upgrade in upgrades:
+            first, *rest = (r.message for r in received if r.connection == upgrade.connection)
+            assert first == {"text": " ", "voice_settings": {"stability": 0.3}}
+            assert all(list(message) == ["text"] for message in rest)
 
 
 async def test_use_outside_of_the_block() -> None:

@@ -125,7 +125,7 @@ PATHS: dict[str, tuple[Behaviour, int]] = {
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_no_path_shows_the_key(autojump_clock: trio.testing.MockClock, spy: Spy, path: str) -> None:
-    """P28."""
+    """P25, P28: `except TTSError` is enough on every path, and says nothing that it should not."""
     behaviour, failures = PATHS[path]
     async with memory_service(behaviour) as service:
         assert await use(make_config(), service.open_stream, spy) >= failures
