@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,12 +101,8 @@ def test_no_forbidden_cut_for_any_tokens_and_any_timing(
         size = sizes[len(tokens) % len(sizes)]
         tokens.append(reply.text[position : position + size])
         position += size
-    policies = {
-        "sentence": PhrasePolicy(clause_words=None, breath_words=None, enough_words=None, patience_figure=patience),
-        "balanced": PhrasePolicy(patience_figure=patience),
-        "eager": PhrasePolicy(clause_words=1, breath_words=2, enough_words=3, patience_figure=patience),
-    }
-    phrases = phrases_of(reply, tokens, gaps, policies[policy], reply.language if told else None)
+    patient = attrs.evolve(POLICIES[policy], patience_figure=patience)
+    phrases = phrases_of(reply, tokens, gaps, patient, reply.language if told else None)
     assert complaints(reply, phrases) == []
 
 

@@ -10,10 +10,10 @@ from tts_trio.text.lexicon import lexicon_for
 from tts_trio.text.policy import PhrasePolicy
 from tts_trio.text.words import Word, read_word, runs, speakable, split_unspaced
 
-_SENTENCE_CHARACTERS = 300
-"""How far back a sentence is shown to the segmenter, so that a token costs the same however long it is."""
+# How many characters of a sentence, of what stands between two words, and of the next word are looked at, so that a
+# token costs the same however long these are.
+_LOOK_BACK = 300
 _WORD_CHARACTERS = 40
-"""How much of the next word is looked at, for the same reason."""
 
 
 @attrs.frozen
@@ -47,6 +47,7 @@ class Phraser:
         self._lexicon = lexicon_for(language_code)
         self._text = ""  # accepted, not given out, and before the run that is being received
         self._run = ""  # the run of non-blanks that is being received
+        self._run_speaks = False  # whether it has something to speak
         self._word: Word | None = None  # the last whole word; it may have been given out
         self._words = 0  # how many words _text has
         self._places: list[_Place] = []  # in _text, in order
@@ -113,7 +114,7 @@ class Phraser:
         if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
             self._end_run()
             return self._give(_Place(len(self._text), self._words, Grade.SENTENCE), now)
-        place = None if self._speakable(self._run) else self._place_before("", complete=False)
+        place = None if self._run_speaks else self._place_before("", complete=False)
         if place is None and self._places:
             place = self._places[-1]
         return [] if place is None else self._give(place, now)
@@ -135,14 +136,17 @@ class Phraser:
         """Add non-blanks to the run, which ends after a mark where no blanks are written."""
         *whole, last = split_unspaced(self._run + run, known=len(self._run))
         for self._run in whole:
+            self._run_speaks = self._speakable(self._run)
             self._end_run()
         self._run = last
+        if not self._run_speaks:
+            self._run_speaks = self._speakable(last[-max(len(run), _LOOK_BACK) :])
 
     def _end_run(self) -> None:
         run = self._run
         if not run:
             return
-        if self._speakable(run):
+        if self._run_speaks:
             shown = self._visible(run)
             place = self._place_before(shown, complete=True)
             if place is not None:
@@ -153,13 +157,14 @@ class Phraser:
             self._fresh_line = False
         self._text += run
         self._run = ""
+        self._run_speaks = False
 
     def _place_before(self, following: str, *, complete: bool) -> _Place | None:
         """Grade the place between the last whole word and the next one, which is known so far."""
         word = self._word
         if word is None or word.end <= 0:
             return None
-        gap = self._text[word.end :]
+        gap = self._text[word.end : word.end + _LOOK_BACK]
         line, newline, _ = gap.partition("\n")
         end = word.end + len(line.rstrip() if newline else gap.rstrip())
         found = grade(
@@ -168,7 +173,7 @@ class Phraser:
             following[:_WORD_CHARACTERS],
             complete=complete,
             lexicon=self._lexicon,
-            sentence=self._text[max(0, end - _SENTENCE_CHARACTERS) : end],
+            sentence=self._text[max(0, end - _LOOK_BACK) : end],
         )
         if newline and not (word.starts_line and word.is_number):
             found = Grade.SENTENCE
@@ -179,8 +184,8 @@ class Phraser:
         phrases: list[str] = []
         while True:
             places = self._places
-            if self._run and self._speakable(self._run):
-                place = self._place_before(self._visible(self._run), complete=False)
+            if self._run_speaks:
+                place = self._place_before(self._visible(self._run[:_LOOK_BACK]), complete=False)
                 if place is not None:
                     places = [*places, place]
             ahead = self._ahead(now)
@@ -196,10 +201,10 @@ class Phraser:
 
     def _ending_of_run(self) -> Ending:
         """Whether the run that is being received is whole, as far as can be told by itself."""
-        if not self._speakable(self._run) or (self._ssml and ssml.is_open(self._run)):
+        if not self._run_speaks or (self._ssml and ssml.is_open(self._run)):
             return Ending.OPEN
         word = read_word(self._visible(self._run), end=0, previous=self._word, starts_line=self._fresh_line)
-        return ending(word, self._word, lexicon=self._lexicon, sentence=self.pending[-_SENTENCE_CHARACTERS:])
+        return ending(word, self._word, lexicon=self._lexicon, sentence=self.pending[-_LOOK_BACK:])
 
     def _ahead(self, now: float) -> float:
         if self._lead is not None:

@@ -62,9 +62,9 @@ class PhrasePolicy:
         ValueError: A number is out of range; the message names the field and what is allowed.
     """
 
-    clause_words: int | None = attrs.field(default=2, validator=_words)
-    breath_words: int | None = attrs.field(default=3, validator=_words)
-    enough_words: int | None = attrs.field(default=5, validator=_words)
+    clause_words: int | None = attrs.field(default=3, validator=_words)
+    breath_words: int | None = attrs.field(default=4, validator=_words)
+    enough_words: int | None = attrs.field(default=6, validator=_words)
     long_words: int = attrs.field(default=30, validator=_words)
     patience_first: float = attrs.field(default=0.15, validator=_seconds)
     patience_later: float = attrs.field(default=0.4, validator=_seconds)
@@ -80,13 +80,13 @@ class PhrasePolicy:
 
     @classmethod
     def balanced(cls) -> PhrasePolicy:
-        """The default: the first phrase ends at a mark after two words, a breath after three, or at five."""
+        """The default: the first phrase ends at a mark after three words, a breath after four, or at six."""
         return cls()
 
     @classmethod
     def eager(cls) -> PhrasePolicy:
-        """The first sound as soon as two or three words can be spoken; the listener notices some cuts."""
-        return cls(clause_words=1, breath_words=2, enough_words=3)
+        """The first sound as soon as one to four words can be spoken; the listener notices some cuts."""
+        return cls(clause_words=1, breath_words=3, enough_words=4)
 
     def fewest_words(self, grade: Grade, *, first: bool, lead: float) -> int:
         """The fewest words that a phrase ending at a place of this grade must have.

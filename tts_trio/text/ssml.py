@@ -17,8 +17,7 @@ def visible(text: str) -> str:
 
 def is_open(text: str) -> bool:
     """Whether the text ends inside of a tag, or of an element such as ``<phoneme>``, and so may not be cut there."""
-    last = text.rfind("<")
-    if last < 0 or len(text) > _LONGEST_ELEMENT:
+    if len(text) > _LONGEST_ELEMENT or (last := text.rfind("<")) < 0:
         return False
     if ">" not in text[last:] and (last + 1 == len(text) or text[last + 1].isalpha() or text[last + 1] == "/"):
         return True
