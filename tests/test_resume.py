@@ -17,9 +17,18 @@ import trio
 
 from tests.helpers import TEXTS, Service, heard, make_config, memory_service, speaking, tokens
 from tests.sound import decode
-from tts_trio import AudioChannel, EmptyAudio, TextTimeout, TTSConfig, TTSConnectionError, TTSManager
+from tts_trio import (
+    AudioChannel,
+    AuthenticationError,
+    EmptyAudio,
+    TextTimeout,
+    TTSConfig,
+    TTSConnectionError,
+    TTSManager,
+    WebSocketConnectionManager,
+)
 from tts_trio.formats import AudioClock
-from tts_trio.local_server import Behaviour, Fault, Received, Struck
+from tts_trio.local_server import Behaviour, Fault, Received, Requested, Struck
 from tts_trio.wire.events import Final
 
 Listening: TypeAlias = Literal["eagerly", "by the clock"]
@@ -393,3 +402,95 @@ async def test_what_was_received_whole_is_finished_when_it_is_heard(
             await play(audio, sound, listening)
         assert audio.outcome is not None
         assert audio.outcome.end == "finished"
+
+
+# Over HTTP, where there is no WebSocket.
+
+
+@every_language
+async def test_without_a_connection_a_reply_is_spoken_over_http(
+    autojump_clock: trio.testing.MockClock, language: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P13, with fallback="http": phrase by phrase, after `connect_timeout`."""
+    text = TEXTS[language]
+    no_websocket = Fault("status", "answer", 503, path="stream-input")
+    config = make_config(fallback="http")
+    async with memory_service(Behaviour(faults=(no_websocket,))) as service:
+        async with (
+            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            began = trio.current_time()
+            sound: list[bytes] = []
+            async with tts.speak(tokens(text)) as audio:
+                assert trio.current_time() - began == pytest.approx(5)
+                await play(audio, sound)
+            assert heard(b"".join(sound), config) == text
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+            assert audio.usage.trace_id
+            assert audio.usage.characters == len(text) + 1
+            asked = [r.body["text"] for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+            assert "".join(asked) == text + " "
+            assert len(asked) > 1
+
+            async with tts.speak(tokens(text)) as audio:
+                await audio.receive()
+            assert audio.outcome is not None
+            assert audio.outcome.end == "interrupted"
+            assert text.startswith(audio.outcome.spoken_text)
+
+
+@pytest.mark.parametrize("fallback", [None, "http"])
+async def test_a_reply_whose_connection_was_the_last_one(
+    autojump_clock: trio.testing.MockClock, fallback: str | None
+) -> None:
+    """It goes on over HTTP with the first word that was not heard whole, or fails."""
+    text, config = TEXTS["ru"], make_config(fallback=fallback)
+    faults = (
+        Fault("reset", "audio", frame=3, path="stream-input"),
+        Fault("reset", "answer", path="stream-input", skip=1),
+    )
+    async with memory_service(Behaviour(faults=faults)) as service:
+        async with speaking(config, service.open_stream) as tts:
+            sound: list[bytes] = []
+            async with tts.speak([text]) as audio:
+                if fallback is None:
+                    with pytest.raises(TTSConnectionError) as caught:
+                        await play(audio, sound)
+                    assert caught.value.spoken_text + caught.value.unspoken_text == text
+                    assert caught.value.spoken_text
+                    return
+                await play(audio, sound)
+            assert whole_words(heard(b"".join(sound), config), text) == text.split()
+
+
+async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.MockClock) -> None:
+    refused = (Fault("reset", "answer", path="stream-input"), Fault("status", "answer", 401, path="/stream"))
+    config = make_config(fallback="http")
+    async with memory_service(Behaviour(faults=refused)) as service:
+        async with (
+            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            with pytest.raises(AuthenticationError) as caught:
+                await say(service, tts, "Добрый день.")
+            assert caught.value.unspoken_text == "Добрый день."
+            assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1
+
+
+@pytest.mark.parametrize("action", ["reset", "freeze"])
+async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
+    autojump_clock: trio.testing.MockClock, action: str
+) -> None:
+    text, config = TEXTS["en"], make_config(fallback="http", auto_mode=False)
+    faults = (Fault("reset", "answer", path="stream-input"), Fault(action, "audio", skip=1, count=1, path="/stream"))
+    async with memory_service(Behaviour(faults=faults)) as service:
+        async with (
+            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            _, said, seconds = await say(service, tts, text)
+            assert said.endswith(text.split(",")[-1])
+            assert set(text.split()) <= set(said.split())
+            assert 5 < seconds < 5 + 4

@@ -176,6 +176,8 @@ class TTSConfig:
         close_timeout: For saying goodbye to the service, at most.
         on_lost_connection: When a connection is lost in the middle of a reply: "resume" speaks the rest over the next
             one, from the first word that was not heard whole; "raise" fails, and the error tells what was spoken.
+        fallback: "http": when no connection can be had within `connect_timeout`, a reply is spoken phrase by phrase
+            over HTTP, without times of its words; None: it fails.
         max_replays: How often one reply may go on over another connection, for whatever cause.
         phrase_policy: Where an LLM's reply is cut into phrases.
         max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
@@ -254,6 +256,7 @@ class TTSConfig:
     text_timeout: float = attrs.field(default=120.0, validator=_seconds)
     close_timeout: float = attrs.field(default=0.25, validator=_seconds)
     on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=_one_of("resume", "raise"))
+    fallback: Literal["http"] | None = attrs.field(default=None, validator=_unless_none(_one_of("http")))
     max_replays: int = attrs.field(default=2, validator=_whole(0, 10))
     phrase_policy: PhrasePolicy = attrs.field(factory=PhrasePolicy, validator=_is_a(PhrasePolicy))
     max_lead: float = attrs.field(default=20.0, validator=_seconds)

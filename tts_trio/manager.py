@@ -12,7 +12,7 @@ import trio
 from tts_trio.channels import AudioChannel, TextChannel
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech import FixedPhrase, Reply
 from tts_trio.text import speakable
 from tts_trio.transport import single_error
@@ -131,8 +131,14 @@ class TTSManager:
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        self._require_open()
-        reply = Reply(self.config, self._connections, await self._connections.get_connection())
+        _, http = self._require_open()
+        try:
+            connection = await self._connections.get_connection()
+        except TTSConnectionError:
+            if self.config.fallback is None:
+                raise
+            connection = None
+        reply = Reply(self.config, self._connections, http, connection)
         async with self._perform(reply) as audio:
             yield reply.text, audio
 

@@ -20,6 +20,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.phrases_over_http import PhrasesOverHttp
 from tts_trio.transport import single_error
 from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final
@@ -34,17 +35,37 @@ logger = logging.getLogger(__name__)
 class Reply:
     """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
 
-    def __init__(self, config: TTSConfig, connections: WebSocketConnectionManager, connection: Connection) -> None:
+    def __init__(
+        self,
+        config: TTSConfig,
+        connections: WebSocketConnectionManager,
+        http: HttpConnections,
+        connection: Connection | None,
+    ) -> None:
+        """Begin a reply.
+
+        Args:
+            config: The voice, the format, the deadlines.
+            connections: Where another connection comes from when one is over.
+            http: What speaks it if there is none, with `fallback="http"`.
+            connection: The one to begin with; None: there was none to be had, so it is spoken over HTTP.
+        """
         self.audio = AudioChannel(self, config.format)
         self.text = TextChannel(accept=self._accept, complete=self._complete, abandon=self.interrupt)
         self.utterance = Utterance(config, trio.current_time())
+        self._config = config
         self._connections = connections
-        self._connection: Connection | None = None
+        self._http = http
+        self._over_http = connection is None
+        self._connection: Connection | PhrasesOverHttp | None = None
         self._connection_over = trio.Event()
         self._scope = trio.CancelScope()
         self._timer = trio.CancelScope()
         self._trace_id: str | None = None
-        self._use(connection)
+        if connection is None:
+            self._connection_over.set()
+        else:
+            self._use(connection)
 
     @property
     def usage(self) -> Usage:
@@ -59,7 +80,7 @@ class Reply:
                     nursery.start_soon(self._keep_deadlines)
                     while True:
                         await self._connection_over.wait()
-                        self._use(await self._another_connection())
+                        self._use(await self._another_connection(nursery))
         except TTSError as error:
             self.utterance.fail(error, trio.current_time())
         except Exception as error:
@@ -101,15 +122,22 @@ class Reply:
                 self._connection.lose(error)
             self._advance()
 
-    async def _another_connection(self) -> Connection:
+    async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
         if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
             await trio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - no secret
-        return await self._connections.get_connection()
+        if not self._over_http:
+            try:
+                return await self._connections.get_connection()
+            except TTSConnectionError as error:
+                if self._config.fallback is None:
+                    raise
+                logger.warning("a reply goes on over HTTP: %s", error)
+                self._over_http = True
+        return PhrasesOverHttp(self._config, self._http, nursery)
 
-    def _use(self, connection: Connection) -> None:
+    def _use(self, connection: Connection | PhrasesOverHttp) -> None:
         self._connection = connection
         self._connection_over = trio.Event()
-        self._trace_id = connection.trace_id
         connection.take(self._on_event, self._on_loss)
         self.utterance.connected()
         self._advance()
@@ -126,6 +154,7 @@ class Reply:
         """Do what the state of the utterance asks for, after any change of it."""
         now = trio.current_time()
         if self._connection is not None:
+            self._trace_id = self._connection.trace_id or self._trace_id
             for phrase in self.utterance.phrases_to_send(now):
                 self._connection.send_text(phrase)
             if self.utterance.end_to_send(now):

@@ -1,0 +1,78 @@
+"""What speaks a reply when no WebSocket can be had: phrase by phrase over HTTP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import TTSError
+from tts_trio.wire.events import AudioReceived, Final
+from tts_trio.wire.http import stream_request
+
+if TYPE_CHECKING:
+    from tts_trio.http import HttpConnections
+
+
+class PhrasesOverHttp:
+    """Takes the place of a `Connection` for a part of a reply, mostly one phrase: HTTP brings no times of the words.
+
+    Attributes:
+        trace_id: The service's id of the last request; None where it gave none.
+    """
+
+    def __init__(self, config: TTSConfig, http: HttpConnections, nursery: trio.Nursery) -> None:
+        """Prepare; nothing is asked before the first phrase.
+
+        Args:
+            config: With which voice and settings.
+            http: The hot HTTP connections.
+            nursery: Where the requests are made.
+        """
+        self.trace_id: str | None = None
+        self._config = config
+        self._http = http
+        self._nursery = nursery
+        self._to_speak, self._phrases = trio.open_memory_channel[str](math.inf)
+        self._scope = trio.CancelScope()
+
+    def take(self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]) -> None:
+        """Begin; as with a `Connection`, audio and the final go to `on_event`, and a failure to `on_loss`."""
+        self._nursery.start_soon(self._run, on_event, on_loss)
+
+    def send_text(self, phrase: str) -> None:
+        """Speak a phrase."""
+        self._to_speak.send_nowait(phrase)
+
+    def end_text(self) -> None:
+        """Do nothing: the answer to a request ends by itself."""
+
+    def close(self) -> None:
+        """Drop the request under way: nothing more is heard of it."""
+        self._scope.cancel(reason="the reply goes on elsewhere, or has ended")
+
+    def lose(self, _error: TTSError) -> None:
+        """Do what `close` does."""
+        self.close()
+
+    async def _run(
+        self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]
+    ) -> None:
+        with self._scope:
+            try:
+                await self._speak(await self._phrases.receive(), on_event)
+                while self._phrases.statistics().current_buffer_used:
+                    await self._speak(await self._phrases.receive(), on_event)
+            except TTSError as error:
+                on_loss(error)
+            else:
+                on_event(Final())
+
+    async def _speak(self, phrase: str, on_event: Callable[[AudioReceived | Final], None]) -> None:
+        async with self._http.stream(stream_request(self._config, phrase)) as response:
+            self.trace_id = response.headers.get("x-trace-id")
+            async for chunk in response:
+                on_event(AudioReceived(chunk))
