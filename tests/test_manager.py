@@ -342,7 +342,7 @@ async def test_a_refused_reply_is_one_bare_error_however_fast_the_feeder(
 async def test_a_reply_whose_replacement_never_comes_fails(autojump_clock: trio.testing.MockClock) -> None:
     """The reader is told, and does not wait for ever."""
     async with memory_service() as service, speaking(make_config(spares=0), service.open_stream) as tts:
-        with trio.fail_after(20), pytest.raises(TTSConnectionError, match="no connection|no audio"):
+        with trio.fail_after(20), pytest.raises(TTSConnectionError, match=r"no connection|no audio"):
             async with tts.speak(tokens(ENGLISH * 3)) as audio:
                 await audio.receive()
                 service.server.stop_accepting()

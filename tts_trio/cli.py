@@ -212,7 +212,7 @@ def _import_local_server() -> ModuleType:
     return local_server
 
 
-async def _standard_input(report: _Report) -> AsyncIterator[str]:
+async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC900 - closed by `speak`
     """What is read, as it comes; the time counts from the first of it."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     came = False
