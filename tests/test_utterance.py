@@ -91,6 +91,7 @@ def test_it_ends_once() -> None:
         lambda: utterance.fail(EmptyAudio("again"), 2.0),
         lambda: utterance.interrupt(2.0),
         lambda: utterance.complete(2.0),
+        lambda: utterance.connected(),
         lambda: utterance.expire(99.0),
     ):
         happens()

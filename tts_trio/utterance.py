@@ -167,9 +167,10 @@ class Utterance:
     # Text goes out.
 
     def connected(self) -> None:
-        """A fresh connection is there: what is to be said goes over it from now on."""
-        self.has_connection = True
-        self._ledger.begin_leg()
+        """A fresh connection is there: what is to be said goes over it from now on. After the end it is not used."""
+        if self.ended is None:
+            self.has_connection = True
+            self._ledger.begin_leg()
 
     def phrases_to_send(self, now: float) -> list[str]:
         """Take the phrases that may leave now: all there are, unless the audio is far ahead of the listener.
