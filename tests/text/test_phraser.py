@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import logging
+import math
 import re
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tts_trio.text import PhrasePolicy, Phraser, speakable
+from tts_trio.text import PhrasePolicy, Phraser, Phrases, speakable, warn_of_unknown_language
 
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:
@@ -51,3 +56,221 @@ def test_speakable(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " \n", "…!? — (", "👍 👨‍👩‍👧 ℹ️"])
 def test_nothing_to_speak(text: str) -> None:
     assert not speakable(text)
+
+
+KEPT_TOGETHER = {
+    "ru": [
+        "3,14", "10:30", "1 500 руб.", "12.03.2025 г.", "5 июня 2025 года", "8 (800) 555-35-35", "+7 495 123-45-67",
+        "т. е. так", "и т. д.", "ул. Мира, д. 5, кв. 12", "И. П. Соколов", "им. Павлова", "1 янв. включительно",
+        "50 тыс. руб.", "ivan.petrov@mail.ru", "https://a.example.ru/b?c=1,2", "из-за", "не надо", "👨‍👩‍👧", "й̆о",
+        "две минуты", "9:15 утра", "№ 5",
+    ],
+    "en": [
+        "$3.14", "10:30 a.m.", "1,500 dollars", "03/12/2025", "May 5, 2025", "1 (800) 555-0142", "e.g. this",
+        "i.e. that",
+        "Dr. J. K. Smith", "Mr. Jones", "St. James", "U.S. dollars", "no. 5", "john.doe@example.com", "example.com",
+        "http://example.com/a?b=c!d", "two minutes", "not now", "the office", "11 o'clock", "Smith & Co.", "20 %",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "kept"), [(code, text) for code in KEPT_TOGETHER for text in KEPT_TOGETHER[code]])
+@pytest.mark.parametrize("words", [None, 1])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_what_belongs_together_is_not_cut(language: str, kept: str, words: int | None, size: int) -> None:
+    before, after = {"ru": ("Мы скажем вам так: ", " — да."), "en": ("We will tell you this: ", " - yes.")}[language]
+    policy = PhrasePolicy(clause_words=words, breath_words=words, enough_words=words)
+    for code in (language, None):
+        phrases = phrases_of(before + kept + after, policy, size=size, language_code=code)
+        for part in kept.split(", "):
+            assert any(part in phrase for phrase in phrases), phrases
+
+
+def expired(text: str, *, language_code: str = "en", policy: PhrasePolicy | None = None) -> tuple[list[str], str]:
+    """Feed a text and let every patience pass; return the phrases, and what is still pending."""
+    phraser = Phraser(policy or PhrasePolicy.sentence(), language_code=language_code)
+    phrases = phraser.feed(text, 0.0)
+    while (deadline := phraser.deadline()) is not None and deadline < math.inf:
+        phrases += phraser.expire(deadline)
+    return phrases, phraser.pending
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "spoken"),
+    [
+        ("en", "One moment.", "One moment. "),
+        ("en", "One moment, ", "One moment, "),
+        ("en", "Let me see", ""),
+        ("en", "Hello there ", "Hello there "),
+        ("en", "I will send it to the ", "I will send it "),
+        ("en", "It is in room ", ""),
+        ("en", "Your total is $49.45.", "Your total is $49.45. "),
+        ("en", "Please ask Mr.", ""),
+        ("ru", "Секундочку.", "Секундочку. "),
+        ("ru", "Сейчас проверю, ", "Сейчас проверю, "),
+        ("ru", "Сейчас я всё посмот", "Сейчас "),
+        ("ru", "Это стоит пять ", "Это стоит "),
+        ("ru", "Приходите в 10:30.", "Приходите в 10:30. "),
+        ("ru", "Это т.", ""),
+        ("ru", "Да!", "Да! "),
+    ],
+)
+def test_a_stalled_text_is_spoken_if_it_ends_at_a_word(language: str, text: str, spoken: str) -> None:
+    phrases, pending = expired(text, language_code=language)
+    assert "".join(phrases) == spoken
+    assert "".join(phrases).rstrip() + pending.rstrip() == text.rstrip() or spoken.rstrip() + " " + pending == text
+
+
+@pytest.mark.parametrize("text", ["It is 3.", "Write to john.", "Open http://example.", "See www."])
+def test_a_figure_and_an_address_are_given_more_time(text: str) -> None:
+    last = text.split()[-1]
+    phraser = Phraser(PhrasePolicy.sentence(), language_code="en")
+    assert phraser.feed(text, 0.0) == []
+    phraser.expire(0.15)
+    assert phraser.pending.endswith(last)
+    assert expired(text, policy=PhrasePolicy(patience_figure=math.inf))[1].endswith(last)
+
+
+def test_the_deadline_is_the_patience_after_the_last_token() -> None:
+    phraser = Phraser(PhrasePolicy(patience_first=0.1, patience_later=0.3), language_code="en")
+    assert phraser.deadline() is None
+    phraser.feed("Hello there ", 5.0)
+    assert phraser.deadline() == pytest.approx(5.1)
+    assert phraser.expire(5.05) == []
+    assert phraser.expire(5.1) == ["Hello there "]
+    assert phraser.deadline() is None
+    phraser.feed("and welcome ", 6.0)
+    assert phraser.deadline() == pytest.approx(6.3)
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [("en", "Your order is ready. "), ("ru", "Ваш заказ уже готов. ")],
+)
+def test_sentences_are_gathered_while_much_audio_is_queued(language: str, sentence: str) -> None:
+    def after(lead: float) -> list[str]:
+        phraser = Phraser(PhrasePolicy(), language_code=language)
+        assert phraser.feed(sentence + sentence[0], 0.0) == [sentence]
+        phraser.lead(lead)
+        return phraser.feed(sentence[1:] + sentence + sentence[0], 0.1)
+
+    assert after(2.0) == [sentence] * 2
+    assert after(20.0) == []
+
+
+@pytest.mark.parametrize("language_code", ["ja", "zh", None])
+def test_languages_without_blanks_are_cut_after_their_marks(language_code: str | None) -> None:
+    text = "こんにちは。「はい。」今日はいい天気ですね。3，500円です。"
+    phrases = phrases_of(text, PhrasePolicy.sentence(), size=1, language_code=language_code)
+    assert phrases == ["こんにちは。 ", "「はい。」 ", "今日はいい天気ですね。 ", "3，500円です。 "]
+
+
+@pytest.mark.parametrize(("language_code", "count"), [("de", 2), ("fr", 2), ("uk", 2), ("tr", 2)])
+def test_other_languages_end_sentences_too(language_code: str, count: int) -> None:
+    text = {
+        "de": "Das kostet z. B. fünf Euro. Möchten Sie bestellen?",
+        "fr": "Bonjour M. Dupont, tout est prêt. Que puis-je faire ?",
+        "uk": "Ваше замовлення готове. Коли вам зручно?",
+        "tr": "Siparişiniz hazır. Ne zaman gelirsiniz?",
+    }[language_code]
+    phrases = phrases_of(text, PhrasePolicy.sentence(), language_code=language_code)
+    assert "".join(phrases) == text + " "
+    assert len(phrases) == count
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_blanks_at_a_cut_become_one_space_and_none_is_touched_elsewhere(size: int) -> None:
+    text = "First  thing.\n\nSecond   thing.\t Third."
+    phrases = phrases_of(text, PhrasePolicy.sentence(), size=size, language_code="en")
+    assert phrases == ["First  thing. ", "Second   thing. ", "Third. "]
+
+
+@pytest.mark.parametrize("text", ["", "  ", "…", "👍", "- \n"])
+def test_a_reply_with_nothing_to_speak_has_no_phrases(text: str) -> None:
+    assert phrases_of(text, PhrasePolicy.eager(), size=1) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [("👋 Hello! 😊 Bye! 👍", ["👋 Hello! 😊 ", "Bye! 👍 "]), ("— Да. — Нет.", ["— Да. — ", "Нет. "])],
+)
+def test_what_is_not_spoken_joins_the_words_beside_it(text: str, phrases: list[str]) -> None:
+    assert phrases_of(text, PhrasePolicy.sentence()) == phrases
+
+
+SSML = (
+    'Hello <break time="1.0s" /> there. '
+    'Say <phoneme alphabet="ipa" ph="təˈmeɪtoʊ. A">to. mato</phoneme> now. <break/> It is 5 < 6.'
+)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("policy", [PhrasePolicy.sentence(), PhrasePolicy.eager()])
+def test_ssml_is_kept_whole(size: int, policy: PhrasePolicy) -> None:
+    phraser = Phraser(policy, language_code="en", ssml=True)
+    phrases = [phrase for i in range(0, len(SSML), size) for phrase in phraser.feed(SSML[i : i + size], i / 100)]
+    phrases += phraser.close()
+    assert "".join(phrases) == SSML + " "
+    assert len(phrases) >= 3
+    for phrase in phrases:
+        assert phrase.count("<phoneme") == phrase.count("</phoneme>")
+        assert re.sub(r"<[/a-z][^<>]*>", "", phrase).count(">") == 0
+        assert speakable(re.sub(r"<[^<>]*>", "", phrase))
+
+
+def test_a_tag_that_never_ends_does_not_hold_a_reply_back() -> None:
+    phraser = Phraser(PhrasePolicy.sentence(), language_code="en", ssml=True)
+    assert phraser.feed("This is <b>bold. " + "It goes on. " * 200, 0.0)
+
+
+@given(texts=st.lists(st.text(max_size=8), max_size=12), gaps=st.lists(st.sampled_from([0.0, 0.1, 1.0]), min_size=1))
+def test_any_text_comes_out_as_it_went_in_but_for_blanks(texts: list[str], gaps: list[float]) -> None:
+    phraser = Phraser(PhrasePolicy.eager())
+    out: list[str] = []
+    now = 0.0
+    for i, text in enumerate(texts):
+        now += gaps[i % len(gaps)]
+        while (deadline := phraser.deadline()) is not None and deadline <= now:
+            out += phraser.expire(deadline)
+        out += phraser.feed(text, now)
+        assert all(speakable(phrase) and re.search(r"\S \Z", phrase) for phrase in out)
+    out += phraser.close()
+    spoken, given_text = "".join("".join(out).split()), "".join("".join(texts).split())
+    assert given_text.startswith(spoken)
+    assert not speakable(given_text[len(spoken) :])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("clause_words", 0),
+        ("breath_words", 0),
+        ("enough_words", -1),
+        ("long_words", 0),
+        ("patience_first", -0.1),
+        ("patience_later", math.nan),
+        ("patience_figure", -1),
+        ("low_lead", -1),
+        ("plenty_lead", 0.5),
+        ("characters_per_second", 0),
+    ],
+)
+def test_a_policy_names_the_number_that_is_out_of_range(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        PhrasePolicy(**{field: value})
+
+
+def test_the_presets() -> None:
+    assert PhrasePolicy() == PhrasePolicy.balanced()
+    assert len({PhrasePolicy.sentence(), PhrasePolicy.balanced(), PhrasePolicy.eager()}) == 3
+    phrases: Phrases = Phraser(PhrasePolicy())
+    assert phrases.pending == ""
+
+
+def test_the_language_is_missed_once_a_process(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_unknown_language.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        warn_of_unknown_language()
+        warn_of_unknown_language()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "language_code" in caplog.text

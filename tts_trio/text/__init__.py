@@ -6,9 +6,18 @@ the first one leaves early, because the caller waits for it; the rest leave at s
 
 from __future__ import annotations
 
+from tts_trio.text.markdown import MarkdownStripper
 from tts_trio.text.phraser import Phraser
 from tts_trio.text.phrases import Phrases, PhrasesFactory, warn_of_unknown_language
 from tts_trio.text.policy import PhrasePolicy
 from tts_trio.text.words import speakable
 
-__all__ = ["PhrasePolicy", "Phraser", "Phrases", "PhrasesFactory", "speakable", "warn_of_unknown_language"]
+__all__ = [
+    "MarkdownStripper",
+    "PhrasePolicy",
+    "Phraser",
+    "Phrases",
+    "PhrasesFactory",
+    "speakable",
+    "warn_of_unknown_language",
+]

@@ -41,7 +41,7 @@ def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexi
     """
     if following and unicodedata.category(following[0])[0] == "M":
         return None
-    mark = word.mark if not gap else mark_of(word.tail + gap.replace("-", "–"))
+    mark = word.mark if word.mark is not Mark.NONE else mark_of(gap.replace("-", "–"))
     start = next((char for char in following if char.isalnum()), "")
     if word.is_number and (start.isdigit() or not following) and mark is not Mark.SENTENCE:
         return None
@@ -90,7 +90,7 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
         return None
     if start.isdigit() or following.startswith("&") or core in lexicon.clingers:
         return None
-    if word.core in lexicon.pronouns and not opens:
+    if word.core in lexicon.pronouns and following and not opens:
         return None
     if opens or core in lexicon.auxiliaries:
         return Grade.BREATH

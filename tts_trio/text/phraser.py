@@ -173,7 +173,7 @@ class Phraser:
             following[:_WORD_CHARACTERS],
             complete=complete,
             lexicon=self._lexicon,
-            sentence=self._text[max(0, end - _LOOK_BACK) : end],
+            sentence=self._visible(self._text[max(0, word.end - _LOOK_BACK) : word.end]),
         )
         if newline and not (word.starts_line and word.is_number):
             found = Grade.SENTENCE
@@ -204,7 +204,7 @@ class Phraser:
         if not self._run_speaks or (self._ssml and ssml.is_open(self._run)):
             return Ending.OPEN
         word = read_word(self._visible(self._run), end=0, previous=self._word, starts_line=self._fresh_line)
-        return ending(word, self._word, lexicon=self._lexicon, sentence=self.pending[-_LOOK_BACK:])
+        return ending(word, self._word, lexicon=self._lexicon, sentence=self._visible(self.pending[-_LOOK_BACK:]))
 
     def _ahead(self, now: float) -> float:
         if self._lead is not None:
