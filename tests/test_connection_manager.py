@@ -374,6 +374,19 @@ async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: 
             assert heard(await listen(audio), tts.config) == TEXTS["ru"] + " Спасибо."
 
 
+async def test_cancelled_while_entering(autojump_clock: trio.testing.MockClock) -> None:
+    """P8: the dials that were begun end, and are not replaced by others for ever."""
+    async with memory_service(dial_time=0.3) as service:
+        connections = WebSocketConnectionManager(make_config(), open_stream=service.open_stream)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with connections:
+                pytest.fail("it was cancelled before")
+        assert scope.cancelled_caught
+        assert "closed" in repr(connections)
+        assert connections.statistics().dials == 0
+
+
 async def test_what_belongs_to_a_socket_never_changes(autojump_clock: trio.testing.MockClock) -> None:
     """P15: all sockets of a manager are dialled and begun alike, and no other voice gets hold of them."""
     config = make_config(language_code="ru", voice_settings=VoiceSettings(stability=0.3), seed=7)

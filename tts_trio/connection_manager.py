@@ -108,7 +108,10 @@ class WebSocketConnectionManager:
             async with trio.open_nursery() as self._nursery:
                 self._replenish()
                 task_status.started()
-                await trio.sleep_forever()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._nursery = None  # what ends now is not replaced
 
     def __repr__(self) -> str:
         if self._context is None:
