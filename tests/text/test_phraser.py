@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tts_trio.text import PhrasePolicy, Phraser, Phrases, speakable, warn_of_unknown_language
+from tts_trio.text import PhrasePolicy, Phraser, phrases_for, speakable
+from tts_trio.text.phrases import warn_of_unknown_language
 
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:
@@ -63,7 +64,7 @@ KEPT_TOGETHER = {
         "3,14", "10:30", "1 500 руб.", "12.03.2025 г.", "5 июня 2025 года", "8 (800) 555-35-35", "+7 495 123-45-67",
         "т. е. так", "и т. д.", "ул. Мира, д. 5, кв. 12", "И. П. Соколов", "им. Павлова", "1 янв. включительно",
         "50 тыс. руб.", "ivan.petrov@mail.ru", "https://a.example.ru/b?c=1,2", "из-за", "не надо", "👨‍👩‍👧", "й̆о",
-        "две минуты", "9:15 утра", "№ 5",
+        "две минуты", "9:15 утра", "№ 5", "Сидоров А. В.",
     ],
     "en": [
         "$3.14", "10:30 a.m.", "1,500 dollars", "03/12/2025", "May 5, 2025", "1 (800) 555-0142", "e.g. this",
@@ -263,14 +264,44 @@ def test_a_policy_names_the_number_that_is_out_of_range(field: str, value: Any) 
 def test_the_presets() -> None:
     assert PhrasePolicy() == PhrasePolicy.balanced()
     assert len({PhrasePolicy.sentence(), PhrasePolicy.balanced(), PhrasePolicy.eager()}) == 3
-    phrases: Phrases = Phraser(PhrasePolicy())
-    assert phrases.pending == ""
+
+
+class Tokens:
+    """A user's own: every token with something to speak is a phrase."""
+
+    pending = ""
+
+    def feed(self, token: str, now: float) -> list[str]:
+        return [token.strip() + " "] if speakable(token) else []
+
+    def deadline(self) -> None:
+        return None
+
+    def expire(self, now: float) -> list[str]:
+        return []
+
+    def close(self) -> list[str]:
+        return []
+
+    def lead(self, seconds: float) -> None:
+        pass
+
+
+def test_a_callable_of_the_users_own_can_stand_in_the_place_of_a_policy() -> None:
+    phrases = phrases_for(Tokens, language_code="en")
+    assert phrases.feed("Hello", 0.0) == ["Hello "]
+    assert phrases_for(Tokens, language_code="en") is not phrases
+    assert isinstance(phrases_for(PhrasePolicy.eager(), language_code="en"), Phraser)
+    tags = "Say <break/> it. A"
+    assert phrases_for(PhrasePolicy(), language_code="en", ssml=True).feed(tags, 0.0) == ["Say <break/> it. "]
 
 
 def test_the_language_is_missed_once_a_process(caplog: pytest.LogCaptureFixture) -> None:
     warn_of_unknown_language.cache_clear()
     with caplog.at_level(logging.WARNING):
-        warn_of_unknown_language()
-        warn_of_unknown_language()
+        phrases_for(PhrasePolicy(), language_code="ru")
+        assert caplog.records == []
+        phrases_for(PhrasePolicy(), language_code=None)
+        phrases_for(PhrasePolicy(), language_code=None)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "language_code" in caplog.text

@@ -7,8 +7,8 @@ the first one leaves early, because the caller waits for it; the rest leave at s
 from __future__ import annotations
 
 from tts_trio.text.markdown import MarkdownStripper
-from tts_trio.text.phraser import Phraser
-from tts_trio.text.phrases import Phrases, PhrasesFactory, warn_of_unknown_language
+from tts_trio.text.phraser import Phraser, phrases_for
+from tts_trio.text.phrases import Phrases, PhrasesFactory
 from tts_trio.text.policy import PhrasePolicy
 from tts_trio.text.words import speakable
 
@@ -18,6 +18,6 @@ __all__ = [
     "Phraser",
     "Phrases",
     "PhrasesFactory",
+    "phrases_for",
     "speakable",
-    "warn_of_unknown_language",
 ]

@@ -92,10 +92,10 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
         return None
     if word.core in lexicon.pronouns and following and not opens:
         return None
+    if start.isupper() and core != "i":
+        return None
     if opens or core in lexicon.auxiliaries:
         return Grade.BREATH
-    if start.isupper():
-        return None
     if not following:
         named = word.capital or word.core in lexicon.labels or word.core in lexicon.calendar
         return None if named else Grade.WORD

@@ -7,6 +7,7 @@ import attrs
 from tts_trio.text import ssml
 from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
 from tts_trio.text.lexicon import lexicon_for
+from tts_trio.text.phrases import Phrases, PhrasesFactory, warn_of_unknown_language
 from tts_trio.text.policy import PhrasePolicy
 from tts_trio.text.words import Word, read_word, runs, speakable, split_unspaced
 
@@ -229,3 +230,18 @@ class Phraser:
         self._given = True
         self._silent_at = max(self._silent_at, now) + len(phrase) / self._policy.characters_per_second
         return [phrase]
+
+
+def phrases_for(policy: PhrasePolicy | PhrasesFactory, *, language_code: str | None, ssml: bool = False) -> Phrases:
+    """Make what turns the tokens of the next reply into phrases.
+
+    Args:
+        policy: A policy, or the user's own callable.
+        language_code: ISO 639-1. None: a warning is logged, once a process.
+        ssml: Whether the service obeys tags.
+    """
+    if language_code is None:
+        warn_of_unknown_language()
+    if isinstance(policy, PhrasePolicy):
+        return Phraser(policy, language_code=language_code, ssml=ssml)
+    return policy()
