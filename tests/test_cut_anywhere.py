@@ -90,7 +90,7 @@ def test_the_whole() -> None:
     assert [word.text for word in WHOLE["reply"].words] == TEXT.split()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(way=st.sampled_from(list(WHOLE)), sizes=SIZES, fragments=st.none() | st.integers(20, 70000))
 def test_any_cut_gives_the_same_speech(way: str, sizes: list[int], fragments: int | None) -> None:
     """P19, P21: TCP reads of any size, and messages in WebSocket fragments and HTTP chunks of any size."""
@@ -108,7 +108,7 @@ GARBAGE = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(faults=st.lists(GARBAGE, max_size=6, unique=True))
 def test_garbage_frames_are_skipped(faults: list[Fault]) -> None:
     """P27: in any position, and any number of them."""
@@ -139,7 +139,7 @@ FRAMES = st.fixed_dictionaries(
 MESSAGES = st.one_of(FRAMES.map(json.dumps), JSON.map(json.dumps), st.text(max_size=30), st.binary(max_size=30))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(messages=st.lists(MESSAGES, max_size=8), auto_mode=st.booleans())
 def test_whatever_comes_is_skipped_or_a_typed_error(messages: list[str | bytes], auto_mode: bool) -> None:
     """P27: no message of any peer raises anything, and the utterance goes on, ends, or fails with a TTSError."""

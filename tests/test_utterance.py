@@ -127,6 +127,36 @@ def test_what_was_spoken_grows_with_what_is_delivered_after_a_failure() -> None:
     assert spoken[:3] == [("", "Раз два. Три"), ("Раз", " два. Три"), ("Раз два.", " Три")]
 
 
+@pytest.mark.parametrize("text", ["", "… — !", "🙂"])
+def test_for_nothing_to_speak_the_service_is_not_asked(text: str) -> None:
+    """P3."""
+    utterance, sent = started(text)
+    assert sent == []
+    assert utterance.ended == "finished"
+
+
+@every_language
+@pytest.mark.parametrize("error", [LOST, QuotaError("no more")])
+def test_a_connection_lost_after_the_last_word_is_no_failure(language: str, error: TTSError) -> None:
+    """P13: only the final is missing, so nothing is said again, and nothing is raised where losses are."""
+    word = SENTENCES[language].split()[0] + "."
+    utterance, _ = started(word, on_lost_connection="raise", max_replays=0)
+    utterance.receive(clip(word + " "), 0.1)
+    utterance.lost(error, 0.2)
+    assert utterance.ended == "finished"
+    assert drain(utterance, 0.2)
+    assert utterance.outcome is not None
+    assert (utterance.outcome.error, utterance.outcome.spoken_text) == (None, word)
+
+
+def test_audio_before_the_first_text_is_not_for_the_listener() -> None:
+    """A clip of silence, which the service may make for its init frame and for keep-alives."""
+    utterance, _ = started(complete=False)
+    utterance.receive(silence(0.1), 0.1)
+    assert utterance.undelivered == 0
+    assert utterance.timeline.first_received is None
+
+
 # Deadlines.
 
 
