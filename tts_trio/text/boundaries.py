@@ -39,10 +39,10 @@ def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexi
         lexicon: The closed lists of the language.
         sentence: The text up to the place, as far back as a sentence may reach.
     """
-    if following and unicodedata.category(following[0])[0] == "M":
+    if following and not following[0].isascii() and unicodedata.category(following[0])[0] == "M":
         return None
     mark = word.mark if word.mark is not Mark.NONE else mark_of(gap.replace("-", "–"))
-    start = next((char for char in following if char.isalnum()), "")
+    start = following[:1] if following[:1].isalnum() else next(filter(str.isalnum, following), "")
     if word.is_number and (start.isdigit() or not following) and mark is not Mark.SENTENCE:
         return None
     if mark is Mark.SENTENCE:
@@ -90,6 +90,8 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
         return None
     if start.isdigit() or following.startswith("&") or core in lexicon.clingers:
         return None
+    if following and not start and not complete:
+        return None  # a sign of money, a quotation mark: not yet
     if word.core in lexicon.pronouns and following and not opens:
         return None
     if start.isupper() and core != "i":

@@ -41,7 +41,15 @@ def speakable(text: str) -> bool:
 
     Blanks, punctuation and emoji are not: the service answers them with silence, or with nothing.
     """
-    return any(_is_spoken(char) for char in text)
+    return _first_spoken(text) < len(text)
+
+
+def _first_spoken(text: str) -> int:
+    """Where the first character is that is spoken; the length of the text if there is none."""
+    for i, char in enumerate(text):
+        if _is_spoken(char):
+            return i
+    return len(text)
 
 
 def _is_spoken(char: str) -> bool:
@@ -107,6 +115,7 @@ class Word:
         tail: The punctuation.
         count: How many words it counts for; more than one only where no blanks are written.
         end: Where it ends in the text it was found in.
+        is_number: Whether it begins with a figure, a sign of money aside: "42", "1,5", "$45", "14th".
         after_number: Whether the word before it is a number.
         is_code: Whether it is written in capitals and figures: "RB", "1Z", "XVII", "UA1204".
         starts_line: Whether nothing to speak stands before it in its line.
@@ -119,14 +128,10 @@ class Word:
     tail: str
     count: int
     end: int
+    is_number: bool
     after_number: bool
     is_code: bool
     starts_line: bool
-
-    @property
-    def is_number(self) -> bool:
-        """Whether it begins with a figure, a sign of money aside: "42", "1,5", "$45", "14th"."""
-        return self.core[0].isdigit() or (self.core[0] in _SPOKEN_SIGNS and self.core[1:2].isdigit())
 
     @property
     def is_time(self) -> bool:
@@ -151,8 +156,8 @@ def _is_code(body: str) -> bool:
 
 def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
     """Take a run of non-blanks apart; it must have something to speak (`speakable`)."""
-    first = next(i for i, char in enumerate(run) if _is_spoken(char))
-    last = next(i for i in range(len(run) - 1, -1, -1) if _is_spoken(run[i]))
+    first = _first_spoken(run)
+    last = len(run) - 1 - _first_spoken(run[::-1])
     tail = run[last + 1 :]
     core = core_of(run[first : last + 1])
     mark = mark_of(tail)
@@ -174,6 +179,7 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
         tail=tail,
         count=max(1, len(core) // 2) if unspaced else 1,
         end=end,
+        is_number=core[0].isdigit() or (core[0] in _SPOKEN_SIGNS and core[1:2].isdigit()),
         after_number=previous is not None and previous.is_number and previous.mark is Mark.NONE,
         starts_line=starts_line,
     )
