@@ -18,6 +18,9 @@ POLICIES = {
     "sentence": PhrasePolicy.sentence(),
     "balanced": PhrasePolicy.balanced(),
     "eager": PhrasePolicy.eager(),
+    "at every place": PhrasePolicy(
+        clause_words=1, breath_words=1, enough_words=1, low_lead=math.inf, plenty_lead=math.inf
+    ),
 }
 ALL = [reply for language in LANGUAGES for reply in replies(language)]
 CUTTERS: dict[str, Callable[[Reply], list[str]]] = {
