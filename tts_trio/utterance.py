@@ -17,6 +17,7 @@ import attrs
 
 from tts_trio.alignment import Word
 from tts_trio.config import TTSConfig
+from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
     ConfigurationError,
     EmptyAudio,
@@ -107,10 +108,8 @@ class Utterance:
         self._error: TTSError | None = None
         self._last_text = now
         self._warned = False
-        self._last_audio = -math.inf
         self._characters_a_second = _CHARACTERS_A_SECOND
-        self._owed_since: float | None = None
-        self._starved_since: float | None = None  # the same, but over lost connections too
+        self._debt = AudioDebt(config)
 
     # Text comes in.
 
@@ -184,7 +183,7 @@ class Utterance:
             phrases.append(phrase)
             self._ledger.send(phrase)
             if self._config.auto_mode and speakable(phrase):
-                self._owe(now)
+                self._debt.incur(now)
             if self.timeline.first_sent is None:
                 self.timeline = attrs.evolve(self.timeline, first_sent=now)
         return phrases
@@ -201,7 +200,7 @@ class Utterance:
             self._end("finished", now)  # nothing to say, or nothing left: the service is not asked
             return False
         leg.complete = True
-        self._owe(now)
+        self._debt.incur(now)
         return True
 
     @property
@@ -224,7 +223,7 @@ class Utterance:
     def _coming(self) -> float:
         """Seconds of audio received, and, by the length of their text, of those that are owed."""
         received = self._ledger.received_seconds
-        if self._owed_since is None:
+        if not self._debt.owed:
             return received
         spoken = self._leg.spoken
         return received + (len(spoken.text) - spoken.covered) / self._characters_a_second
@@ -254,14 +253,12 @@ class Utterance:
         leg = self._leg
         covered = leg.spoken.covered
         self._ledger.receive(event)
-        self._last_audio = now
+        self._debt.receive(now)
         if self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
         self._phraser.lead(self.lead(now))
-        if self._owed_since is not None:
-            self._starved_since = now
         if not leg.complete and self._paid(leg, aligned=leg.spoken.covered > covered):
-            self._owed_since = self._starved_since = None
+            self._debt.pay()
 
     @staticmethod
     def _paid(leg: Leg, *, aligned: bool) -> bool:
@@ -284,7 +281,7 @@ class Utterance:
         else:
             leg.spoken.final()
             self.has_connection = False
-            self._owed_since = self._starved_since = None
+            self._debt.pay()
             if self._complete and not self._queue:
                 self._end("finished", now)
 
@@ -302,35 +299,20 @@ class Utterance:
 
     # Time passes.
 
-    def _owe(self, now: float) -> None:
-        self._owed_since = now if self._owed_since is None else self._owed_since
-        self._starved_since = now if self._starved_since is None else self._starved_since
-
     def excuse(self, now: float) -> None:
         """Count what is owed from now on: until now it was we who made the service wait."""
-        if self._owed_since is not None:
-            self._owed_since = self._starved_since = self._last_audio = now
+        self._debt.excuse(now)
 
     def deadline(self) -> float:
         """Return the time at which `expire` is to be called, if nothing happens before."""
         if self.ended is not None:
             return math.inf
-        due = [self._audio_due(), self._starved_at()]
+        due = [self._debt.due(), self._debt.starved_at()]
         if not self._complete:
             due += [self._text_due(), self._warning_due(), self._phrase_due()]
         if self._queue and self._takes_text():
             due.append(self.room_at())
         return min(due)
-
-    def _audio_due(self) -> float:
-        if self._owed_since is None or not self.has_connection:
-            return math.inf
-        if self._last_audio >= self._owed_since:
-            return self._last_audio + self._config.stall_timeout
-        return self._owed_since + self._config.first_audio_deadline()
-
-    def _starved_at(self) -> float:
-        return math.inf if self._starved_since is None else self._starved_since + self._config.reply_deadline
 
     def _text_due(self) -> float:
         return self._last_text + self._config.text_timeout
@@ -350,9 +332,9 @@ class Utterance:
         """
         if self.ended is not None:
             return None
-        if self._starved_at() <= now:
+        if self._debt.starved_at() <= now:
             self.fail(ServiceTimeout(f"no audio within {self._config.reply_deadline:g} s"), now)
-        elif self._audio_due() <= now:
+        elif self._debt.due() <= now:
             error = ServiceTimeout("audio was owed and did not come in time")
             self.lost(error, now)
             return error
@@ -377,7 +359,7 @@ class Utterance:
         if self.ended is not None or not self.has_connection:
             return
         self.has_connection = False
-        self._owed_since = None
+        self._debt.forget()
         resumable = self._config.on_lost_connection == "resume" or not self._ledger.received_seconds
         if self._complete and not self._queue and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing

@@ -1,0 +1,61 @@
+"""What the service owes: audio for text that was sent, since when, and when it is overdue.
+
+Only a debt lets time run out. A pausing LLM owes nothing, and neither does the service while it has nothing to speak.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tts_trio.config import TTSConfig
+
+
+class AudioDebt:
+    """The audio owed for what was sent over the connection in use. Times are in seconds of one clock."""
+
+    def __init__(self, config: TTSConfig) -> None:
+        self._config = config
+        self._since: float | None = None
+        self._starved_since: float | None = None  # the same, but over lost connections too
+        self._last_audio = -math.inf
+
+    @property
+    def owed(self) -> bool:
+        """Whether any audio is owed."""
+        return self._since is not None
+
+    def incur(self, now: float) -> None:
+        """Something was sent that is to be heard."""
+        self._since = now if self._since is None else self._since
+        self._starved_since = now if self._starved_since is None else self._starved_since
+
+    def receive(self, now: float) -> None:
+        """Some audio came."""
+        self._last_audio = now
+        if self._since is not None:
+            self._starved_since = now
+
+    def pay(self) -> None:
+        """All that was owed has come."""
+        self._since = self._starved_since = None
+
+    def forget(self) -> None:
+        """The connection that owed it is lost; the listener waits on."""
+        self._since = None
+
+    def excuse(self, now: float) -> None:
+        """Count from now on: until now it was we who made the service wait."""
+        if self._since is not None:
+            self._since = self._starved_since = self._last_audio = now
+
+    def due(self) -> float:
+        """When the next audio must have come over this connection: the first of it, or more of it."""
+        if self._since is None:
+            return math.inf
+        if self._last_audio >= self._since:
+            return self._last_audio + self._config.stall_timeout
+        return self._since + self._config.first_audio_deadline()
+
+    def starved_at(self) -> float:
+        """When the reply is given up, over whatever connections."""
+        return math.inf if self._starved_since is None else self._starved_since + self._config.reply_deadline
