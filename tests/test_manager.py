@@ -29,6 +29,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Behaviour, CloseReceived, Fault
+from tts_trio.text.phrases import warn_of_unknown_language
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -94,6 +95,58 @@ async def test_all_text_first_and_reading_afterwards_in_one_task(autojump_clock:
             text.close()
             sound = await listen(audio)
         assert heard(sound, tts.config) == " ".join([RUSSIAN] * 50)
+
+
+async def test_markdown_is_taken_out_on_request(autojump_clock: trio.testing.MockClock) -> None:
+    written = "# Заказ\n\n**Номер 42** уехал [со склада](https://example.com/a_b). Будет *завтра*."
+    for strip, expected in ((True, "Заказ Номер 42 уехал со склада. Будет завтра."), (False, None)):
+        config = make_config(strip_markdown=strip, language_code="ru")
+        async with memory_service() as service, speaking(config, service.open_stream) as tts:
+            async with tts.speak(tokens(written)) as audio:
+                said = heard(await listen(audio), config)
+        assert said == (expected or " ".join(written.split()))
+        assert audio.outcome is not None
+        assert " ".join(audio.outcome.spoken_text.split()) == said
+
+
+async def test_a_callable_in_place_of_the_policy(autojump_clock: trio.testing.MockClock) -> None:
+    """Every word a phrase of its own: what a user's own phrases may do."""
+
+    class Words:
+        pending = ""
+
+        def feed(self, token: str, now: float) -> list[str]:
+            *whole, self.pending = (self.pending + token).split(" ")
+            return [f"{word} " for word in whole]
+
+        def close(self) -> list[str]:
+            return [f"{self.pending} "]
+
+        def deadline(self) -> float | None:
+            return None
+
+        def expire(self, now: float) -> list[str]:
+            return []
+
+        def lead(self, seconds: float) -> None:
+            pass
+
+    config = make_config(phrase_policy=Words)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with tts.speak(tokens("Да, уже едет.")) as audio:
+            assert heard(await listen(audio), config) == "Да, уже едет."
+        assert [text for _, text in service.texts(0)] == [" ", "Да, ", "уже ", "едет. ", ""]
+
+
+async def test_a_language_that_is_not_told_is_warned_of_once(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_unknown_language.cache_clear()
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        for _ in range(2):
+            async with tts.speak(["Да."]) as audio:
+                await listen(audio)
+    assert caplog.text.count("language_code is unset") == 1
 
 
 async def test_two_tasks(autojump_clock: trio.testing.MockClock) -> None:

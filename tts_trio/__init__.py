@@ -33,5 +33,7 @@ from tts_trio.formats import AudioFormat as AudioFormat
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
 from tts_trio.text import PhrasePolicy as PhrasePolicy
+from tts_trio.text import Phrases as Phrases
+from tts_trio.text import PhrasesFactory as PhrasesFactory
 from tts_trio.utterance import Outcome as Outcome
 from tts_trio.utterance import Timeline as Timeline

@@ -15,7 +15,7 @@ import attrs
 
 from tts_trio.errors import ConfigurationError
 from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
-from tts_trio.text import PhrasePolicy
+from tts_trio.text import PhrasePolicy, PhrasesFactory
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 
@@ -179,7 +179,10 @@ class TTSConfig:
         fallback: "http": when no connection can be had within `connect_timeout`, a reply is spoken phrase by phrase
             over HTTP, without times of its words; None: it fails.
         max_replays: How often one reply may go on over another connection, for whatever cause.
-        phrase_policy: Where an LLM's reply is cut into phrases.
+        phrase_policy: Where an LLM's reply is cut into phrases: a `PhrasePolicy`, or a callable that returns, for each
+            reply, what does it (`Phrases`).
+        strip_markdown: Markdown is taken out of an LLM's reply (`**bold**`, headings, lists, links, code) before it is
+            spoken; what it had been is not in the text accepted then.
         max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
         max_characters: Of one reply.
         spares: Hot connections kept behind the one in use, 0 to 3.
@@ -258,7 +261,14 @@ class TTSConfig:
     on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=_one_of("resume", "raise"))
     fallback: Literal["http"] | None = attrs.field(default=None, validator=_unless_none(_one_of("http")))
     max_replays: int = attrs.field(default=2, validator=_whole(0, 10))
-    phrase_policy: PhrasePolicy = attrs.field(factory=PhrasePolicy, validator=_is_a(PhrasePolicy))
+    phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(
+        factory=PhrasePolicy,
+        validator=_rule(
+            "a PhrasePolicy, or a callable that returns Phrases",
+            lambda value: isinstance(value, PhrasePolicy) or callable(value),
+        ),
+    )
+    strip_markdown: bool = attrs.field(default=False, validator=_is_a(bool))
     max_lead: float = attrs.field(default=20.0, validator=_seconds)
     max_characters: int = attrs.field(default=100_000, validator=_whole(1, 10_000_000))
     spares: int = attrs.field(default=1, validator=_whole(0, 3))

@@ -28,7 +28,7 @@ from tts_trio.errors import (
     UtteranceEnded,
 )
 from tts_trio.ledger import Ledger, Leg
-from tts_trio.text import Phraser, speakable
+from tts_trio.text import MarkdownStripper, phrases_for, speakable
 from tts_trio.wire.events import AudioReceived, Final
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,10 @@ class Utterance:
         self.has_connection = False
         self._config = config
         self._ledger = Ledger(config.format)
-        self._phraser = Phraser(config.phrase_policy, language_code=config.language_code)
+        self._markdown = MarkdownStripper() if config.strip_markdown else None
+        self._phraser = phrases_for(
+            config.phrase_policy, language_code=config.language_code, ssml=config.enable_ssml_parsing
+        )
         self._complete = False
         self._queue: deque[str] = deque()  # phrases not yet sent
         self._error: TTSError | None = None
@@ -132,14 +135,21 @@ class Utterance:
             raise ConfigurationError(
                 f"max_characters: a reply may have at most {limit} characters", field="max_characters"
             )
-        self._take_text(token, now)
-        self._queue.extend(self._phraser.feed(token, now))
+        self._last_text = now
+        self._gather(token if self._markdown is None else self._markdown.feed(token), now)
+
+    def _gather(self, text: str, now: float) -> None:
+        if text:
+            self._take_text(text, now)
+            self._queue.extend(self._phraser.feed(text, now))
 
     def complete(self, now: float) -> None:
         """Say that the text is complete. Saying so twice, or after the end, changes nothing."""
         if self.ended is None and not self._complete:
             self._complete = True
             self._last_text = now
+            if self._markdown is not None:
+                self._gather(self._markdown.close(), now)
             self._queue.extend(self._phraser.close())
 
     def say(self, text: str, now: float) -> None:
