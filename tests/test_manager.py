@@ -352,6 +352,31 @@ async def test_bad_input(autojump_clock: trio.testing.MockClock) -> None:
             tts.stream_static_text("x" * 11)
 
 
+@pytest.mark.parametrize("half", ["\ud83d", "текст \udc00"])
+async def test_half_a_character_is_refused_before_it_is_sent(autojump_clock: trio.testing.MockClock, half: str) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        with pytest.raises(ConfigurationError, match="surrogate"):
+            tts.stream_static_text(half)
+        async with tts.start_llm_stream() as (text, audio):
+            with pytest.raises(ConfigurationError, match="surrogate") as caught:
+                await text.send(half)
+            assert caught.value.field == "text"
+            await text.send("Да, 🙂.")
+            text.close()
+            assert heard(await listen(audio), tts.config) == "Да, 🙂."
+
+
+async def test_closing_the_audio_by_its_own_block(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        with pytest.raises(ZeroDivisionError):
+            async with tts.speak(tokens(ENGLISH)) as audio:
+                async with audio:
+                    await audio.receive()
+                    _ = 1 / 0
+        assert audio.outcome is not None
+        assert audio.outcome.end == "interrupted"
+
+
 async def test_configurations_that_disagree(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:

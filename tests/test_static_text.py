@@ -149,6 +149,21 @@ async def test_an_answer_that_broke_is_not_asked_for_again(autojump_clock: trio.
         assert len(posts) == 1
 
 
+async def test_the_headers_of_an_ogg_stream_are_not_given_twice(autojump_clock: trio.testing.MockClock) -> None:
+    """P31: they last no time, but they were delivered."""
+    config = make_config(output_format="opus_48000_32", on_lost_connection="raise")
+    broken = Behaviour(faults=(Fault("reset", "audio", frame=1, path="/stream"),))
+    async with memory_service(broken) as service, speaking(config, service.open_stream) as tts:
+        sound = b""
+        with pytest.raises(TTSConnectionError):
+            async with tts.stream_static_text(TEXTS["en"]) as audio:
+                async for chunk in audio:
+                    sound += chunk
+        assert sound.count(b"OpusHead") == 1
+        posts = [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+        assert len(posts) == 1
+
+
 async def test_an_answer_without_audio_is_no_success(autojump_clock: trio.testing.MockClock) -> None:
     """P3, over HTTP."""
     silent = Behaviour(faults=(Fault("skip", "audio", frame=None, path="/stream"),))

@@ -49,7 +49,8 @@ class Word:
 
     Attributes:
         text: The word as it was sent.
-        start: Where it begins in the text accepted, in characters.
+        start: Where it begins in the text that was sent, in characters: the text accepted, but for the blanks at the
+            end of a phrase, which are one there.
         end: Where it ends there.
         start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
         end_ms: When it ends there.

@@ -124,6 +124,19 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self.close()
         await trio.lowlevel.checkpoint()
 
+    def __enter__(self) -> AudioChannel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()  # without a checkpoint, whose cancellation would take the place of the body's own error
+
     def statistics(self) -> AudioStatistics:
         """Return how many pieces wait, and how many tasks wait for one."""
         return AudioStatistics(self._speech.utterance.undelivered, len(self._waiting))

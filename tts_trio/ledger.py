@@ -98,6 +98,7 @@ class Ledger:
         characters: Characters of text accepted.
         characters_sent: Characters of text handed to the service, those of replays included.
         received_seconds: Audio received and not taken back.
+        silent: Whether no byte of audio has come yet; headers of a stream are bytes that last no time.
     """
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - its name everywhere
@@ -105,6 +106,7 @@ class Ledger:
         self.characters = 0
         self.characters_sent = 0
         self.received_seconds = 0.0
+        self.silent = True
         self._format = format
         self._accepted = bytearray()  # UTF-8: a list of tokens would take eight times the memory of their text
         self._sent: list[str] = []  # without what is to be said again
@@ -114,7 +116,7 @@ class Ledger:
 
     def accept(self, text: str) -> None:
         """Note text that the caller gave."""
-        self._accepted += text.encode("utf-8", "surrogatepass")
+        self._accepted += text.encode()
         self.characters += len(text)
 
     def begin_leg(self) -> None:
@@ -133,6 +135,7 @@ class Ledger:
         audio, seconds = self.legs[-1].receive(event)
         self.received_seconds += seconds
         if audio:
+            self.silent = False
             self._waiting.append(audio)
 
     def deliver(self) -> bytes:
@@ -173,7 +176,7 @@ class Ledger:
     @property
     def accepted(self) -> str:
         """The text that the caller gave."""
-        return self._accepted.decode("utf-8", "surrogatepass")
+        return self._accepted.decode()
 
     @property
     def waiting(self) -> int:

@@ -16,6 +16,7 @@ from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech import FixedPhrase, Reply
 from tts_trio.text import speakable
 from tts_trio.transport import single_error
+from tts_trio.utterance import check_text
 
 if TYPE_CHECKING:
     from tts_trio.http import HttpConnections
@@ -105,11 +106,10 @@ class TTSManager:
 
         Raises:
             TypeError: `text` is no `str`.
-            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`.
+            ConfigurationError: `text` has nothing to speak, is longer than `max_characters`, or is no Unicode text.
             RuntimeError: The manager is closed or was not entered.
         """
-        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
-            raise TypeError(f"text must be str, not {type(text).__name__}")
+        check_text(text)
         if not speakable(text):
             raise ConfigurationError("text: nothing in it can be spoken; it needs a letter or a digit", field="text")
         if len(text) > self.config.max_characters:

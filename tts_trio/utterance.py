@@ -79,6 +79,25 @@ class Timeline:
     ended: float | None = None
 
 
+def check_text(text: object) -> None:
+    """Refuse what is no text that can be sent.
+
+    Raises:
+        TypeError: It is no `str`.
+        ConfigurationError: It has half of a surrogate pair in it, which UTF-8 does not know.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be str, not {type(text).__name__}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = text[error.start]
+            raise ConfigurationError(
+                f"text: {half!r} at {error.start} is half of a surrogate pair; give whole characters", field="text"
+            ) from None
+
+
 class Utterance:
     """The state of one reply, from its first token to its end.
 
@@ -125,8 +144,7 @@ class Utterance:
             UtteranceEnded: The utterance, or its text, has ended.
             TTSError: It failed.
         """
-        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
-            raise TypeError(f"text must be str, not {type(token).__name__}")
+        check_text(token)
         self._require_text_open()
         if not token:
             return
@@ -370,7 +388,7 @@ class Utterance:
             return
         self.has_connection = False
         self._debt.forget()
-        resumable = self._config.on_lost_connection == "resume" or not self._ledger.received_seconds
+        resumable = self._config.on_lost_connection == "resume" or self._ledger.silent
         if self._complete and not self._queue and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not error.retryable or not resumable or self.replays >= self._config.max_replays:
