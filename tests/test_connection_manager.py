@@ -374,6 +374,21 @@ async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: 
             assert heard(await listen(audio), tts.config) == TEXTS["ru"] + " Спасибо."
 
 
+async def test_a_cancelled_block_closes_what_is_hot(autojump_clock: trio.testing.MockClock) -> None:
+    """P8, P16: whichever of the manager's tasks hears of the cancellation first (trio draws lots), sockets close."""
+    async with memory_service() as service:
+        for _ in range(20):
+            with trio.fail_after(1), trio.CancelScope() as scope:
+                async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+                    await connections.get_connection()
+                    scope.cancel()
+                    await trio.sleep_forever()
+            assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        closed = [r.connection for r in service.server.records if isinstance(r, CloseReceived)]
+        assert len(set(closed)) >= 20
+
+
 async def test_cancelled_while_entering(autojump_clock: trio.testing.MockClock) -> None:
     """P8: the dials that were begun end, and are not replaced by others for ever."""
     async with memory_service(dial_time=0.3) as service:

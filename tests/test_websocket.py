@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.helpers import API_KEY, make_config, memory_service
+from tests.helpers import API_KEY, Link, listen, make_config, memory_service, speaking
 from tts_trio import (
     AuthenticationError,
     ConcurrencyError,
@@ -97,6 +97,22 @@ async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClo
         assert max(len(message) for message in messages) >= 9 * 2**20
         assert any('"isFinal": true' in message or '"isFinal":true' in message for message in map(str, messages))
         assert websocket.error is None
+
+
+async def test_reads_are_of_64_kib(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P22: at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU."""
+    sizes: set[int | None] = set()
+    receive_some = Link.receive_some
+
+    async def noted(link: Link, max_bytes: int | None = None) -> bytes | bytearray:
+        sizes.add(max_bytes)
+        return await receive_some(link, max_bytes)
+
+    monkeypatch.setattr(Link, "receive_some", noted)
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(["Да."]) as audio:
+            await listen(audio)
+    assert sizes == {65536}
 
 
 async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.MockClock) -> None:

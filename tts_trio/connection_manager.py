@@ -111,7 +111,7 @@ class WebSocketConnectionManager:
                 try:
                     await trio.sleep_forever()
                 finally:
-                    self._nursery = None  # what ends now is not replaced
+                    self._end()
 
     def __repr__(self) -> str:
         if self._context is None:
@@ -169,16 +169,21 @@ class WebSocketConnectionManager:
 
         Afterwards its methods raise RuntimeError. Closing twice is no error.
         """
+        self._end()
+        if not self._connections:
+            await trio.lowlevel.checkpoint()
+        with trio.CancelScope(shield=True):  # bounded: a socket gives its peer close_timeout and no more
+            while self._connections:
+                await self._changed.wait()
+
+    def _end(self) -> None:
+        """Begin to close everything, and dial no more. Never blocks; only the first call counts."""
         nursery, self._nursery = self._nursery, None
         if nursery is None:
-            await trio.lowlevel.checkpoint()
             return
         for connection in self._connections:
             connection.close(TTSError("the connection manager was closed"))
         nursery.cancel_scope.cancel(reason="the connection manager is closed")  # dials end; sockets are shielded
-        with trio.CancelScope(shield=True):  # bounded: a socket gives its peer close_timeout and no more
-            while self._connections:
-                await self._changed.wait()
         self._announce()
 
     def _require_open(self) -> None:
