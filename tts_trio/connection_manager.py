@@ -141,8 +141,8 @@ class WebSocketConnectionManager:
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        self._require_open()
         await trio.lowlevel.checkpoint()
+        await self._require_open()
         connection = self._usable()
         if connection is None:
             return await self._wait_for_hot()
@@ -186,8 +186,9 @@ class WebSocketConnectionManager:
         nursery.cancel_scope.cancel(reason="the connection manager is closed")  # dials end; sockets are shielded
         self._announce()
 
-    def _require_open(self) -> None:
+    async def _require_open(self) -> None:
         if self._nursery is None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # what ended the manager may have ended the caller too
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
 
     def _usable(self) -> Connection | None:
@@ -205,7 +206,7 @@ class WebSocketConnectionManager:
         try:
             with trio.move_on_after(self.config.connect_timeout):
                 while True:
-                    self._require_open()
+                    await self._require_open()
                     if self._refusal is not None:
                         self._refusal_raised = True
                         raise self._refusal
