@@ -63,7 +63,7 @@ class WebSocketConnectionManager:
         self.open_stream = open_stream
         self._nursery: trio.Nursery | None = None
         self._context: AbstractAsyncContextManager[None] | None = None
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, trio.CancelScope] = {}  # and what ends the task of each
         self._retiring: set[Connection] = set()
         self._waiting = 0
         self._changed = trio.Event()
@@ -95,23 +95,12 @@ class WebSocketConnectionManager:
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         with single_error():
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._keep_connections)
+            async with trio.open_nursery() as self._nursery:
+                self._replenish()
                 try:
                     yield
                 finally:
                     await self.close()  # noqa: ASYNC102 - shielded and bounded there
-
-    async def _keep_connections(self, task_status: trio.TaskStatus[None]) -> None:
-        """The tasks of the connections, in a nursery of their own: `close` ends them and not the caller's block."""
-        with single_error():
-            async with trio.open_nursery() as self._nursery:
-                self._replenish()
-                task_status.started()
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    self._end()
 
     def __repr__(self) -> str:
         if self._context is None:
@@ -142,7 +131,7 @@ class WebSocketConnectionManager:
             RuntimeError: The manager is closed or was not entered.
         """
         await trio.lowlevel.checkpoint()
-        await self._require_open()
+        self._require_open()
         connection = self._usable()
         if connection is None:
             return await self._wait_for_hot()
@@ -169,26 +158,19 @@ class WebSocketConnectionManager:
 
         Afterwards its methods raise RuntimeError. Closing twice is no error.
         """
-        self._end()
-        if not self._connections:
+        if self._nursery is None:
             await trio.lowlevel.checkpoint()
+        self._nursery = None
+        for connection, scope in self._connections.items():
+            connection.close(TTSError("the connection manager was closed"))
+            scope.cancel(reason="the connection manager is closed")  # ends a dial; an open socket is shielded
+        self._announce()
         with trio.CancelScope(shield=True):  # bounded: a socket gives its peer close_timeout and no more
             while self._connections:
                 await self._changed.wait()
 
-    def _end(self) -> None:
-        """Begin to close everything, and dial no more. Never blocks; only the first call counts."""
-        nursery, self._nursery = self._nursery, None
-        if nursery is None:
-            return
-        for connection in self._connections:
-            connection.close(TTSError("the connection manager was closed"))
-        nursery.cancel_scope.cancel(reason="the connection manager is closed")  # dials end; sockets are shielded
-        self._announce()
-
-    async def _require_open(self) -> None:
+    def _require_open(self) -> None:
         if self._nursery is None:
-            await trio.lowlevel.checkpoint_if_cancelled()  # what ended the manager may have ended the caller too
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
 
     def _usable(self) -> Connection | None:
@@ -206,7 +188,7 @@ class WebSocketConnectionManager:
         try:
             with trio.move_on_after(self.config.connect_timeout):
                 while True:
-                    await self._require_open()
+                    self._require_open()
                     if self._refusal is not None:
                         self._refusal_raised = True
                         raise self._refusal
@@ -236,27 +218,29 @@ class WebSocketConnectionManager:
         spares = self.config.spares if "in use" in states else max(1, self.config.spares)
         for _ in range(max(spares, self._waiting) - states.count("hot") - states.count("dialling")):
             connection = Connection(self.config, self.open_stream, on_hot=self._on_hot, on_old=self._on_old)
-            self._connections.add(connection)
+            # A cancellation of the caller's block is heard by the caller, and by these tasks when he has left.
+            self._connections[connection] = trio.CancelScope(shield=True)
             self._nursery.start_soon(self._serve, connection, 0.0 if at_once else self._backoff.wait())
 
     async def _serve(self, connection: Connection, delay: float) -> None:
         """The life of one connection, from its dialling to its replacement."""
         limit = dial_limit()
         try:
-            with trio.move_on_after(delay):
-                await self._hurry.wait()  # an explicit call does not wait for a backoff
-            await limit.acquire_on_behalf_of(connection)
-            if self._refusal is not None:  # told to another dial meanwhile: this one would hear the same
-                return
-            self._dials += 1
-            await connection.run()
-            self._connection_ended(connection)
+            with self._connections[connection]:
+                with trio.move_on_after(delay):
+                    await self._hurry.wait()  # an explicit call does not wait for a backoff
+                await limit.acquire_on_behalf_of(connection)
+                if self._refusal is not None:  # told to another dial meanwhile: this one would hear the same
+                    return
+                self._dials += 1
+                await connection.run()
+                self._connection_ended(connection)
         except TTSError as error:
             self._dial_failed(error)
         finally:
             _release(limit, connection)
             self._keep_alives += connection.keep_alives
-            self._connections.discard(connection)
+            del self._connections[connection]
             self._retiring.discard(connection)
             self._replenish()
             self._announce()
