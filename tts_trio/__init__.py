@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tts_trio.alignment import Word as Word
 from tts_trio.channels import AudioChannel as AudioChannel
+from tts_trio.channels import AudioStatistics as AudioStatistics
 from tts_trio.channels import TextChannel as TextChannel
 from tts_trio.channels import Usage as Usage
 from tts_trio.config import PronunciationDictionary as PronunciationDictionary
@@ -32,8 +33,8 @@ from tts_trio.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.formats import AudioFormat as AudioFormat
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
+from tts_trio.outcome import Outcome as Outcome
+from tts_trio.outcome import Timeline as Timeline
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory
-from tts_trio.utterance import Outcome as Outcome
-from tts_trio.utterance import Timeline as Timeline

@@ -14,7 +14,8 @@ import trio
 
 from tts_trio.alignment import Word
 from tts_trio.formats import AudioFormat
-from tts_trio.utterance import Outcome, Timeline, Utterance
+from tts_trio.outcome import Outcome, Timeline
+from tts_trio.utterance import Utterance
 
 
 @attrs.frozen

@@ -149,7 +149,8 @@ class TTSConfig:
         auto_mode: Each phrase of an LLM's reply is spoken at once, without the service's own buffering.
         chunk_length_schedule: With `auto_mode=False`: after how many characters the service speaks, each 50 to 500;
             None for the service's 120, 160, 250, 290.
-        sync_alignment: The service sends times with every piece of audio.
+        sync_alignment: The service sends times with every piece of audio. Where it sends none at all, only its final
+            tells where a phrase ends, and each phrase of a reply takes a connection of its own.
         apply_text_normalization: "auto", "on" or "off"; None leaves it to the service. "on" contradicts
             `optimize_streaming_latency=4`.
         apply_language_text_normalization: Japanese only; adds much latency (API reference); None sends none.

@@ -11,7 +11,6 @@ import copy
 import logging
 import math
 from collections import deque
-from typing import Literal, TypeAlias
 
 import attrs
 
@@ -28,55 +27,14 @@ from tts_trio.errors import (
     UtteranceEnded,
 )
 from tts_trio.ledger import Ledger, Leg
+from tts_trio.outcome import End, Outcome, Timeline
 from tts_trio.text import MarkdownStripper, phrases_for, speakable
 from tts_trio.wire.events import AudioReceived, Final
 
 logger = logging.getLogger(__name__)
 
-End: TypeAlias = Literal["finished", "interrupted", "failed"]
-
 _CHARACTERS_A_SECOND = 15.0  # of speech: how long text that was sent will sound, before its audio has come
 _TEXT_WARNING = 30.0  # seconds without text, after which it looks as if somebody forgot to close it
-
-
-@attrs.frozen
-class Outcome:
-    """How an utterance ended.
-
-    Attributes:
-        end: "finished": all was handed to the caller. "interrupted": the caller left before. "failed": see `error`.
-        error: Why it failed; None otherwise.
-        delivered_seconds: Audio handed to the caller.
-        spoken_text: The part of the accepted text whose sound was handed to the caller whole, word by word.
-        unspoken_text: The rest: `spoken_text + unspoken_text` is the text that was accepted.
-    """
-
-    end: End
-    error: TTSError | None
-    delivered_seconds: float
-    spoken_text: str
-    unspoken_text: str
-
-
-@attrs.frozen
-class Timeline:
-    """When the parts of an utterance happened, in seconds of trio's clock (`trio.current_time`); None: not yet.
-
-    Attributes:
-        started: It was begun.
-        first_text: The first text was accepted.
-        first_sent: The first phrase was handed to the connection.
-        first_received: The first audio came from the service.
-        first_delivered: The first audio was handed to the caller.
-        ended: It finished, was interrupted, or failed.
-    """
-
-    started: float
-    first_text: float | None = None
-    first_sent: float | None = None
-    first_received: float | None = None
-    first_delivered: float | None = None
-    ended: float | None = None
 
 
 def check_text(text: object) -> None:
