@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import heard, make_config, memory_service, speaking
@@ -141,6 +141,8 @@ MESSAGES = st.one_of(FRAMES.map(json.dumps), JSON.map(json.dumps), st.text(max_s
 
 @settings(max_examples=150, deadline=None)
 @given(messages=st.lists(MESSAGES, max_size=8), auto_mode=st.booleans())
+@example(messages=['{"isFinal": true}'], auto_mode=True)
+@example(messages=['{"isFinal": true}'] * 4, auto_mode=False)
 def test_whatever_comes_is_skipped_or_a_typed_error(messages: list[str | bytes], auto_mode: bool) -> None:
     """P27: no message of any peer raises anything, and the utterance goes on, ends, or fails with a TTSError."""
     config = make_config(auto_mode=auto_mode)
@@ -154,12 +156,12 @@ def test_whatever_comes_is_skipped_or_a_typed_error(messages: list[str | bytes],
     utterance.accept("Раз, два. One, two.", 0.0)
     utterance.complete(0.0)
     utterance.connected()
-    for message in messages:
-        utterance.phrases_to_send(1.0)
-        utterance.end_to_send(1.0)
+    for message in ["", *messages]:
         connection._receive(message)
         if not utterance.has_connection and utterance.ended is None:
             utterance.connected()
+        utterance.phrases_to_send(1.0)  # as after every change
+        utterance.end_to_send(1.0)
         while sound := utterance.deliver(1.0):
             assert len(sound) % 2 == 0
         assert utterance.deadline() >= 0
