@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service
 from tests.test_resume import whole_words
@@ -141,21 +142,20 @@ async def keep(
     outcome, seconds = promise
     config = make_config()
     async with memory_service(Behaviour(faults=(fault,))) as service:
-        async with (
-            WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
-            TTSManager(config, connections) as tts,
-        ):
-            began = trio.current_time()
-            sound: list[bytes] = []
-            came = HEARD
-            try:
-                await say(tts, sound)
-            except TTSError as error:
-                came = type(error).__name__
-            assert came == outcome
-            assert trio.current_time() - began <= seconds
-            if outcome == HEARD:
-                assert whole_words(heard(b"".join(sound), config), RUSSIAN) == RUSSIAN.split()
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await trio.testing.wait_all_tasks_blocked()  # so that the first connection is the WebSocket, and not HTTP
+            async with TTSManager(config, connections) as tts:
+                began = trio.current_time()
+                sound: list[bytes] = []
+                came = HEARD
+                try:
+                    await say(tts, sound)
+                except TTSError as error:
+                    came = type(error).__name__
+                assert came == outcome
+                assert trio.current_time() - began <= seconds
+                if outcome == HEARD:
+                    assert whole_words(heard(b"".join(sound), config), RUSSIAN) == RUSSIAN.split()
         return service
 
 
