@@ -188,7 +188,7 @@ async def first_audio(corpus: list[Reply], policy: PhrasePolicy | None, rate: fl
     async with trio.open_nursery() as nursery:
         server = LocalServer(voice=ToneVoice())
 
-        async def open_stream(_: TTSConfig) -> trio.abc.Stream:
+        async def open_stream(_: TTSConfig) -> trio.abc.Stream:  # noqa: ASYNC124 - what the manager awaits
             return SlowLink(server.connect(nursery), _ROUND_TRIP, nursery)
 
         connections = WebSocketConnectionManager(config, open_stream=open_stream)
@@ -204,7 +204,7 @@ async def first_audio(corpus: list[Reply], policy: PhrasePolicy | None, rate: fl
     return times
 
 
-async def _written(timed: list[tuple[float, str]]) -> AsyncIterator[str]:
+async def _written(timed: list[tuple[float, str]]) -> AsyncIterator[str]:  # noqa: ASYNC900 - closed by `speak`
     begin = trio.current_time()
     for at, piece in timed:
         await trio.sleep_until(begin + at)

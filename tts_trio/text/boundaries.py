@@ -63,7 +63,9 @@ def _after_full_stop(
     if not closing:
         return Grade.SENTENCE if _ends_sentence(word, start, following, lexicon, sentence) else None
     if start.isupper():
-        return Grade.SENTENCE
+        second = following[following.index(start) + 1 :][:1]
+        unknown = not second and not complete
+        return None if unknown or second.isupper() else Grade.SENTENCE  # "5 p.m. EST"
     found = _between_words(word, start, following, complete=complete, lexicon=lexicon)
     return found if found is Grade.BREATH else None
 
@@ -76,11 +78,17 @@ def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sen
         return False
     if start.isdigit() and len(word.core) <= lexicon.short_abbreviation:
         return False
-    if word.core in lexicon.answers:
+    if word.core in lexicon.answers and _is_alone(sentence):
         return True
     language = lexicon.language or ("ru" if "а" <= word.core[0] <= "я" else "en")
     probe = start or "A"
     return segmenter()(language, f"{sentence} {probe}")[-1] == probe
+
+
+def _is_alone(sentence: str) -> bool:
+    """Whether no mark is missing before the last word: "Let me see. No.", but not "at No."."""
+    before = sentence.split()[-2:-1]
+    return not before or not before[0][-1].isalnum()
 
 
 def _between_words(word: Word, start: str, following: str, *, complete: bool, lexicon: Lexicon) -> Grade | None:
@@ -90,6 +98,10 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
         return None
     if start.isdigit() or following.startswith("&") or core in lexicon.clingers:
         return None
+    if word.core in lexicon.money:
+        known = core_of(following)
+        if not following or known in (lexicon.change if complete else lexicon.beginnings_of_change):
+            return None
     if following and not start and not complete:
         return None  # a sign of money, a quotation mark: not yet
     if word.core in lexicon.pronouns and following and not opens:

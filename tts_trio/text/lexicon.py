@@ -30,12 +30,14 @@ class Lexicon:
         openers: Words before which a speaker could draw breath: conjunctions, prepositions, relative words.
         auxiliaries: Openers too, but a pronoun belongs to them.
         clingers: Words that belong to the one before, so no phrase begins with them.
+        money: Units of money: a sum may go on after them ("five dollars and ten cents").
+        change: Words with which it does: "and" and numerals.
         labels: Nouns that a figure or a name follows, so no phrase ends with them before it is known what does.
         calendar: Months and weekdays: a date goes on after them ("5 мая 2024", "Monday, May 5").
         abbreviations: With a full stop they belong to the next word, and never end a sentence.
         closing_abbreviations: With a full stop they may end a sentence, if a capital follows.
         address_hints: Words before an address of the Internet.
-        answers: Words that `sentencex` takes for abbreviations although they can be sentences.
+        answers: Words that `sentencex` takes for abbreviations although they can be sentences of their own.
         short_abbreviation: A word of so many letters or fewer, a full stop and a figure are an abbreviation that no
             list knows.
         short_word: Without lists, words of so many letters are taken for function words.
@@ -48,6 +50,8 @@ class Lexicon:
     openers: frozenset[str] = frozenset()
     auxiliaries: frozenset[str] = frozenset()
     clingers: frozenset[str] = frozenset()
+    money: frozenset[str] = frozenset()
+    change: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
     calendar: frozenset[str] = frozenset()
     abbreviations: frozenset[str] = frozenset()
@@ -59,6 +63,10 @@ class Lexicon:
     beginnings_of_clingers: frozenset[str] = attrs.field(
         init=False,
         default=attrs.Factory(lambda lexicon: _beginnings(lexicon.clingers), takes_self=True),
+    )
+    beginnings_of_change: frozenset[str] = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda lexicon: _beginnings(lexicon.change), takes_self=True),
     )
 
     def binds(self, core: str) -> bool:
@@ -79,6 +87,13 @@ _RUSSIAN_PREPOSITIONS = _words(
     "в во на с со к ко у от до из изо из-за из-под о об обо по за для без безо при про через между перед передо",
     "под подо над ради возле около вокруг вместо кроме среди сквозь после против вдоль мимо насчет внутри согласно",
 )
+_RUSSIAN_NUMERALS = _words(
+    "ноль один два две двух двум двумя три трех трем четыре четырех пять пяти шесть шести семь семи восемь",
+    "восьми девять девяти десять десяти одиннадцать двенадцать тринадцать четырнадцать пятнадцать шестнадцать",
+    "семнадцать восемнадцать девятнадцать двадцать двадцати тридцать тридцати сорок сорока пятьдесят шестьдесят",
+    "семьдесят восемьдесят девяносто сто двести триста четыреста пятьсот шестьсот семьсот восемьсот девятьсот",
+    "тысяча тысячи тысяч миллион миллиона миллионов миллиард",
+)
 _RUSSIAN_AUXILIARIES = _words("будет будут был была было были можно нужно надо")
 
 RUSSIAN = Lexicon(
@@ -86,6 +101,7 @@ RUSSIAN = Lexicon(
     binders=_RUSSIAN_CONJUNCTIONS
     | _RUSSIAN_PREPOSITIONS
     | _RUSSIAN_AUXILIARIES
+    | _RUSSIAN_NUMERALS
     | _words(
         "не ни нет уже еще только почти очень самый самая самое самые более менее именно даже лишь слишком",
         "довольно примерно ровно так также тоже буду будем будете есть могу может можем могут можете хочу хотите",
@@ -93,32 +109,29 @@ RUSSIAN = Lexicon(
         "вся все всего всей всем всех всю каждый каждая каждое каждую любой мой моя мое мои мою моей моего наш наша",
         "наше наши нашего нашей нашем нашу наших ваш ваша ваше ваши вашего вашей вашем вашу ваших вашему свой своя",
         "свое свои своего своей своем свою своих одна одно одни одну сам сама сами какой какая какое какие такой такая",
-        "их его ее ноль один два две двух двум двумя три трех трем четыре четырех пять пяти шесть шести семь семи",
-        "восемь восьми девять девяти десять десяти одиннадцать двенадцать тринадцать четырнадцать пятнадцать",
-        "шестнадцать семнадцать восемнадцать девятнадцать двадцать двадцати тридцать тридцати сорок сорока пятьдесят",
-        "шестьдесят семьдесят восемьдесят девяносто сто двести триста четыреста пятьсот шестьсот семьсот восемьсот",
-        "девятьсот тысяча тысячи тысяч миллион миллиона миллионов миллиард полтора полторы пару несколько сколько",
-        "тыс млн млрд номер номера",
+        "их его ее полтора полторы пару несколько сколько тыс млн млрд номер номера № г-н г-жа",
     ),
     pronouns=_words("я мы вы ты он она оно они мне нам вам тебе ему ей им меня нас вас тебя"),
     binding_endings=("ый", "ий", "ая", "яя", "ое", "ого", "ому", "ую", "юю", "ых", "ыми"),
     openers=_RUSSIAN_CONJUNCTIONS | _RUSSIAN_PREPOSITIONS | _words("я мы он она они"),
     auxiliaries=_RUSSIAN_AUXILIARIES,
-    clingers=_words("ли же бы утра вечера ночи дня года"),
+    clingers=_words("ли же бы утра вечера ночи дня года №"),
+    money=_words("рубль рубля рублей рублю рублям доллар доллара долларов евро гривен тенге юаней"),
+    change=_RUSSIAN_NUMERALS | _words("и"),
     labels=_words(
         "дом дома доме корпус строение квартира квартиру квартиры офис кабинет кабинете подъезд этаж этаже вагон место",
         "рейс рейса маршрут автобус автобусы троллейбус трамвай выход версия версии пункт пункте индекс код кода",
-        "поезд зал линия счет сумму сумма размер размера улица улице проспект проспекте метро часов часа час имени",
-        "господин госпожа доктор доктору доктора добавочный отправления",
+        "поезд зал линия счет сумму сумма размер размера улица улице проспект проспекте метро часов часа час",
+        "минут минуты м имени господин госпожа доктор доктору доктора добавочный отправления",
     ),
     calendar=_words("января февраля марта апреля мая июня июля августа сентября октября ноября декабря"),
     abbreviations=_words(
         "ул д кв каб стр им т.е т.к т.н т.ч т.о просп пр пр-т корп тел доб моб оф наб пл пер бул б-р ш обл р-н пос с м",
-        "ст г гр проф акад доц см ср напр рис табл гл абз",
+        "ст г гр проф акад доц см напр рис табл гл абз",
     ),
     closing_abbreviations=_words(
         "руб коп мин сек час тыс млн млрд т.д т.п др янв фев февр мар апр июн июл авг сен сент окт нояб дек гг вв шт",
-        "кг км см мм мл",
+        "пн вт ср чт пт сб вс кг км см мм мл",
     ),
     address_hints=_words("сайт сайте сайта почта почту почте почты адрес адресу адреса имейл ссылка ссылке ссылку"),
 )
@@ -130,6 +143,11 @@ _ENGLISH_PREPOSITIONS = _words(
     "to for with at in on from by about before after until between over under into onto through during without within",
     "near across against along among behind beside via per toward towards",
 )
+_ENGLISH_NUMERALS = _words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen",
+    "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million",
+    "billion",
+)
 _ENGLISH_AUXILIARIES = _words(
     "is are was were will would can could shall should has have had may might must",
 )
@@ -139,21 +157,22 @@ ENGLISH = Lexicon(
     binders=_ENGLISH_CONJUNCTIONS
     | _ENGLISH_PREPOSITIONS
     | _ENGLISH_AUXILIARIES
+    | _ENGLISH_NUMERALS
     | _words(
         "a an the my your our his their its this these those no every each any some another other both either neither",
         "all many much few several more most less what such of as like whom once how not never don't doesn't didn't",
         "won't can't cannot couldn't shouldn't wouldn't isn't aren't wasn't weren't haven't hasn't hadn't am be been",
         "being do does did i'm i'll i've i'd you're you'll you've you'd we're we'll we've we'd he's she's it's it'll",
         "they're they'll they've that's that'll there's here's what's who's where's let's let very too quite really",
-        "just only also still already almost approximately roughly please i we he she they zero one two three",
-        "four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen",
-        "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion half quarter",
-        "number mr mrs ms dr mount saint new",
+        "just only also still already almost approximately roughly please i we he she they",
+        "half quarter past number № mr mrs ms dr mount saint new",
     ),
     pronouns=_words("you it her us them me him there"),
     openers=_ENGLISH_CONJUNCTIONS | _ENGLISH_PREPOSITIONS | _words("i we he she they"),
     auxiliaries=_ENGLISH_AUXILIARIES,
-    clingers=_words("o'clock a.m p.m am pm percent too either else enough ago each"),
+    clingers=_words("o'clock a.m p.m am pm percent too either else enough ago each №"),
+    money=_words("dollar dollars euro euros pound pounds bucks"),
+    change=_ENGLISH_NUMERALS | _words("and"),
     labels=_words(
         "room suite apartment apt unit building floor exit gate car seat bus flight train platform terminal route",
         "version clause section page step line lot box option code order ticket extension account lane highway street",
@@ -162,10 +181,11 @@ ENGLISH = Lexicon(
     calendar=_words("january february march april may june july august september october november december"),
     abbreviations=_words(
         "mr mrs ms mx dr prof st nos e.g i.e vs p.o apt ste bldg fl dept ext tel fig vol jan feb mar apr jun jul aug",
-        "sep sept oct nov dec gov gen sen rep rev hon capt lt col sgt approx",
+        "sep sept oct nov dec gov gen sen rep rev hon capt lt col sgt approx u.s u.k",
     ),
     closing_abbreviations=_words(
-        "etc inc ltd co corp jr sr a.m p.m u.s u.k lb lbs oz ft ave blvd rd min max hr hrs mph sq al",
+        "etc inc ltd co corp jr sr a.m p.m lb lbs oz ft ave blvd rd min max hr hrs mph sq al",
+        "mon tue tues wed thu thur thurs fri sat",
     ),
     address_hints=_words("at to visit site website page email e-mail mail address link url"),
     answers=_words("no"),
