@@ -888,7 +888,7 @@ async def test_leaving_closes_everything_at_once(autojump_clock: MockClock, make
     assert sorted(peer.ended) == [0, 1]
     with pytest.raises(RuntimeError, match="closed"):
         await hear(connections)
-    with pytest.raises(RuntimeError, match="make new ones"):
+    with pytest.raises(RuntimeError, match="make a new one"):
         async with connections:
             pass
 

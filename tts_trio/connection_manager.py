@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
+from contextlib import asynccontextmanager
 
 import attrs
 import trio
@@ -14,6 +13,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.dialling import Backoff, dial_limit
 from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.scoped import Scoped
 from tts_trio.transport import OpenStream, open_stream, single_error
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class ConnectionStatistics:
     keep_alives: int
 
 
-class WebSocketConnectionManager:
+class WebSocketConnectionManager(Scoped):
     """The WebSockets of one conversation. One for each call; nothing in it is shared between calls.
 
     An async context manager: inside of the block sockets are opened ahead of need, and replaced in the background when
@@ -62,7 +62,6 @@ class WebSocketConnectionManager:
         self.config = config
         self.open_stream = open_stream
         self._nursery: trio.Nursery | None = None
-        self._context: AbstractAsyncContextManager[None] | None = None
         self._connections: dict[Connection, trio.CancelScope] = {}  # and what ends the task of each
         self._retiring: set[Connection] = set()
         self._waiting = 0
@@ -73,24 +72,6 @@ class WebSocketConnectionManager:
         self._refusal: TTSError | None = None  # trying again is no help: dialling stops until the next explicit call
         self._refusal_raised = False
         self._dials = self._losses = self._keep_alives = 0
-
-    async def __aenter__(self) -> WebSocketConnectionManager:
-        """Begin to dial; returns at once."""
-        if self._context is not None:
-            raise RuntimeError("a WebSocketConnectionManager serves one conversation: make a new one")
-        self._context = self._run()
-        await self._context.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        """Close everything, in bounded time."""
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it is bounded in `_run`
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -103,7 +84,7 @@ class WebSocketConnectionManager:
                     await self.close()  # noqa: ASYNC102 - shielded and bounded there
 
     def __repr__(self) -> str:
-        if self._context is None:
+        if not self._entered:
             return "<WebSocketConnectionManager, not entered>"
         if self._nursery is None:
             return "<WebSocketConnectionManager, closed>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,7 +12,9 @@ from tts_trio.channels import AudioChannel, TextChannel
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.speech import FixedPhrase, Reply
+from tts_trio.fixed_phrase import FixedPhrase
+from tts_trio.reply import Reply
+from tts_trio.scoped import Scoped
 from tts_trio.text import speakable
 from tts_trio.transport import single_error
 from tts_trio.utterance import check_text
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tts_trio.http import HttpConnections
 
 
-class TTSManager:
+class TTSManager(Scoped):
     """Speaks for one conversation, with the voice of its configuration. An async context manager.
 
     Leaving the block of an utterance, cancelling a scope around it, or `audio.close()` interrupts what is not finished:
@@ -58,22 +59,6 @@ class TTSManager:
         self._connections = connection_manager
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
-        self._context: AbstractAsyncContextManager[None] | None = None
-
-    async def __aenter__(self) -> TTSManager:
-        """Begin; HTTP connections are opened in the background."""
-        if self._context is not None:
-            raise RuntimeError("a TTSManager serves one conversation: make a new one")
-        self._context = self._run()
-        await self._context.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        """Interrupt what is not finished."""
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it is bounded in `_run`
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -89,7 +74,7 @@ class TTSManager:
                         self._nursery = None
 
     def __repr__(self) -> str:
-        state = "open" if self._nursery is not None else "not entered" if self._context is None else "closed"
+        state = "open" if self._nursery is not None else "not entered" if not self._entered else "closed"
         return f"<TTSManager, {state}, voice {self.config.voice_id}, model {self.config.model_id}>"
 
     def stream_static_text(self, text: str) -> AbstractAsyncContextManager[AudioChannel]:

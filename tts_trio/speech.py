@@ -1,251 +1,31 @@
-"""The tasks that run an utterance: an LLM's reply over a hot connection, a fixed phrase over HTTP.
-
-The utterance knows what is to happen when (`utterance.py`); here it is made to happen. Each runs in a task of the
-manager's, out of reach of the caller's cancellation: what the caller's task does is to hand over text and to take
-audio, and neither waits for the network.
-"""
+"""What the tasks that run utterances have in common: an error ends the utterance, and never the call."""
 
 from __future__ import annotations
 
 import logging
-import math
-import random
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from contextlib import contextmanager
 
-import attrs
 import trio
 
-from tts_trio.channels import AudioChannel, TextChannel, Usage
-from tts_trio.config import TTSConfig
-from tts_trio.connection import Connection
-from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import TTSConnectionError, TTSError
-from tts_trio.phrases_over_http import PhrasesOverHttp
-from tts_trio.transport import single_error
 from tts_trio.utterance import Utterance
-from tts_trio.wire.events import AudioReceived, Final
-from tts_trio.wire.http import stream_request
-
-if TYPE_CHECKING:
-    from tts_trio.http import HttpConnections
 
 logger = logging.getLogger(__name__)
 
 
-class Reply:
-    """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
-
-    def __init__(
-        self,
-        config: TTSConfig,
-        connections: WebSocketConnectionManager,
-        http: HttpConnections,
-        connection: Connection | None,
-    ) -> None:
-        """Begin a reply.
-
-        Args:
-            config: The voice, the format, the deadlines.
-            connections: Where another connection comes from when one is over.
-            http: What speaks it if there is none, with `fallback="http"`.
-            connection: The one to begin with; None: there was none to be had, so it is spoken over HTTP.
-        """
-        self.audio = AudioChannel(self, config.format)
-        self.text = TextChannel(accept=self._accept, complete=self._complete, abandon=self.interrupt)
-        self.utterance = Utterance(config, trio.current_time())
-        self._config = config
-        self._connections = connections
-        self._http = http
-        self._over_http = connection is None
-        self._connection: Connection | PhrasesOverHttp | None = None
-        self._connection_over = trio.Event()
-        self._scope = trio.CancelScope()
-        self._timer = trio.CancelScope()
-        self._trace_id: str | None = None
-        if connection is None:
-            self._connection_over.set()
-        else:
-            self._use(connection)
-
-    @property
-    def usage(self) -> Usage:
-        """What it cost so far."""
-        return Usage(characters=self.utterance.characters_sent, trace_id=self._trace_id)
-
-    async def run(self) -> None:
-        """Keep the deadlines, and go on over another connection where one is over, until the utterance ends."""
-        try:
-            with self._scope, single_error():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._keep_deadlines)
-                    while True:
-                        await self._connection_over.wait()
-                        self._use(await self._another_connection(nursery))
-        except TTSError as error:
-            self.utterance.fail(error, trio.current_time())
-        except Exception as error:
-            logger.exception("the task of a reply failed")
-            failure = TTSConnectionError(f"the reply failed: {type(error).__name__}")
-            failure.__cause__ = error
-            self.utterance.fail(failure, trio.current_time())
-        finally:
-            if self.utterance.ended is None:
-                self.interrupt()
-            self._advance()
-
-    def deliver(self) -> bytes:
-        """Take the next piece of audio, to be handed to the caller; phrases that waited for that may leave."""
-        audio = self.utterance.deliver(trio.current_time())
-        if audio:
-            self._advance()
-        return audio
-
-    def interrupt(self) -> None:
-        """Stop, if it has not ended. Does no I/O: closing the socket is the work of the socket's own task."""
-        self.utterance.interrupt(trio.current_time())
-        self._advance()
-
-    def _accept(self, token: str) -> None:
-        self.utterance.accept(token, trio.current_time())
-        self._advance()
-
-    def _complete(self) -> None:
-        self.utterance.complete(trio.current_time())
-        self._advance()
-
-    async def _keep_deadlines(self) -> None:
-        while True:
-            with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
-                await trio.sleep_forever()
-            error = self.utterance.expire(trio.current_time())
-            if error is not None and self._connection is not None:
-                self._connection.lose(error)
-            self._advance()
-
-    async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
-        if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
-            await trio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - no secret
-        if not self._over_http:
-            try:
-                return await self._connections.get_connection()
-            except TTSConnectionError as error:
-                if self._config.fallback is None:
-                    raise
-                logger.warning("a reply goes on over HTTP: %s", error)
-                self._over_http = True
-        return PhrasesOverHttp(self._config, self._http, nursery)
-
-    def _use(self, connection: Connection | PhrasesOverHttp) -> None:
-        self._connection = connection
-        self._connection_over = trio.Event()
-        connection.take(self._on_event, self._on_loss)
-        self.utterance.connected()
-        self._advance()
-
-    def _on_event(self, event: AudioReceived | Final) -> None:
-        self.utterance.receive(event, trio.current_time())
-        self._advance()
-
-    def _on_loss(self, error: TTSError) -> None:
-        self.utterance.lost(error, trio.current_time())
-        self._advance()
-
-    def _advance(self) -> None:
-        """Do what the state of the utterance asks for, after any change of it."""
-        now = trio.current_time()
-        if self._connection is not None:
-            self._trace_id = self._connection.trace_id or self._trace_id
-            for phrase in self.utterance.phrases_to_send(now):
-                self._connection.send_text(phrase)
-            if self.utterance.end_to_send(now):
-                self._connection.end_text()
-        if self._connection is not None and not self.utterance.has_connection:
-            self._connection.close()
-            self._connection = None
-            self._connection_over.set()
-        self._timer.deadline = self.utterance.deadline()
-        self.audio.wake()
-        if self.utterance.ended is not None:
-            self._scope.cancel(reason="the utterance has ended")
-
-
-class FixedPhrase:
-    """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
-
-    def __init__(self, config: TTSConfig, http: HttpConnections, text: str) -> None:
-        # An answer that has begun is never asked for again: what was delivered would be heard twice.
-        self._config = config.evolve(on_lost_connection="raise")
-        self.audio = AudioChannel(self, config.format)
-        self.utterance = Utterance(self._config, trio.current_time())
-        self.utterance.say(text, trio.current_time())
-        self.usage = Usage(characters=0)
-        self._http = http
-        self._request = stream_request(config, text)
-        self._scope = trio.CancelScope()
-        self._heard_more = trio.Event()
-
-    async def run(self) -> None:
-        """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
-        try:
-            with self._scope:
-                while self.utterance.ended is None:
-                    await self._wait_before_retry()
-                    self._begin()
-                    with trio.CancelScope(deadline=self.utterance.deadline()) as timer:
-                        try:
-                            await self._stream(timer)
-                        except TTSError as error:
-                            self.utterance.lost(error, trio.current_time())
-                    self.utterance.expire(trio.current_time())
-        except Exception as error:
-            logger.exception("the task of a fixed phrase failed")
-            failure = TTSConnectionError(f"the phrase failed: {type(error).__name__}")
-            failure.__cause__ = error
-            self.utterance.fail(failure, trio.current_time())
-        finally:
-            if self.utterance.ended is None:
-                self.interrupt()
-            self.audio.wake()
-
-    def deliver(self) -> bytes:
-        """Take the next piece of audio, to be handed to the caller; more may be read."""
-        self._heard_more.set()
-        return self.utterance.deliver(trio.current_time())
-
-    def interrupt(self) -> None:
-        """Stop, if it has not ended; the request is dropped by the task that made it."""
-        self.utterance.interrupt(trio.current_time())
-        self.audio.wake()
-        self._scope.cancel(reason="the utterance has ended")
-
-    async def _wait_before_retry(self) -> None:
-        if self.utterance.replays:
-            await trio.sleep(random.uniform(0.5, 1) * 0.1 * 2**self.utterance.replays)  # noqa: S311 - no secret
-
-    def _begin(self) -> None:
-        now = trio.current_time()
-        self.utterance.connected()
-        self.utterance.phrases_to_send(now)
-        self.utterance.end_to_send(now)
-
-    async def _stream(self, timer: trio.CancelScope) -> None:
-        async with self._http.stream(self._request) as response:
-            cost = response.headers.get("character-cost", "")
-            self.usage = attrs.evolve(
-                self.usage,
-                characters=self.utterance.characters_sent,
-                credits=int(cost) if cost.isdigit() else None,
-                request_id=response.headers.get("request-id"),
-                trace_id=response.headers.get("x-trace-id"),
-            )
-            async for chunk in response:
-                self.utterance.receive(AudioReceived(chunk), trio.current_time())
-                self.audio.wake()
-                timer.deadline = math.inf
-                while (room_at := self.utterance.room_at()) > trio.current_time():
-                    self._heard_more = trio.Event()
-                    with trio.move_on_at(room_at):
-                        await self._heard_more.wait()
-                    self.utterance.excuse(trio.current_time())
-                timer.deadline = self.utterance.deadline()
-        self.utterance.receive(Final(), trio.current_time())
+@contextmanager
+def ending(utterance: Utterance) -> Generator[None]:
+    """End the utterance with this block: as failed by what comes out of it, else as interrupted, if it goes on."""
+    try:
+        yield
+    except TTSError as error:
+        utterance.fail(error, trio.current_time())
+    except Exception as error:
+        logger.exception("the task of an utterance failed")
+        failure = TTSConnectionError(f"the utterance failed: {type(error).__name__}")
+        failure.__cause__ = error
+        utterance.fail(failure, trio.current_time())
+    finally:
+        if utterance.ended is None:
+            utterance.interrupt(trio.current_time())

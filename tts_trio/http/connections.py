@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from types import TracebackType
+from contextlib import asynccontextmanager, suppress
 
 import attrs
 import httpx
@@ -14,6 +13,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSError, classify_response
 from tts_trio.http.pool import ConnectionPool, open_pool
 from tts_trio.http.transport import HotTransport, http_url, httpcore_url
+from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 
@@ -41,7 +41,7 @@ class SpeechResponse:
         return self._chunks
 
 
-class HttpConnections:
+class HttpConnections(Scoped):
     """The hot HTTP connections of one conversation.
 
     An async context manager: inside of its block connections are opened ahead of need, one and then `config.spares`
@@ -63,27 +63,8 @@ class HttpConnections:
         """
         self._config = config
         self._open_stream = open_stream
-        self._context: AbstractAsyncContextManager[None] | None = None
         self._pool: ConnectionPool | None = None
         self._client: httpx.AsyncClient | None = None
-
-    async def __aenter__(self) -> HttpConnections:
-        """Begin to dial; returns at once."""
-        if self._context is not None:
-            raise RuntimeError("HttpConnections serve one conversation: make new ones")
-        self._context = self._run()
-        await self._context.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        """Close everything, at once."""
-        assert self._context is not None
-        return await self._context.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it is bounded in `_run`
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -107,7 +88,7 @@ class HttpConnections:
 
     def __repr__(self) -> str:
         if self._pool is None:
-            return f"<HttpConnections, {'not entered' if self._context is None else 'closed'}>"
+            return f"<HttpConnections, {'not entered' if not self._entered else 'closed'}>"
         return f"<HttpConnections, {self._pool.idle} idle, {self._pool.in_use} in use>"
 
     @asynccontextmanager

@@ -1,0 +1,38 @@
+"""An async context manager for one block: what a conversation's objects are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+
+class Scoped(ABC):
+    """An object whose `async with` block, `_run`, is entered once: a conversation has one, and then it is over."""
+
+    _block: AbstractAsyncContextManager[None] | None = None
+
+    @abstractmethod
+    def _run(self) -> AbstractAsyncContextManager[None]:
+        """Return what happens around the body of the block; leaving it takes a bounded time."""
+
+    @property
+    def _entered(self) -> bool:
+        """Whether the block was entered, and perhaps left."""
+        return self._block is not None
+
+    async def __aenter__(self) -> Self:
+        """Begin, in the background; returns at once."""
+        if self._block is not None:
+            raise RuntimeError(f"{type(self).__name__} was entered before: it serves one conversation, make a new one")
+        self._block = self._run()
+        await self._block.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """End everything, in bounded time."""
+        assert self._block is not None
+        return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - `_run` is bounded
