@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
 from tests.sound import decode, rms, sample_rate_of
 
@@ -106,6 +107,11 @@ def test_errors_are_one_clear_line(
     assert "Traceback" not in done.stderr.decode()
     assert API_KEY not in done.stderr.decode()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version(tmp_path: Path) -> None:
+    done = run("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout.decode()) == (0, f"tts-trio {tts_trio.__version__}\n")
 
 
 def test_a_failure_leaves_an_older_file_as_it_was(tmp_path: Path) -> None:

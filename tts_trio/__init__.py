@@ -38,3 +38,5 @@ from tts_trio.outcome import Timeline as Timeline
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory
+
+__version__ = "0.1.0"

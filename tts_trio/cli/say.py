@@ -1,4 +1,4 @@
-"""The command line: `tts-trio say` speaks a text into a file, `tts-trio serve` is the local server."""
+"""`tts-trio say`: speak a text into a file."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ import codecs
 import os
 import sys
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import attrs
 import trio
 
+from tts_trio.cli.common import AddCommand, UsageError, configured
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
 from tts_trio.manager import TTSManager
-from tts_trio.transport import open_stream, single_error
+from tts_trio.transport import open_stream
 
 # What a file is by its ending: the format to ask for, and the codec it must have.
 _ENDINGS = {
@@ -35,12 +32,6 @@ _ENDINGS = {
 }
 _STANDARD_OUTPUT = "-"
 _STREAMED_FORMAT = "mp3_44100_128"  # to a player, which must know it by itself
-
-_LOCAL: dict[str, Any] = {"api_key": "local", "voice_id": "espeak"}
-
-
-class _UsageError(Exception):
-    """What was asked for on the command line cannot be done; the text says what can."""
 
 
 @attrs.define
@@ -78,11 +69,9 @@ class _Report:
         print(f"audio        {self.clock.seconds:.2f} s, in {took:.2f} s, to {target}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tts-trio", description=__doc__.split(":", 1)[0] if __doc__ else None)
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    say = commands.add_parser(
+def add_to(add_command: AddCommand) -> None:
+    """Add the command to the command line."""
+    say = add_command(
         "say",
         help="speak a text into a file",
         description="Speak a text into a file. The service is ElevenLabs, with the key in ELEVENLABS_API_KEY and the "
@@ -103,41 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     say.set_defaults(run=_say)
 
-    # Its arguments are the local server's own, which may not be installed: it parses them itself.
-    serve = commands.add_parser("serve", help="run the local server", add_help=False)
-    serve.set_defaults(run=_serve)
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 for a failure, 2 for bad usage, 130 for Ctrl-C."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    if rest and options.run is not _serve:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = rest
-    try:
-        with single_error():  # Ctrl-C too, wherever in a nursery it struck
-            trio.run(options.run, options)
-    except _UsageError as error:
-        return _complain(str(error), 2)
-    except ConfigurationError as error:
-        return _complain(str(error), 2)
-    except (TTSError, OSError) as error:
-        return _complain(str(error), 1)
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _complain(message: str, code: int) -> int:
-    print(f"tts-trio: error: {message}", file=sys.stderr)
-    return code
-
 
 async def _say(options: argparse.Namespace) -> None:
     if options.llm == (options.text is not None):
-        raise _UsageError("--llm reads standard input: give no text with it" if options.llm else "give a text to say")
+        raise UsageError("--llm reads standard input: give no text with it" if options.llm else "give a text to say")
     name = _format_for(options.output, options.format)
     chosen = {
         "output_format": name,
@@ -147,7 +105,7 @@ async def _say(options: argparse.Namespace) -> None:
         "on_lost_connection": "raise" if name.startswith("opus") else "resume",
     }
     given = {field: value for field, value in chosen.items() if value is not None}
-    async with _configured(given) as config:
+    async with configured(given) as config:
         report = _Report(config.base_url, AudioClock(config.format), trio.current_time())
 
         async def timed(config: TTSConfig) -> trio.abc.Stream:
@@ -177,39 +135,17 @@ async def _say(options: argparse.Namespace) -> None:
 def _format_for(output: str, wanted: str | None) -> str:
     """The output format for a file, or an error that says which would do."""
     if wanted is not None and wanted not in OUTPUT_FORMATS:
-        raise _UsageError(f"--format: {wanted!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}")
+        raise UsageError(f"--format: {wanted!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}")
     if output == _STANDARD_OUTPUT:
         return wanted or _STREAMED_FORMAT
     ending = Path(output).suffix.lower()
     if ending not in _ENDINGS:
-        raise _UsageError(f"--output: {output!r} must end in one of {' '.join(_ENDINGS)}, or be '-'")
+        raise UsageError(f"--output: {output!r} must end in one of {' '.join(_ENDINGS)}, or be '-'")
     default, codec = _ENDINGS[ending]
     if wanted is not None and OUTPUT_FORMATS[wanted].codec != codec:
         fitting = ", ".join(name for name, form in OUTPUT_FORMATS.items() if form.codec == codec)
-        raise _UsageError(f"--format: {wanted!r} does not fit {ending}; it must be one of {fitting}")
+        raise UsageError(f"--format: {wanted!r} does not fit {ending}; it must be one of {fitting}")
     return wanted or default
-
-
-@asynccontextmanager
-async def _configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
-    """The service of the environment, or, with no key there, a local server for as long as the block runs."""
-    if os.environ.get("ELEVENLABS_API_KEY"):
-        yield TTSConfig.from_env(**given)
-        return
-    local_server = _import_local_server()
-    print("no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)", file=sys.stderr)
-    async with local_server.open_local_server() as server:
-        yield TTSConfig(**(_LOCAL | given), base_url=server.base_url)
-
-
-def _import_local_server() -> ModuleType:
-    try:
-        from tts_trio import local_server
-    except ImportError as error:
-        raise _UsageError(
-            f"the local server needs {error.name}; install it with: pip install 'tts_trio[local]'"
-        ) from None
-    return local_server
 
 
 async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC900 - closed by `speak`
@@ -250,10 +186,3 @@ def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]
             part.unlink()
             raise
     part.replace(target)
-
-
-async def _serve(options: argparse.Namespace) -> None:
-    _import_local_server()
-    from tts_trio.local_server import command
-
-    await command.serve(command.parse(options.rest), partial(print, flush=True))

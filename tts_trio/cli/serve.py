@@ -1,0 +1,22 @@
+"""`tts-trio serve`: run the local server."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from tts_trio.cli.common import AddCommand, import_local_server
+
+
+def add_to(add_command: AddCommand) -> None:
+    """Add the command to the command line."""
+    # Its arguments are the local server's own, which may not be installed: it parses them itself.
+    parser = add_command("serve", help="run the local server", add_help=False)
+    parser.set_defaults(run=_serve, parses_itself=True)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    import_local_server()
+    from tts_trio.local_server import command
+
+    await command.serve(command.parse(options.rest), partial(print, flush=True))
