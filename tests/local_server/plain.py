@@ -45,7 +45,14 @@ class Heard:
             return "strange"
         if "error" in self.message:
             return "error"
-        return "final" if self.message.get("isFinal") else "audio" if self.message.get("audio") else "other"
+        if self.message.get("is_final_audio_for_turn"):
+            return "turn"
+        final = self.message.get("isFinal") or self.message.get("is_final")
+        return "final" if final else "audio" if self.message.get("audio") else "other"
+
+    @property
+    def context(self) -> str | None:
+        return self.message.get("contextId", self.message.get("context_id")) if isinstance(self.message, dict) else None
 
     @property
     def audio(self) -> bytes:
@@ -132,6 +139,14 @@ class PlainSocket:
             heard.append(await self.hear())
         return heard
 
+    async def hear_until(self, deadline: float) -> list[Heard]:
+        """Hear until a time."""
+        heard: list[Heard] = []
+        with trio.move_on_at(deadline):
+            while not heard or not heard[-1].end:
+                heard.append(await self.hear())
+        return heard
+
     async def _next_event(self) -> Any:
         while True:
             await trio.lowlevel.checkpoint()
@@ -144,6 +159,11 @@ class PlainSocket:
             if not data:
                 return "eof"
             self.protocol.receive_data(bytes(data))
+
+
+def of(heard: list[Heard], context: str | None) -> list[Heard]:
+    """The messages of one context."""
+    return [item for item in heard if isinstance(item.message, dict) and item.context == context]
 
 
 def kinds(heard: list[Heard]) -> list[str]:
@@ -228,12 +248,23 @@ class Town:
         self.server = server
         self.nursery = nursery
 
-    async def socket(self, *, key: str | None = KEY, voice: str = VOICE, **query: Any) -> PlainSocket:
-        """Open a stream-input socket."""
-        socket = PlainSocket(self.server.connect(self.nursery))
+    async def socket(
+        self, endpoint: str = "stream-input", *, key: str | None = KEY, voice: str = VOICE, **query: Any
+    ) -> PlainSocket:
+        """Open a text-to-speech socket."""
         defaults = {"model_id": "eleven_flash_v2_5", "output_format": "pcm_16000"}
-        path = f"/v1/text-to-speech/{voice}/stream-input?{urlencode({**defaults, **query})}"
-        await socket.upgrade(path, {} if key is None else {"xi-api-key": key})
+        return await self._socket(f"text-to-speech/{voice}/{endpoint}", key, {**defaults, **query})
+
+    async def dialogue(
+        self, endpoint: str = "multi-stream-input", *, key: str | None = KEY, **query: Any
+    ) -> PlainSocket:
+        """Open a text-to-dialogue socket."""
+        defaults = {"model_id": "eleven_v4_turbo", "output_format": "pcm_16000"}
+        return await self._socket(f"text-to-dialogue/{endpoint}", key, {**defaults, **query})
+
+    async def _socket(self, path: str, key: str | None, query: Mapping[str, Any]) -> PlainSocket:
+        socket = PlainSocket(self.server.connect(self.nursery))
+        await socket.upgrade(f"/v1/{path}?{urlencode(query)}", {} if key is None else {"xi-api-key": key})
         return socket
 
     def http(self) -> PlainHTTP:

@@ -10,9 +10,10 @@ import pytest
 
 from tts_trio.local_server import Behaviour, ToneVoice
 from tts_trio.local_server.account import Account
+from tts_trio.local_server.messages import Close, Effect, Send
 from tts_trio.local_server.parameters import Request, parse_websocket
 from tts_trio.local_server.speech import Order, render
-from tts_trio.local_server.stream_input import Close, Effect, Send, StreamInput
+from tts_trio.local_server.stream_input import StreamInput
 
 
 def core(behaviour: Behaviour | None = None, now: float = 0.0, **query: str) -> StreamInput:

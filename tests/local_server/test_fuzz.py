@@ -15,10 +15,11 @@ from tests.local_server.plain import VOICE, PlainHTTP, town
 from tts_trio.local_server import Behaviour, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak
+from tts_trio.local_server.messages import Close
 from tts_trio.local_server.parameters import Request, parse_websocket
 from tts_trio.local_server.record import as_json
 from tts_trio.local_server.speech import Order, render
-from tts_trio.local_server.stream_input import Close, StreamInput
+from tts_trio.local_server.stream_input import StreamInput
 
 _NAMES = (
     "text", "flush", "try_trigger_generation", "voice_settings", "generation_config", "generator_config",

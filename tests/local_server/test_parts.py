@@ -223,4 +223,5 @@ def test_records_as_json_hide_keys() -> None:
         "connection": 2,
         "frame": "text",
         "message": {"text": "Привет", "xi_api_key": "…"},
+        "context_id": None,
     }

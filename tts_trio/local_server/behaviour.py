@@ -77,6 +77,9 @@ ACTIONS: dict[str, Action] = {
     "error_frame": Action(
         _MESSAGES, "internal_error", "the service's error frame named `value`, then Close 1008 as the service does"
     ),
+    "context_error": Action(
+        _MESSAGES, "internal_error", "the error frame with the id of the context, which is over; the socket lives on"
+    ),
     "early_final": Action(("audio",), None, "isFinal before this audio, which still follows"),
     "cut": Action(_MESSAGES, None, "half of this message's bytes, then TCP RST"),
     "split": Action(_MESSAGES, 1000, "this message in WebSocket fragments of `value` bytes"),
@@ -96,7 +99,8 @@ class Fault:
         at: Where it happens, a name in `POINTS`.
         value: The action's parameter (seconds, status, close code, bytes…); None: the action's default.
         frame: At "audio", the message before which it happens, counted from 0 in each utterance; None: each.
-        path: Only where the request's path ends with this ("stream-input", "/stream"); "": anywhere.
+        path: Only where the request's path ends with these whole segments: "stream-input" is not
+            "multi-stream-input", "text-to-dialogue/stream" is one of two "/stream"; "": anywhere.
         skip: This many passes of the point are let through first.
         count: This many passes are struck after them; None: all.
         probability: A pass that would be struck is struck with this probability, drawn from `seed`.
@@ -180,6 +184,36 @@ class Behaviour:
         "accept", "first_message", help="from when inactivity_timeout runs"
     )
     max_age: float | None = _option(None, _POSITIVE, help="the server closes (1000) a socket of this age; none: never")
+    spelling: Literal["camel", "snake"] = _switch(
+        "camel", "snake", help="text-to-speech WebSockets: isFinal and contextId, or is_final and context_id"
+    )
+    context_slot: Literal["final", "close"] = _switch(
+        "final", "close", help="a closed context counts among the five until its isFinal, or no more"
+    )
+    early_close: Literal["none", "silent_final", "nothing"] = _switch(
+        "none", "silent_final", "nothing",
+        help="multi-stream-input: what comes of a context closed before its first audio was sent: what was flushed,"
+        " or isFinal without audio, or nothing at all",
+    )  # fmt: skip
+    late_final: float = _option(
+        0.0, _NUMBER, ge(0),
+        help="by so much isFinal comes late after close_context, and the last audio of what that interrupts",
+    )  # fmt: skip
+    keep_alive_opens: bool = _switch(
+        *_YES_OR_NO, help="multi-stream-input: a keep-alive without a context id opens the default context, or nothing"
+    )
+    close_socket: Literal["ignored", "obeyed"] = _switch(
+        "ignored", "obeyed", help="multi-stream-input: close_socket while a context is open"
+    )
+    idle_context: Literal["final", "error"] = _switch(
+        "final", "error", help="inactivity_timeout says and ends its context, or ends the whole socket"
+    )
+    idle_socket: Literal["lives", "error"] = _switch(
+        "lives", "error", help="a socket without contexts lives on, or is closed after inactivity_timeout"
+    )
+    quota_on_contexts: Literal["silent_final", "error"] = _switch(
+        "silent_final", "error", help="multi-stream-input: an exhausted quota is an isFinal without audio, or an error"
+    )
     ping_interval: float | None = _option(None, _POSITIVE, help="the server pings; none: it does not")
     ping_timeout: float = _option(20.0, _NUMBER, gt(0), help="without a pong for so long the server closes (1011)")
     unsupported_language: Literal["ignore", "reject"] = _switch(

@@ -7,6 +7,7 @@ import re
 import ssl
 from email.utils import formatdate
 from http.client import responses
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -18,15 +19,21 @@ from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
+from tts_trio.local_server.messages import SpeechSpelling
+from tts_trio.local_server.multi_stream_input import MultiStreamInput
 from tts_trio.local_server.parameters import Request, parse_websocket
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
 from tts_trio.local_server.service import Service
+from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.stream_input import StreamInput
 from tts_trio.local_server.weather import Scope
 from tts_trio.local_server.websocket import WebSocketSession, fault_message
 from tts_trio.local_server.wire import HangUp, Wire
 
-SOCKETS = {r"/v1/text-to-speech/([^/]*)/stream-input": StreamInput}
+SOCKETS: dict[str, type[SocketCore[Any]]] = {
+    r"/v1/text-to-speech/([^/]*)/stream-input": StreamInput,
+    r"/v1/text-to-speech/([^/]*)/multi-stream-input": MultiStreamInput,
+}
 """The WebSockets: the pattern of the path, whose group is the voice id, and the core that speaks there."""
 
 _UNTIL_EOF_SECONDS = 2.0
@@ -150,7 +157,7 @@ class Connection:
         await self._send_event(h11.EndOfMessage())
 
     async def _upgrade(
-        self, request: Request, head: h11.Request, voice_id: str, core: type[StreamInput], trickle: float | None
+        self, request: Request, head: h11.Request, voice_id: str, core: type[SocketCore[Any]], trickle: float | None
     ) -> Answer | None:
         """Serve a WebSocket until it ends, and return None; or return why there is none."""
         account, now = self._service.account, trio.current_time()
@@ -197,7 +204,7 @@ class Connection:
             if await self._wire.suffer(fault):
                 continue
             lines = dict(spoken.headers)["content-type"] == "application/json"
-            extra = fault_message(fault)
+            extra = fault_message(fault, SpeechSpelling())
             if extra is not None and lines:
                 await self._send_body_part(extra.encode() + b"\n" if isinstance(extra, str) else extra, None, None)
             elif extra is None:

@@ -61,6 +61,10 @@ class ServiceError(Exception):
         return self.message.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")
 
 
+class QuotaExceeded(ServiceError):
+    """Out of credits: on a socket with contexts it may not even be told."""
+
+
 @attrs.define(eq=False)
 class InvalidBody(Exception):
     """A body of the wrong form: HTTP 422 with a list of complaints.
@@ -203,15 +207,15 @@ def text_too_long(limit: int, given: int) -> ServiceError:
     )
 
 
-def quota_exceeded(status: int, quota: int, remaining: int, needed: int) -> ServiceError:
+def quota_exceeded(status: int, quota: int, remaining: int, needed: int) -> QuotaExceeded:
     """Out of credits; the older documentation says 401, the current one 402."""
     message = (
         f"This request exceeds your quota of {quota}."
         f" You have {remaining} credits remaining, while {needed} credits are required for this request."
     )
     if status == 402:
-        return ServiceError(402, "insufficient_credits", message, "payment_required", "quota_exceeded")
-    return ServiceError(401, "quota_exceeded", message)
+        return QuotaExceeded(402, "insufficient_credits", message, "payment_required", "quota_exceeded")
+    return QuotaExceeded(401, "quota_exceeded", message)
 
 
 def too_many_requests(limit: int) -> ServiceError:
@@ -225,6 +229,16 @@ def too_many_requests(limit: int) -> ServiceError:
         "too_many_concurrent_requests",
         docs_url=_CONCURRENCY_PAGE,
         error="concurrent_limit_exceeded",
+    )
+
+
+def too_many_contexts(limit: int) -> ServiceError:
+    """More contexts than a WebSocket has."""
+    return ServiceError(
+        400,
+        "max_active_conversations",
+        f"Maximum simultaneous contexts per WebSocket connection exceeded ({limit}). Please close an existing context"
+        " before opening a new one.",
     )
 
 

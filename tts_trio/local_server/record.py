@@ -70,10 +70,12 @@ class Received(Record):
     Attributes:
         frame: Its kind.
         message: A text frame's JSON, parsed, or the text itself where it is none; the bytes of any other frame.
+        context_id: That the message names.
     """
 
     frame: Literal["text", "binary", "ping", "pong"]
     message: Any
+    context_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -85,12 +87,14 @@ class Sent(Record):
         size: Of the audio, in bytes, or of the piece of the body.
         text: The source's characters that came with it.
         error: The error frame's name.
+        context_id: Of the context that it belongs to; None: the default context, or a socket without contexts.
     """
 
-    kind: Literal["audio", "final", "error", "fault", "ping", "pong", "body"]
+    kind: Literal["audio", "turn", "final", "error", "fault", "ping", "pong", "body"]
     size: int = 0
     text: str = ""
     error: str = ""
+    context_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)

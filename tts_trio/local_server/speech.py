@@ -39,12 +39,12 @@ class Alignment:
         """Give the same with times from `start_ms`."""
         return attrs.evolve(self, starts_ms=tuple(start - round(start_ms) for start in self.starts_ms))
 
-    def for_websocket(self) -> dict[str, Any]:
-        """Give the object of a stream-input message: whole milliseconds and durations."""
+    def for_websocket(self, *, snake: bool) -> dict[str, Any]:
+        """Give the object of a WebSocket message, in snake_case or camelCase: whole milliseconds and durations."""
         return {
             "chars": list(self.chars),
-            "charStartTimesMs": list(self.starts_ms),
-            "charDurationsMs": list(self.durations_ms),
+            "char_start_times_ms" if snake else "charStartTimesMs": list(self.starts_ms),
+            "char_durations_ms" if snake else "charDurationsMs": list(self.durations_ms),
         }
 
     def for_http(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Weather:
             fault
             for fault in self._faults
             if fault.at == point
-            and scope.path.endswith(fault.path)
+            and _ends_with(scope.path, fault.path)
             and (point != "audio" or fault.frame is None or fault.frame == frame)
             and self._strikes(fault, scope)
         ]
@@ -60,3 +60,7 @@ class Weather:
             decided = counted and self._draws[fault].random() < fault.probability
             scope.decide(fault, struck=decided)
         return decided
+
+
+def _ends_with(path: str, segments: str) -> bool:
+    return not segments or f"/{path}".endswith(f"/{segments.lstrip('/')}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
+import attrs
 import trio
 import wsproto.events as ws
 from wsproto import ConnectionType, WSConnection
@@ -15,26 +17,27 @@ from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.frames import FrameBoundary
 from tts_trio.local_server.http_api import Headers
+from tts_trio.local_server.messages import Close, Send, Spelling
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Sent
 from tts_trio.local_server.service import Service
+from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.speech import Order
-from tts_trio.local_server.stream_input import Close, Send, StreamInput
 from tts_trio.local_server.weather import Scope
 from tts_trio.local_server.wire import HangUp, Wire
 
 _CLOSING_SECONDS = 10.0  # the server waits for the client's half of the closing handshake
 _INTERNAL_ERROR = 1011
-_FINAL = '{"audio": null, "isFinal": true, "normalizedAlignment": null, "alignment": null}'
+_NO_BASE64 = "@@not base64@@"
 
 
-def fault_message(fault: Fault) -> str | bytes | None:
+def fault_message(fault: Fault, spelling: Spelling, context_id: str | None = None) -> str | bytes | None:
     """Give the message that a fault puts before another one; None: it is not such a fault."""
     match fault.action:
         case "invalid_json":
             return '{"audio": "AAAA", "isFinal": nul'
         case "bad_base64":
-            return '{"audio": "@@not base64@@", "isFinal": null, "normalizedAlignment": null, "alignment": null}'
+            return json.dumps({**spelling.audio(b"", None, None, context_id), "audio": _NO_BASE64})
         case "unknown_frame":
             return '{"type": "weather_report", "sky": "clear"}'
         case "binary_frame":
@@ -43,9 +46,22 @@ def fault_message(fault: Fault) -> str | bytes | None:
             frame = '{"type": "padding", "padding": "%s"}'
             return frame % ("x" * (int(fault.value or 0) - len(frame) + 2))
         case "early_final":
-            return _FINAL
+            return json.dumps(spelling.final(context_id))
         case _:
             return None
+
+
+@attrs.define
+class _Told:
+    """What was told of an utterance: by this its faults count.
+
+    Attributes:
+        scope: Of its faults.
+        audio_messages: That have come so far.
+    """
+
+    scope: Scope
+    audio_messages: int = 0
 
 
 class WebSocketSession:
@@ -58,14 +74,14 @@ class WebSocketSession:
         service: Shared by all.
     """
 
-    def __init__(self, wire: Wire, request: Request, core: StreamInput, service: Service) -> None:
+    def __init__(self, wire: Wire, request: Request, core: SocketCore[Any], service: Service) -> None:
         self._wire = wire
         self._service = service
         self._core = core
         self._protocol = WSConnection(ConnectionType.SERVER)
         self._boundary = FrameBoundary()
-        self._scope = Scope(request.path)
-        self._audio_messages = 0
+        self._path = request.path
+        self._told: dict[int, _Told] = {}  # by the number of the utterance, until its isFinal
         self._text: list[str] = []  # of a message in fragments
         self._wake = trio.Event()
         self._pong = trio.Event()
@@ -164,7 +180,8 @@ class WebSocketSession:
             message = parse_json(text)
         except ValueError:
             message = text
-        self._wire.record(Received, frame="text", message=message)
+        context_id = cast("dict[str, Any]", message).get("context_id") if isinstance(message, dict) else None
+        self._wire.record(Received, frame="text", message=message, context_id=context_id)
         self._core.receive(text, trio.current_time())
         self._wake.set()
 
@@ -172,7 +189,7 @@ class WebSocketSession:
         self._wire.record(CloseReceived, code=code, reason=reason)
         self._core.gone()
         if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-            await self._wire.pass_point("close", Scope(self._scope.path))
+            await self._wire.pass_point("close", Scope(self._path))
             await self._wire.send(self._protocol.send(ws.CloseConnection(code, reason)))
             self._wire.record(CloseSent, code=code, reason=reason)
         self._nursery.cancel_scope.cancel()
@@ -203,31 +220,43 @@ class WebSocketSession:
     async def _say(self, send: Send) -> None:
         """Send a message of the core's, with the faults that strike here."""
         text = json.dumps(send.message)
-        faults: list[Fault] = []
-        if send.kind == "audio":
-            faults = self._wire.strike("audio", self._scope, self._audio_messages)
-            self._audio_messages += 1
-        elif send.kind == "final":
-            faults = self._wire.strike("final", self._scope)
+        faults = self._faults_of(send)
         deed: Fault | None = None  # what becomes of the message itself
         for fault in faults:
             if await self._wire.suffer(fault):
                 continue
-            extra = fault_message(fault)
+            extra = fault_message(fault, self._core.spelling, send.context_id)
             if extra is not None:
                 await self._write(ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra))
-                self._wire.record(Sent, kind="fault", size=len(extra))
+                self._wire.record(Sent, kind="fault", size=len(extra), context_id=send.context_id)
             elif fault.action == "close":
                 await self._close(int(fault.value or 0), "")
                 raise HangUp(reset=False)
             elif fault.action == "error_frame":
                 await self._complain(errors.by_name(str(fault.value)))
+            elif fault.action == "context_error":
+                await self._end_context(errors.by_name(str(fault.value)), send)
+                return
             else:
                 deed = fault
         await self._do(text, deed)
         if deed is None or deed.action != "skip":
             error = send.message.get("error", "")
-            self._wire.record(Sent, kind=send.kind, size=send.size, text=send.text, error=error)
+            self._wire.record(
+                Sent, kind=send.kind, size=send.size, text=send.text, error=error, context_id=send.context_id
+            )
+
+    def _faults_of(self, send: Send) -> list[Fault]:
+        told = self._told.setdefault(send.utterance, _Told(Scope(self._path)))
+        match send.kind:
+            case "audio":
+                told.audio_messages += 1
+                return self._wire.strike("audio", told.scope, told.audio_messages - 1)
+            case "final":
+                del self._told[send.utterance]
+                return self._wire.strike("final", told.scope)
+            case _:
+                return []
 
     async def _do(self, text: str, deed: Fault | None) -> None:
         """Send a message, or do to it what a fault wants."""
@@ -248,6 +277,13 @@ class WebSocketSession:
             case _:
                 await self._write(ws.TextMessage(text))
 
+    async def _end_context(self, error: errors.ServiceError, send: Send) -> None:
+        """Send an error frame that names the context, and end that alone."""
+        frame = self._core.spelling.named(error.frame(), send.context_id)
+        await self._write(ws.TextMessage(json.dumps(frame)))
+        self._wire.record(Sent, kind="error", error=frame["error"], context_id=send.context_id)
+        self._core.drop(send.utterance, trio.current_time())
+
     async def _complain(self, error: errors.ServiceError) -> None:
         """Send an error frame, and close as the service does."""
         await self._write(ws.TextMessage(json.dumps(error.frame())))
@@ -258,7 +294,7 @@ class WebSocketSession:
 
     async def _close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, and wait for the client's half of it: `_take_close` ends the session."""
-        await self._wire.pass_point("close", Scope(self._scope.path))
+        await self._wire.pass_point("close", Scope(self._path))
         await self._send_close(code, reason)
         await trio.sleep(_CLOSING_SECONDS)
 

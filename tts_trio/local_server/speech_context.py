@@ -1,0 +1,98 @@
+"""One utterance of a text-to-speech WebSocket: its settings, its schedule, and its client's text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.account import Account
+from tts_trio.local_server.messages import Spelling
+from tts_trio.local_server.parameters import Parameters, parse_schedule, speed_of
+from tts_trio.local_server.utterance import Utterance
+
+_SCHEDULE = (120, 160, 250, 290)  # characters before a generation; the last one repeats
+_TRIGGER_MINIMUM = 50  # characters below which try_trigger_generation does nothing
+
+
+@attrs.define(eq=False, kw_only=True)
+class SpeechContext(Utterance):
+    """All of a stream-input socket, or one context of a multi-stream-input socket.
+
+    Attributes:
+        schedule: Lengths of text that are generated without being told to.
+        settings: What the first message said for good.
+        flushed: All text so far was flushed.
+    """
+
+    schedule: tuple[int, ...] = _SCHEDULE
+    settings: Mapping[str, Any]
+    flushed: bool = attrs.field(default=False, init=False)
+
+    @classmethod
+    def open(
+        cls,
+        first: Mapping[str, Any],
+        parameters: Parameters,
+        account: Account,
+        spelling: Spelling,
+        *,
+        context_id: str | None,
+        number: int,
+        heard_at: float,
+    ) -> Self:
+        """Begin with the first message, which fixes the settings.
+
+        Raises:
+            ServiceError: They are no good.
+        """
+        return cls(
+            parameters=parameters,
+            account=account,
+            spelling=spelling,
+            context_id=context_id,
+            number=number,
+            heard_at=heard_at,
+            speed=speed_of(first),
+            schedule=parse_schedule(first) or _SCHEDULE,
+            settings=_settings(first),
+        )
+
+    def take(self, message: Mapping[str, Any], now: float) -> None:
+        """Take a message, the first one included.
+
+        Raises:
+            ServiceError: It changes the settings, is of a wrong form, or costs more than there is.
+        """
+        for field, given in _settings(message).items():
+            if given is not None and given != self.settings[field]:
+                raise errors.settings_changed(field)
+        text = message.get("text")
+        if text is not None and not isinstance(text, str):
+            raise errors.invalid_parameter("text", "text is a string.")
+        if text is not None:
+            self.heard_at = now
+        if text:
+            self.flushed = False
+            self._add(text, now, trigger=message.get("try_trigger_generation") is True)
+        if message.get("flush") is True:
+            self.flushed = True
+            self.generate(now)
+
+    def _add(self, text: str, now: float, *, trigger: bool) -> None:
+        self._text += text
+        if self.parameters.auto_mode:
+            if text.isspace() and self.behaviour.blank_in_auto_mode == "silence":
+                self._order("", now)
+            self.generate(now)
+            return
+        threshold = self.schedule[min(self._generations, len(self.schedule) - 1)]
+        if len(self._text) >= threshold or (trigger and len(self._text) > _TRIGGER_MINIMUM):
+            self.generate(now)
+
+
+def _settings(message: Mapping[str, Any]) -> dict[str, Any]:
+    config = message.get("generation_config") or message.get("generator_config")  # its name in older documentation
+    return {"voice_settings": message.get("voice_settings"), "generation_config": config}
