@@ -176,11 +176,11 @@ async def test_a_bad_key_is_one_attempt(autojump_clock: trio.testing.MockClock) 
 
 async def test_a_refused_upgrade_is_typed(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service:
-        config = make_config(model_id="eleven_v3")
+        config = make_config(model_id="eleven_v9")
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
-            with pytest.raises(ConfigurationError, match="text-to-dialogue") as caught:
+            with pytest.raises(ConfigurationError, match="eleven_v9") as caught:
                 await connections.connect()
-            assert (caught.value.status, caught.value.code) == (400, "unsupported_model")
+            assert (caught.value.status, caught.value.code) == (400, "model_not_found")
             assert caught.value.trace_id
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import heard, make_config, memory_service, speaking
 from tts_trio import TTSConfig, TTSError, Word
-from tts_trio.connection import Connection
+from tts_trio.hot_socket import HotSocket
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.transport import open_stream
 from tts_trio.utterance import Utterance
@@ -133,39 +133,49 @@ FRAMES = st.fixed_dictionaries(
         "error": JSON,
         "message": JSON,
         "code": JSON,
-        "contextId": JSON,
+        "contextId": JSON | st.just("1"),
     },
 )
 MESSAGES = st.one_of(FRAMES.map(json.dumps), JSON.map(json.dumps), st.text(max_size=30), st.binary(max_size=30))
 
 
 @settings(max_examples=150, deadline=None)
-@given(messages=st.lists(MESSAGES, max_size=8), auto_mode=st.booleans())
-@example(messages=['{"isFinal": true}'], auto_mode=True)
-@example(messages=['{"isFinal": true}'] * 4, auto_mode=False)
-def test_whatever_comes_is_skipped_or_a_typed_error(messages: list[str | bytes], auto_mode: bool) -> None:
+@given(
+    messages=st.lists(MESSAGES, max_size=8),
+    auto_mode=st.booleans(),
+    endpoint=st.sampled_from(["stream-input", "multi-stream-input"]),
+)
+@example(messages=['{"isFinal": true}'], auto_mode=True, endpoint="stream-input")
+@example(messages=['{"isFinal": true, "contextId": "1"}'] * 4, auto_mode=False, endpoint="multi-stream-input")
+async def test_whatever_comes_is_skipped_or_a_typed_error(
+    messages: list[str | bytes], auto_mode: bool, endpoint: str
+) -> None:
     """P27: no message of any peer raises anything, and the utterance goes on, ends, or fails with a TTSError."""
-    config = make_config(auto_mode=auto_mode)
+    config = make_config(auto_mode=auto_mode, endpoint=endpoint)
     utterance = Utterance(config, 0.0)
-    connection = Connection(config, open_stream, on_hot=lambda _: None, on_old=lambda _: None)
+    socket = HotSocket(config, open_stream, on_hot=lambda _: None, on_slot=lambda: None, on_old=lambda _: None)
 
     def on_event(event: AudioReceived | Final) -> None:
         utterance.receive(event, 1.0)
 
-    connection.take(on_event, lambda error: utterance.lost(error, 1.0))
-    utterance.accept("Раз, два. One, two.", 0.0)
-    utterance.complete(0.0)
-    utterance.connected()
-    for message in ["", *messages]:
-        connection._receive(message)
-        if not utterance.has_connection and utterance.ended is None:
-            utterance.connected()
-        utterance.phrases_to_send(1.0)  # as after every change
-        utterance.end_to_send(1.0)
-        while sound := utterance.deliver(1.0):
-            assert len(sound) % 2 == 0
-        assert utterance.deadline() >= 0
-    assert connection.error is None or isinstance(connection.error, TTSError)
+    async with trio.open_nursery() as nursery:
+        socket._opened(nursery, None)
+        connection = socket.give_out()
+        connection.take(on_event, lambda error: utterance.lost(error, 1.0))
+        utterance.accept("Раз, два. One, two.", 0.0)
+        utterance.complete(0.0)
+        utterance.connected()
+        for message in ["", *messages]:
+            socket._receive(message)
+            if not utterance.has_connection and utterance.ended is None:
+                utterance.connected()
+            utterance.phrases_to_send(1.0)  # as after every change
+            utterance.end_to_send(1.0)
+            while sound := utterance.deliver(1.0):
+                assert len(sound) % 2 == 0
+            assert utterance.deadline() >= 0
+        nursery.cancel_scope.cancel()
+    assert socket.error is None or isinstance(socket.error, TTSError)
     assert utterance.error is None or isinstance(utterance.error, TTSError)
     utterance.interrupt(2.0)
     assert utterance.outcome is not None

@@ -89,7 +89,7 @@ async def use(config: TTSConfig, opener: OpenStream, spy: Spy) -> int:
                 except TTSError as error:
                     failures += 1
                     spy.see(error)
-            spy.texts += [repr(connections), repr(tts), repr(tts._http), repr(list(connections._connections))]
+            spy.texts += [repr(connections), repr(tts), repr(tts._http), repr(list(connections._sockets))]
         spy.texts += [repr(connections), repr(tts)]
     return failures
 

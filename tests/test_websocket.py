@@ -20,7 +20,9 @@ from tts_trio import (
 )
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault
 from tts_trio.websocket import WebSocket
-from tts_trio.wire import stream_input
+from tts_trio.wire import endpoint_for
+
+ENDPOINT = endpoint_for(make_config())
 
 DIALS: list[tuple[Fault, type[TTSError], str, float]] = [
     (Fault("freeze", "accept"), TTSConnectionError, "within 5 s", 5.0),
@@ -43,9 +45,7 @@ async def dialling(behaviour: Behaviour) -> AsyncGenerator[tuple[WebSocket, list
     config = make_config()
     messages: list[str | bytes] = []
     async with memory_service(behaviour) as service:
-        websocket = WebSocket(
-            config, stream_input.path(config), open_stream=service.open_stream, on_message=messages.append
-        )
+        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=messages.append)
         yield websocket, messages, service.nursery
 
 
@@ -56,7 +56,7 @@ async def test_a_dial_that_fails_says_why_in_time(
     async with dialling(Behaviour(faults=(fault,))) as (websocket, _, _nursery):
         began = trio.current_time()
         with pytest.raises(kind, match=says) as caught:
-            await websocket.run(" ", lambda: pytest.fail("it is not hot"))
+            await websocket.run([" "], lambda: pytest.fail("it is not hot"))
         assert trio.current_time() - began <= seconds + 0.01
         assert websocket.closed.is_set()
         assert API_KEY not in str(caught.value)
@@ -69,17 +69,15 @@ async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock
     error = None
     async with memory_service(Behaviour(concurrency=1, over_concurrency="upgrade", speed=0.1)) as service:
         config = make_config()
-        first = WebSocket(config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None)
+        first = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
-        service.nursery.start_soon(first.run, stream_input.initialize(config), hot.set)
+        service.nursery.start_soon(first.run, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
-        first.send(stream_input.text("Длинная фраза, которую долго говорить. "))
+        first.send(ENDPOINT.text(None, "Длинная фраза, которую долго говорить. "))
         await trio.sleep(0.2)
-        second = WebSocket(
-            config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None
-        )
+        second = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         with pytest.raises(ConcurrencyError) as caught:
-            await second.run(" ", lambda: None)
+            await second.run([" "], lambda: None)
         error = caught.value
     assert error.status == 429
 
@@ -89,10 +87,10 @@ async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClo
     faults = (Fault("huge_frame", "audio", 9 * 2**20),)
     async with dialling(Behaviour(faults=faults)) as (websocket, messages, nursery):
         hot = trio.Event()
-        nursery.start_soon(websocket.run, stream_input.initialize(make_config()), hot.set)
+        nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
-        websocket.send(stream_input.text("Да. "))
-        websocket.send(stream_input.END_OF_SEQUENCE)
+        websocket.send(ENDPOINT.text(None, "Да. "))
+        websocket.send(ENDPOINT.goodbye)
         await trio.sleep(0.5)
         assert max(len(message) for message in messages) >= 9 * 2**20
         assert any('"isFinal": true' in message or '"isFinal":true' in message for message in map(str, messages))
@@ -122,9 +120,9 @@ async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.M
         nursery,
     ):
         hot = trio.Event()
-        nursery.start_soon(websocket.run, stream_input.initialize(make_config()), hot.set)
+        nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
-        websocket.send(stream_input.text("Да. "))
+        websocket.send(ENDPOINT.text(None, "Да. "))
         await trio.sleep(0.5)
         assert messages
         assert all(str(message).startswith("{") and str(message).endswith("}") for message in messages)
@@ -135,16 +133,14 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
     """P7, P16: a peer that reads nothing any more holds up nobody."""
     config = make_config()
     async with memory_service(Behaviour(faults=(Fault(point, "audio"),))) as service:
-        websocket = WebSocket(
-            config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None
-        )
+        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
-        service.nursery.start_soon(websocket.run, stream_input.initialize(config), hot.set)
+        service.nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
-        websocket.send(stream_input.text("Да. "))
+        websocket.send(ENDPOINT.text(None, "Да. "))
         await trio.sleep(0.2)
         for _ in range(100):
-            websocket.send(stream_input.text("слово " * 2000))
+            websocket.send(ENDPOINT.text(None, "слово " * 2000))
         await trio.sleep(0.1)
         before = trio.current_time()
         websocket.close()
@@ -155,16 +151,14 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
 async def test_a_polite_close_and_no_torn_frame(autojump_clock: trio.testing.MockClock) -> None:
     config = make_config()
     async with memory_service() as service:
-        websocket = WebSocket(
-            config, stream_input.path(config), open_stream=service.open_stream, on_message=lambda _: None
-        )
+        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
-        service.nursery.start_soon(websocket.run, stream_input.initialize(config), hot.set)
+        service.nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         before = trio.current_time()
-        websocket.close(stream_input.END_OF_SEQUENCE)
+        websocket.close(ENDPOINT.goodbye)
         websocket.close()  # only the first counts
-        websocket.send(stream_input.text("never"))
+        websocket.send(ENDPOINT.text(None, "never"))
         await websocket.closed.wait()
         assert trio.current_time() == before
         await trio.testing.wait_all_tasks_blocked()
@@ -181,11 +175,11 @@ async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
 
     config = make_config()
     async with memory_service() as service:
-        websocket = WebSocket(config, stream_input.path(config), open_stream=service.open_stream, on_message=broken)
+        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=broken)
         hot = trio.Event()
-        service.nursery.start_soon(websocket.run, stream_input.initialize(config), hot.set)
+        service.nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
-        websocket.send(stream_input.text("Да. "))
+        websocket.send(ENDPOINT.text(None, "Да. "))
         await websocket.closed.wait()
         assert isinstance(websocket.error, TTSConnectionError)
         assert isinstance(websocket.error.__cause__, LookupError)

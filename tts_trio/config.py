@@ -18,6 +18,18 @@ from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.text import PhrasePolicy, PhrasesFactory
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
+WebSocketEndpoint: TypeAlias = Literal["stream-input", "multi-stream-input", "text-to-dialogue"]
+
+_DIALOGUE_MODELS = ("eleven_v3", "eleven_v4")  # with what comes after: on WebSockets they speak text-to-dialogue only
+_SPEECH_MODELS = ("eleven_flash", "eleven_turbo", "eleven_multilingual", "eleven_monolingual")
+_DIALOGUE_INACTIVITY = 20  # seconds: fixed by the service
+_UNKNOWN_TO_DIALOGUE = (
+    "auto_mode",
+    "chunk_length_schedule",
+    "apply_language_text_normalization",
+    "enable_ssml_parsing",
+    "inactivity_timeout",
+)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
@@ -103,6 +115,7 @@ class VoiceSettings:
         style: 0.0 to 1.0; above 0 it adds latency.
         use_speaker_boost: True adds latency.
         speed: 0.7 to 1.2; 1.0 is the voice's own.
+        clone_strength: 0.0 to 1.0; how close to the recordings, for professional voice clones on the v4 models.
     """
 
     stability: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
@@ -110,6 +123,7 @@ class VoiceSettings:
     style: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
     use_speaker_boost: bool | None = attrs.field(default=None, validator=_unless_none(_is_a(bool)))
     speed: float | None = attrs.field(default=None, validator=_unless_none(_number(0.7, 1.2)))
+    clone_strength: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
 
     def to_json(self) -> dict[str, float | bool]:
         """Return the object as the service takes it, without what is unset."""
@@ -140,6 +154,9 @@ class TTSConfig:
         api_key: The ElevenLabs API key. Never shown by `repr`, and sent in the header `xi-api-key` only.
         voice_id: The voice.
         model_id: The model. The default is ElevenLabs' fast one (about 75 ms of inference, by its documentation).
+        endpoint: The WebSocket that an LLM's reply goes over: "stream-input" (a socket for each reply, the next one hot
+            behind it), "multi-stream-input" (one socket for a whole call: for short, rapid turns) or "text-to-dialogue"
+            (the only one for the v3 and v4 models). None: as the model needs it, else "stream-input".
         language_code: ISO 639-1, such as "ru"; None lets the service guess from the text, which short phrases such
             as "Да." invite it to do wrongly.
         output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
@@ -164,7 +181,7 @@ class TTSConfig:
         ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honours
             SSL_CERT_FILE and SSL_CERT_DIR.
         inactivity_timeout: Whole seconds, up to 180: after how much silence the service closes a socket.
-        keep_alive_interval: How long after the last text frame `{"text": " "}` is sent.
+        keep_alive_interval: How long after the last text frame a keep-alive is sent.
         ping_interval: Between WebSocket pings.
         ping_timeout: For a pong; after it the socket counts as lost.
         connect_timeout: One dial (DNS, TCP, TLS, upgrade, first pong), and the longest wait of `connect`,
@@ -186,7 +203,8 @@ class TTSConfig:
             spoken; what it had been is not in the text accepted then.
         max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
         max_characters: Of one reply.
-        spares: Hot connections kept behind the one in use, 0 to 3.
+        spares: Hot connections kept behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, whose sockets
+            each hold one of the plan's dialogue sessions for their whole life.
         spare_lifetime: After which an idle connection is replaced.
     """
 
@@ -197,6 +215,11 @@ class TTSConfig:
     model_id: str = attrs.field(
         default="eleven_flash_v2_5",
         validator=_matches(_ID, "a model id such as eleven_flash_v2_5"),
+        metadata=_PER_SOCKET,
+    )
+    endpoint: WebSocketEndpoint | None = attrs.field(
+        default=None,
+        validator=_unless_none(_one_of("stream-input", "multi-stream-input", "text-to-dialogue")),
         metadata=_PER_SOCKET,
     )
     language_code: str | None = attrs.field(
@@ -272,7 +295,7 @@ class TTSConfig:
     strip_markdown: bool = attrs.field(default=False, validator=_is_a(bool))
     max_lead: float = attrs.field(default=20.0, validator=_seconds)
     max_characters: int = attrs.field(default=100_000, validator=_whole(1, 10_000_000))
-    spares: int = attrs.field(default=1, validator=_whole(0, 3))
+    spares: int | None = attrs.field(default=None, validator=_unless_none(_whole(0, 3)))
     spare_lifetime: float = attrs.field(default=600.0, validator=_seconds)
 
     def __attrs_post_init__(self) -> None:
@@ -282,6 +305,7 @@ class TTSConfig:
                 "chunk_length_schedule: auto_mode=True switches the schedule off; set auto_mode=False to use one",
                 field="chunk_length_schedule",
             )
+        self._check_endpoint()
         if self.apply_text_normalization == "on" and self.optimize_streaming_latency == 4:
             raise ConfigurationError(
                 "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
@@ -294,11 +318,54 @@ class TTSConfig:
                 "on_lost_connection='raise'",
                 field="on_lost_connection",
             )
-        if self.keep_alive_interval >= self.inactivity_timeout:
+        timeout = _DIALOGUE_INACTIVITY if self._dialogue else self.inactivity_timeout
+        if self.keep_alive_interval >= timeout:
             raise ConfigurationError(
-                f"keep_alive_interval: {self.keep_alive_interval:g} must be below inactivity_timeout, "
-                f"{self.inactivity_timeout}, or the service closes the socket first",
+                f"keep_alive_interval: {self.keep_alive_interval:g} must be below "
+                + (f"text-to-dialogue's {timeout} s" if self._dialogue else f"inactivity_timeout, {timeout}")
+                + ", or the service closes the socket first",
                 field="keep_alive_interval",
+            )
+
+    @property
+    def _dialogue(self) -> bool:
+        return self.websocket_endpoint() == "text-to-dialogue"
+
+    def _check_endpoint(self) -> None:
+        if self.model_id.startswith(_SPEECH_MODELS if self._dialogue else _DIALOGUE_MODELS):
+            right = "stream-input or multi-stream-input" if self._dialogue else "text-to-dialogue"
+            raise ConfigurationError(
+                f"endpoint: the service does not serve {self.model_id} on {self.endpoint}; set {right}, or None",
+                field="endpoint",
+            )
+        settings = self.voice_settings or VoiceSettings()
+        if settings.clone_strength is not None and not self.model_id.startswith("eleven_v4"):
+            raise ConfigurationError(
+                f"voice_settings: clone_strength is for the v4 models; {self.model_id} does not know it",
+                field="voice_settings",
+            )
+        if self._dialogue:
+            self._check_dialogue(settings)
+
+    def _check_dialogue(self, settings: VoiceSettings) -> None:
+        """Refuse what text-to-dialogue does not know: the service would ignore it."""
+        for name in _UNKNOWN_TO_DIALOGUE:
+            default = attrs.fields_dict(TTSConfig)[name].default
+            if (value := getattr(self, name)) != default:
+                raise ConfigurationError(
+                    f"{name}: {value!r} is unknown to text-to-dialogue; leave it at {default!r}", field=name
+                )
+        if self.apply_text_normalization == "auto":
+            raise ConfigurationError(
+                "apply_text_normalization: text-to-dialogue takes 'on' or 'off', or None for its own choice",
+                field="apply_text_normalization",
+            )
+        unknown = sorted(settings.to_json().keys() - {"stability", "clone_strength"})
+        if unknown:
+            raise ConfigurationError(
+                f"voice_settings: {', '.join(unknown)} is unknown to text-to-dialogue, which takes stability, and "
+                "clone_strength for the v4 models",
+                field="voice_settings",
             )
 
     def _check_base_url(self) -> None:
@@ -350,7 +417,19 @@ class TTSConfig:
         """Return `first_audio_timeout`, or the model's default where it is None, in seconds."""
         if self.first_audio_timeout is not None:
             return self.first_audio_timeout
-        return 5.0 if self.model_id.startswith(("eleven_v3", "eleven_v4")) else 2.0
+        return 5.0 if self.model_id.startswith(_DIALOGUE_MODELS) else 2.0
+
+    def websocket_endpoint(self) -> WebSocketEndpoint:
+        """Return `endpoint`, or what the model needs where it is None."""
+        if self.endpoint is not None:
+            return self.endpoint
+        return "text-to-dialogue" if self.model_id.startswith(_DIALOGUE_MODELS) else "stream-input"
+
+    def spare_connections(self) -> int:
+        """Return `spares`, or the endpoint's default where it is None."""
+        if self.spares is not None:
+            return self.spares
+        return 0 if self._dialogue else 1
 
     def differing_socket_field(self, other: TTSConfig) -> str | None:
         """Return the name of a field that belongs to a socket for its life and differs in `other`, or None."""

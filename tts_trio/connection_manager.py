@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -13,8 +14,10 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.dialling import Backoff, dial_limit
 from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.hot_socket import HotSocket
 from tts_trio.scoped import Scoped
 from tts_trio.transport import OpenStream, open_stream, single_error
+from tts_trio.wire import endpoint_for
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +27,11 @@ class ConnectionStatistics:
     """The state of a `WebSocketConnectionManager` and what it did so far.
 
     Attributes:
-        hot: Connections that can serve an utterance now.
-        dialling: Connections being made, those waiting out a backoff included.
-        in_use: Connections that serve an utterance.
+        hot: Sockets that can take an utterance now.
+        dialling: Sockets being made, those waiting out a backoff included.
+        in_use: Utterances that go on over them.
         dials: Dials begun.
-        losses: Connections that were lost after they had become hot.
+        losses: Sockets that were lost after they had become hot.
         keep_alives: Keep-alive frames sent.
     """
 
@@ -44,7 +47,8 @@ class WebSocketConnectionManager(Scoped):
     """The WebSockets of one conversation. One for each call; nothing in it is shared between calls.
 
     An async context manager: inside of the block sockets are opened ahead of need, and replaced in the background when
-    they are used or lost. With `spares=1` there is always one that is hot, behind the one in use.
+    they are used or lost. With `spares=1` there is always one that is hot, behind the one in use. With the endpoints
+    whose sockets carry many utterances, the conversation stays on one of them as long as it has room.
 
         async with WebSocketConnectionManager(config) as connections:
             await connections.connect()  # optional
@@ -62,8 +66,9 @@ class WebSocketConnectionManager(Scoped):
         self.config = config
         self.open_stream = open_stream
         self._nursery: trio.Nursery | None = None
-        self._connections: dict[Connection, trio.CancelScope] = {}  # and what ends the task of each
-        self._retiring: set[Connection] = set()
+        self._contexts = endpoint_for(config).contexts
+        self._sockets: dict[HotSocket, trio.CancelScope] = {}  # and what ends the task of each
+        self._retiring: set[HotSocket] = set()
         self._waiting = 0
         self._changed = trio.Event()
         self._hurry = trio.Event()
@@ -93,14 +98,13 @@ class WebSocketConnectionManager(Scoped):
 
     def statistics(self) -> ConnectionStatistics:
         """Return the state of the connections and what was done so far."""
-        states = [connection.state for connection in self._connections]
         return ConnectionStatistics(
-            hot=states.count("hot"),
-            dialling=states.count("dialling"),
-            in_use=states.count("in use"),
+            hot=sum(socket.usable for socket in self._sockets),
+            dialling=sum(socket.dialling for socket in self._sockets),
+            in_use=sum(socket.utterances for socket in self._sockets),
             dials=self._dials,
             losses=self._losses,
-            keep_alives=self._keep_alives + sum(connection.keep_alives for connection in self._connections),
+            keep_alives=self._keep_alives + sum(socket.keep_alives for socket in self._sockets),
         )
 
     async def connect(self) -> Connection:
@@ -113,7 +117,7 @@ class WebSocketConnectionManager(Scoped):
         """
         await trio.lowlevel.checkpoint()
         self._require_open()
-        connection = self._usable()
+        connection = self._offered()
         if connection is None:
             return await self._wait_for_hot()
         self._refusal = None  # it was another connection's, and this is an explicit call
@@ -121,7 +125,7 @@ class WebSocketConnectionManager(Scoped):
         return connection
 
     async def get_connection(self) -> Connection:
-        """Take a hot connection. It belongs to the caller until it ends; another is dialled behind it at once.
+        """Take a hot connection. It belongs to the caller until it ends; another is made ready behind it at once.
 
         Raises:
             TTSConnectionError: There is none within `connect_timeout`. Calling again tries again.
@@ -129,8 +133,8 @@ class WebSocketConnectionManager(Scoped):
             RuntimeError: The manager is closed or was not entered.
         """
         connection = await self.connect()
-        connection.state = "in use"
-        self._retiring.discard(connection)
+        self._retiring.discard(connection.socket)
+        connection.socket.give_out()
         self._replenish()
         return connection
 
@@ -142,22 +146,23 @@ class WebSocketConnectionManager(Scoped):
         if self._nursery is None:
             await trio.lowlevel.checkpoint()
         self._nursery = None
-        for connection, scope in self._connections.items():
-            connection.close(TTSError("the connection manager was closed"))
+        for socket, scope in self._sockets.items():
+            socket.close(TTSError("the connection manager was closed"))
             scope.cancel(reason="the connection manager is closed")  # ends a dial; an open socket is shielded
         self._announce()
         with trio.CancelScope(shield=True):  # bounded: a socket gives its peer close_timeout and no more
-            while self._connections:
+            while self._sockets:
                 await self._changed.wait()
 
     def _require_open(self) -> None:
         if self._nursery is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
 
-    def _usable(self) -> Connection | None:
-        """The oldest hot connection, but one that is to be retired only where there is no other."""
-        usable = [connection for connection in self._connections if connection.usable]
-        return max(usable, key=lambda c: (c not in self._retiring, c.hot_for()), default=None)
+    def _offered(self) -> Connection | None:
+        """What the oldest hot socket offers, but one that is to be retired only where there is no other."""
+        usable = [socket for socket in self._sockets if socket.usable]
+        socket = max(usable, key=lambda s: (s not in self._retiring, s.hot_for()), default=None)
+        return None if socket is None else socket.offered
 
     async def _wait_for_hot(self) -> Connection:
         if self._refusal is not None and self._refusal_raised:
@@ -173,7 +178,7 @@ class WebSocketConnectionManager(Scoped):
                     if self._refusal is not None:
                         self._refusal_raised = True
                         raise self._refusal
-                    connection = self._usable()
+                    connection = self._offered()
                     if connection is not None:
                         return connection
                     await self._changed.wait()
@@ -190,52 +195,74 @@ class WebSocketConnectionManager(Scoped):
         self._changed = trio.Event()
 
     def _replenish(self, *, at_once: bool = False) -> None:
-        """Dial as many connections as are wanted and neither hot nor on their way, after a backoff or at once."""
+        """Dial as many sockets as are wanted and neither hot nor on their way, after a backoff or at once."""
         if self._nursery is None or self._refusal is not None:
             return
-        for connection in self._connections:
-            self._backoff.connection_is_up(connection.hot_for())
-        states = [connection.state for connection in self._connections if connection not in self._retiring]
-        spares = self.config.spares if "in use" in states else max(1, self.config.spares)
-        for _ in range(max(spares, self._waiting) - states.count("hot") - states.count("dialling")):
-            connection = Connection(self.config, self.open_stream, on_hot=self._on_hot, on_old=self._on_old)
+        for socket in self._sockets:
+            self._backoff.connection_is_up(socket.hot_for())
+        for _ in range(self._wanted() - self._coming()):
+            socket = HotSocket(
+                self.config,
+                self.open_stream,
+                on_hot=self._on_hot,
+                on_slot=self._on_slot,
+                on_old=self._on_old,
+            )
             # A cancellation of the caller's block is heard by the caller, and by these tasks when he has left.
-            self._connections[connection] = trio.CancelScope(shield=True)
-            self._nursery.start_soon(self._serve, connection, 0.0 if at_once else self._backoff.wait())
+            self._sockets[socket] = trio.CancelScope(shield=True)
+            self._nursery.start_soon(self._serve, socket, 0.0 if at_once else self._backoff.wait())
 
-    async def _serve(self, connection: Connection, delay: float) -> None:
-        """The life of one connection, from its dialling to its replacement."""
+    def _wanted(self) -> int:
+        """How many sockets are to be ready for the next utterance: the spares, behind the one that serves."""
+        spares = self.config.spare_connections()
+        in_use = any(socket.utterances for socket in self._sockets)
+        ready = spares + 1 if self._contexts > 1 else spares if in_use else max(1, spares)
+        return max(ready, math.ceil(self._waiting / self._contexts))
+
+    def _coming(self) -> int:
+        """How many sockets are ready, or on their way."""
+        return sum(s.usable or s.dialling for s in self._sockets if s not in self._retiring)
+
+    async def _serve(self, socket: HotSocket, delay: float) -> None:
+        """The life of one socket, from its dialling to its replacement."""
         limit = dial_limit()
         try:
-            with self._connections[connection]:
+            with self._sockets[socket]:
                 with trio.move_on_after(delay):
                     await self._hurry.wait()  # an explicit call does not wait for a backoff
-                await limit.acquire_on_behalf_of(connection)
+                await limit.acquire_on_behalf_of(socket)
                 if self._refusal is not None:  # told to another dial meanwhile: this one would hear the same
                     return
                 self._dials += 1
-                await connection.run()
-                self._connection_ended(connection)
+                await socket.run()
+                self._socket_ended(socket)
         except TTSError as error:
             self._dial_failed(error)
         finally:
-            _release(limit, connection)
-            self._keep_alives += connection.keep_alives
-            del self._connections[connection]
-            self._retiring.discard(connection)
-            self._replenish()
-            self._announce()
+            _release(limit, socket)
+            self._keep_alives += socket.keep_alives
+            del self._sockets[socket]
+            self._retiring.discard(socket)
+            self._on_slot()
 
-    def _on_hot(self, connection: Connection) -> None:
-        _release(dial_limit(), connection)
+    def _on_hot(self, socket: HotSocket) -> None:
+        _release(dial_limit(), socket)
         if self._retiring:
             self._retiring.pop().close()
         self._announce()
 
-    def _on_old(self, connection: Connection) -> None:
-        """Replace a spare before the service or a middlebox does; it serves until the new one is hot."""
-        self._retiring.add(connection)
+    def _on_slot(self) -> None:
+        """A socket has room for an utterance, or has none any more."""
         self._replenish()
+        self._announce()
+
+    def _on_old(self, socket: HotSocket) -> None:
+        """Replace a spare before the service or a middlebox does; it serves until the new one is hot."""
+        self._retiring.add(socket)
+        if sum(s.usable for s in self._sockets if s not in self._retiring) >= self._wanted():
+            socket.close()
+        else:
+            self._replenish()
 
     def _dial_failed(self, error: TTSError) -> None:
         logger.info("a dial failed: %s", error)
@@ -244,22 +271,22 @@ class WebSocketConnectionManager(Scoped):
         if not error.retryable:
             self._refuse(error)
 
-    def _connection_ended(self, connection: Connection) -> None:
-        error = connection.error
+    def _socket_ended(self, socket: HotSocket) -> None:
+        error = socket.error
         if error is None:
             self._backoff.succeeded()
             return
-        self._backoff.connection_lost(connection.hot_for())
-        logger.info("a connection was lost after %.1f s: %s", connection.hot_for(), error)
+        self._backoff.connection_lost(socket.hot_for())
+        logger.info("a connection was lost after %.1f s: %s", socket.hot_for(), error)
         self._losses += 1
         self._last_failure = error
         if not error.retryable:
-            self._refuse(error, raised=connection.served)
+            self._refuse(error, raised=socket.served)
 
     def _refuse(self, error: TTSError, *, raised: bool = False) -> None:
         self._refusal, self._refusal_raised = error, raised
 
 
-def _release(limit: trio.CapacityLimiter, connection: Connection) -> None:
-    if connection in limit.statistics().borrowers:
-        limit.release_on_behalf_of(connection)
+def _release(limit: trio.CapacityLimiter, socket: HotSocket) -> None:
+    if socket in limit.statistics().borrowers:
+        limit.release_on_behalf_of(socket)

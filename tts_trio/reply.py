@@ -127,8 +127,8 @@ class Reply:
     def _use(self, connection: Connection | PhrasesOverHttp) -> None:
         self._connection = connection
         self._connection_over = trio.Event()
-        connection.take(self._on_event, self._on_loss)
         self.utterance.connected()
+        connection.take(self._on_event, self._on_loss)
         self._advance()
 
     def _on_event(self, event: AudioReceived | Final) -> None:

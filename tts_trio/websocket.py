@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import cast
 from urllib.parse import urlsplit
@@ -131,7 +131,7 @@ class WebSocket:
             self._outbox.send_nowait(message)
 
     def rely_on(self) -> None:
-        """Find out whether it is half-open, now that something depends on it. Never blocks; only the first call counts.
+        """Find out whether it is half-open, now that something depends on it. Never blocks.
 
         A ping is sent, and if neither its pong nor any message comes within a second, the socket is lost.
         """
@@ -153,12 +153,12 @@ class WebSocket:
             self.error = error
             self._closing.set()
 
-    async def run(self, first_message: str, on_open: Callable[[], None]) -> None:
+    async def run(self, first_messages: Iterable[str], on_open: Callable[[], None]) -> None:
         """Dial, then own the socket until it is closed or lost.
 
         Args:
-            first_message: Written as soon as the socket is open.
-            on_open: Called when it is hot: the first message is written and a pong has come back.
+            first_messages: Written as soon as the socket is open.
+            on_open: Called when it is hot: the first messages are written and a pong has come back.
 
         Raises:
             TTSError: It never became hot. What happens later is in `error`.
@@ -171,14 +171,15 @@ class WebSocket:
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
                         nursery.start_soon(self._read, websocket)
-                        await websocket.send_message(first_message)
+                        for message in first_messages:
+                            await websocket.send_message(message)
                         await websocket.ping()
                         deadline.deadline = math.inf
                         scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
                         on_open()
                         nursery.start_soon(self._write, websocket)
                         nursery.start_soon(self._ping, websocket)
-                        nursery.start_soon(self._await_answer, websocket, nursery)
+                        nursery.start_soon(self._await_answers, websocket, nursery)
                         await self._closing.wait()
                         if self.error is None:
                             await self._say_goodbye(websocket)
@@ -251,13 +252,15 @@ class WebSocket:
             if scope.cancelled_caught:
                 self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
 
-    async def _await_answer(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
-        await self._relied_on.wait()
-        self._answered = False
-        nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
-        await trio.sleep(_ANSWER_SECONDS)
-        if not self._answered:
-            self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
+    async def _await_answers(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
+        while True:
+            await self._relied_on.wait()
+            self._relied_on = trio.Event()
+            self._answered = False
+            nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
+            await trio.sleep(_ANSWER_SECONDS)
+            if not self._answered:
+                self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
 
     async def _ping_once(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with suppress(trio_websocket.ConnectionClosed):

@@ -11,7 +11,7 @@ from elevenlabs import types as sdk
 
 from tests.helpers import ENGLISH, RUSSIAN, VOICE_ID, make_config
 from tts_trio import PronunciationDictionary, VoiceSettings
-from tts_trio.wire import stream_input
+from tts_trio.wire import endpoint_for
 from tts_trio.wire.http import stream_request
 
 DICTIONARY = PronunciationDictionary(pronunciation_dictionary_id="dict", version_id="v1")
@@ -22,7 +22,7 @@ def query_of(path: str) -> dict[str, str]:
 
 
 def test_the_defaults_of_stream_input() -> None:
-    path = stream_input.path(make_config())
+    path = endpoint_for(make_config()).path()
     assert urlsplit(path).path == f"/v1/text-to-speech/{VOICE_ID}/stream-input"
     assert query_of(path) == {
         "model_id": "eleven_flash_v2_5",
@@ -33,7 +33,7 @@ def test_the_defaults_of_stream_input() -> None:
         "enable_logging": "true",
         "enable_ssml_parsing": "false",
     }
-    assert json.loads(stream_input.initialize(make_config())) == {"text": " "}
+    assert json.loads(endpoint_for(make_config()).begin(None)) == {"text": " "}
 
 
 PER_SOCKET: list[tuple[dict[str, Any], str, str]] = [
@@ -53,7 +53,7 @@ PER_SOCKET: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("changes", "name", "value"), PER_SOCKET)
 def test_options_of_a_socket(changes: dict[str, Any], name: str, value: str) -> None:
-    assert query_of(stream_input.path(make_config(**changes)))[name] == value
+    assert query_of(endpoint_for(make_config(**changes)).path())[name] == value
 
 
 def test_the_init_frame_carries_what_the_address_cannot() -> None:
@@ -63,7 +63,7 @@ def test_the_init_frame_carries_what_the_address_cannot() -> None:
         chunk_length_schedule=[50, 120],
         pronunciation_dictionary_locators=[DICTIONARY],
     )
-    assert json.loads(stream_input.initialize(config)) == {
+    assert json.loads(endpoint_for(config).begin(None)) == {
         "text": " ",
         "voice_settings": {"stability": 0.4, "use_speaker_boost": False},
         "generation_config": {"chunk_length_schedule": [50, 120]},
@@ -73,24 +73,26 @@ def test_the_init_frame_carries_what_the_address_cannot() -> None:
 
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN, 'Он сказал: "да".\n\\ 🙂'])
 def test_text_arrives_as_it_is(text: str) -> None:
-    assert json.loads(stream_input.text(text)) == {"text": text}
+    assert json.loads(endpoint_for(make_config()).text(None, text)) == {"text": text}
     assert json.loads(stream_request(make_config(), text).body)["text"] == text
 
 
 def test_the_marks() -> None:
-    assert json.loads(stream_input.KEEP_ALIVE) == {"text": " "}
-    assert json.loads(stream_input.END_OF_SEQUENCE) == {"text": ""}
+    endpoint = endpoint_for(make_config())
+    assert json.loads(endpoint.keep_alive(None)) == {"text": " "}
+    assert json.loads(endpoint.end(None) or "") == {"text": ""}
+    assert endpoint.close(None) is None
 
 
 def test_the_official_types_read_our_frames() -> None:
     settings = VoiceSettings(stability=0.4, similarity_boost=0.5, style=0.1, use_speaker_boost=True, speed=1.1)
-    init = json.loads(stream_input.initialize(make_config(voice_settings=settings)))
-    parsed = sdk.InitializeConnection.model_validate(init)
+    endpoint = endpoint_for(make_config(voice_settings=settings))
+    parsed = sdk.InitializeConnection.model_validate(json.loads(endpoint.begin(None)))
     assert parsed.text == " "
     assert parsed.voice_settings is not None
     assert parsed.voice_settings.speed == 1.1
-    assert sdk.SendText.model_validate(json.loads(stream_input.text(RUSSIAN))).text == RUSSIAN
-    assert sdk.CloseConnection.model_validate(json.loads(stream_input.END_OF_SEQUENCE)).text == ""
+    assert sdk.SendText.model_validate(json.loads(endpoint.text(None, RUSSIAN))).text == RUSSIAN
+    assert sdk.CloseConnection.model_validate(json.loads(endpoint.goodbye)).text == ""
 
 
 def test_the_defaults_of_a_fixed_phrase() -> None:

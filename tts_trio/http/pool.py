@@ -49,6 +49,7 @@ class ConnectionPool:
         self, config: TTSConfig, origin: httpcore.Origin, open_stream: OpenStream, nursery: trio.Nursery
     ) -> None:
         self._config = config
+        self._spares = config.spare_connections()
         self._origin = origin
         self._open_stream = open_stream
         self._nursery = nursery
@@ -202,7 +203,7 @@ class ConnectionPool:
         """Give an open connection to the request that waits longest, or keep it, or close what is too many."""
         if self._waiting():
             self._given.send_nowait(connection)
-        elif self._closed or len(self._idle) > self._config.spares:  # one to use, and those behind it, are there
+        elif self._closed or len(self._idle) > self._spares:  # one to use, and those behind it, are there
             await self.drop(connection)
         else:
             connection.watch = trio.CancelScope(deadline=trio.current_time() + self._config.spare_lifetime)
@@ -225,7 +226,7 @@ class ConnectionPool:
 
     def _enough(self) -> bool:
         coming = self._dialled_on_demand - self._waiting()
-        return self.idle + coming >= (self._config.spares if self.in_use else max(1, self._config.spares))
+        return self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
 
     def _announce(self) -> None:
         self._changed.set()

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from tts_trio.config import TTSConfig
-from tts_trio.wire.stream_input import encode_query
+from tts_trio.wire.encode import encode_query
 
 
 @attrs.frozen

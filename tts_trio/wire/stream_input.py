@@ -1,31 +1,58 @@
 """One utterance a socket: `/v1/text-to-speech/{voice_id}/stream-input`.
 
-The frames that the client writes, and the address that they are written to. Text frames are concatenated by the
-service verbatim, so each ends in a blank where the source had one. `{"text": " "}` is the keep-alive and `{"text": ""}`
-the end (ElevenLabs API reference, stream-input). Voice, model, format, language and settings belong to the
-socket for its life.
+Text frames are concatenated by the service verbatim, so each ends in a blank where the source had one.
+`{"text": " "}` is the keep-alive and `{"text": ""}` the end (ElevenLabs API reference, stream-input). Voice, model,
+format, language and settings belong to the socket for its life.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, ClassVar
 
 import attrs
 
 from tts_trio.config import TTSConfig
+from tts_trio.wire.encode import encode_frame, encode_query
+from tts_trio.wire.endpoint import Endpoint
 
-KEEP_ALIVE = '{"text":" "}'
-"""Resets the service's inactivity timer and is not heard (recorded)."""
-
-END_OF_SEQUENCE = '{"text":""}'
-"""The text is complete: the service speaks what it holds, sends `isFinal` and closes. No text may follow."""
+_END_OF_SEQUENCE = '{"text":""}'  # the service speaks what it holds, sends `isFinal` and closes; no text may follow
+_KEEP_ALIVE = '{"text":" "}'  # resets the service's inactivity timer and is not heard (recorded)
 
 
-def path(config: TTSConfig) -> str:
-    """Return the path and query of the WebSocket, below the base URL."""
-    query: dict[str, Any] = {
+class StreamInput(Endpoint):
+    """The frames of `stream-input`."""
+
+    contexts: ClassVar[int] = 1
+    goodbye: ClassVar[str] = _END_OF_SEQUENCE
+
+    def path(self) -> str:
+        """Return the path and query of the WebSocket, below the base URL."""
+        return f"/v1/text-to-speech/{self.config.voice_id}/stream-input?{encode_query(query(self.config))}"
+
+    def begin(self, context_id: str | None) -> str:
+        """Return the first frame: it carries what cannot be said in the address."""
+        return encode_frame(initialization(self.config))
+
+    def text(self, context_id: str | None, phrase: str) -> str:
+        """Return the frame that speaks a phrase. Under `auto_mode` it becomes a clip of its own (recorded)."""
+        return encode_frame({"text": phrase})
+
+    def end(self, context_id: str | None) -> str | None:
+        """Return the end marker: the service speaks the rest, reports the final, and closes the socket."""
+        return _END_OF_SEQUENCE
+
+    def close(self, context_id: str | None) -> str | None:
+        """Return None: there is no frame for it, and an end marker would have the rest spoken, and billed."""
+        return None
+
+    def keep_alive(self, context_id: str | None) -> str:
+        """Return the frame that resets the inactivity timer."""
+        return _KEEP_ALIVE
+
+
+def query(config: TTSConfig) -> dict[str, Any]:
+    """Return the parameters of the address, as both text-to-speech WebSockets take them."""
+    return {
         "model_id": config.model_id,
         "output_format": config.output_format,
         "auto_mode": config.auto_mode,
@@ -38,38 +65,19 @@ def path(config: TTSConfig) -> str:
         "apply_language_text_normalization": config.apply_language_text_normalization,
         "seed": config.seed,
     }
-    return f"/v1/text-to-speech/{config.voice_id}/stream-input?{encode_query(query)}"
 
 
-def initialize(config: TTSConfig) -> str:
-    """Return the first frame of a socket: it carries what cannot be said in the address."""
+def initialization(config: TTSConfig) -> dict[str, Any]:
+    """Return the fields of a first frame, as both text-to-speech WebSockets take them."""
     frame: dict[str, Any] = {"text": " "}
     if config.voice_settings is not None:
         frame["voice_settings"] = config.voice_settings.to_json()
     if config.chunk_length_schedule is not None:
         frame["generation_config"] = {"chunk_length_schedule": config.chunk_length_schedule}
-    if config.pronunciation_dictionary_locators:
-        frame["pronunciation_dictionary_locators"] = [
-            attrs.asdict(locator) for locator in config.pronunciation_dictionary_locators
-        ]
-    return _frame(frame)
+    return frame | dictionaries(config)
 
 
-def text(phrase: str) -> str:
-    """Return the frame that speaks a phrase. Under `auto_mode` it becomes a clip of its own (recorded)."""
-    return _frame({"text": phrase})
-
-
-def encode_query(parameters: dict[str, Any]) -> str:
-    """Return a query string as the service reads it: booleans in lower case, None left out."""
-    return urlencode(
-        {
-            name: str(value).lower() if isinstance(value, bool) else value
-            for name, value in parameters.items()
-            if value is not None
-        }
-    )
-
-
-def _frame(content: dict[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+def dictionaries(config: TTSConfig) -> dict[str, Any]:
+    """Return the field of a first frame that names the pronunciation dictionaries, if there are any."""
+    locators = [attrs.asdict(locator) for locator in config.pronunciation_dictionary_locators]
+    return {"pronunciation_dictionary_locators": locators} if locators else {}
