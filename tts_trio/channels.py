@@ -14,6 +14,8 @@ import trio
 
 from tts_trio.alignment import Word
 from tts_trio.formats import AudioFormat
+from tts_trio.frames import Frames
+from tts_trio.listener import Listener
 from tts_trio.outcome import Outcome, Timeline
 from tts_trio.utterance import Utterance
 
@@ -50,6 +52,10 @@ class Speech(Protocol):
 
     def deliver(self) -> bytes:
         """Take the next piece of audio, to be handed to the caller; `b""` if there is none."""
+        ...
+
+    def hand_over(self, seconds: float) -> None:
+        """Count so much audio as handed to the far end now."""
         ...
 
     def interrupt(self) -> None:
@@ -117,6 +123,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def close(self) -> None:
         """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting."""
         self._closed = True
+        self.listener.leave(trio.current_time())
         self._speech.interrupt()
         self.wake()
 
@@ -138,6 +145,26 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     ) -> None:
         self.close()  # without a checkpoint, whose cancellation would take the place of the body's own error
 
+    def frames(self, ms: int = 20) -> Frames:
+        """Give this audio in frames of one length, as they come; `paced` gives them when they are due.
+
+        Args:
+            ms: The length of a frame. The last one is filled up with the format's silence.
+
+        Returns:
+            A channel, which is read instead of this one: `async for frame in audio.frames()`.
+
+        Raises:
+            ConfigurationError: The format is mp3 or opus, which have frames of their own; or so many milliseconds are
+                not a whole number of samples.
+        """
+        return Frames(self, ms)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its block was left."""
+        return self._closed
+
     def statistics(self) -> AudioStatistics:
         """Return how many pieces wait, and how many tasks wait for one."""
         return AudioStatistics(self._speech.utterance.undelivered, len(self._waiting))
@@ -150,6 +177,20 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def spoken(self, until_ms: float) -> str:
         """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words."""
         return self._speech.utterance.spoken(until_ms)
+
+    @property
+    def received_ms(self) -> float:
+        """How much audio came from the service so far, in milliseconds."""
+        return self._speech.utterance.received_seconds * 1000
+
+    @property
+    def listener(self) -> Listener:
+        """What was handed to the far end, and what was heard there; for a pacer."""
+        return self._speech.utterance.listener
+
+    def hand_over(self, seconds: float) -> None:
+        """Count so much audio as handed to the far end now; for a pacer."""
+        self._speech.hand_over(seconds)
 
     @property
     def timeline(self) -> Timeline:

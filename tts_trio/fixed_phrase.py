@@ -57,6 +57,11 @@ class FixedPhrase:
         self._heard_more.set()
         return self.utterance.deliver(trio.current_time())
 
+    def hand_over(self, seconds: float) -> None:
+        """Count audio as handed to the far end; when more may be read, is known better now."""
+        self.utterance.listener.give(seconds, trio.current_time())
+        self._heard_more.set()
+
     def interrupt(self) -> None:
         """Stop, if it has not ended; the request is dropped by the task that made it."""
         self.utterance.interrupt(trio.current_time())

@@ -89,6 +89,11 @@ class Reply:
             self._advance()
         return audio
 
+    def hand_over(self, seconds: float) -> None:
+        """Count audio as handed to the far end; when phrases that wait for that may leave, is known better now."""
+        self.utterance.listener.give(seconds, trio.current_time())
+        self._timer.deadline = self.utterance.deadline()
+
     def interrupt(self) -> None:
         """Stop, if it has not ended. Does no I/O: closing the socket is the work of the socket's own task."""
         self.utterance.interrupt(trio.current_time())

@@ -27,6 +27,7 @@ from tts_trio.errors import (
     UtteranceEnded,
 )
 from tts_trio.ledger import Ledger, Leg
+from tts_trio.listener import Listener
 from tts_trio.outcome import End, Outcome, Timeline
 from tts_trio.text import MarkdownStripper, phrases_for, speakable
 from tts_trio.wire.events import AudioReceived, Final
@@ -62,6 +63,7 @@ class Utterance:
     Attributes:
         ended: How it ended, as far as the service is concerned, or None.
         timeline: When its parts happened.
+        listener: What the far end was given, and has heard.
         replays: How many times a part of it was said again over another connection.
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
     """
@@ -75,6 +77,7 @@ class Utterance:
         """
         self.ended: End | None = None
         self.timeline = Timeline(started=now)
+        self.listener = Listener(now)
         self.replays = 0
         self.has_connection = False
         self._config = config
@@ -201,10 +204,8 @@ class Utterance:
         return not self._config.auto_mode or not self._leg.spoken.text
 
     def lead(self, now: float) -> float:
-        """Seconds of speech ahead of the listener: received and on its way, less what was played since the first."""
-        started = self.timeline.first_delivered
-        played = 0.0 if started is None else min(self._ledger.delivered_seconds, now - started)
-        return self._coming() - played
+        """Seconds of speech ahead of the listener: received and on its way, less what was heard."""
+        return self._coming() - self.listener.heard(now)
 
     def _coming(self) -> float:
         """Seconds of audio received, and, by the length of their text, of those that are owed."""
@@ -217,10 +218,7 @@ class Utterance:
     def room_at(self) -> float:
         """Return when the listener will have heard enough for more; never, while he is given nothing."""
         excess = self._coming() - self._config.max_lead
-        started = self.timeline.first_delivered
-        if excess <= 0:
-            return -math.inf
-        return math.inf if started is None or self._ledger.delivered_seconds < excess else started + excess
+        return -math.inf if excess <= 0 else self.listener.hears(excess)
 
     # Audio comes in, and goes out.
 
@@ -273,9 +271,12 @@ class Utterance:
 
     def deliver(self, now: float) -> bytes:
         """Take the next piece of audio to hand to the caller, in whole samples; `b""` if there is none."""
+        delivered = self._ledger.delivered_seconds
         audio = self._ledger.deliver()
         if audio and self.timeline.first_delivered is None:
             self.timeline = attrs.evolve(self.timeline, first_delivered=now)
+        if audio and not self.listener.paced:
+            self.listener.give(self._ledger.delivered_seconds - delivered, now)
         return audio
 
     @property
@@ -379,6 +380,11 @@ class Utterance:
     def characters_sent(self) -> int:
         """Characters of text handed to the service, those of replays included."""
         return self._ledger.characters_sent
+
+    @property
+    def received_seconds(self) -> float:
+        """Audio received, and not taken back to be said again."""
+        return self._ledger.received_seconds
 
     @property
     def words(self) -> tuple[Word, ...]:

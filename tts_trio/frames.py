@@ -1,0 +1,62 @@
+"""Frames of one length: what telephone lines take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from tts_trio.errors import ConfigurationError, TTSError
+
+if TYPE_CHECKING:
+    from tts_trio.channels import AudioChannel
+
+
+class Frames(trio.abc.ReceiveChannel[bytes]):
+    """Audio in frames of exactly one length; made by `audio.frames(ms=20)`.
+
+    The last one is filled up with the format's own silence. Of 20 ms of `ulaw_8000`, a frame has 160 bytes.
+    """
+
+    def __init__(self, audio: AudioChannel, ms: int) -> None:
+        """Cut a channel's audio; see `AudioChannel.frames`."""
+        sound = audio.format
+        if sound.silence is None:
+            raise ConfigurationError(
+                f"output_format: {sound.name!r} cannot be cut into frames of {ms} ms, since its samples are not "
+                "separate in the bytes; use ulaw_8000, alaw_8000 or one of pcm_*",
+                field="output_format",
+            )
+        samples, rest = divmod(sound.sample_rate * ms, 1000)
+        if rest or samples < 1:
+            raise ConfigurationError(
+                f"ms: {ms!r} ms are not a whole number of samples at {sound.sample_rate} Hz; use 20", field="ms"
+            )
+        self._audio = audio
+        self._silence = sound.silence
+        self._size = samples * len(sound.silence)
+        self._held = bytearray()
+
+    async def receive(self) -> bytes:
+        """Return the next frame.
+
+        Raises:
+            trio.EndOfChannel: The utterance is finished.
+            TTSError: It failed; what came before was returned.
+            trio.ClosedResourceError: The audio was closed, or its block was left.
+        """
+        await trio.lowlevel.checkpoint()
+        while len(self._held) < self._size or self._audio.closed:
+            try:
+                self._held += await self._audio.receive()
+            except (trio.EndOfChannel, TTSError):  # raised again by the next call
+                if not self._held:
+                    raise
+                self._held += self._silence * ((self._size - len(self._held)) // len(self._silence))
+        frame = bytes(self._held[: self._size])
+        del self._held[: self._size]
+        return frame
+
+    async def aclose(self) -> None:
+        """Close the audio: what is not finished is interrupted."""
+        await self._audio.aclose()

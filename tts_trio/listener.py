@@ -1,0 +1,45 @@
+"""What the listener has heard: what was handed to the far end is played there in real time, piece after piece."""
+
+from __future__ import annotations
+
+import math
+
+
+class Listener:
+    """The far end of an utterance, as far as a clock can tell. Times and durations are in seconds.
+
+    Attributes:
+        paced: Whether a pacer says what is handed over when; else all that the caller takes counts as handed over.
+        given: Audio handed over.
+        silent_from: When all that was handed over will have been played.
+        underruns: How often the listener was left without audio after it had begun.
+        left: Whether it is over: what was not played by then never is.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.paced = False
+        self.given = 0.0
+        self.silent_from = now
+        self.underruns = 0
+        self.left = False
+        self._heard = 0.0
+
+    def give(self, seconds: float, now: float) -> None:
+        """Hand audio over; it is played when what was handed over before it has been."""
+        if self.given and now > self.silent_from:
+            self.underruns += 1
+        self.given += seconds
+        self.silent_from = max(self.silent_from, now) + seconds
+
+    def heard(self, now: float) -> float:
+        """How much was played by now."""
+        return self._heard if self.left else self.given - max(0.0, self.silent_from - now)
+
+    def hears(self, seconds: float) -> float:
+        """When so much will have been played: a time that has passed if it was, infinity if that much was not given."""
+        return math.inf if self.given < seconds else self.silent_from - (self.given - seconds)
+
+    def leave(self, now: float) -> None:
+        """Stop playing. Only the first call counts."""
+        self._heard = self.heard(now)
+        self.left = True
