@@ -163,6 +163,10 @@ class TTSConfig:
         voice_settings: How the voice speaks; None for the voice's stored settings.
         optimize_streaming_latency: 0 to 4, for fixed phrases over HTTP; None sends none. 4 is the fastest and
             switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference).
+        static_timestamps: The times of the words are asked for with fixed phrases too, for `audio.words` and
+            `audio.spoken`. The answer is a third longer then.
+        request_stitching: Each fixed phrase names the three before it, so that its intonation goes on from theirs. Not
+            for the v3 models, nor with `enable_logging=False`.
         auto_mode: Each phrase of an LLM's reply is spoken at once, without the service's own buffering.
         chunk_length_schedule: With `auto_mode=False`: after how many characters the service speaks, each 50 to 500;
             None for the service's 120, 160, 250, 290.
@@ -232,6 +236,8 @@ class TTSConfig:
         default=None, validator=_unless_none(_is_a(VoiceSettings)), metadata=_PER_SOCKET
     )
     optimize_streaming_latency: int | None = attrs.field(default=4, validator=_unless_none(_whole(0, 4)))
+    static_timestamps: bool = attrs.field(default=False, validator=_is_a(bool))
+    request_stitching: bool = attrs.field(default=False, validator=_is_a(bool))
     auto_mode: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
     chunk_length_schedule: tuple[int, ...] | None = attrs.field(
         default=None,
@@ -311,6 +317,11 @@ class TTSConfig:
                 "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
                 "normaliser off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
                 field="apply_text_normalization",
+            )
+        if self.request_stitching and (self.model_id.startswith("eleven_v3") or not self.enable_logging):
+            raise ConfigurationError(
+                "request_stitching: the v3 models do not take it, and the service needs enable_logging=True for it",
+                field="request_stitching",
             )
         if self.on_lost_connection == "resume" and self.format.codec == "opus":
             raise ConfigurationError(

@@ -1,40 +1,137 @@
-"""The task that runs a fixed phrase: one HTTP request, whose answer is the audio."""
+"""The task that runs a fixed phrase: it asks, passes the answer on, and asks again where that can help."""
 
 from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import Any
 
 import attrs
 import trio
 
 from tts_trio.channels import AudioChannel, Usage
-from tts_trio.config import TTSConfig
-from tts_trio.errors import TTSError
+from tts_trio.config import TTSConfig, VoiceSettings
+from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.phrase_source import Answered, Asked, PhraseEvent, PhraseSource
 from tts_trio.speech import ending
-from tts_trio.utterance import Utterance
-from tts_trio.wire.events import AudioReceived, Final
-from tts_trio.wire.http import stream_request
+from tts_trio.text import speakable
+from tts_trio.utterance import Utterance, check_text
+from tts_trio.wire.events import Final
+from tts_trio.wire.http import SpeechRequest, stream_request
 
-if TYPE_CHECKING:
-    from tts_trio.http import HttpConnections
+_MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
+_STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants no older ones
+
+
+@attrs.frozen
+class PhraseOrder:
+    """A fixed phrase that was ordered: with what it is said, and around what.
+
+    Attributes:
+        config: The voice and its settings are those of this phrase.
+        text: What to say.
+        previous_text: What was said before it.
+        next_text: What will be said after it.
+    """
+
+    config: TTSConfig
+    text: str
+    previous_text: str | None = None
+    next_text: str | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        config: TTSConfig,
+        text: str,
+        *,
+        previous_text: str | None = None,
+        next_text: str | None = None,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+    ) -> PhraseOrder:
+        """Check what the caller gave, before any byte is sent.
+
+        Raises:
+            TypeError: A text is no `str`.
+            ConfigurationError: It cannot be had.
+        """
+        for given in (text, previous_text or "", next_text or ""):
+            check_text(given)
+        if not speakable(text):
+            raise ConfigurationError("text: nothing in it can be spoken; it needs a letter or a digit", field="text")
+        if len(text) > config.max_characters:
+            raise ConfigurationError(
+                f"text: {len(text)} characters, more than max_characters, {config.max_characters}", field="text"
+            )
+        changes: dict[str, Any] = {"voice_id": voice, "voice_settings": settings}
+        changes = {field: value for field, value in changes.items() if value is not None}
+        order = cls(config.evolve(**changes) if changes else config, text, previous_text, next_text)
+        order.request()
+        return order
+
+    def request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
+        """Return the request for it, which follows these ones if the caller did not say what it follows."""
+        return stream_request(
+            self.config,
+            self.text,
+            previous_text=self.previous_text,
+            next_text=self.next_text,
+            previous_request_ids=() if self.previous_text else previous_request_ids,
+            timed=self.config.static_timestamps,
+        )
+
+
+class RequestHistory:
+    """The last requests of a conversation that were answered whole, by voice: what request stitching names."""
+
+    def __init__(self) -> None:
+        self._answered: dict[str, deque[tuple[float, str]]] = {}
+
+    def add(self, voice_id: str, request_id: str) -> None:
+        """Note a request whose answer is complete."""
+        self._answered.setdefault(voice_id, deque(maxlen=_MOST_STITCHED)).append((trio.current_time(), request_id))
+
+    def last(self, voice_id: str) -> tuple[str, ...]:
+        """Return the ids of those that the next request may name, oldest first."""
+        young = trio.current_time() - _STITCHED_FOR
+        return tuple(request_id for since, request_id in self._answered.get(voice_id, ()) if since > young)
 
 
 class FixedPhrase:
     """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
 
-    def __init__(self, config: TTSConfig, http: HttpConnections, text: str) -> None:
+    def __init__(self, order: PhraseOrder, source: PhraseSource, history: RequestHistory) -> None:
+        """Begin a phrase.
+
+        Args:
+            order: What to say, and with what.
+            source: What is asked for it.
+            history: Of the conversation; this phrase is added to it.
+        """
         # An answer that has begun is never asked for again: what was delivered would be heard twice.
-        self._config = config.evolve(on_lost_connection="raise")
-        self.audio = AudioChannel(self, config.format)
+        self._config = order.config.evolve(on_lost_connection="raise")
+        self._order = order
+        self._source = source
+        self._history = history
+        self.audio = AudioChannel(self, self._config.format)
         self.utterance = Utterance(self._config, trio.current_time())
-        self.utterance.say(text, trio.current_time())
-        self.usage = Usage(characters=0)
-        self._http = http
-        self._request = stream_request(config, text)
+        self.utterance.say(order.text, trio.current_time())
+        self._answered: Answered | None = None
         self._scope = trio.CancelScope()
+        self._timer = trio.CancelScope()
         self._heard_more = trio.Event()
+        self._retry_after = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost so far."""
+        answered = self._answered
+        if answered is None:
+            return Usage(characters=self.utterance.characters_sent)
+        characters = self.utterance.characters_sent if answered.charged else 0
+        return Usage(characters, answered.credits, answered.request_id, answered.trace_id)
 
     async def run(self) -> None:
         """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
@@ -42,12 +139,15 @@ class FixedPhrase:
             with ending(self.utterance), self._scope:
                 while self.utterance.ended is None:
                     await self._wait_before_retry()
-                    self._begin()
-                    with trio.CancelScope(deadline=self.utterance.deadline()) as timer:
+                    deadline = (
+                        self.utterance.deadline()
+                    )  # until the request is sent nothing is owed but by earlier ones
+                    self.utterance.connected()
+                    with trio.CancelScope(deadline=deadline) as self._timer:
                         try:
-                            await self._stream(timer)
+                            await self._ask()
                         except TTSError as error:
-                            self.utterance.lost(error, trio.current_time())
+                            self._lost(error)
                     self.utterance.expire(trio.current_time())
         finally:
             self.audio.wake()
@@ -70,32 +170,45 @@ class FixedPhrase:
 
     async def _wait_before_retry(self) -> None:
         if self.utterance.replays:
-            await trio.sleep(random.uniform(0.5, 1) * 0.1 * 2**self.utterance.replays)  # noqa: S311 - no secret
+            wait = random.uniform(0.5, 1) * 0.1 * 2**self.utterance.replays  # noqa: S311 - no secret
+            await trio.sleep(max(wait, self._retry_after))
 
-    def _begin(self) -> None:
+    def _lost(self, error: TTSError) -> None:
         now = trio.current_time()
-        self.utterance.connected()
-        self.utterance.phrases_to_send(now)
-        self.utterance.end_to_send(now)
+        self._retry_after = error.retry_after or 0.0
+        self.utterance.lost(error, now)
+        never_asked = self.utterance.timeline.first_sent is None
+        given_up = self.utterance.timeline.started + self._config.connect_timeout if never_asked else math.inf
+        if given_up <= now or self.utterance.deadline() <= now + self._retry_after:
+            self.utterance.fail(error, now)  # as good as waiting in vain, and says why
 
-    async def _stream(self, timer: trio.CancelScope) -> None:
-        async with self._http.stream(self._request) as response:
-            cost = response.headers.get("character-cost", "")
-            self.usage = attrs.evolve(
-                self.usage,
-                characters=self.utterance.characters_sent,
-                credits=int(cost) if cost.isdigit() else None,
-                request_id=response.headers.get("request-id"),
-                trace_id=response.headers.get("x-trace-id"),
-            )
-            async for chunk in response:
-                self.utterance.receive(AudioReceived(chunk), trio.current_time())
-                self.audio.wake()
-                timer.deadline = math.inf
-                while (room_at := self.utterance.room_at()) > trio.current_time():
-                    self._heard_more = trio.Event()
-                    with trio.move_on_at(room_at):
-                        await self._heard_more.wait()
-                    self.utterance.excuse(trio.current_time())
-                timer.deadline = self.utterance.deadline()
+    async def _ask(self) -> None:
+        voice_id = self._config.voice_id
+        stitched = self._history.last(voice_id) if self._config.request_stitching else ()
+        await self._source.ask(self._order.request(stitched), self._take)
         self.utterance.receive(Final(), trio.current_time())
+        if self._answered is not None and self._answered.charged and self._answered.request_id:
+            self._history.add(voice_id, self._answered.request_id)
+
+    async def _take(self, event: PhraseEvent) -> None:
+        match event:
+            case Asked():
+                now = trio.current_time()
+                self.utterance.phrases_to_send(now)
+                self.utterance.end_to_send(now)
+            case Answered():
+                self._answered = event
+            case _:
+                self.utterance.receive(event, trio.current_time())
+                self.audio.wake()
+                await self._wait_for_room()
+        self._timer.deadline = self.utterance.deadline()
+
+    async def _wait_for_room(self) -> None:
+        """Wait until the listener needs more; the service, which has to wait then, is not late."""
+        while (room_at := self.utterance.room_at()) > trio.current_time():
+            self._timer.deadline = math.inf
+            self._heard_more = trio.Event()
+            with trio.move_on_at(room_at):
+                await self._heard_more.wait()
+            self.utterance.excuse(trio.current_time())

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from tts_trio.channels import AudioChannel, TextChannel
-from tts_trio.config import TTSConfig
+from tts_trio.config import TTSConfig, VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.fixed_phrase import FixedPhrase
+from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
+from tts_trio.phrase_source import Service
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped
-from tts_trio.text import speakable
 from tts_trio.transport import single_error
-from tts_trio.utterance import check_text
 
 if TYPE_CHECKING:
     from tts_trio.http import HttpConnections
@@ -59,6 +58,7 @@ class TTSManager(Scoped):
         self._connections = connection_manager
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
+        self._history = RequestHistory()
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -77,7 +77,15 @@ class TTSManager(Scoped):
         state = "open" if self._nursery is not None else "not entered" if not self._entered else "closed"
         return f"<TTSManager, {state}, voice {self.config.voice_id}, model {self.config.model_id}>"
 
-    def stream_static_text(self, text: str) -> AbstractAsyncContextManager[AudioChannel]:
+    def stream_static_text(
+        self,
+        text: str,
+        *,
+        previous_text: str | None = None,
+        next_text: str | None = None,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+    ) -> AbstractAsyncContextManager[AudioChannel]:
         """Speak a phrase that is known as a whole, over HTTP streaming.
 
         With `optimize_streaming_latency=4`, the default, the service's text normaliser is off, so numbers and dates can
@@ -85,24 +93,25 @@ class TTSManager(Scoped):
 
         Args:
             text: What to say.
+            previous_text: What was said before it, for the intonation; not spoken.
+            next_text: What will be said after it, likewise.
+            voice: The voice of this phrase; None for the configuration's.
+            settings: How the voice speaks this phrase; None for the configuration's.
 
         Returns:
             An async context manager that gives the `AudioChannel`.
 
         Raises:
-            TypeError: `text` is no `str`.
-            ConfigurationError: `text` has nothing to speak, is longer than `max_characters`, or is no Unicode text.
+            TypeError: A text is no `str`.
+            ConfigurationError: `text` has nothing to speak, is longer than `max_characters`, or is no Unicode text; or
+                the model is a v3 one and takes neither `previous_text` nor `next_text`.
             RuntimeError: The manager is closed or was not entered.
         """
-        check_text(text)
-        if not speakable(text):
-            raise ConfigurationError("text: nothing in it can be spoken; it needs a letter or a digit", field="text")
-        if len(text) > self.config.max_characters:
-            raise ConfigurationError(
-                f"text: {len(text)} characters, more than max_characters, {self.config.max_characters}", field="text"
-            )
+        order = PhraseOrder.checked(
+            self.config, text, previous_text=previous_text, next_text=next_text, voice=voice, settings=settings
+        )
         _, http = self._require_open()
-        return self._perform(FixedPhrase(self.config, http, text))
+        return self._perform(FixedPhrase(order, Service(http), self._history))
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:

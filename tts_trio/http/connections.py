@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import attrs
@@ -12,7 +12,7 @@ import trio
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSError, classify_response
 from tts_trio.http.pool import ConnectionPool, open_pool
-from tts_trio.http.transport import HotTransport, http_url, httpcore_url
+from tts_trio.http.transport import ON_CONNECTION, HotTransport, http_url, httpcore_url
 from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
@@ -23,7 +23,7 @@ _REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status a
 
 @attrs.frozen
 class SpeechResponse:
-    """The answer to a request, which has begun: an async iterable of the audio's bytes.
+    """The answer to a request, which has begun: an async iterable of its bytes, those of audio or of `TimedLines`.
 
     The chunks are as they arrive: of any size, and cut anywhere. The iteration raises a `TTSError` when the answer
     breaks off or stalls, and ends only when the answer is complete. Iterate once.
@@ -92,7 +92,9 @@ class HttpConnections(Scoped):
         return f"<HttpConnections, {self._pool.idle} idle, {self._pool.in_use} in use>"
 
     @asynccontextmanager
-    async def stream(self, request: SpeechRequest) -> AsyncGenerator[SpeechResponse]:
+    async def stream(
+        self, request: SpeechRequest, on_connection: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncGenerator[SpeechResponse]:
         """Send a request, and give its answer as it comes. Leaving the block before its end drops the answer.
 
         A request whose connection turns out to have been closed by the service while idle is sent once more, over a
@@ -100,6 +102,7 @@ class HttpConnections(Scoped):
 
         Args:
             request: What to ask.
+            on_connection: Awaited when there is an open connection, before the request is sent over it.
 
         Yields:
             The answer, whose head has come: a success that brings audio.
@@ -114,11 +117,13 @@ class HttpConnections(Scoped):
         if client is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
         url = str(http_url(self._config)).rstrip("/") + request.path
-        response = await client.send(client.build_request("POST", url, content=request.body), stream=True)
+        extensions = {ON_CONNECTION: on_connection} if on_connection else None
+        sent = client.build_request("POST", url, content=request.body, extensions=extensions)
+        response = await client.send(sent, stream=True)
         chunks = response.aiter_raw()
         try:
             headers = dict(response.headers)
-            if not _is_speech(response.status_code, headers):
+            if not _is_speech(request, response.status_code, headers):
                 body = await _read_refusal(chunks)
                 raise _explain(response.status_code, headers, body).without(self._config.api_key)
             yield SpeechResponse(response.status_code, headers, chunks)
@@ -131,9 +136,11 @@ class HttpConnections(Scoped):
                     pass
 
 
-def _is_speech(status: int, headers: Mapping[str, str]) -> bool:
-    # The live API sends audio/pcm and the like, but is documented to send audio/mpeg for every format.
-    return 200 <= status < 300 and headers.get("content-type", "").lower().startswith("audio/")
+def _is_speech(request: SpeechRequest, status: int, headers: Mapping[str, str]) -> bool:
+    # The live API sends audio/pcm and the like, but is documented to send audio/mpeg for every format. Lines with times
+    # are documented as application/json.
+    content_type = headers.get("content-type", "").lower()
+    return 200 <= status < 300 and ("json" in content_type if request.timed else content_type.startswith("audio/"))
 
 
 def _explain(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:

@@ -22,6 +22,9 @@ from tts_trio.http.stream import WatchedStream
 
 logger = logging.getLogger(__name__)
 
+ON_CONNECTION = "tts_trio.on_connection"
+"""The extension of a request that is an async function, called when there is an open connection for it."""
+
 _SUSPICIOUS = 1.0  # seconds without an answer, after which the connections that were idle beside it are not trusted
 
 
@@ -69,6 +72,8 @@ class HotTransport(httpx.AsyncBaseTransport):
         began = trio.current_time()
         try:
             with self.typed_errors(connection.stream), trio.fail_after(self._config.reply_deadline):
+                if (on_connection := request.extensions.get(ON_CONNECTION)) is not None:
+                    await on_connection()
                 answer = await connection.http.handle_async_request(sent)
         except BaseException:
             if trio.current_time() - began >= _SUSPICIOUS:  # where a NAT forgot one idle flow, it forgot all

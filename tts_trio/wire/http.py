@@ -1,14 +1,25 @@
-"""Requests for fixed phrases: `POST /v1/text-to-speech/{voice_id}/stream`."""
+"""Fixed phrases over HTTP, without I/O: requests, and answers that tell when the words are heard.
+
+`POST /v1/text-to-speech/{voice_id}/stream` answers with raw audio, and `/stream/with-timestamps` with a JSON object a
+line (ElevenLabs API reference).
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import attrs
 
 from tts_trio.config import TTSConfig
+from tts_trio.errors import ConfigurationError, ProtocolError, classify_response
 from tts_trio.wire.encode import encode_query
+from tts_trio.wire.events import Alignment, AudioReceived
+
+_LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
 
 
 @attrs.frozen
@@ -18,14 +29,43 @@ class SpeechRequest:
     Attributes:
         path: Path and query, below the base URL.
         body: The JSON body.
+        timed: The answer is not raw audio but lines for `TimedLines`.
     """
 
     path: str
     body: bytes
+    timed: bool = False
 
 
-def stream_request(config: TTSConfig, text: str) -> SpeechRequest:
-    """Return the request that speaks `text`, whose answer is raw audio, streamed (ElevenLabs API reference)."""
+def stream_request(
+    config: TTSConfig,
+    text: str,
+    *,
+    previous_text: str | None = None,
+    next_text: str | None = None,
+    previous_request_ids: Sequence[str] = (),
+    timed: bool = False,
+) -> SpeechRequest:
+    """Return the request that speaks `text`, whose answer is streamed (ElevenLabs API reference).
+
+    Args:
+        config: With which voice, model, format and settings.
+        text: What to say.
+        previous_text: What was said before it, for the intonation; not spoken.
+        next_text: What will be said after it, likewise.
+        previous_request_ids: Up to 3 ids of requests that were answered whole, in place of `previous_text`.
+        timed: The answer is to tell when the words are heard.
+
+    Raises:
+        ConfigurationError: The v3 models know of no context: they answer it with HTTP 400 (reported by users).
+    """
+    context: dict[str, Any] = {
+        "previous_text": previous_text or None,
+        "next_text": next_text or None,
+        "previous_request_ids": list(previous_request_ids) or None,
+    }
+    if config.model_id.startswith("eleven_v3") and (field := next(filter(context.get, context), None)):
+        raise ConfigurationError(f"{field}: the model {config.model_id} does not take it", field=field)
     query = {
         "output_format": config.output_format,
         "optimize_streaming_latency": config.optimize_streaming_latency,
@@ -41,11 +81,84 @@ def stream_request(config: TTSConfig, text: str) -> SpeechRequest:
         ]
         or None,
         "seed": config.seed,
+        **context,
         "apply_text_normalization": config.apply_text_normalization,
         "apply_language_text_normalization": config.apply_language_text_normalization,
     }
     given = {name: value for name, value in body.items() if value is not None}
+    form = "stream/with-timestamps" if timed else "stream"
     return SpeechRequest(
-        path=f"/v1/text-to-speech/{config.voice_id}/stream?{encode_query(query)}",
+        path=f"/v1/text-to-speech/{config.voice_id}/{form}?{encode_query(query)}",
         body=json.dumps(given, ensure_ascii=False).encode(),
+        timed=timed,
     )
+
+
+class TimedLines:
+    """Reads an answer of `/stream/with-timestamps`, cut anywhere.
+
+    A line that cannot be read has audio in it that would be missing from the phrase, so it is an error. Blank lines,
+    and objects with neither audio nor times, say nothing.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[AudioReceived]:
+        """Take the next bytes, and give what the lines say that end in them.
+
+        Raises:
+            ProtocolError: A line is no JSON object, its audio is no base64, or it is longer than 16 MiB.
+            TTSError: The line is a complaint of the service.
+        """
+        searched = len(self._buffer)
+        self._buffer += data
+        end = self._buffer.rfind(b"\n", searched) + 1
+        lines = self._buffer[:end].splitlines()
+        del self._buffer[:end]
+        if len(self._buffer) > _LONGEST_LINE:
+            raise ProtocolError(f"a line of the answer is longer than {_LONGEST_LINE} bytes")
+        return [piece for line in lines if (piece := _read_line(bytes(line))) is not None]
+
+    def end(self) -> list[AudioReceived]:
+        """Give what the last line says, which needs no line end.
+
+        Raises:
+            TTSError: As `feed`.
+        """
+        return self.feed(b"\n")
+
+
+def _read_line(line: bytes) -> AudioReceived | None:
+    if not line.strip():
+        return None
+    try:
+        parsed: object = json.loads(line)
+        if not isinstance(parsed, dict):
+            raise TypeError(f"a JSON {type(parsed).__name__} where an object is due")
+        fields = cast("dict[str, Any]", parsed)
+        audio = base64.b64decode(fields.get("audio_base64") or b"", validate=True)
+    except (ValueError, TypeError, RecursionError) as error:
+        kind = "bad base64" if isinstance(error, binascii.Error) else str(error)
+        raise ProtocolError(f"a line of the answer cannot be read: {kind}") from None
+    if "detail" in fields:
+        raise classify_response(200, {}, line)
+    alignment, normalized = _alignment(fields.get("alignment")), _alignment(fields.get("normalized_alignment"))
+    return AudioReceived(audio, alignment, normalized) if audio or alignment or normalized else None
+
+
+def _alignment(value: object) -> Alignment | None:
+    """The alignment object, or None where it is absent or not one: times are a help, audio is the goods."""
+    if not isinstance(value, dict):
+        return None
+    fields = cast("dict[str, Any]", value)
+    try:
+        chars: list[object] = list(fields["characters"])
+        starts = [round(second * 1000) for second in fields["character_start_times_seconds"]]
+        ends = [round(second * 1000) for second in fields["character_end_times_seconds"]]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not len(chars) == len(starts) == len(ends):
+        return None
+    durations = (end - start for start, end in zip(starts, ends, strict=True))
+    return Alignment(tuple(map(str, chars)), tuple(starts), tuple(durations))

@@ -1,0 +1,83 @@
+"""Where the sound of a fixed phrase comes from: the events of an answer, and the service that gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import attrs
+
+from tts_trio.wire.events import AudioReceived
+from tts_trio.wire.http import SpeechRequest, TimedLines
+
+if TYPE_CHECKING:
+    from tts_trio.http import HttpConnections
+
+
+@attrs.frozen
+class Asked:
+    """The request is on its way, over a connection that is open: from now on audio is owed."""
+
+
+@attrs.frozen
+class Answered:
+    """The answer has begun.
+
+    Attributes:
+        charged: The service charges for it: it is no answer that others asked for, or that was kept from earlier.
+        credits: What it charges; None where it does not say.
+        request_id: The service's id of the request.
+        trace_id: The service's trace id of it.
+    """
+
+    charged: bool = True
+    credits: int | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+
+
+PhraseEvent: TypeAlias = Asked | Answered | AudioReceived
+
+TakeEvent: TypeAlias = Callable[[PhraseEvent], Awaitable[None]]
+"""Takes the next event, and returns when there is room for more."""
+
+
+class PhraseSource(Protocol):
+    """What can be asked for a phrase."""
+
+    async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+        """Ask once, and hand over what comes; returns when the answer is complete.
+
+        Raises:
+            TTSError: There is no connection, or no answer, or it is a refusal, or it broke off.
+        """
+        ...
+
+
+@attrs.frozen
+class Service:
+    """The service itself, over the hot connections of one conversation."""
+
+    _http: HttpConnections
+
+    async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+        """Send the request, and hand over the answer as it comes."""
+
+        async def on_connection() -> None:
+            await take(Asked())
+
+        lines = TimedLines() if request.timed else None
+        async with self._http.stream(request, on_connection) as response:
+            cost = response.headers.get("character-cost", "")
+            await take(
+                Answered(
+                    credits=int(cost) if cost.isdigit() else None,
+                    request_id=response.headers.get("request-id"),
+                    trace_id=response.headers.get("x-trace-id"),
+                )
+            )
+            async for chunk in response:
+                for piece in [AudioReceived(chunk)] if lines is None else lines.feed(chunk):
+                    await take(piece)
+            for piece in lines.end() if lines else ():
+                await take(piece)
