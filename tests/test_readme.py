@@ -21,10 +21,12 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def run_example(index: int) -> dict[str, Any]:
+def run_example(function: str) -> Any:
+    """The function of this name out of the README's example that defines it."""
+    (example,) = [example for example in EXAMPLES if f"def {function}(" in example]
     names: dict[str, Any] = {"trio": trio}
-    exec(compile(EXAMPLES[index], f"README example {index}", "exec"), names)
-    return names
+    exec(compile(example, f"README example {function}", "exec"), names)
+    return names[function]
 
 
 @attrs.define
@@ -59,7 +61,7 @@ async def test_the_first_example(monkeypatch: pytest.MonkeyPatch, interrupt_afte
         monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
         call = Call(AudioFormat.parse("ulaw_8000"), interrupt_after_ms)
         history: list[str] = []
-        await run_example(0)["answer"](call, tokens(RUSSIAN, 0.001), history)
+        await run_example("answer")(call, tokens(RUSSIAN, 0.001), history)
     if interrupt_after_ms == 2000:
         assert 0 < len(history[0]) < len(RUSSIAN)
         assert RUSSIAN.startswith(history[0])
@@ -73,16 +75,16 @@ async def test_the_primitive(monkeypatch: pytest.MonkeyPatch) -> None:
         config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url)
         async with open_tts(config) as tts:
             call = Call(config.format)
-            await run_example(1)["echo"](tts, call, tokens(TEXTS["en"], 0.001))
+            await run_example("echo")(tts, call, tokens(TEXTS["en"], 0.001))
             assert call.played_ms > len(TEXTS["en"]) * 60
 
 
 async def test_the_example_of_a_test() -> None:
-    await run_example(2)["test_a_connection_that_breaks_in_mid_reply"]()
+    await run_example("test_a_connection_that_breaks_in_mid_reply")()
 
 
 def test_there_are_no_other_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4  # that of the telephone: `test_telephone.py`
 
 
 def configuration_table() -> str:
