@@ -41,6 +41,7 @@ class Account:
         self._random = random.Random(behaviour.seed)  # noqa: S311 - ids that repeat from run to run
         self._slots: set[Slot] = set()
         self._tokens: dict[str, float] = {}
+        self._sessions = 0
         self.used = 0
 
     def check_key(self, key: str) -> None:
@@ -101,6 +102,21 @@ class Account:
     def free(self, slot: Slot) -> None:
         """Give a slot back before its time; one that is over is no error."""
         self._slots.discard(slot)
+
+    def begin_session(self) -> None:
+        """Take a dialogue session, which a text-to-dialogue socket holds for its whole life.
+
+        Raises:
+            ServiceError: There is none left.
+        """
+        limit = self.behaviour.dialogue_sessions
+        if limit is not None and self._sessions >= limit:
+            raise errors.too_many_requests(limit)
+        self._sessions += 1
+
+    def end_session(self) -> None:
+        """Give a dialogue session back."""
+        self._sessions -= 1
 
     def identifier(self, prefix: str = "", length: int = 20) -> str:
         """Make a request id: letters and digits."""

@@ -169,6 +169,9 @@ class Behaviour:
         help="above `concurrency` a WebSocket gets an error frame, or HTTP 429 at its upgrade, or waits;"
         " an HTTP request gets 429, or waits with `queue`",
     )  # fmt: skip
+    dialogue_sessions: int | None = _option(
+        None, _POSITIVE, help="simultaneous text-to-dialogue sockets of the plan, idle ones too; none: any"
+    )
     slot_freed_on_close: bool = _switch(
         *_YES_OR_NO, help="a socket closed in mid generation frees its slot at once, or when it would end"
     )

@@ -1,4 +1,4 @@
-"""JSON from clients: the body of a text-to-speech request, checked field by field as the service checks it."""
+"""JSON from clients: the bodies of HTTP requests, checked field by field as the service checks them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Iterable
 from typing import Any, cast
+
+import attrs
 
 from tts_trio.local_server import errors
 
@@ -22,22 +24,38 @@ MOST_SEED = 2**32 - 1
 _EFFECTS = {"distance": (0.0, 1.0), "send_level": (0.0, 1.0), "pan": (-1.0, 1.0)}
 _LONGEST_LIST = 3  # dictionaries, and ids of requests
 _DEEPEST = 100  # levels of JSON
-_TYPE_CHECKS: dict[str, tuple[type | tuple[type, ...], str, str]] = {
-    "text": (str, "string_type", "Input should be a valid string"),
-    "model_id": (str, "string_type", "Input should be a valid string"),
-    "language_code": (str, "string_type", "Input should be a valid string"),
-    "previous_text": (str, "string_type", "Input should be a valid string"),
-    "next_text": (str, "string_type", "Input should be a valid string"),
-    "apply_text_normalization": (str, "string_type", "Input should be a valid string"),
-    "voice_settings": (dict, "model_attributes_type", "Input should be a valid dictionary"),
-    "pronunciation_dictionary_locators": (list, "list_type", "Input should be a valid list"),
-    "previous_request_ids": (list, "list_type", "Input should be a valid list"),
-    "next_request_ids": (list, "list_type", "Input should be a valid list"),
+_Check = tuple[type | tuple[type, ...], str, str]
+_STRING: _Check = (str, "string_type", "Input should be a valid string")
+_OBJECT: _Check = (dict, "model_attributes_type", "Input should be a valid dictionary")
+_LIST: _Check = (list, "list_type", "Input should be a valid list")
+_BOOLEAN: _Check = (bool, "bool_type", "Input should be a valid boolean")
+_FIELDS: dict[str, _Check] = {
+    "model_id": _STRING,
+    "language_code": _STRING,
+    "previous_text": _STRING,
+    "apply_text_normalization": _STRING,
+    "pronunciation_dictionary_locators": _LIST,
+    "previous_request_ids": _LIST,
+    "next_request_ids": _LIST,
     "seed": (int, "int_type", "Input should be a valid integer"),
-    "apply_language_text_normalization": (bool, "bool_type", "Input should be a valid boolean"),
-    "use_pvc_as_ivc": (bool, "bool_type", "Input should be a valid boolean"),
-    "audio_effects": (dict, "model_attributes_type", "Input should be a valid dictionary"),
+    "use_pvc_as_ivc": _BOOLEAN,
+    "audio_effects": _OBJECT,
 }
+_SPEECH_FIELDS = _FIELDS | {
+    "text": _STRING,
+    "next_text": _STRING,
+    "voice_settings": _OBJECT,
+    "apply_language_text_normalization": _BOOLEAN,
+}
+_DIALOGUE_FIELDS = _FIELDS | {"future_text": _STRING, "settings": _OBJECT}
+
+
+@attrs.frozen
+class Line:
+    """A line of a dialogue."""
+
+    text: str
+    voice_id: str
 
 
 def parse_json(data: str | bytes) -> Any:
@@ -65,48 +83,85 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def parse_body(data: bytes) -> dict[str, Any]:
-    """Give the known fields of the body, absent ones as None; unknown fields are ignored, as by the service.
+    """Give the known fields of a text-to-speech body, absent ones as None; others are ignored, as by the service.
 
     Raises:
         InvalidBody: A field is missing, or of a wrong type or range.
     """
+    given = _object(data)
+    complaints: list[dict[str, Any]] = []
+    if given.get("text") is None:
+        complaints.append(errors.complaint("missing", ["body", "text"], "Field required", None))
+    complaints += _wrong_fields(given, _SPEECH_FIELDS, "voice_settings")
+    if complaints:
+        raise errors.InvalidBody(complaints)
+    return {name: given.get(name) for name in _SPEECH_FIELDS}
+
+
+def parse_dialogue(data: bytes) -> tuple[tuple[Line, ...], dict[str, Any]]:
+    """Give the lines and the other known fields of a text-to-dialogue body.
+
+    Raises:
+        InvalidBody: A field is missing, or of a wrong type or range.
+    """
+    given = _object(data)
+    complaints: list[dict[str, Any]] = []
+    inputs: Any = given.get("inputs")
+    if not isinstance(inputs, list):
+        kind, message = ("missing", "Field required") if inputs is None else _LIST[1:]
+        complaints.append(errors.complaint(kind, ["body", "inputs"], message, inputs))
+        inputs = []
+    lines: list[Line] = []
+    for index, item in enumerate(cast("list[Any]", inputs)):
+        line = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
+        for name in ("text", "voice_id"):
+            if not isinstance(line.get(name), str):
+                location: list[str | int] = ["body", "inputs", index, name]
+                complaints.append(errors.complaint(_STRING[1], location, _STRING[2], line.get(name)))
+        lines.append(Line(str(line.get("text")), str(line.get("voice_id"))))
+    complaints += _wrong_fields(given, _DIALOGUE_FIELDS, "settings")
+    if complaints:
+        raise errors.InvalidBody(complaints)
+    return tuple(lines), {name: given.get(name) for name in _DIALOGUE_FIELDS}
+
+
+def _object(data: bytes) -> dict[str, Any]:
     try:
         body = parse_json(data or b"null")
     except ValueError as error:
         raise errors.InvalidBody([errors.complaint("json_invalid", ["body", 0], "JSON decode error", {})]) from error
     if not isinstance(body, dict):
         raise errors.InvalidBody([errors.complaint("missing", ["body"], "Field required", None)])
-    given = cast("dict[str, Any]", body)
+    return cast("dict[str, Any]", body)
+
+
+def _wrong_fields(given: dict[str, Any], fields: dict[str, _Check], settings: str) -> list[dict[str, Any]]:
     complaints: list[dict[str, Any]] = []
-    if given.get("text") is None:
-        complaints.append(errors.complaint("missing", ["body", "text"], "Field required", None))
-    for name, (kind, code, message) in _TYPE_CHECKS.items():
+    for name, (kind, code, message) in fields.items():
         if given.get(name) is not None and not isinstance(given[name], kind):
             complaints.append(errors.complaint(code, ["body", name], message, given[name]))
         elif kind is list and len(given.get(name) or ()) > _LONGEST_LIST:
             message = f"List should have at most {_LONGEST_LIST} items after validation"
             complaints.append(errors.complaint("too_long", ["body", name], message, given[name]))
-    complaints += _wrong_settings(given.get("voice_settings")) + _wrong_effects(given.get("audio_effects"))
+    complaints += _wrong_settings(settings, given.get(settings)) + _wrong_effects(given.get("audio_effects"))
     if isinstance(seed := given.get("seed"), int):
         complaints += _wrong_number(["body", "seed"], seed, 0, MOST_SEED)
     if given.get("apply_text_normalization") not in (None, "auto", "on", "off"):
         location: list[str | int] = ["body", "apply_text_normalization"]
         message = "Input should be 'auto', 'on' or 'off'"
         complaints.append(errors.complaint("enum", location, message, given["apply_text_normalization"]))
-    if complaints:
-        raise errors.InvalidBody(complaints)
-    return {name: given.get(name) for name in _TYPE_CHECKS}
+    return complaints
 
 
-def _wrong_settings(settings: Any) -> list[dict[str, Any]]:
+def _wrong_settings(field: str, settings: Any) -> list[dict[str, Any]]:
     """Complain of wrong types; what is out of range is another error."""
     given = cast("dict[str, Any]", settings) if isinstance(settings, dict) else {}
     complaints: list[dict[str, Any]] = []
     for name in SETTINGS:
-        complaints += _wrong_number(["body", "voice_settings", name], given.get(name), -math.inf, math.inf)
+        complaints += _wrong_number(["body", field, name], given.get(name), -math.inf, math.inf)
     boost = given.get("use_speaker_boost")
     if boost is not None and not isinstance(boost, bool):
-        location: list[str | int] = ["body", "voice_settings", "use_speaker_boost"]
+        location: list[str | int] = ["body", field, "use_speaker_boost"]
         complaints.append(errors.complaint("bool_type", location, "Input should be a valid boolean", boost))
     return complaints
 

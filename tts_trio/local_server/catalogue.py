@@ -29,7 +29,8 @@ class Model:
         characters: The most it takes in one request.
         languages: ISO 639-1 codes.
         credits_a_character: What it costs.
-        on_websocket: It is served on the text-to-speech WebSockets; else on the text-to-dialogue ones.
+        dialogue_voices: The most voices it speaks with at the text-to-dialogue endpoints; 0: it is not served there,
+            but on the text-to-speech WebSockets.
         normalises: `apply_text_normalization="auto"` turns the normaliser on.
     """
 
@@ -37,7 +38,7 @@ class Model:
     characters: int
     languages: tuple[str, ...] = _FLASH
     credits_a_character: float = 1.0
-    on_websocket: bool = True
+    dialogue_voices: int = 0
     normalises: bool = True
 
 
@@ -49,13 +50,15 @@ MODELS = {
         Model("eleven_turbo_v2_5", 40_000, credits_a_character=0.5, normalises=False),
         Model("eleven_turbo_v2", 30_000, _ENGLISH, credits_a_character=0.5),
         Model("eleven_multilingual_v2", 10_000, _MULTILINGUAL),
-        Model("eleven_v3", 5_000, _V3, on_websocket=False),
-        Model("eleven_v3_conversational", 5_000, _V3, on_websocket=False),
-        Model("eleven_v4", 10_000, _V3, on_websocket=False),
-        Model("eleven_v4_turbo", 10_000, _V3, on_websocket=False),
+        Model("eleven_v3", 5_000, _V3, dialogue_voices=10),
+        Model("eleven_v3_conversational", 5_000, _V3, dialogue_voices=1),
+        Model("eleven_v4", 10_000, _V3, dialogue_voices=10),
+        Model("eleven_v4_turbo", 10_000, _V3, dialogue_voices=1),
     )
 }
 DEFAULT_MODEL = "eleven_multilingual_v2"
+DEFAULT_DIALOGUE_MODEL = "eleven_v3"
+DEFAULT_DIALOGUE_SOCKET_MODEL = "eleven_v3_conversational"
 
 _VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
 

@@ -117,6 +117,28 @@ def voice_does_not_exist(voice_id: str) -> ServiceError:
     return ServiceError(404, "voice_id_does_not_exist", f"A voice with voice_id {voice_id} does not exist.")
 
 
+def no_dialogue_model(model_id: str) -> ServiceError:
+    """Any other model at the text-to-dialogue endpoints."""
+    return ServiceError(
+        400,
+        "unsupported_model",
+        f"Model '{model_id}' is not supported on the text-to-dialogue endpoints.",
+        "validation_error",
+        param="model_id",
+    )
+
+
+def too_many_voices(limit: int) -> ServiceError:
+    """More voices than the model speaks with in one dialogue."""
+    return ServiceError(
+        400,
+        "invalid_parameters",
+        f"The maximum number of unique voices is {limit}.",
+        "validation_error",
+        param="voices",
+    )
+
+
 def unsupported_model(model_id: str) -> ServiceError:
     """A dialogue model on the text-to-speech WebSocket."""
     return ServiceError(
@@ -196,6 +218,16 @@ def settings_changed(field: str) -> ServiceError:
         "invalid_voice_settings",
         f"{field} field must be provided in the first message and then either be not provided or not change.",
     )
+
+
+def first_message_only(field: str) -> ServiceError:
+    """Something that only the first message of a text-to-dialogue context may say."""
+    return ServiceError(400, "invalid_parameters", f"{field} can only be set in the first message", param=field)
+
+
+def context_is_closing(context_id: str) -> ServiceError:
+    """A message for a text-to-dialogue context between its `close_context` and its end."""
+    return ServiceError(400, "invalid_parameters", f"Context {context_id} is closing.", param="context_id")
 
 
 def text_too_long(limit: int, given: int) -> ServiceError:

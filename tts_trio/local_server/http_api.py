@@ -9,6 +9,7 @@ import base64
 import json
 import random
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,12 +17,15 @@ import attrs
 
 from tts_trio.local_server import catalogue, errors
 from tts_trio.local_server.account import Account, Slot
-from tts_trio.local_server.parameters import Request, authenticate, parse_http
-from tts_trio.local_server.speech import Clip, Order
+from tts_trio.local_server.body import Line
+from tts_trio.local_server.parameters import Request, authenticate, parse_dialogue_http, parse_http
+from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
 
 Headers = list[tuple[str, str]]
 
-_SPEECH = re.compile(r"/v1/text-to-speech/(?P<voice>[^/]*)(?P<form>|/stream|/with-timestamps|/stream/with-timestamps)")
+_SPEECH = re.compile(
+    r"/v1/(text-to-dialogue|text-to-speech/(?P<voice>[^/]*))(?P<form>|/stream|/with-timestamps|/stream/with-timestamps)"
+)
 _CONTENT_TYPES = {
     "mp3": "audio/mpeg",
     "pcm": "audio/pcm",
@@ -71,12 +75,14 @@ class SpeechAnswer:
         slot: Its generation, whose start is settled and whose end is a guess.
         form: The last part of the path.
         headers: All but those that depend on the speech.
+        lines: Of a dialogue; empty for text-to-speech.
     """
 
     order: Order
     slot: Slot
     form: Literal["", "/stream", "/with-timestamps", "/stream/with-timestamps"]
     headers: Headers
+    lines: tuple[Line, ...] = ()
 
 
 @attrs.frozen
@@ -129,11 +135,11 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
     if answer.form == "/stream":
         return Spoken(headers, _chunks(answer.order, clip, account, first))
     if answer.form == "/stream/with-timestamps":
-        lines = [json.dumps(_timed(clip, index)).encode() + b"\n" for index in range(len(clip.slices))]
+        lines = [json.dumps(_timed(clip, answer.lines, index)).encode() + b"\n" for index in range(len(clip.slices))]
         return Spoken(headers, [Part(at, line) for at, line in zip(ready, lines, strict=False)])
     body = b"".join(piece.audio for piece in clip.slices)
     if answer.form == "/with-timestamps":
-        body = json.dumps(_timed(clip, None)).encode()
+        body = json.dumps(_timed(clip, answer.lines, None)).encode()
     headers += [("content-length", str(len(body))), ("tts-latency-ms", str(round(1000 * (end - start))))]
     return Spoken(headers, [Part(end, body)])
 
@@ -167,9 +173,14 @@ _OTHER_CALLS = {
 }
 
 
-def _speech(request: Request, voice_id: str, form: Any, account: Account, now: float) -> SpeechAnswer:
+def _speech(request: Request, voice_id: str | None, form: Any, account: Account, now: float) -> SpeechAnswer:
     whole = not form.startswith("/stream")
-    text, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
+    lines: tuple[Line, ...] = ()
+    if voice_id is None:
+        lines, parameters = parse_dialogue_http(request, account.behaviour, whole=whole)
+        text = " ".join(line.text for line in lines)
+    else:
+        text, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
     start = account.admit(now)
     price = account.charge(len(text), parameters.model)
     limit = account.behaviour.concurrency or 10
@@ -186,7 +197,7 @@ def _speech(request: Request, voice_id: str, form: Any, account: Account, now: f
     ]
     if parameters.logging:
         headers.append(("history-item-id", account.identifier()))
-    return SpeechAnswer(parameters.order(text), slot, form, headers)
+    return SpeechAnswer(parameters.order(text), slot, form, headers, lines)
 
 
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:
@@ -204,7 +215,7 @@ def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Pa
     return parts
 
 
-def _timed(clip: Clip, index: int | None) -> dict[str, Any]:
+def _timed(clip: Clip, lines: Sequence[Line], index: int | None) -> dict[str, Any]:
     """Give the whole clip, or one slice of it, with times from the start of the request."""
     alignment, normalised = clip.alignment, clip.normalised
     audio = b"".join(piece.audio for piece in clip.slices)
@@ -213,11 +224,36 @@ def _timed(clip: Clip, index: int | None) -> dict[str, Any]:
         end_ms = piece.end_ms if index < len(clip.slices) - 1 else float("inf")
         audio = piece.audio
         alignment, normalised = (part.during(piece.start_ms, end_ms) for part in (alignment, normalised))
-    return {
+    timed: dict[str, Any] = {
         "audio_base64": base64.b64encode(audio).decode(),
         "alignment": alignment.for_http(),
         "normalized_alignment": normalised.for_http(),
     }
+    if lines:
+        timed["voice_segments"] = _voice_segments(clip.alignment, alignment, lines)
+    return timed
+
+
+def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Say which characters of a part of the speech, and which seconds, are whose."""
+    first = bisect_left(whole.starts_ms, part.starts_ms[0]) if part.chars else 0
+    segments: list[dict[str, Any]] = []
+    position = 0
+    for index, line in enumerate(lines):
+        length = len(single_spaced(line.text))
+        start, end = max(position - first, 0), min(position + length - first, len(part.chars))
+        if start < end:
+            segment = {
+                "voice_id": line.voice_id,
+                "start_time_seconds": part.starts_ms[start] / 1000,
+                "end_time_seconds": (part.starts_ms[end - 1] + part.durations_ms[end - 1]) / 1000,
+                "character_start_index": start,
+                "character_end_index": end,
+                "dialogue_input_index": index,
+            }
+            segments.append(segment)
+        position += length + (1 if length else 0)
+    return segments
 
 
 def _json(status: int, content: object, account: Account) -> Answer:

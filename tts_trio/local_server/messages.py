@@ -125,7 +125,7 @@ class DialogueSpelling:
     contexts: bool = False
 
     def audio(
-        self, audio: bytes, alignment: Alignment | None, _normalised: Alignment | None, context_id: str | None
+        self, audio: bytes, alignment: Alignment | None, normalised: Alignment | None, context_id: str | None
     ) -> dict[str, Any]:
         """Spell a message with audio; `normalized_alignment` is "reserved for future use"."""
         message = {

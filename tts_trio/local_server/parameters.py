@@ -11,8 +11,14 @@ import attrs
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behaviour import Behaviour
-from tts_trio.local_server.body import MOST_SEED, SETTINGS, parse_body
-from tts_trio.local_server.catalogue import DEFAULT_MODEL, MODELS, Model
+from tts_trio.local_server.body import MOST_SEED, SETTINGS, Line, parse_body, parse_dialogue
+from tts_trio.local_server.catalogue import (
+    DEFAULT_DIALOGUE_MODEL,
+    DEFAULT_DIALOGUE_SOCKET_MODEL,
+    DEFAULT_MODEL,
+    MODELS,
+    Model,
+)
 from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS
 from tts_trio.local_server.speech import Order, single_spaced
 
@@ -51,7 +57,7 @@ class Parameters:
     """What a request, or the URL of a WebSocket, says about the speech.
 
     Attributes:
-        voice_id: As in the path; not checked here.
+        voice_id: As in the path, not checked here; "" for text-to-dialogue.
         model: The model.
         output_format: Of ElevenLabs.
         language_code: None: not given, or not of this model.
@@ -120,12 +126,40 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
     normalise = latency != _NO_LATENCY_BUT_NO_NORMALISER and _normalises(body["apply_text_normalization"], model)
     language = _language(body["language_code"], model, behaviour)
     settings: dict[str, Any] = body["voice_settings"] or {}
-    for name, (low, high) in SETTINGS.items():
-        given = settings.get(name)
-        if given is not None and not low <= given <= high:
-            raise errors.invalid_settings(name, low, high, given)
+    check_settings(settings)
     speed = settings.get("speed") or 1.0
     return text, Parameters(voice_id, model, output_format, language, normalise, speed, logging)
+
+
+def parse_dialogue_http(request: Request, behaviour: Behaviour, *, whole: bool) -> tuple[tuple[Line, ...], Parameters]:
+    """Check a text-to-dialogue request, and return its lines and parameters.
+
+    Args:
+        request: The request.
+        behaviour: Of the server.
+        whole: At the endpoints that answer with a whole file there are more formats.
+
+    Raises:
+        InvalidBody: 422.
+        ServiceError: Anything else that is wrong with it.
+    """
+    lines, body = parse_dialogue(request.body)
+    output_format = _output_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    logging = _switch(request.query, "enable_logging", _unprocessable, default="true")
+    model = _dialogue_model(body["model_id"] or DEFAULT_DIALOGUE_MODEL)
+    voices = dict.fromkeys(line.voice_id for line in lines)
+    for voice_id in voices:
+        if not known_voice(voice_id, behaviour):
+            raise errors.voice_not_found(voice_id)
+    if len(voices) > model.dialogue_voices:
+        raise errors.too_many_voices(model.dialogue_voices)
+    characters = sum(len(line.text) for line in lines)
+    if characters > model.characters:
+        raise errors.text_too_long(model.characters, characters)
+    check_settings(body["settings"] or {})
+    language = _language(body["language_code"], model, behaviour)
+    normalise = _normalises(body["apply_text_normalization"], model)
+    return lines, Parameters("", model, output_format, language, normalise, logging=logging)
 
 
 def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Parameters:
@@ -136,11 +170,9 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
     """
     query = request.query
     model = _model(query.get("model_id") or DEFAULT_MODEL)
-    if not model.on_websocket:
+    if model.dialogue_voices:
         raise errors.unsupported_model(model.model_id)
-    output_format = _output_format(query, behaviour, STREAMED_FORMATS)
-    if output_format in _RARE_FORMATS and not behaviour.rare_formats_on_websocket:
-        raise errors.invalid_format(output_format)
+    output_format = _socket_format(query, behaviour)
     latency = _integer(query, "optimize_streaming_latency", 0, 4, None, errors.invalid_parameter)
     _integer(query, "seed", 0, MOST_SEED, None, errors.invalid_parameter)
     for name in ("enable_logging", "enable_ssml_parsing", "apply_language_text_normalization"):
@@ -159,6 +191,37 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
         inactivity_timeout=_integer(query, "inactivity_timeout", 1, _MAX_INACTIVITY, 20, errors.invalid_parameter)
         or 20,
     )
+
+
+def parse_dialogue_websocket(request: Request, behaviour: Behaviour) -> Parameters:
+    """Check the URL of a text-to-dialogue WebSocket.
+
+    Raises:
+        ServiceError: The upgrade is refused.
+    """
+    query = request.query
+    model = _dialogue_model(query.get("model_id") or DEFAULT_DIALOGUE_SOCKET_MODEL)
+    _integer(query, "seed", 0, MOST_SEED, None, errors.invalid_parameter)
+    _switch(query, "enable_logging", errors.invalid_parameter)
+    normalisation = query.get("apply_text_normalization")
+    if normalisation not in {None, "on", "off"}:
+        raise errors.invalid_parameter("apply_text_normalization", "apply_text_normalization is on or off.")
+    return Parameters(
+        "",
+        model,
+        _socket_format(query, behaviour),
+        _language(query.get("language_code"), model, behaviour),
+        _normalises(normalisation, model),
+        sync_alignment=_switch(query, "sync_alignment", errors.invalid_parameter),
+    )
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise a `ServiceError` where a voice setting is out of its range."""
+    for name, (low, high) in SETTINGS.items():
+        given = settings.get(name)
+        if isinstance(given, int | float) and not low <= given <= high:
+            raise errors.invalid_settings(name, low, high, given)
 
 
 def speed_of(message: Mapping[str, Any]) -> float:
@@ -208,6 +271,20 @@ def _output_format(query: Mapping[str, str], behaviour: Behaviour, allowed: tupl
     if output_format in behaviour.forbidden_formats:
         raise errors.format_not_allowed(output_format)
     return output_format
+
+
+def _socket_format(query: Mapping[str, str], behaviour: Behaviour) -> str:
+    output_format = _output_format(query, behaviour, STREAMED_FORMATS)
+    if output_format in _RARE_FORMATS and not behaviour.rare_formats_on_websocket:
+        raise errors.invalid_format(output_format)
+    return output_format
+
+
+def _dialogue_model(model_id: str) -> Model:
+    model = _model(model_id)
+    if not model.dialogue_voices:
+        raise errors.no_dialogue_model(model_id)
+    return model
 
 
 def _model(model_id: str) -> Model:

@@ -125,7 +125,6 @@ class WebSocketSession:
         finally:
             self._to_render.close()
             self._orders.close()
-            self._core.gone()
         if self._hang_up:
             raise self._hang_up
 

@@ -1,0 +1,107 @@
+"""One utterance of a text-to-dialogue WebSocket: its voices, its buffer, and its client's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, cast
+
+import attrs
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.account import Account
+from tts_trio.local_server.messages import Spelling
+from tts_trio.local_server.parameters import Parameters, check_settings, known_voice
+from tts_trio.local_server.speech import Alignment, Clip
+from tts_trio.local_server.utterance import Utterance
+
+_LEAST_CHARACTERS = 40  # both are wanted before a generation that nothing else asks for
+_LEAST_WORDS = 8
+_FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
+
+
+@attrs.define(eq=False, kw_only=True)
+class DialogueContext(Utterance):
+    """All of a text-to-dialogue socket, or one context of one with contexts.
+
+    Attributes:
+        voices: Who may speak here.
+    """
+
+    voices: tuple[str, ...]
+
+    @classmethod
+    def open(
+        cls,
+        first: Mapping[str, Any],
+        parameters: Parameters,
+        account: Account,
+        spelling: Spelling,
+        *,
+        context_id: str | None,
+        number: int,
+        heard_at: float,
+    ) -> Self:
+        """Begin with the first message, which names the voices.
+
+        Raises:
+            ServiceError: It does not, or its settings are no good.
+        """
+        voices: Any = first.get("voices")
+        if not isinstance(voices, list) or not voices:
+            raise errors.invalid_parameter("voices", "The first message must name the voices.")
+        listed = tuple(map(str, cast("list[Any]", voices)))
+        for voice_id in listed:
+            if not known_voice(voice_id, account.behaviour):
+                raise errors.voice_does_not_exist(voice_id)
+        if len(set(listed)) > parameters.model.dialogue_voices:
+            raise errors.too_many_voices(parameters.model.dialogue_voices)
+        settings = first.get("voice_settings")
+        if isinstance(settings, dict):
+            check_settings(cast("dict[str, Any]", settings))
+        return cls(
+            parameters=parameters,
+            account=account,
+            spelling=spelling,
+            context_id=context_id,
+            number=number,
+            heard_at=heard_at,
+            voices=listed,
+        )
+
+    def refuse_settings(self, later: Mapping[str, Any]) -> None:
+        """Refuse what belongs into the first message."""
+        for field in _FIRST_ONLY:
+            if later.get(field) is not None:
+                raise errors.first_message_only(field)
+
+    def take(self, message: Mapping[str, Any], now: float) -> None:
+        """Take a message, the first one included.
+
+        Raises:
+            ServiceError: It is of a wrong form, or costs more than there is.
+        """
+        self.heard_at = now
+        inputs: Any = message.get("inputs") or []
+        if not isinstance(inputs, list):
+            raise errors.invalid_parameter("inputs", "inputs is a list.")
+        for item in cast("list[Any]", inputs):
+            self._add(item, now)
+        if message.get("flush") is True or (
+            len(self._text) >= _LEAST_CHARACTERS and len(self._text.split()) >= _LEAST_WORDS
+        ):
+            self.generate(now)
+
+    def _add(self, item: Any, now: float) -> None:
+        line = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
+        text = line.get("text")
+        if not isinstance(text, str):
+            raise errors.invalid_parameter("inputs", "Every input has a text and a voice_id.")
+        if line.get("voice_id") not in self.voices:
+            raise errors.invalid_parameter("voice_id", f"The voice {line.get('voice_id')} is not one of the voices.")
+        if line.get("new_turn") is True:
+            self.generate(now)
+        self._text += text
+
+    def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
+        """Only `sync_alignment` aligns here, and then each message for itself."""
+        return super()._alignments(clip, index) if self.parameters.sync_alignment else (None, None)
