@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests import helpers
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -24,3 +26,17 @@ def pytest_report_header(config: pytest.Config) -> str:
 def exhaustive(request: pytest.FixtureRequest) -> bool:
     """Whether to try everything, rather than a seeded sample."""
     return bool(request.config.getoption("--exhaustive"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses `endpoint` for all endpoints, or for those in its marker `endpoints`."""
+    if "endpoint" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("endpoints")
+        metafunc.parametrize("endpoint", marker.args if marker else helpers.ENDPOINTS, indirect=True)
+
+
+@pytest.fixture
+def endpoint(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The endpoint of this test: what `helpers.make_config` and `helpers.websocket_path` go by."""
+    monkeypatch.setattr(helpers, "endpoint", request.param)
+    return request.param

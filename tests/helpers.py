@@ -27,10 +27,27 @@ RUSSIAN = (
 TEXTS = {"en": ENGLISH, "ru": RUSSIAN}
 
 
+ENDPOINTS = ("stream-input", "multi-stream-input", "text-to-dialogue")
+endpoint = "stream-input"
+"""The endpoint of this test; the fixture `endpoint` changes it."""
+
+
 def make_config(**changes: Any) -> TTSConfig:
-    """A configuration for the local server in memory."""
-    values: dict[str, Any] = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1"} | changes
-    return TTSConfig(**values)
+    """A configuration for the local server in memory, and for the endpoint of this test."""
+    values: dict[str, Any] = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1"}
+    if endpoint == "text-to-dialogue":  # in all else, as the others are by default
+        values |= {"model_id": "eleven_v3_conversational", "first_audio_timeout": 2.0, "spares": 1}
+    return TTSConfig(**values | {"endpoint": endpoint} | changes)
+
+
+def websocket_path() -> str:
+    """What the paths of this test's WebSockets end with, for its faults."""
+    return "stream-input" if endpoint == "stream-input" else "multi-stream-input"
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text in a client's frame; "" where it has none."""
+    return "".join(line["text"] for line in message.get("inputs", [])) or message.get("text", "")
 
 
 @attrs.define(eq=False)
@@ -85,14 +102,14 @@ class Service:
         records = self.server.records
         return [r.connection for r in records if isinstance(r, Requested) and r.path.endswith("-input")]
 
+    def messages(self) -> list[Received]:
+        """The text frames that came on the WebSockets."""
+        return [r for r in self.server.records if isinstance(r, Received) and r.frame == "text"]
+
     def texts(self, socket: int = 0) -> list[tuple[float, str]]:
         """The times and texts of the text frames that came on a WebSocket: 0 is the first one."""
         number = self.sockets()[socket]
-        return [
-            (record.time, record.message["text"])
-            for record in self.server.records
-            if isinstance(record, Received) and record.frame == "text" and record.connection == number
-        ]
+        return [(record.time, text_of(record.message)) for record in self.messages() if record.connection == number]
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service
+from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path
 from tests.test_resume import whole_words
 from tts_trio import TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import ACTIONS, Behaviour, Fault, Requested
@@ -67,7 +67,7 @@ REPLIES = (
     Row("before any audio: closed", "eof", "audio", (HEARD, 1), ("TTSConnectionError", 1)),
     Row("before any audio: Close 1011", "close", "audio", (HEARD, 1), ("TTSConnectionError", 1)),
     Row("before any audio: half a frame, reset", "cut", "audio", (HEARD, 1), ("TTSConnectionError", 1)),
-    Row("before any audio: it reads no more", "deafen", "audio", (HEARD, 4), (HEARD, 7)),
+    Row("before any audio: it reads no more", "deafen", "audio", (HEARD, 4), (HEARD, 10)),
     Row("before any audio: a byte now and then", "trickle", "audio", (HEARD, 3), ("ServiceTimeout", 7)),
     Row("no audio at all", "skip", "audio", (HEARD, 3), ("ServiceTimeout", 7), frame=None),
     Row("the final before any audio", "early_final", "audio", (HEARD, 1), ("EmptyAudio", 1)),
@@ -85,6 +85,7 @@ REPLIES = (
     Row("mid speech: the final too early", "early_final", "audio", (HEARD, 1), ("TTSConnectionError", 1), frame=2),
     Row("mid speech: bytes of no WebSocket", "garbage", "audio", ("ProtocolError", 1), ("ProtocolError", 1), frame=2),
     Row("mid speech: error frame", "error_frame", "audio", (HEARD, 1), ("ServiceUnavailable", 1), frame=2),
+    Row("error frame: of one context", "context_error", "audio", (HEARD, 1), ("ServiceUnavailable", 1)),
     Row("a frame of invalid JSON", "invalid_json", "audio", (HEARD, 1), (HEARD, 1), frame=2),
     Row("a frame of bad base64", "bad_base64", "audio", (HEARD, 1), (HEARD, 1), frame=2),
     Row("a frame of an unknown type", "unknown_frame", "audio", (HEARD, 1), (HEARD, 1), frame=2),
@@ -93,7 +94,7 @@ REPLIES = (
     Row("messages in small fragments", "split", "audio", (HEARD, 1), (HEARD, 1), frame=2),
     Row("the final: never, and silence", "freeze", "final", (HEARD, 4), (HEARD, 4)),
     Row("the final: too late", "delay", "final", (HEARD, 4), (HEARD, 4)),
-    Row("the final: missing", "skip", "final", (HEARD, 2), (HEARD, 2)),
+    Row("the final: missing", "skip", "final", (HEARD, 4), (HEARD, 4)),
     Row("the final: reset instead", "reset", "final", (HEARD, 1), (HEARD, 1)),
     Row("the closing handshake: silence", "freeze", "close", (HEARD, 1), (HEARD, 1)),
 )
@@ -159,12 +160,13 @@ async def keep(
         return service
 
 
+@pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("always", [False, True], ids=["once", "each time"])
 @pytest.mark.parametrize("row", REPLIES, ids=lambda row: row.what)
 async def test_a_reply(autojump_clock: trio.testing.MockClock, row: Row, always: bool) -> None:
     """P1, P2, P3, P13, P26: every fault comes to its promised end in time."""
     promise = row.always if always else row.once
-    service = await keep(promise, say_reply, row.fault("stream-input", always=always))
+    service = await keep(promise, say_reply, row.fault(websocket_path(), always=always))
     if promise[0] in ONE_ATTEMPT and row.at == "answer":
         assert len(service.sockets()) == 1
 

@@ -15,7 +15,7 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import TEXTS, Service, heard, make_config, memory_service, speaking, tokens
+from tests.helpers import TEXTS, Service, heard, make_config, memory_service, speaking, text_of, tokens, websocket_path
 from tests.sound import decode
 from tts_trio import (
     AudioChannel,
@@ -28,11 +28,12 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.formats import AudioClock
-from tts_trio.local_server import Behaviour, Fault, Received, Requested, Struck
+from tts_trio.local_server import Behaviour, Fault, Requested, Struck
 from tts_trio.wire.events import Final
 
 Listening: TypeAlias = Literal["eagerly", "by the clock"]
 
+pytestmark = pytest.mark.usefixtures("endpoint")
 every_language = pytest.mark.parametrize("language", TEXTS)
 every_cut = pytest.mark.parametrize("action", ["reset", "freeze"])
 every_listening = pytest.mark.parametrize("listening", ["eagerly", "by the clock"])
@@ -52,8 +53,7 @@ class Case:
 
     def phrases(self) -> list[str]:
         """The phrases that were sent, over all connections."""
-        records = self.service.server.records
-        texts = [r.message["text"] for r in records if isinstance(r, Received) and r.frame == "text"]
+        texts = [text_of(message.message) for message in self.service.messages()]
         return [text for text in texts if text.strip()]
 
 
@@ -82,7 +82,7 @@ class Cuts:
 
     @asynccontextmanager
     async def _case(self, connection: int, frame: int) -> AsyncGenerator[Case]:
-        fault = Fault(self._action, "audio", frame=frame, skip=connection, count=1, path="stream-input")
+        fault = Fault(self._action, "audio", frame=frame, skip=connection, count=1, path=websocket_path())
         async with memory_service(Behaviour(faults=(fault,), **self._behaviour)) as service:
             async with speaking(self._config, service.open_stream) as tts:
                 case = Case(service, tts, frame)
@@ -273,7 +273,7 @@ async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
     autojump_clock: trio.testing.MockClock, language: str
 ) -> None:
     """P13, P26: a dial takes 2 s, and nobody waits for one."""
-    fault = Fault("reset", "audio", count=1, path="stream-input")
+    fault = Fault("reset", "audio", count=1, path=websocket_path())
     async with memory_service(Behaviour(faults=(fault,)), dial_time=2.0) as service:
         async with speaking(make_config(spares=2), service.open_stream) as tts:
             await trio.sleep(3)
@@ -288,22 +288,21 @@ async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
 @pytest.mark.parametrize("max_replays", [0, 1, 3])
 async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, max_replays: int) -> None:
     """P26."""
-    fault = Fault("reset", "audio", path="stream-input")
+    fault = Fault("reset", "audio", path=websocket_path())
     async with memory_service(Behaviour(faults=(fault,))) as service:
         async with speaking(make_config(max_replays=max_replays), service.open_stream) as tts:
             with pytest.raises(TTSConnectionError) as caught:
                 await say(service, tts, "Добрый день.")
             assert (caught.value.spoken_text, caught.value.unspoken_text) == ("", "Добрый день.")
-        records = service.server.records
-        assert (
-            sum(isinstance(r, Received) and r.message == {"text": "Добрый день. "} for r in records) == max_replays + 1
-        )
+        sent = [text_of(record.message) for record in service.messages()]
+        assert sent.count("Добрый день. ") == max_replays + 1
 
 
+@pytest.mark.endpoints("stream-input")
 @pytest.mark.parametrize("count", [1, 2, None])
 async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, count: int | None) -> None:
     """P3: it is tried again, and no success where it does not help."""
-    fault = Fault("skip", "audio", frame=None, count=count, path="stream-input")
+    fault = Fault("skip", "audio", frame=None, count=count, path=websocket_path())
     async with memory_service(Behaviour(faults=(fault,))) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             if count is None:
@@ -413,7 +412,7 @@ async def test_without_a_connection_a_reply_is_spoken_over_http(
 ) -> None:
     """P13, with fallback="http": phrase by phrase, after `connect_timeout`."""
     text = TEXTS[language]
-    no_websocket = Fault("status", "answer", 503, path="stream-input")
+    no_websocket = Fault("status", "answer", 503, path=websocket_path())
     config = make_config(fallback="http")
     async with memory_service(Behaviour(faults=(no_websocket,))) as service:
         async with (
@@ -448,8 +447,8 @@ async def test_a_reply_whose_connection_was_the_last_one(
     """It goes on over HTTP with the first word that was not heard whole, or fails."""
     text, config = TEXTS["ru"], make_config(fallback=fallback)
     faults = (
-        Fault("reset", "audio", frame=3, path="stream-input"),
-        Fault("reset", "answer", path="stream-input", skip=1),
+        Fault("reset", "audio", frame=3, path=websocket_path()),
+        Fault("reset", "answer", path=websocket_path(), skip=1),
     )
     async with memory_service(Behaviour(faults=faults)) as service:
         async with speaking(config, service.open_stream) as tts:
@@ -466,7 +465,7 @@ async def test_a_reply_whose_connection_was_the_last_one(
 
 
 async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.MockClock) -> None:
-    refused = (Fault("reset", "answer", path="stream-input"), Fault("status", "answer", 401, path="/stream"))
+    refused = (Fault("reset", "answer", path=websocket_path()), Fault("status", "answer", 401, path="/stream"))
     config = make_config(fallback="http")
     async with memory_service(Behaviour(faults=refused)) as service:
         async with (
@@ -484,7 +483,7 @@ async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
     autojump_clock: trio.testing.MockClock, action: str
 ) -> None:
     text, config = TEXTS["en"], make_config(fallback="http", auto_mode=False)
-    faults = (Fault("reset", "answer", path="stream-input"), Fault(action, "audio", skip=1, count=1, path="/stream"))
+    faults = (Fault("reset", "answer", path=websocket_path()), Fault(action, "audio", skip=1, count=1, path="/stream"))
     async with memory_service(Behaviour(faults=faults)) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,

@@ -76,6 +76,7 @@ class WebSocketConnectionManager(Scoped):
         self._last_failure: TTSError | None = None
         self._refusal: TTSError | None = None  # trying again is no help: dialling stops until the next explicit call
         self._refusal_raised = False
+        self._reachable = False  # the last dial has succeeded
         self._dials = self._losses = self._keep_alives = 0
 
     @asynccontextmanager
@@ -136,6 +137,9 @@ class WebSocketConnectionManager(Scoped):
         self._retiring.discard(connection.socket)
         connection.socket.give_out()
         self._replenish()
+        for socket in self._sockets:
+            if socket.usable:
+                socket.rely_on()  # what cut the connection in use has mostly cut the one behind it, too
         return connection
 
     async def close(self) -> None:
@@ -213,11 +217,14 @@ class WebSocketConnectionManager(Scoped):
             self._nursery.start_soon(self._serve, socket, 0.0 if at_once else self._backoff.wait())
 
     def _wanted(self) -> int:
-        """How many sockets are to be ready for the next utterance: the spares, behind the one that serves."""
+        """How many sockets are to be ready for the next utterance: the spares, behind the one that serves.
+
+        Until a dial has succeeded there is one at a time: a bad key, or a service that is down, is asked once.
+        """
         spares = self.config.spare_connections()
         in_use = any(socket.utterances for socket in self._sockets)
         ready = spares + 1 if self._contexts > 1 else spares if in_use else max(1, spares)
-        return max(ready, math.ceil(self._waiting / self._contexts))
+        return max(ready if self._reachable else min(ready, 1), math.ceil(self._waiting / self._contexts))
 
     def _coming(self) -> int:
         """How many sockets are ready, or on their way."""
@@ -247,9 +254,10 @@ class WebSocketConnectionManager(Scoped):
 
     def _on_hot(self, socket: HotSocket) -> None:
         _release(dial_limit(), socket)
+        self._reachable = True
         if self._retiring:
             self._retiring.pop().close()
-        self._announce()
+        self._on_slot()
 
     def _on_slot(self) -> None:
         """A socket has room for an utterance, or has none any more."""
@@ -266,6 +274,7 @@ class WebSocketConnectionManager(Scoped):
 
     def _dial_failed(self, error: TTSError) -> None:
         logger.info("a dial failed: %s", error)
+        self._reachable = False
         self._backoff.dial_failed()
         self._last_failure = error
         if not error.retryable:

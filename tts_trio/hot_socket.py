@@ -82,7 +82,7 @@ class HotSocket:
     @property
     def usable(self) -> bool:
         """Whether, by what is known here, it can take another utterance now."""
-        return self._offered is not None and not self._websocket.ending
+        return self._offered is not None and not self._websocket.ending and not self._websocket.stuck
 
     @property
     def utterances(self) -> int:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
 _MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
 _ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
+_STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
 _QUOTED = 80  # bytes of an answer that is none
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
@@ -119,11 +120,17 @@ class WebSocket:
         self._goodbye: str | None = None
         self._relied_on = trio.Event()
         self._answered = False
+        self._writing_since = math.inf
 
     @property
     def ending(self) -> bool:
         """Whether it was lost, or told to close: nothing more is written to it."""
         return self._closing.is_set()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a frame waits to be written because the peer does not read."""
+        return trio.current_time() > self._writing_since + _STUCK_SECONDS
 
     def send(self, message: str) -> None:
         """Hand a message to the writer. Never blocks; a message for a socket that is ending is dropped."""
@@ -241,7 +248,9 @@ class WebSocket:
             async for message in self._unsent:
                 if self._closing.is_set():
                     return
+                self._writing_since = trio.current_time()
                 await websocket.send_message(message)
+                self._writing_since = math.inf
 
     async def _ping(self, websocket: trio_websocket.WebSocketConnection) -> None:
         timeout = self._config.ping_timeout
