@@ -1,4 +1,4 @@
-"""A link with a round-trip time, over a stream in memory: for benchmarks on trio's MockClock."""
+"""A link with a round-trip time, over a stream that has none."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import trio
 class SlowLink(trio.abc.Stream):
     """Delays all bytes by half of the round trip in each direction."""
 
-    def __init__(self, stream: trio.abc.Stream, round_trip: float, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, round_trip: float, nursery: trio.Nursery, *, dialled: bool = False
+    ) -> None:
         """Begin.
 
         Args:
             stream: The link without a delay.
             round_trip: Seconds.
             nursery: Where the tasks live that carry the bytes; they end with the link.
+            dialled: What comes in was sent by somebody who had to dial first: it cannot have left before a TCP
+                handshake was over, which takes one round trip.
         """
         self._stream = stream
         self._delay = round_trip / 2
+        self._open_at = trio.current_time() + (round_trip if dialled else 0.0)
         self._to_send, outgoing = trio.open_memory_channel[tuple[float, bytes]](math.inf)
         arrived, self._arrived = trio.open_memory_channel[tuple[float, bytes]](math.inf)
         nursery.start_soon(self._carry_out, outgoing)
@@ -64,6 +69,7 @@ class SlowLink(trio.abc.Stream):
                     data = bytes(await self._stream.receive_some())
                     if not data:
                         return
-                    await arrived.send((trio.current_time() + self._delay, data))
+                    left = max(trio.current_time(), self._open_at)
+                    await arrived.send((left + self._delay, data))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return

@@ -1,0 +1,147 @@
+"""The processes of a measurement: the service on one core, the clients on another, and how to talk to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.service import ROUND_TRIPS
+
+_ROOT = Path(__file__).parent.parent
+_POLITE_SECONDS = 10.0
+_QUOTED = 3000  # characters of what a child said before it failed
+
+
+class ChildFailed(Exception):
+    """A process ended where an answer was due; the message quotes what it said."""
+
+
+class Child:
+    """A process that takes a command a line and answers a line."""
+
+    def __init__(self, command: Sequence[str], *, core: int, environment: Mapping[str, str] | None = None) -> None:
+        """Start it.
+
+        Args:
+            command: As for `subprocess`; it runs at the top of the source tree.
+            core: The processor that it is to keep to, where the system can do that and has so many.
+            environment: Added to ours.
+        """
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `close`
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT), **(environment or {})},
+        )
+        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > core:
+            os.sched_setaffinity(self._process.pid, {core})
+
+    def ask(self, **command: Any) -> Any:
+        """Give a command, and wait for its answer.
+
+        Raises:
+            ChildFailed: It is gone.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # then there is no answer either
+        return self.listen()
+
+    def listen(self) -> Any:
+        """Wait for a line.
+
+        Raises:
+            ChildFailed: It is gone.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            raise ChildFailed(f"{self._process.args}: {self._errors.read()[-_QUOTED:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End it: with its last command, or else by force."""
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                self._process.wait(_POLITE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._errors.close()
+
+
+class Service:
+    """The service's process."""
+
+    def __init__(self, ca_file: Path) -> None:
+        """Start it; the certificate of its authority is written to `ca_file`."""
+        self.ca_file = ca_file
+        self._child = Child([sys.executable, "-m", "benchmarks.service", str(ca_file)], core=1)
+        self._ports: list[int] = self._child.listen()["ports"]
+
+    def base_url(self, round_trip: float) -> str:
+        """Return where it is, over a link of a round trip in `ROUND_TRIPS`."""
+        return f"https://127.0.0.1:{self._ports[ROUND_TRIPS.index(round_trip)]}"
+
+    def behave(self, **behaviour: Any) -> None:
+        """Behave so from now on; the fields are those of `Behaviour`."""
+        self._child.ask(behaviour=behaviour)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what happened since the last time."""
+        return self._child.ask(events=True)
+
+    def close(self) -> None:
+        """End it."""
+        self._child.close()
+
+
+class Contestant:
+    """A client's process.
+
+    Attributes:
+        name: What it is called in the tables.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], ca_file: Path) -> None:
+        """Start it; it trusts the authority of `ca_file`."""
+        self.name = name
+        self._child = Child(command, core=0, environment={"SSL_CERT_FILE": str(ca_file)})
+
+    def do(self, deed: str, **command: Any) -> dict[str, Any]:
+        """Have something done, as `clients/worker.py` lists it; return the answer, the CPU and the memory used."""
+        return self._child.ask(do=deed, **command)
+
+    def close(self) -> None:
+        """End it."""
+        self._child.close()
+
+
+@contextmanager
+def open_field(commands: Mapping[str, Sequence[str]]) -> Iterator[tuple[Service, list[Contestant]]]:
+    """Start the service and the clients, each named in `commands` with its command."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        service = Service(Path(directory) / "ca.pem")
+        stack.callback(service.close)
+        contestants: list[Contestant] = []
+        for name, command in commands.items():
+            contestants.append(Contestant(name, command, service.ca_file))
+            stack.callback(contestants[-1].close)
+        yield service, contestants

@@ -1,0 +1,71 @@
+"""tts_trio, with one of the presets of its phrase policy: `python -m benchmarks.clients.ours balanced`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from benchmarks.clients.on_trio import interruptible, run_on_trio
+from benchmarks.clients.turn import Turn
+from tts_trio import PhrasePolicy, TTSConfig, TTSManager, WebSocketConnectionManager
+
+_POLICIES = {
+    "sentence": PhrasePolicy.sentence(),
+    "balanced": PhrasePolicy.balanced(),
+    "eager": PhrasePolicy.eager(),
+}
+
+
+class Ours:
+    """A conversation."""
+
+    def __init__(self, connections: WebSocketConnectionManager, tts: TTSManager) -> None:
+        self._connections = connections
+        self._tts = tts
+
+    async def prepare(self) -> None:
+        """Wait until a connection is hot."""
+        await self._connections.connect()
+
+    async def speak(self, turn: Turn) -> None:
+        """Speak what an LLM writes."""
+        async with interruptible(turn) as scope:
+            turn.begin()
+            async with self._tts.speak(turn.pieces(trio.sleep)) as audio:
+                with scope:
+                    async for chunk in audio:
+                        turn.heard(chunk)
+                    turn.mark("ended")
+            turn.mark("free")
+
+    async def say(self, turn: Turn) -> None:
+        """Speak a fixed phrase."""
+        async with interruptible(turn) as scope:
+            turn.begin()
+            async with self._tts.stream_static_text(turn.text) as audio:
+                with scope:
+                    async for chunk in audio:
+                        turn.heard(chunk)
+                    turn.mark("ended")
+            turn.mark("free")
+
+
+@asynccontextmanager
+async def open_client(base_url: str, voice: str) -> AsyncGenerator[Ours]:
+    """Open a conversation."""
+    config = TTSConfig(
+        api_key=os.environ.get("ELEVENLABS_API_KEY", "any"),
+        voice_id=voice,
+        base_url=base_url,
+        phrase_policy=_POLICIES[sys.argv[1]],
+    )
+    async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
+        yield Ours(connections, tts)
+
+
+if __name__ == "__main__":
+    run_on_trio(open_client)

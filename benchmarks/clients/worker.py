@@ -1,0 +1,177 @@
+"""What every client's process does: it takes a command a line, has its clients do it, and answers a line.
+
+{"do": "open", "base_url": …, "voices": […]}    make a client for each voice
+{"do": "prepare"}                               have all of them ready to speak at once
+{"do": "speak", "rows": [[turn, …], …]}         each client its row, one after the other; the clients together
+{"do": "cold", "base_url": …, "voice": …, "turn": …}    make one, speak, and be done with it
+{"do": "close"}                                 be done with all of them
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.clients.turn import Turn
+
+_THREADS = 512
+
+
+class Client(Protocol):
+    """A client of one conversation, as its makers mean it to be used."""
+
+    async def prepare(self) -> None:
+        """Be ready to speak at once, as far as the client can be."""
+        ...
+
+    async def speak(self, turn: Turn) -> None:
+        """Speak what an LLM writes."""
+        ...
+
+    async def say(self, turn: Turn) -> None:
+        """Speak a phrase that is known as a whole."""
+        ...
+
+
+OpenClient = Callable[[str, str], AbstractAsyncContextManager[Client]]
+"""Opens a client, given the base URL and the voice."""
+
+
+class Runtime(Protocol):
+    """The little that a worker wants of asyncio or trio."""
+
+    async def in_thread(self, function: Callable[[], Any]) -> Any:
+        """Call a function that blocks."""
+        ...
+
+    async def together(self, functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Run them all, until all are done."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        ...
+
+
+class Asyncio:
+    """The runtime of the peers."""
+
+    async def in_thread(self, function: Callable[[], Any]) -> Any:
+        """Call a function that blocks."""
+        return await asyncio.get_running_loop().run_in_executor(None, function)
+
+    async def together(self, functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Run them all, until all are done."""
+        await asyncio.gather(*(function() for function in functions))
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        await asyncio.sleep(seconds)
+
+
+class Worker:
+    """Obeys."""
+
+    def __init__(self, open_client: OpenClient, runtime: Runtime) -> None:
+        self._open_client = open_client
+        self._runtime = runtime
+        self._clients: list[Client] = []
+        self._open = AsyncExitStack()
+        self._deeds: dict[str, Callable[..., Awaitable[Any]]] = {
+            "open": self._open_all,
+            "prepare": self._prepare,
+            "speak": self._speak,
+            "cold": self._cold,
+            "close": self._close,
+        }
+
+    async def run(self) -> None:
+        """Obey until there are no more commands. Whatever else is printed goes to the standard error."""
+        with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+            os.dup2(2, 1)
+            async with self._open:
+                while line := await self._runtime.in_thread(sys.stdin.readline):
+                    command = json.loads(line)
+                    answer = await self._deeds[command.pop("do")](**command)
+                    answers.write(json.dumps({"answer": answer, **usage()}) + "\n")
+                    answers.flush()
+
+    async def _open_all(self, base_url: str, voices: list[str]) -> None:
+        for voice in voices:
+            self._clients.append(await self._open.enter_async_context(self._open_client(base_url, voice)))
+
+    async def _prepare(self) -> None:
+        await self._runtime.together([client.prepare for client in self._clients])
+
+    async def _speak(self, rows: list[list[dict[str, Any]]], steady_after: float = 0.0) -> dict[str, Any]:
+        """Speak, and tell what the process had used at the moment when all were ready and nobody spoke yet."""
+        records: list[list[dict[str, Any]]] = [[] for _ in rows]
+        steady: dict[str, float] = {}
+
+        def speaker(number: int) -> Callable[[], Awaitable[None]]:
+            return lambda: self._converse(self._clients[number], rows[number], records[number])
+
+        async def note_usage() -> None:
+            await self._runtime.sleep(steady_after)
+            steady.update(usage())
+
+        await self._runtime.together([note_usage, *(speaker(number) for number in range(len(rows)))])
+        return {"records": records, "steady": steady}
+
+    async def _converse(self, client: Client, row: list[dict[str, Any]], records: list[dict[str, Any]]) -> None:
+        for told in row:
+            known = told.pop("known", False)
+            turn = Turn(**told)
+            turn.begin()
+            records.append(await _outcome(client.say(turn) if known else client.speak(turn), turn))
+
+    async def _cold(self, base_url: str, voice: str, turn: dict[str, Any]) -> dict[str, Any]:
+        told = Turn(**turn)
+        told.begin()
+
+        async def speak() -> None:
+            async with self._open_client(base_url, voice) as client:
+                await client.speak(told)
+
+        return await _outcome(speak(), told)
+
+    async def _close(self) -> None:
+        await self._open.aclose()
+        self._clients.clear()
+
+
+async def _outcome(speaking: Awaitable[None], turn: Turn) -> dict[str, Any]:
+    try:
+        await speaking
+    except Exception as error:  # noqa: BLE001 - whatever a peer raises is a failure to be counted
+        return turn.record(error)
+    return turn.record()
+
+
+def usage() -> dict[str, float]:
+    """Return the CPU that this process has used, in seconds, and its memory, in bytes."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        memory = int(statm.read_text().split()[1]) * resource.getpagesize()
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"cpu": time.process_time(), "memory": memory}
+
+
+def run_on_asyncio(open_client: OpenClient) -> None:
+    """Be the process of a client of asyncio, or of threads."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
+        await Worker(open_client, Asyncio()).run()
+
+    asyncio.run(main())

@@ -1,0 +1,75 @@
+"""Who is measured, what they say, and where."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from benchmarks import peers
+from benchmarks.children import Contestant
+from tests.corpus import LANGUAGES, Reply, replies
+
+OURS = "tts_trio"
+FLOOR_TOKENS = "floor, tokens"
+FLOOR = "floor, sentences"
+RATE = 50.0  # pieces of text a second
+VOICE = "any"
+
+_OWN = {
+    OURS: ("ours", "balanced"),
+    "tts_trio, eager": ("ours", "eager"),
+    "tts_trio, sentence": ("ours", "sentence"),
+    FLOOR_TOKENS: ("floor", "tokens"),
+    FLOOR: ("floor", "sentences"),
+    "bare trio-websocket": ("bare_trio_websocket", "sentences"),
+}
+
+_T = TypeVar("_T")
+
+
+def commands(own: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
+    """Return the commands of the clients' processes, by the names that the tables have."""
+    return {name: [sys.executable, "-m", f"benchmarks.clients.{_OWN[name][0]}", _OWN[name][1]] for name in own} | {
+        name: peers.command(name) for name in others
+    }
+
+
+def corpus(count: int, shortest: int = 90, longest: int = 240) -> list[Reply]:
+    """Return replies of middling length in turns of the languages, from all over the tests' corpus."""
+    chosen: list[Reply] = []
+    for language in LANGUAGES:
+        fit = [reply for reply in replies(language) if not reply.pauses and shortest <= len(reply.text) <= longest]
+        each = -(-count // len(LANGUAGES))
+        chosen += fit[:: max(1, len(fit) // each)][:each]
+    half = len(chosen) // len(LANGUAGES)
+    return [reply for pair in zip(chosen[:half], chosen[half:], strict=True) for reply in pair][:count]
+
+
+def written(reply: Reply) -> dict[str, Any]:
+    """Return a turn in which an LLM writes this."""
+    return {"pieces": reply.pieces(), "rate": RATE}
+
+
+def known(text: str) -> dict[str, Any]:
+    """Return a turn in which all of this is known at once."""
+    return {"pieces": [text], "known": True}
+
+
+def rotated(contestants: Sequence[_T], number: int) -> Iterator[_T]:
+    """Give them in an order that changes from round to round, so that none always follows the same one."""
+    for index in range(len(contestants)):
+        yield contestants[(index + number) % len(contestants)]
+
+
+def speak(contestant: Contestant, *turns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Have a client of one conversation speak, and return its records.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    records = contestant.do("speak", rows=[list(turns)])["answer"]["records"][0]
+    for record in records:
+        if "error" in record:
+            raise RuntimeError(f"{contestant.name}: {record['error']}")
+    return records

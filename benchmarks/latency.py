@@ -1,0 +1,251 @@
+"""From the first token of an LLM's reply to the first audio, part by part; and how soon a fixed phrase is heard.
+
+Every client speaks the same replies of the tests' corpus, English and Russian, at 50 tokens a second, over TLS to the
+same local server (75 ms of model latency, 20 times real time) through links with a round trip, reply by reply in turns,
+so that all have the same machine. Medians. "floor" is the least code that works on an open socket, with each token or
+each sentence sent as it comes.
+
+    python -m benchmarks latency [--quick] [--peers [PEER …]] [--live]
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from tqdm import tqdm
+
+from benchmarks import field, pictures, timing
+from benchmarks.children import Contestant, Service, open_field
+from benchmarks.script import Report, Target, options_of, peers_of, progress
+from benchmarks.service import ROUND_TRIPS
+from tests.corpus import Reply
+
+_OWN = (field.OURS, "tts_trio, eager", "tts_trio, sentence", field.FLOOR_TOKENS, field.FLOOR)
+_FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit", "pipecat")  # who is asked for fixed phrases
+_WARM_UP = "Yes."
+_PHRASE = "One moment, please, I am looking for your order."
+
+
+@attrs.frozen
+class Plan:
+    """What is measured.
+
+    Attributes:
+        round_trips: Of the links, in seconds.
+        link: The round trip of the picture and the targets.
+        replies: What is said in turns.
+        rounds: Of fixed phrases, and of cold starts.
+        silences: Before fixed phrases, in seconds.
+    """
+
+    round_trips: Sequence[float]
+    link: float
+    replies: Sequence[Reply]
+    rounds: int
+    silences: Sequence[float]
+
+    def steps(self) -> int:
+        """How many steps of the progress bar it has."""
+        return len(self.round_trips) * (len(self.replies) + self.rounds) + self.rounds + len(self.silences)
+
+
+QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, ())
+FULL = Plan(ROUND_TRIPS, 0.1, field.corpus(10), 10, (8.0, 60.0))
+
+
+@attrs.define
+class Measured:
+    """What was measured, in seconds: for each client and round trip, a number for each round.
+
+    Attributes:
+        turns: What each turn is made of (`timing.parts`).
+        hands: From the service's saying something to its being in the caller's hands.
+        ends: From its last audio to the end's being known.
+        phrases: To the first audio of a fixed phrase, by the silence before it, too.
+        requests: To a fixed phrase's request's leaving.
+        cold: To the first audio where the client is made for it.
+    """
+
+    turns: defaultdict[tuple[str, float], list[dict[str, float]]] = attrs.field(factory=lambda: defaultdict(list))
+    hands: defaultdict[tuple[str, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
+    ends: defaultdict[tuple[str, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
+    phrases: defaultdict[tuple[str, float, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
+    requests: defaultdict[tuple[str, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
+    cold: defaultdict[str, list[float]] = attrs.field(factory=lambda: defaultdict(list))
+
+    def take_turn(self, name: str, round_trip: float, turn: dict[str, Any], record: Any, events: Any) -> None:
+        """Take the times of a turn."""
+        key = (name, round_trip)
+        pieces, rate = len(turn["pieces"]), turn["rate"]
+        self.turns[key].append(timing.parts(record, events, pieces=pieces, rate=rate, round_trip=round_trip))
+        self.hands[key] += timing.deliveries(record, events, round_trip=round_trip)
+        self.ends[key].append(timing.end_known(record, events, round_trip=round_trip))
+
+    def first_audio(self, name: str, round_trip: float) -> float:
+        """Return the median time from the first token to the first audio."""
+        return statistics.median(sum(turn.values()) for turn in self.turns[name, round_trip])
+
+    def part(self, name: str, round_trip: float, part: str) -> float:
+        """Return the mean of a part: those of means add up, as those of medians do not."""
+        return statistics.mean(turn[part] for turn in self.turns[name, round_trip])
+
+
+def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar: tqdm[None]) -> Measured:
+    """Measure all there is to measure."""
+    measured = Measured()
+    fixed = [contestant for contestant in contestants if contestant.name in _FIXED]
+    for round_trip in plan.round_trips:
+        base_url = service.base_url(round_trip)
+        for contestant in contestants:
+            contestant.do("open", base_url=base_url, voices=[field.VOICE])
+        for contestant in contestants:
+            _one(service, contestant, field.known(_WARM_UP) | {"known": False}, round_trip)
+        for contestant in fixed:
+            _one(service, contestant, field.known(_WARM_UP), round_trip)
+        for number, reply in enumerate(plan.replies):
+            turn = field.written(reply)
+            for contestant in field.rotated(contestants, number):
+                record, events = _one(service, contestant, turn, round_trip)
+                measured.take_turn(contestant.name, round_trip, turn, record, events)
+            bar.update()
+        for number in range(plan.rounds):
+            for contestant in field.rotated(fixed, number):
+                record, events = _one(service, contestant, field.known(_PHRASE), round_trip)
+                measured.phrases[contestant.name, round_trip, 0.0].append(timing.first_audio(record))
+                out = timing.request_out(record, events, round_trip=round_trip)
+                measured.requests[contestant.name, round_trip].append(out)
+            bar.update()
+        if round_trip == plan.link:
+            for silence in plan.silences:
+                time.sleep(silence)
+                for contestant in fixed:
+                    (record,) = field.speak(contestant, field.known(_PHRASE))
+                    measured.phrases[contestant.name, round_trip, silence].append(timing.first_audio(record))
+                bar.update()
+        for contestant in contestants:
+            contestant.do("close")
+    for number in range(plan.rounds):
+        turn = field.written(plan.replies[number % len(plan.replies)])
+        for contestant in field.rotated(contestants, number):
+            answer = contestant.do("cold", base_url=service.base_url(plan.link), voice=field.VOICE, turn=turn)
+            measured.cold[contestant.name].append(timing.first_audio(answer["answer"]))
+        bar.update()
+    return measured
+
+
+def _one(service: Service, contestant: Contestant, turn: dict[str, Any], round_trip: float) -> tuple[Any, Any]:
+    """Have a client that is ready say something, and return its record and the service's."""
+    contestant.do("prepare")
+    time.sleep(0.1 + 5 * round_trip)  # what others and earlier turns have left to do in the background is done then
+    service.events()
+    (record,) = field.speak(contestant, turn)
+    return record, service.events()
+
+
+def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report) -> None:
+    """Print the tables, and draw the picture."""
+    for round_trip in plan.round_trips:
+        report.add(
+            f"First token to first audio, round trip {1000 * round_trip:.0f} ms; ms, the parts are means",
+            (
+                {"client": name, "median": 1000 * measured.first_audio(name, round_trip)}
+                | {part: 1000 * measured.part(name, round_trip, part) for part in timing.PARTS}
+                for name in names
+            ),
+        )
+    nearest = plan.round_trips[0]
+    floor_hands = statistics.median(measured.hands[field.FLOOR, nearest])
+    report.add(
+        "What a client adds, without a link; ms",
+        (
+            {
+                "client": name,
+                "service's audio to hands": 1000 * statistics.median(measured.hands[name, nearest]),
+                "of the floor": statistics.median(measured.hands[name, nearest]) / floor_hands,
+                "last audio to the end": 1000 * statistics.median(measured.ends[name, nearest]),
+                "fixed phrase's request out": _median_ms(measured.requests[name, nearest]),
+            }
+            for name in names
+        ),
+    )
+    report.add(
+        f"A fixed phrase to its first audio, round trip {1000 * plan.link:.0f} ms; ms",
+        (
+            {"client": name}
+            | {
+                f"after {silence:.0f} s": _median_ms(measured.phrases[name, plan.link, silence])
+                for silence in (0.0, *plan.silences)
+            }
+            for name in names
+            if name in _FIXED
+        ),
+    )
+    report.add(
+        f"A client that is made for its first turn, round trip {1000 * plan.link:.0f} ms; ms to the first audio",
+        (
+            {
+                "client": name,
+                "cold": _median_ms(measured.cold[name]),
+                "hot": 1000 * measured.first_audio(name, plan.link),
+                "saved": 1000 * (statistics.median(measured.cold[name]) - measured.first_audio(name, plan.link)),
+            }
+            for name in names
+        ),
+    )
+    report.add("Targets", (target.row() for target in targets(measured, names, plan.link)))
+    pictures.waterfall(
+        report.picture(),
+        f"First token to first audio, ms (50 tokens/s, round trip {1000 * plan.link:.0f} ms, TLS, hot)",
+        {name: {part: 1000 * measured.part(name, plan.link, part) for part in timing.PARTS} for name in names},
+    )
+
+
+def _median_ms(values: Sequence[float]) -> float | None:
+    return 1000 * statistics.median(values) if values else None
+
+
+def targets(measured: Measured, names: Iterable[str], link: float) -> list[Target]:
+    """Compare with what it is to be; without peers the rows about them are left out."""
+    others = [name for name in names if not name.startswith(("tts_trio", "floor"))]
+    found: list[Target] = []
+    if others:
+        best = min(measured.first_audio(name, link) for name in others)
+        for name, limit in ((field.OURS, 0.8), ("tts_trio, eager", 0.65), ("tts_trio, sentence", 0.97)):
+            ours = 1000 * measured.first_audio(name, link)
+            found.append(Target(f"first audio, {name}, of the best peer, ms", ours, 1000 * best, limit))
+
+    def against_floor(what: str, values: Mapping[Any, Sequence[float]], key: tuple[float, ...], limit: float) -> None:
+        ours, floor = (_median_ms(values[name, *key]) for name in (field.OURS, field.FLOOR))
+        if ours is not None and floor is not None:
+            found.append(Target(f"{what}, of the floor, ms", ours, floor, limit))
+
+    against_floor("service's audio to hands", measured.hands, (0.0,), 1.4)
+    against_floor("last audio to the end", measured.ends, (0.0,), 2.0)
+    against_floor("fixed phrase's request out", measured.requests, (0.0,), 1.5)
+    if measured.phrases[field.OURS, link, 8.0]:
+        ours = 1000 * statistics.median(measured.phrases[field.OURS, link, 8.0])
+        floor = 1000 * statistics.median(measured.phrases[field.FLOOR, link, 8.0])
+        found.append(Target("fixed phrase after 8 s of silence, of the floor, ms", ours, floor, 1.02))
+    return found
+
+
+def main() -> None:
+    """Measure, and tell."""
+    parser = options_of(__doc__ or "")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    names = [*_OWN, *peers_of(options)]
+    result = Report("latency", options)
+    with open_field(field.commands(_OWN, peers_of(options))) as (service, contestants), progress(plan.steps()) as bar:
+        measured = measure(service, contestants, plan, bar)
+    report(measured, names, plan, result)
+    result.write()
+
+
+if __name__ == "__main__":
+    main()

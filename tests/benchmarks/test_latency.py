@@ -1,0 +1,44 @@
+"""The latency script, in small, over real sockets: what it says is what the link and the service are."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from benchmarks import field, latency
+from benchmarks.children import ChildFailed, open_field
+from benchmarks.script import Report, progress
+from tests.corpus import Reply
+
+ROUND_TRIP = 0.04
+MODEL = 0.075
+NAMES = [field.OURS, field.FLOOR]
+PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [Reply("ru", "Добрый день! Да.", frozenset(), frozenset())], 1, ())
+
+
+def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path) -> None:
+    with open_field(field.commands(NAMES, [])) as (service, contestants), progress(PLAN.steps()) as bar:
+        measured = latency.measure(service, contestants, PLAN, bar)
+    for name in NAMES:
+        (turn,) = measured.turns[name, ROUND_TRIP]
+        assert turn["dial"] == 0
+        assert turn["link"] == ROUND_TRIP
+        assert MODEL <= turn["model"] < MODEL + 0.1
+        assert turn["client out"] > 0
+        assert turn["client in"] > 0
+        assert 0 < measured.hands[name, 0.0][0] < 0.5
+        assert measured.phrases[name, ROUND_TRIP, 0.0][0] >= ROUND_TRIP + MODEL
+        # A round trip each for TCP, for TLS, for the upgrade, and for the text and its audio.
+        assert measured.cold[name][0] >= 4 * ROUND_TRIP + MODEL
+    latency.report(measured, NAMES, PLAN, Report("latency", argparse.Namespace(out=tmp_path)))
+    assert (tmp_path / "latency.png").stat().st_size > 1000
+    rows = [target.row() for target in latency.targets(measured, NAMES, ROUND_TRIP)]
+    assert len(rows) == 3
+
+
+def test_a_process_that_ends_says_why() -> None:
+    with pytest.raises(ChildFailed, match="KeyError: 'odd'"):
+        with open_field({"odd": [*field.commands([field.OURS], [])[field.OURS][:-1], "odd"]}) as (service, [odd]):
+            odd.do("open", base_url=service.base_url(0.0), voices=["any"])

@@ -1,0 +1,38 @@
+"""What the scripts print and write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.script import Report, Target, options_of, table
+
+
+def test_a_table_is_aligned() -> None:
+    rows = [{"client": "наш", "ms": 1.234, "n": 12}, {"client": "floor", "ms": 123.4}]
+    assert table(rows).splitlines() == ["client    ms   n", "наш     1.23  12", "floor    123"]
+
+
+@pytest.mark.parametrize(("value", "reference", "verdict"), [(8.0, 10.0, "met"), (9.0, 10.0, "missed")])
+def test_a_target_is_a_ratio(value: float, reference: float, verdict: str) -> None:
+    assert Target("x", value, reference, 0.85).row()[""] == verdict
+
+
+def test_a_target_can_be_absolute() -> None:
+    assert Target("stale bytes", 0.0, None, 0.0).row()[""] == "met"
+    assert Target("stale bytes", 1.0, None, 0.0).row()[""] == "missed"
+
+
+def test_a_report_says_where_and_when(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("latency", options_of("").parse_args(["--out", str(tmp_path / "new")]))
+    report.add("Times", [{"client": "ours", "ms": 1.5}])
+    report.add("Nothing", [])
+    report.write()
+    written = json.loads((tmp_path / "new" / "latency.json").read_text(encoding="utf-8"))
+    assert written["tables"] == {"Times": [{"client": "ours", "ms": 1.5}]}
+    assert written["command"].startswith("python -m benchmarks latency")
+    assert len(written["load_before"]) == len(written["load_after"]) == 3
+    assert {"date", "python", "machine"} < written.keys()
+    assert "Times\nclient    ms\nours    1.50" in capsys.readouterr().out
