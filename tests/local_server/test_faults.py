@@ -24,7 +24,17 @@ from tests.local_server.plain import (
     tones,
     town,
 )
-from tts_trio.local_server import ACTIONS, POINTS, Behaviour, Fault, Struck, ToneVoice, open_local_server
+from tts_trio.local_server import (
+    ACTIONS,
+    POINTS,
+    Behaviour,
+    CloseReceived,
+    Fault,
+    Received,
+    Struck,
+    ToneVoice,
+    open_local_server,
+)
 from tts_trio.local_server.behaviour import Point
 
 SHORT = "Да."
@@ -35,6 +45,23 @@ async def say(here: Town, text: str = ENGLISH) -> list[str]:
     socket = await here.socket()
     await socket.say(text)
     return kinds(await socket.hear_all())
+
+
+async def say_on_contexts(here: Town, endpoint: str) -> list[str]:
+    """Speak over a WebSocket with contexts, close it a while later, and name what came, as `say` does."""
+    if endpoint == "text-to-dialogue":
+        socket = await here.dialogue()
+        await socket.send({"context_id": "a", "voices": [VOICE]})
+        await socket.send({"context_id": "a", "inputs": [{"text": ENGLISH, "voice_id": VOICE}], "flush": True})
+    else:
+        socket = await here.socket(endpoint)
+        await socket.send({"context_id": "a", "text": ENGLISH, "flush": True})
+    await socket.send({"context_id": "a", "close_context": True})
+    heard = await socket.hear_until(10)
+    if not heard[-1].end:
+        await socket.send({"close_socket": True})
+        heard += await socket.hear_all()
+    return [kind for kind in kinds(heard) if kind != "turn"]
 
 
 async def ask(here: Town, text: str = ENGLISH, form: str = "/stream") -> Reply | None:
@@ -73,10 +100,14 @@ def name(parameter: object) -> str:
     return f"{parameter.action}-{parameter.at}" if isinstance(parameter, Fault) else ""
 
 
+@pytest.mark.parametrize("endpoint", ["stream-input", "multi-stream-input", "text-to-dialogue"])
 @pytest.mark.parametrize(("fault", "wanted"), ON_WEBSOCKETS, ids=name)
-async def test_on_websockets(fault: Fault, wanted: list[str], autojump_clock: MockClock) -> None:
+async def test_on_websockets(fault: Fault, wanted: list[str], endpoint: str, autojump_clock: MockClock) -> None:
     async with town(fault) as here:
-        assert await say(here) == wanted
+        heard = await (say(here) if endpoint == "stream-input" else say_on_contexts(here, endpoint))
+        if endpoint != "stream-input" and wanted[-1] == "reset":
+            wanted = [*wanted[: len(heard) - 1], "reset"]  # which takes with it what was not yet read
+        assert heard == wanted
         assert next(record for record in here.server.records if isinstance(record, Struck)).fault == fault
 
 
@@ -149,6 +180,35 @@ async def test_a_window_that_stays_full(autojump_clock: MockClock) -> None:
             for _ in range(1000):
                 await socket.send({"text": "a" * 1000})
         assert scope.cancelled_caught
+
+
+async def test_a_deaf_answer(autojump_clock: MockClock) -> None:
+    """It is answered, over HTTP and at the upgrade, and what comes after it is not read."""
+    async with town(Fault("deafen", "answer")) as here:
+        client = here.http()
+        reply = await client.speak(RUSSIAN)
+        assert reply is not None
+        assert reply.complete
+        with trio.move_on_after(3600) as scope:
+            await client.speak(SHORT)
+        assert scope.cancelled_caught
+        socket = await here.socket()
+        await socket.say(RUSSIAN)
+        heard = await socket.hear_all()
+        assert heard[0].message["error"] == "input_timeout_exceeded", "as if nothing had been said"
+        assert not [record for record in here.server.records if isinstance(record, Received)]
+
+
+async def test_a_deaf_end(autojump_clock: MockClock) -> None:
+    """isFinal and the Close come, and the client's half of the closing handshake is not read."""
+    async with town(Fault("deafen", "final")) as here:
+        socket = await here.socket()
+        await socket.say(ENGLISH)
+        heard = await socket.hear_all()
+        records = here.server.records
+    assert kinds(heard) == WHOLE
+    assert heard[-1].at - heard[-2].at == pytest.approx(10.0), "the server gives up waiting"
+    assert not [record for record in records if isinstance(record, CloseReceived)]
 
 
 async def test_a_peer_that_never_answers_the_closing_handshake(autojump_clock: MockClock) -> None:
@@ -364,12 +424,26 @@ async def test_all_messages_of_one_utterance(autojump_clock: MockClock) -> None:
         assert [await say(here) for _ in range(2)] == [["final", "close 1000", "eof"], WHOLE]
 
 
-async def test_only_on_this_path(autojump_clock: MockClock) -> None:
-    async with town(Fault("status", "answer", 500, path="/stream-input")) as here:
+@pytest.mark.parametrize(
+    ("path", "struck"),
+    [
+        ("/stream-input", ["stream-input", "dialogue stream-input"]),
+        ("stream-input", ["stream-input", "dialogue stream-input"]),
+        ("multi-stream-input", ["multi-stream-input", "dialogue multi-stream-input"]),
+        ("text-to-dialogue/stream-input", ["dialogue stream-input"]),
+        ("/stream", ["stream"]),
+        ("eam", []),
+    ],
+)
+async def test_only_on_this_path(path: str, struck: list[str], autojump_clock: MockClock) -> None:
+    """Whole segments count: "stream-input" is not the end of "multi-stream-input"."""
+    async with town(Fault("status", "answer", 500, path=path)) as here:
         reply = await ask(here)
-        assert reply is not None
-        assert reply.status == 200
-        assert (await here.socket()).rejection is not None
+        refused = ["stream"] if reply and reply.status == 500 else []
+        for endpoint in ("stream-input", "multi-stream-input"):
+            refused += [endpoint] if (await here.socket(endpoint)).rejection else []
+            refused += [f"dialogue {endpoint}"] if (await here.dialogue(endpoint)).rejection else []
+    assert sorted(refused) == sorted(struck)
 
 
 async def test_a_seeded_probability(autojump_clock: MockClock) -> None:

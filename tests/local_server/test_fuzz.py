@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -14,17 +15,19 @@ from trio.testing import MockClock
 from tests.local_server.plain import VOICE, PlainHTTP, town
 from tts_trio.local_server import Behaviour, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
+from tts_trio.local_server.connection import SOCKETS
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak
 from tts_trio.local_server.messages import Close
-from tts_trio.local_server.parameters import Request, parse_websocket
+from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import as_json
 from tts_trio.local_server.speech import Order, render
-from tts_trio.local_server.stream_input import StreamInput
 
 _NAMES = (
-    "text", "flush", "try_trigger_generation", "voice_settings", "generation_config", "generator_config",
-    "xi_api_key", "authorization", "chunk_length_schedule", "speed", "stability", "model_id", "language_code", "seed",
-    "apply_text_normalization", "previous_text", "pronunciation_dictionary_locators", "previous_request_ids",
+    "context_id", "close_context", "close_socket", "keep_alive", "inputs", "voices", "voice_id", "new_turn", "settings",
+    "single_use_token", "text", "flush", "try_trigger_generation", "voice_settings", "generation_config",
+    "generator_config", "xi_api_key", "authorization", "chunk_length_schedule", "speed", "stability", "model_id",
+    "language_code", "seed", "apply_text_normalization", "previous_text", "pronunciation_dictionary_locators",
+    "previous_request_ids",
 )  # fmt: skip
 
 
@@ -34,34 +37,65 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 _TEXTS = st.text(st.characters(), max_size=5)  # lone surrogates, too: JSON can spell them
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | _TEXTS | st.just("Привет 42. ")
-_JSON = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | objects(inner), max_leaves=6)
+_DIALOGUE = st.just([{"text": "Раз, два. ", "voice_id": "v"}]) | st.just(["v"])
+_JSON = _DIALOGUE | st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | objects(inner), max_leaves=6)
 
 
+SOCKET_PATHS = [pattern.replace("([^/]*)", "v") for pattern in SOCKETS]
+
+
+_BEHAVIOURS = [
+    Behaviour(),
+    Behaviour(early_close="silent_final", late_final=1.0, idle_socket="error", spelling="snake", quota=10),
+    Behaviour(early_close="nothing", close_socket="obeyed", context_slot="close", concurrency=1, dialogue_sessions=1),
+    Behaviour(
+        idle_context="error", keep_alive_opens=False, over_concurrency="queue", concurrency=1, alignment="overlapping"
+    ),
+]
+
+
+@pytest.mark.parametrize("path", SOCKET_PATHS)
 @settings(max_examples=200, deadline=None)
-@given(st.lists(objects(_JSON) | _JSON, max_size=5), st.booleans(), st.booleans())
-def test_websocket_messages(messages: list[Any], auto_mode: bool, with_key: bool) -> None:
-    query = {"output_format": "pcm_8000", "auto_mode": str(auto_mode).lower()}
-    request = Request("GET", "/", query, {"xi-api-key": "key"} if with_key else {})
-    account = Account(Behaviour())
-    socket = StreamInput(request, parse_websocket(request, "v", account.behaviour), account, 0.0)
+@given(st.data(), st.lists(objects(_JSON) | _JSON, max_size=8), st.booleans())
+def test_websocket_messages(path: str, data: st.DataObject, messages: list[Any], with_key: bool) -> None:
+    """The contexts have few names, so that messages meet; some sockets are begun well, so that more is reached."""
+    core, parse = SOCKETS[path.replace("/v/", "/([^/]*)/")]
+    query = {"output_format": "pcm_8000", "auto_mode": data.draw(st.sampled_from(["true", "false"]))}
+    request = Request("GET", path, query, {"xi-api-key": "key"} if with_key else {})
+    account = Account(data.draw(st.sampled_from(_BEHAVIOURS)))
+    socket = core(request, parse(request, *(["v"] if "/v/" in path else []), account.behaviour), account, 0.0)
+    for context in data.draw(st.lists(st.sampled_from(["a", "b"]), max_size=2)):
+        socket.receive(json.dumps({"context_id": context, "text": "Один. ", "voices": ["v"]}), 0.0)
     for message in messages:
+        if isinstance(message, dict) and data.draw(st.booleans()):
+            message["context_id"] = data.draw(st.sampled_from(["a", "b", None]))
         socket.receive(json.dumps(message), 0.0)
-    effect: object = None
-    while not isinstance(effect, Close):
-        effect = socket.take(max(0.0, socket.due))
+    now = 0.0
+    for _ in range(300):
+        if socket.due == math.inf:
+            break
+        now = max(now, socket.due)
+        effect = socket.take(now)
         if isinstance(effect, Order):
-            socket.rendered(render(effect, ToneVoice()), 0.0)
+            socket.rendered(render(effect, ToneVoice()), now)
+        if isinstance(effect, Close):
+            break
+    else:
+        pytest.fail("it never comes to rest")
+    socket.gone()
+    assert account.generating(now + 60) == 0
 
 
+@pytest.mark.parametrize("endpoint", ["text-to-speech/v", "text-to-dialogue"])
 @settings(max_examples=200, deadline=None)
 @given(
     objects(_JSON) | _JSON,
     st.sampled_from(["", "/stream", "/with-timestamps", "/stream/with-timestamps"]),
     st.dictionaries(st.sampled_from(["output_format", "optimize_streaming_latency", "enable_logging"]), st.text()),
 )
-def test_http_bodies(body: Any, form: str, query: dict[str, str]) -> None:
+def test_http_bodies(endpoint: str, body: Any, form: str, query: dict[str, str]) -> None:
     account = Account(Behaviour())
-    request = Request("POST", f"/v1/text-to-speech/v{form}", query, {"xi-api-key": "key"}, json.dumps(body).encode())
+    request = Request("POST", f"/v1/{endpoint}{form}", query, {"xi-api-key": "key"}, json.dumps(body).encode())
     answer = respond(request, account, 0.0)
     if isinstance(answer, SpeechAnswer):
         assert speak(answer, render(answer.order, ToneVoice()), account).headers
@@ -119,11 +153,11 @@ async def test_rude_messages(autojump_clock: MockClock) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=200), st.booleans())
-async def test_bytes(data: bytes, upgraded: bool) -> None:
+@given(st.binary(max_size=200), st.sampled_from(["", "stream-input", "multi-stream-input"]))
+async def test_bytes(data: bytes, upgraded: str) -> None:
     async with town() as here:
         if upgraded:
-            socket = await here.socket()
+            socket = await here.socket(upgraded)
             stream = socket.stream
         else:
             stream = PlainHTTP(here.server.connect(here.nursery)).stream
