@@ -1,7 +1,8 @@
 """The local server beside the ElevenLabs protocol: one row, one fact, named by its section of the protocol notes.
 
-Sections: 1 HTTP text-to-speech, 2 the stream-input WebSocket, 4 errors, 5 models. What the notes call unsettled
-(section 8) is in `test_switches.py`.
+Sections: 1 HTTP text-to-speech, 2 the stream-input WebSocket, 4 errors, 5 models. Section 3 is
+`test_multi_stream_input.py`, section 7 is `test_text_to_dialogue.py`, both with their switches; what else the notes
+call unsettled (section 8) is in `test_switches.py`.
 """
 
 from __future__ import annotations

@@ -47,14 +47,14 @@ async def say(here: Town, text: str = ENGLISH) -> list[str]:
     return kinds(await socket.hear_all())
 
 
-async def say_on_contexts(here: Town, endpoint: str) -> list[str]:
+async def say_on_contexts(here: Town, route: str) -> list[str]:
     """Speak over a WebSocket with contexts, close it a while later, and name what came, as `say` does."""
-    if endpoint == "text-to-dialogue":
+    if route == "text-to-dialogue":
         socket = await here.dialogue()
         await socket.send({"context_id": "a", "voices": [VOICE]})
         await socket.send({"context_id": "a", "inputs": [{"text": ENGLISH, "voice_id": VOICE}], "flush": True})
     else:
-        socket = await here.socket(endpoint)
+        socket = await here.socket(route)
         await socket.send({"context_id": "a", "text": ENGLISH, "flush": True})
     await socket.send({"context_id": "a", "close_context": True})
     heard = await socket.hear_until(10)
@@ -100,12 +100,12 @@ def name(parameter: object) -> str:
     return f"{parameter.action}-{parameter.at}" if isinstance(parameter, Fault) else ""
 
 
-@pytest.mark.parametrize("endpoint", ["stream-input", "multi-stream-input", "text-to-dialogue"])
+@pytest.mark.parametrize("route", ["stream-input", "multi-stream-input", "text-to-dialogue"])
 @pytest.mark.parametrize(("fault", "wanted"), ON_WEBSOCKETS, ids=name)
-async def test_on_websockets(fault: Fault, wanted: list[str], endpoint: str, autojump_clock: MockClock) -> None:
+async def test_on_websockets(fault: Fault, wanted: list[str], route: str, autojump_clock: MockClock) -> None:
     async with town(fault) as here:
-        heard = await (say(here) if endpoint == "stream-input" else say_on_contexts(here, endpoint))
-        if endpoint != "stream-input" and wanted[-1] == "reset":
+        heard = await (say(here) if route == "stream-input" else say_on_contexts(here, route))
+        if route != "stream-input" and wanted[-1] == "reset":
             wanted = [*wanted[: len(heard) - 1], "reset"]  # which takes with it what was not yet read
         assert heard == wanted
         assert next(record for record in here.server.records if isinstance(record, Struck)).fault == fault
@@ -440,9 +440,9 @@ async def test_only_on_this_path(path: str, struck: list[str], autojump_clock: M
     async with town(Fault("status", "answer", 500, path=path)) as here:
         reply = await ask(here)
         refused = ["stream"] if reply and reply.status == 500 else []
-        for endpoint in ("stream-input", "multi-stream-input"):
-            refused += [endpoint] if (await here.socket(endpoint)).rejection else []
-            refused += [f"dialogue {endpoint}"] if (await here.dialogue(endpoint)).rejection else []
+        for route in ("stream-input", "multi-stream-input"):
+            refused += [route] if (await here.socket(route)).rejection else []
+            refused += [f"dialogue {route}"] if (await here.dialogue(route)).rejection else []
     assert sorted(refused) == sorted(struck)
 
 

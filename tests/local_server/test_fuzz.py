@@ -15,11 +15,11 @@ from trio.testing import MockClock
 from tests.local_server.plain import VOICE, PlainHTTP, town
 from tts_trio.local_server import Behaviour, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.connection import SOCKETS
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak
 from tts_trio.local_server.messages import Close
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import as_json
+from tts_trio.local_server.sockets import SOCKETS, open_core
 from tts_trio.local_server.speech import Order, render
 
 _NAMES = (
@@ -59,11 +59,11 @@ _BEHAVIOURS = [
 @given(st.data(), st.lists(objects(_JSON) | _JSON, max_size=8), st.booleans())
 def test_websocket_messages(path: str, data: st.DataObject, messages: list[Any], with_key: bool) -> None:
     """The contexts have few names, so that messages meet; some sockets are begun well, so that more is reached."""
-    core, parse = SOCKETS[path.replace("/v/", "/([^/]*)/")]
     query = {"output_format": "pcm_8000", "auto_mode": data.draw(st.sampled_from(["true", "false"]))}
     request = Request("GET", path, query, {"xi-api-key": "key"} if with_key else {})
     account = Account(data.draw(st.sampled_from(_BEHAVIOURS)))
-    socket = core(request, parse(request, *(["v"] if "/v/" in path else []), account.behaviour), account, 0.0)
+    socket = open_core(request, account, 0.0)
+    assert socket is not None
     for context in data.draw(st.lists(st.sampled_from(["a", "b"]), max_size=2)):
         socket.receive(json.dumps({"context_id": context, "text": "Один. ", "voices": ["v"]}), 0.0)
     for message in messages:
@@ -86,16 +86,16 @@ def test_websocket_messages(path: str, data: st.DataObject, messages: list[Any],
     assert account.generating(now + 60) == 0
 
 
-@pytest.mark.parametrize("endpoint", ["text-to-speech/v", "text-to-dialogue"])
+@pytest.mark.parametrize("route", ["text-to-speech/v", "text-to-dialogue"])
 @settings(max_examples=200, deadline=None)
 @given(
     objects(_JSON) | _JSON,
     st.sampled_from(["", "/stream", "/with-timestamps", "/stream/with-timestamps"]),
     st.dictionaries(st.sampled_from(["output_format", "optimize_streaming_latency", "enable_logging"]), st.text()),
 )
-def test_http_bodies(endpoint: str, body: Any, form: str, query: dict[str, str]) -> None:
+def test_http_bodies(route: str, body: Any, form: str, query: dict[str, str]) -> None:
     account = Account(Behaviour())
-    request = Request("POST", f"/v1/{endpoint}{form}", query, {"xi-api-key": "key"}, json.dumps(body).encode())
+    request = Request("POST", f"/v1/{route}{form}", query, {"xi-api-key": "key"}, json.dumps(body).encode())
     answer = respond(request, account, 0.0)
     if isinstance(answer, SpeechAnswer):
         assert speak(answer, render(answer.order, ToneVoice()), account).headers

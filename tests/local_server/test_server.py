@@ -192,8 +192,8 @@ class Knife(trio.abc.Instrument):
             self._scope.cancel()
 
 
-@pytest.mark.parametrize("endpoint", ["websocket", "", "/stream", "/stream/with-timestamps"])
-async def test_cancelled_at_any_moment(endpoint: str, autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("route", ["websocket", "", "/stream", "/stream/with-timestamps"])
+async def test_cancelled_at_any_moment(route: str, autojump_clock: trio.testing.MockClock) -> None:
     """Cut the whole scene before each step of its tasks: no error, task, open stream or taken slot is left."""
     for step in itertools.count(1):
         server = LocalServer(Behaviour(), voice=ToneVoice())
@@ -204,13 +204,13 @@ async def test_cancelled_at_any_moment(endpoint: str, autojump_clock: trio.testi
             try:
                 async with trio.open_nursery() as nursery:
                     stream = server.connect(nursery)
-                    if endpoint == "websocket":
+                    if route == "websocket":
                         socket = PlainSocket(stream)
                         await socket.upgrade(f"/v1/text-to-speech/{VOICE}/stream-input", {"xi-api-key": KEY})
                         await socket.say(RUSSIAN)
                         await socket.hear_all()
                     else:
-                        await PlainHTTP(stream).speak(ENGLISH, endpoint)
+                        await PlainHTTP(stream).speak(ENGLISH, route)
                     nursery.cancel_scope.cancel()
             finally:
                 trio.lowlevel.remove_instrument(knife)

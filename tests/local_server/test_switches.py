@@ -1,4 +1,7 @@
-"""Every unsettled point of the protocol, on both sides of its switch, as a plain client sees it."""
+"""Every unsettled point of the protocol, on both sides of its switch, as a plain client sees it.
+
+Those about contexts are in `test_multi_stream_input.py` and `test_text_to_dialogue.py`.
+"""
 
 from __future__ import annotations
 
@@ -211,6 +214,16 @@ async def test_the_weather_changes_in_mid_call(autojump_clock: MockClock) -> Non
         here.server.behaviour = attrs.evolve(here.server.behaviour, model_latency=2.0)
         await socket.send({"text": "Два. "})
         assert (await socket.hear()).at == pytest.approx(2.075)
+
+
+@pytest.mark.parametrize(("spelling", "final"), [("camel", "isFinal"), ("snake", "is_final")])
+async def test_spelling(spelling: str, final: str, autojump_clock: MockClock) -> None:
+    async with town(spelling=spelling) as here:
+        socket = await here.socket()
+        await socket.say(RUSSIAN)
+        heard = await socket.hear_all()
+    assert heard[-3].message[final] is True
+    assert ("normalized_alignment" in heard[0].message) == (spelling == "snake")
 
 
 def test_every_field_is_described() -> None:

@@ -141,10 +141,10 @@ async def test_close_socket_says_what_all_contexts_have_to_say(autojump_clock: M
         ([{"voices": [VOICE], "voice_settings": {"stability": 2}}], OUT_OF_RANGE),
     ],
 )
-@pytest.mark.parametrize("endpoint", ["stream-input", "multi-stream-input"])
-async def test_refused(endpoint: str, messages: list[dict[str, Any]], error: str, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("route", ["stream-input", "multi-stream-input"])
+async def test_refused(route: str, messages: list[dict[str, Any]], error: str, autojump_clock: MockClock) -> None:
     async with town(voices=(VOICE, OTHER)) as here:
-        socket = await here.dialogue(endpoint)
+        socket = await here.dialogue(route)
         for message in messages:
             await socket.send({"context_id": "a", **message})
         heard = await socket.hear_all()
@@ -184,8 +184,8 @@ async def test_a_message_for_a_closing_context(late: float, autojump_clock: Mock
 async def test_models(autojump_clock: MockClock) -> None:
     async with town() as here:
         for model in ("eleven_v3", "eleven_v3_conversational", "eleven_v4", "eleven_v4_turbo"):
-            for endpoint in ("stream-input", "multi-stream-input"):
-                assert (await here.dialogue(endpoint, model_id=model)).rejection is None
+            for route in ("stream-input", "multi-stream-input"):
+                assert (await here.dialogue(route, model_id=model)).rejection is None
         socket = await here.dialogue(model_id="eleven_flash_v2_5")
         assert socket.rejection is not None
         status, _, body = socket.rejection

@@ -190,7 +190,7 @@ def _epilog() -> str:
     options = {
         "value=X": "what the action takes: seconds, a status, a close code, bytes",
         "frame=N|none": "at audio: the message before which it strikes, from 0 (default); none: every one",
-        "path=TEXT": "only where the request's path ends so: path=stream-input",
+        "path=TEXT": "only where the request's path ends in these segments: path=text-to-dialogue/stream-input",
         "skip=N, count=N": "let N passes through first; strike N passes (default: all)",
         "probability=P, seed=N": "strike by chance, repeatably",
     }

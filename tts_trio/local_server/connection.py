@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
-from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from functools import partial
 from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -22,25 +19,14 @@ from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
 from tts_trio.local_server.messages import SpeechSpelling
-from tts_trio.local_server.multi_stream_input import MultiStreamInput
-from tts_trio.local_server.parameters import Parameters, Request, parse_dialogue_websocket, parse_websocket
+from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
 from tts_trio.local_server.service import Service
 from tts_trio.local_server.socket_core import SocketCore
-from tts_trio.local_server.stream_input import StreamInput
-from tts_trio.local_server.text_to_dialogue import DialogueInput, MultiDialogueInput
+from tts_trio.local_server.sockets import open_core
 from tts_trio.local_server.weather import Scope
 from tts_trio.local_server.websocket import WebSocketSession, fault_message
 from tts_trio.local_server.wire import HangUp, Wire
-
-SOCKETS: dict[str, tuple[type[SocketCore[Any]], Callable[..., Parameters]]] = {
-    r"/v1/text-to-speech/([^/]*)/stream-input": (StreamInput, parse_websocket),
-    r"/v1/text-to-speech/([^/]*)/multi-stream-input": (MultiStreamInput, parse_websocket),
-    r"/v1/text-to-dialogue/stream-input": (DialogueInput, parse_dialogue_websocket),
-    r"/v1/text-to-dialogue/multi-stream-input": (MultiDialogueInput, parse_dialogue_websocket),
-}
-"""The WebSockets: the pattern of the path, whose group is the voice id; the core that speaks there, and what reads
-its URL."""
 
 _UNTIL_EOF_SECONDS = 2.0
 _SWITCHING = 101
@@ -147,12 +133,14 @@ class Connection:
                 case _:
                     trickle = float(fault.value or 1)
         if answer is None and request.headers.get("upgrade", "").lower() == "websocket":
-            for pattern, (core, parse) in SOCKETS.items():
-                if match := re.fullmatch(pattern, request.path):
-                    make = partial(self._make_core, core, parse, request, match.groups())
-                    answer = await self._upgrade(request, head, make, trickle)
-                    if answer is None:
-                        return
+            try:
+                core = open_core(request, self._service.account, trio.current_time())
+            except errors.ServiceError as error:
+                core, answer = None, refuse(error, self._service.account)
+            if core:
+                answer = await self._upgrade(core, request, head, trickle)
+                if answer is None:
+                    return
         answer = answer or respond(request, self._service.account, trio.current_time())
         if isinstance(answer, Answer):
             headers = [*answer.headers, ("content-length", str(len(answer.body)))]
@@ -163,34 +151,22 @@ class Connection:
             await self._speak(answer, scope, content_type, trickle)
         await self._send_event(h11.EndOfMessage())
 
-    def _make_core(
-        self, core: type[SocketCore[Any]], parse: Callable[..., Parameters], request: Request, groups: Sequence[str]
-    ) -> SocketCore[Any]:
-        account, now = self._service.account, trio.current_time()
-        parameters = parse(request, *groups, account.behaviour)
-        if account.behaviour.over_concurrency == "upgrade":
-            account.admit(now)
-        return core(request, parameters, account, now)
-
     async def _upgrade(
-        self, request: Request, head: h11.Request, make_core: Callable[[], SocketCore[Any]], trickle: float | None
+        self, core: SocketCore[Any], request: Request, head: h11.Request, trickle: float | None
     ) -> Answer | None:
         """Serve a WebSocket until it ends, and return None; or return why there is none."""
         account = self._service.account
         headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
+        socket = WebSocketSession(self._wire, request, core, self._service)
         try:
-            core = make_core()
-        except errors.ServiceError as error:
-            return refuse(error, account)
-        try:
-            socket = WebSocketSession(self._wire, request, core, self._service)
-            accepted = socket.accept(list(head.headers), headers)
+            try:
+                accepted = socket.accept(list(head.headers), headers)
+            except RemoteProtocolError:
+                return refuse(errors.invalid_parameter("upgrade", "This is no good WebSocket upgrade."), account)
             self._socket = socket
             await self._wire.send(accepted, trickle=trickle)
             self._wire.record(Answered, status=_SWITCHING, headers=dict(headers))
             await socket.run(self._http.trailing_data[0])
-        except RemoteProtocolError:
-            return refuse(errors.invalid_parameter("upgrade", "This is no good WebSocket upgrade."), account)
         finally:
             core.gone()
         return None
