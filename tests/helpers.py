@@ -35,14 +35,20 @@ endpoint = "stream-input"
 def make_config(**changes: Any) -> TTSConfig:
     """A configuration for the local server in memory, and for the endpoint of this test."""
     values: dict[str, Any] = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1"}
-    if endpoint == "text-to-dialogue":  # in all else, as the others are by default
-        values |= {"model_id": "eleven_v3_conversational", "first_audio_timeout": 2.0, "spares": 1}
-    return TTSConfig(**values | {"endpoint": endpoint} | changes)
+    values["endpoint"] = changes.get("endpoint", endpoint)
+    if values["endpoint"] == "text-to-dialogue":  # in all else, as the others are by default
+        values |= {
+            "model_id": "eleven_v3_conversational",
+            "apply_text_normalization": "off",
+            "first_audio_timeout": 2.0,
+            "spares": 1,
+        }
+    return TTSConfig(**values | changes)
 
 
-def websocket_path() -> str:
-    """What the paths of this test's WebSockets end with, for its faults."""
-    return "stream-input" if endpoint == "stream-input" else "multi-stream-input"
+def websocket_path(name: str | None = None) -> str:
+    """What the paths of an endpoint's WebSockets end with, of this test's by default, for its faults."""
+    return "stream-input" if (name or endpoint) == "stream-input" else "multi-stream-input"
 
 
 def text_of(message: dict[str, Any]) -> str:

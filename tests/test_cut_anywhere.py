@@ -11,7 +11,7 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import heard, make_config, memory_service, speaking
+from tests.helpers import ENDPOINTS, heard, make_config, memory_service, speaking, websocket_path
 from tts_trio import TTSConfig, TTSError, Word
 from tts_trio.hot_socket import HotSocket
 from tts_trio.local_server import Behaviour, Fault
@@ -58,8 +58,9 @@ class Said:
     end: str
 
 
-def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None, **changes: Any) -> Said:
-    config = make_config(**changes)
+def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None) -> Said:
+    """Say the text over a WebSocket endpoint, or as a fixed phrase."""
+    config = make_config() if way == "phrase" else make_config(endpoint=way)
 
     async def scenario() -> Said:
         async with memory_service(Behaviour(faults=faults)) as service:
@@ -68,7 +69,7 @@ def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None
                 return Recut(await service.open_stream(config), itertools.cycle(sizes or [65536]))
 
             async with speaking(config, recut) as tts:
-                block = tts.speak([TEXT]) if way == "reply" else tts.stream_static_text(TEXT)
+                block = tts.stream_static_text(TEXT) if way == "phrase" else tts.speak([TEXT])
                 async with block as audio:
                     chunks = [chunk async for chunk in audio]
                 assert all(len(chunk) % 2 == 0 for chunk in chunks)  # P21
@@ -78,7 +79,7 @@ def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None
     return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-WHOLE = {way: say(way) for way in ("reply", "phrase")}
+WHOLE = {way: say(way) for way in (*ENDPOINTS, "phrase")}
 SIZES = st.lists(st.sampled_from([1, 2, 3, 7, 100]) | st.integers(1, 70000), min_size=1, max_size=5).filter(
     lambda sizes: sum(sizes) > 40 * len(sizes)  # a byte at a time takes its time
 )
@@ -87,14 +88,15 @@ SIZES = st.lists(st.sampled_from([1, 2, 3, 7, 100]) | st.integers(1, 70000), min
 def test_the_whole() -> None:
     for said in WHOLE.values():
         assert heard(said.sound, make_config()) == TEXT
-    assert [word.text for word in WHOLE["reply"].words] == TEXT.split()
+    for endpoint in ENDPOINTS:
+        assert [word.text for word in WHOLE[endpoint].words] == TEXT.split()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(way=st.sampled_from(list(WHOLE)), sizes=SIZES, fragments=st.none() | st.integers(20, 70000))
 def test_any_cut_gives_the_same_speech(way: str, sizes: list[int], fragments: int | None) -> None:
     """P19, P21: TCP reads of any size, and messages in WebSocket fragments and HTTP chunks of any size."""
-    path = "stream-input" if way == "reply" else "/stream"
+    path = "/stream" if way == "phrase" else websocket_path(way)
     faults = () if fragments is None else (Fault("split", "audio", fragments, frame=None, path=path),)
     assert say(way, faults, sizes) == WHOLE[way]
 
@@ -104,15 +106,15 @@ GARBAGE = st.builds(
     st.sampled_from(["invalid_json", "bad_base64", "unknown_frame", "binary_frame"]),
     st.just("audio") | st.just("final"),
     frame=st.integers(0, 4),
-    path=st.just("stream-input"),
+    path=st.just("stream-input") | st.just("multi-stream-input"),
 )
 
 
-@settings(max_examples=20, deadline=None)
-@given(faults=st.lists(GARBAGE, max_size=6, unique=True))
-def test_garbage_frames_are_skipped(faults: list[Fault]) -> None:
+@settings(max_examples=40, deadline=None)
+@given(endpoint=st.sampled_from(ENDPOINTS), faults=st.lists(GARBAGE, max_size=6, unique=True))
+def test_garbage_frames_are_skipped(endpoint: str, faults: list[Fault]) -> None:
     """P27: in any position, and any number of them."""
-    assert say("reply", tuple(faults)) == WHOLE["reply"]
+    assert say(endpoint, tuple(faults)) == WHOLE[endpoint]
 
 
 JSON = st.recursive(
@@ -134,6 +136,7 @@ FRAMES = st.fixed_dictionaries(
         "message": JSON,
         "code": JSON,
         "contextId": JSON | st.just("1"),
+        "context_id": JSON | st.just("1"),
     },
 )
 MESSAGES = st.one_of(FRAMES.map(json.dumps), JSON.map(json.dumps), st.text(max_size=30), st.binary(max_size=30))
@@ -143,7 +146,7 @@ MESSAGES = st.one_of(FRAMES.map(json.dumps), JSON.map(json.dumps), st.text(max_s
 @given(
     messages=st.lists(MESSAGES, max_size=8),
     auto_mode=st.booleans(),
-    endpoint=st.sampled_from(["stream-input", "multi-stream-input"]),
+    endpoint=st.sampled_from(ENDPOINTS),
 )
 @example(messages=['{"isFinal": true}'], auto_mode=True, endpoint="stream-input")
 @example(messages=['{"isFinal": true, "contextId": "1"}'] * 4, auto_mode=False, endpoint="multi-stream-input")
@@ -151,7 +154,7 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
     messages: list[str | bytes], auto_mode: bool, endpoint: str
 ) -> None:
     """P27: no message of any peer raises anything, and the utterance goes on, ends, or fails with a TTSError."""
-    config = make_config(auto_mode=auto_mode, endpoint=endpoint)
+    config = make_config(auto_mode=auto_mode or endpoint == "text-to-dialogue", endpoint=endpoint)
     utterance = Utterance(config, 0.0)
     socket = HotSocket(config, open_stream, on_hot=lambda _: None, on_slot=lambda: None, on_old=lambda _: None)
 

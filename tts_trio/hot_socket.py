@@ -161,7 +161,9 @@ class HotSocket:
             self.close()
         elif self._endpoint.contexts == 1:
             self._websocket.close()
-        elif not connection.context.open:
+        elif connection.context.open:
+            self._websocket.rely_on()  # the next turn is near, and comes over it: is there anybody?
+        else:
             self._free(connection)
         if self._distrust is not None and not self.utterances:
             self._websocket.lose(self._distrust)
