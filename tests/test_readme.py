@@ -84,7 +84,7 @@ async def test_the_example_of_a_test() -> None:
 
 
 def test_there_are_no_other_examples() -> None:
-    assert len(EXAMPLES) == 4  # that of the telephone: `test_telephone.py`
+    assert len(EXAMPLES) == 5  # those of threads and of the telephone: `test_sync.py`, `test_telephone.py`
 
 
 def configuration_table() -> str:

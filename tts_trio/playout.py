@@ -57,7 +57,8 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
     @property
     def played_ms(self) -> float:
         """How much the caller has heard, in milliseconds: until now, or until the audio was closed."""
-        return self._listener.heard(trio.current_time()) * 1000
+        now = 0.0 if self._audio.closed else trio.current_time()  # what is closed may have outlived trio's run
+        return self._listener.heard(now) * 1000
 
     @property
     def unplayed_ms(self) -> float:

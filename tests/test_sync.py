@@ -1,0 +1,271 @@
+"""The face without `async`: the examples of the README, a hundred threads on one loop, Ctrl-C in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+import trio
+from anyio.from_thread import start_blocking_portal
+
+from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
+from tests.test_readme import run_example
+from tts_trio import ConfigurationError, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
+from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
+from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
+
+
+@pytest.fixture
+def server() -> Generator[LocalServer]:
+    """The local server in a loop of its own: nothing of it is in the threads under test."""
+    with start_blocking_portal("trio") as portal:
+        with portal.wrap_async_context_manager(open_local_server(Behaviour(speed=200), voice=ToneVoice())) as server:
+            yield server
+
+
+def written(text: str, interval: float = 0.0) -> Iterator[str]:
+    """A text as the SDK of an LLM gives it to a thread."""
+    for start in range(0, len(text), 4):
+        yield text[start : start + 4]
+        time.sleep(interval)
+
+
+def portals() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("trio-portal")]
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_a_call(server: LocalServer, language: str) -> None:
+    text = TEXTS[language]
+    config = make_config(base_url=server.base_url, language_code=language)
+    with WebSocketConnectionManager(config) as connections:
+        connections.connect()
+        assert connections.statistics().hot >= 1
+        with TTSManager(config, connections) as tts:
+            with tts.stream_static_text(text) as audio:
+                assert heard(b"".join(audio), config) == text
+            assert audio.usage.characters == len(text)
+            with tts.speak(written(text)) as audio:
+                assert heard(b"".join(audio), config) == text
+            with tts.start_llm_stream() as (tokens, audio):
+                with tokens:
+                    for token in written(text):
+                        tokens.send(token)
+                assert heard(b"".join(audio), config) == text
+    assert audio.outcome is not None
+    assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+    assert [word.text for word in audio.words] == text.split()
+    assert audio.timeline.first_received is not None
+    assert len(portals()) == 1  # the server's
+
+
+@attrs.define
+class Line:
+    """A telephone line in a program of threads: it takes frames, and hears the caller speak after so many."""
+
+    interrupted_at: int
+    frames: int = 0
+    callback: Callable[[], None] | None = None
+
+    def send(self, frame: bytes) -> None:
+        assert len(frame) == 160
+        self.frames += 1
+        if self.callback and self.frames == self.interrupted_at:
+            threading.Thread(target=self.callback).start()
+
+    def on_speech(self, callback: Callable[[], None]) -> None:
+        self.callback, self.frames = callback, 0
+
+
+def test_the_example_of_the_readme(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
+    histories: list[list[str]] = [[], [], [], []]
+    calls = [
+        threading.Thread(target=run_example("answer_in_a_thread"), args=(Line(60), written(RUSSIAN), history))
+        for history in histories
+    ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join(20)
+    for (said,) in histories:
+        assert 1 <= len(said.split()) <= 4  # of 1.2 s, or a little less, at 60 ms a character
+        assert RUSSIAN.startswith(said)
+
+
+def test_leaving_the_block_interrupts(server: LocalServer) -> None:
+    with open_tts(make_config(base_url=server.base_url)) as tts:
+        for text in (ENGLISH, RUSSIAN):
+            with tts.speak([text]) as audio:
+                sound = next(iter(audio))
+            assert audio.outcome is not None
+            assert audio.outcome.end == "interrupted"
+            assert text.startswith(audio.spoken(len(sound) / 32))
+        with tts.speak([RUSSIAN]) as audio:
+            assert heard(b"".join(audio), tts.config) == RUSSIAN
+
+
+def test_another_thread_interrupts(server: LocalServer) -> None:
+    """The barge-in of a program with threads: the one that listens to the caller closes what the other plays."""
+    with open_tts(make_config(base_url=server.base_url)) as tts:
+        with tts.speak([ENGLISH * 20]) as audio:
+            frames = paced(audio)
+            timer = threading.Timer(0.3, audio.close)
+            timer.start()
+            began = time.monotonic()
+            for _ in frames:
+                ...
+            with pytest.raises(trio.ClosedResourceError):
+                audio.receive()
+            assert 0.2 < time.monotonic() - began < 2
+        assert 100 < frames.played_ms < 2000
+        assert frames.unplayed_ms > 0
+        assert frames.underruns == 0
+        assert ENGLISH.startswith(audio.spoken(frames.played_ms))
+
+
+def test_tokens_that_block_hold_nothing_up(server: LocalServer) -> None:
+    """The thread that waits for the LLM is not the one that hands out the audio; P19."""
+    later = threading.Event()
+
+    def tokens() -> Iterator[str]:
+        yield "Your order is on its way. "
+        later.wait(10)
+        yield "It will be with you on Friday."
+
+    with open_tts(make_config(base_url=server.base_url)) as tts:
+        with tts.speak(tokens()) as audio:
+            sound = iter(audio)
+            first = next(sound)
+            assert not later.is_set()
+            later.set()
+            said = heard(first + b"".join(sound), tts.config)
+        assert said == "Your order is on its way. It will be with you on Friday."
+        with tts.speak(iter([ENGLISH])) as audio, pytest.raises(LookupError):
+            raise LookupError
+
+        def failing() -> Iterator[str]:
+            yield "Hello. "
+            raise OSError("the LLM is gone")
+
+        with pytest.raises(OSError, match="the LLM is gone"), tts.speak(failing()) as audio:
+            list(audio)
+
+
+def test_errors_come_bare(server: LocalServer) -> None:
+    config = make_config(base_url=server.base_url, text_timeout=0.2, connect_timeout=0.3)
+    with open_tts(config) as tts:
+        with pytest.raises(ConfigurationError, match="text"), tts.stream_static_text("…"):
+            ...
+        with pytest.raises(ConfigurationError, match="voice"), tts.stream_static_text("Да.", voice="../x"):
+            ...
+        with pytest.raises(TextTimeout), tts.start_llm_stream() as (text, audio):
+            list(audio)
+        with pytest.raises(TextTimeout):
+            text.send("too late")
+        with tts.start_llm_stream() as (text, audio):
+            audio.close()
+            with pytest.raises(UtteranceEnded):
+                text.send("too late")
+        server.behaviour = Behaviour(faults=(Fault("reset", "accept"),))
+    with open_tts(config) as tts, pytest.raises(TTSConnectionError), tts.speak([ENGLISH]):
+        ...
+    with pytest.raises(RuntimeError, match="with"), tts.speak([ENGLISH]):
+        ...
+
+
+def test_a_hundred_threads_share_one_loop(server: LocalServer) -> None:
+    threads = set[str]()
+    barrier = threading.Barrier(100)
+
+    def call(number: int) -> str:
+        text = f"{number} {(ENGLISH if number % 2 else RUSSIAN)[:60]}"
+        config: TTSConfig = make_config(base_url=server.base_url)
+        with open_tts(config) as tts:
+            barrier.wait(30)
+            threads.update(thread.name for thread in portals())
+            with tts.speak(written(text)) as audio:
+                sound = b"".join(audio)
+            return "" if heard(sound, config) == text else text
+
+    with ThreadPoolExecutor(100) as pool:
+        wrong = [text for text in pool.map(call, range(100)) if text]
+    assert wrong == []
+    assert len(threads) == 2  # theirs and the server's
+    assert len(portals()) == 1
+
+
+def test_an_interrupt_while_a_reply_waits_for_its_connection_leaves_nothing(server: LocalServer) -> None:
+    server.behaviour = Behaviour(speed=200, faults=(Fault("delay", "answer", 1.0, path="stream-input"),))
+    config = make_config(base_url=server.base_url, connect_timeout=20)
+    with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt), tts.speak([ENGLISH]):
+            pytest.fail("there is no connection")
+        connections.connect()
+        assert connections.statistics().in_use == 0
+        with tts.speak([RUSSIAN]) as audio:
+            assert heard(b"".join(audio), config) == RUSSIAN
+
+
+CHILD = """
+    import sys, time
+    from tts_trio import TTSConfig
+    from tts_trio.sync import open_tts, paced
+
+    def tokens():
+        while True:
+            yield "And so on, and so forth. "
+            time.sleep(0.02)
+
+    config = TTSConfig(api_key="any", voice_id="any", base_url=sys.argv[1], connect_timeout=60)
+    with open_tts(config) as tts:
+        print("open", flush=True)
+        with tts.speak(tokens()) as audio:
+            try:
+                frames = paced(audio)
+                for frame in frames:
+                    print("frame", flush=True)
+            finally:
+                print("heard", round(frames.played_ms), flush=True)
+    print("never", flush=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["in mid speech", "while it connects"])
+def test_ctrl_c_leaves_cleanly(server: LocalServer, where: str) -> None:
+    connects = where == "while it connects"
+    if connects:
+        server.behaviour = Behaviour(faults=(Fault("freeze", "answer"),))
+    with subprocess.Popen(
+        [sys.executable, "-X", "dev", "-c", textwrap.dedent(CHILD), server.base_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        while child.stdout.readline().strip() != ("open" if connects else "frame"):
+            assert child.poll() is None
+        time.sleep(0.3)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        said, errors = child.communicate(timeout=20)
+        took = time.monotonic() - began
+    assert child.returncode == -signal.SIGINT, errors
+    assert took < 3
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert errors.count("Traceback") == 1
+    assert "Warning" not in errors
+    assert "never" not in said
+    assert ("heard" in said) is not connects
