@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import trio
 
+from tests.records import check_frames
 from tts_trio import AudioChannel, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
 from tts_trio.transport import OpenStream, single_error
@@ -120,11 +121,13 @@ class Service:
 
 @asynccontextmanager
 async def memory_service(behaviour: Behaviour | None = None, *, dial_time: float = 0.0) -> AsyncGenerator[Service]:
-    """The local server with the tone voice, in memory: for MockClock."""
+    """The local server with the tone voice, in memory: for MockClock. At its end its record is checked."""
+    server = LocalServer(behaviour, voice=ToneVoice())
     with single_error():
         async with trio.open_nursery() as nursery:
-            yield Service(LocalServer(behaviour, voice=ToneVoice()), nursery, dial_time)
+            yield Service(server, nursery, dial_time)
             nursery.cancel_scope.cancel()
+    check_frames(server.records)
 
 
 @asynccontextmanager
