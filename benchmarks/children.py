@@ -135,13 +135,31 @@ class Contestant:
 
 
 @contextmanager
+def open_service() -> Iterator[Service]:
+    """Start the service."""
+    with tempfile.TemporaryDirectory() as directory:
+        service = Service(Path(directory) / "ca.pem")
+        try:
+            yield service
+        finally:
+            service.close()
+
+
+@contextmanager
+def open_contestant(name: str, command: Sequence[str], service: Service) -> Iterator[Contestant]:
+    """Start a client that trusts the service."""
+    contestant = Contestant(name, command, service.ca_file)
+    try:
+        yield contestant
+    finally:
+        contestant.close()
+
+
+@contextmanager
 def open_field(commands: Mapping[str, Sequence[str]]) -> Iterator[tuple[Service, list[Contestant]]]:
     """Start the service and the clients, each named in `commands` with its command."""
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        service = Service(Path(directory) / "ca.pem")
-        stack.callback(service.close)
-        contestants: list[Contestant] = []
-        for name, command in commands.items():
-            contestants.append(Contestant(name, command, service.ca_file))
-            stack.callback(contestants[-1].close)
-        yield service, contestants
+    with open_service() as service, ExitStack() as stack:
+        yield (
+            service,
+            [stack.enter_context(open_contestant(name, command, service)) for name, command in commands.items()],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def bars(path: Path, title: str, unit: str, values: Mapping[str, float]) -> None
     _finish(figure, path)
 
 
-def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, float]]]], across: str) -> None:
+def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, float | None]]]], across: str) -> None:
     """Draw lines, a panel for each measure.
 
     Args:
@@ -67,7 +68,13 @@ def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, f
     figure, row = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), squeeze=False)
     for axes, (title, lines) in zip(row[0], panels, strict=True):
         for name, points in lines.items():
-            axes.plot(list(points), list(points.values()), marker="o", markersize=3, label=name)
+            axes.plot(
+                list(points),
+                [math.nan if value is None else value for value in points.values()],
+                marker="o",
+                markersize=3,
+                label=name,
+            )
         axes.set(title=title, xlabel=across, xscale="log", yscale="log")
         axes.grid(visible=True, alpha=0.3)
     row[0][0].legend(fontsize="small")

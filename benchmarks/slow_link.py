@@ -67,9 +67,9 @@ class SlowLink(trio.abc.Stream):
             while True:
                 try:
                     data = bytes(await self._stream.receive_some())
-                    if not data:
-                        return
                     left = max(trio.current_time(), self._open_at)
                     await arrived.send((left + self._delay, data))
+                    if not data:
+                        return
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return

@@ -60,20 +60,23 @@ def _speaks(message: Any) -> bool:
 
 
 def deliveries(record: Record, events: Sequence[Event], *, round_trip: float = 0.0) -> list[float]:
-    """Return, for each audio message of the service, the time from its being said to its last byte being in hand."""
+    """Return, for each audio message of the service, the time from its being said to the first of it being in hand.
+
+    The first and not the last of it: some clients cut the audio anew, and keep a rest until there is more.
+    """
     arrivals = iter(record["audio"])
     at, held, said = 0.0, 0, 0
     delays: list[float] = []
     for event in events:
         if event["kind"] != "audio":
             continue
-        said += event["size"]
-        while held < said:
+        while held <= said:
             try:
                 at, size = next(arrivals)
             except StopIteration:
                 return delays
             held += size
+        said += event["size"]
         delays.append(at - event["at"] - round_trip / 2)
     return delays
 

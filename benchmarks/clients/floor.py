@@ -13,6 +13,7 @@ import ssl
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import h11
@@ -23,7 +24,7 @@ import wsproto.events as ws
 from benchmarks.clients.on_trio import interruptible, run_on_trio
 from benchmarks.clients.turn import Turn
 
-_QUERY = "model_id=eleven_flash_v2_5&output_format=pcm_16000"
+QUERY = "model_id=eleven_flash_v2_5&output_format=pcm_16000&auto_mode=true&sync_alignment=true&inactivity_timeout=180"
 _READ_BYTES = 65536
 _SPARES = 2  # the socket of a turn is used up by it, and the next turn may come before there is another
 
@@ -68,6 +69,27 @@ class Socket:
         await trio.aclose_forcefully(self._stream)
 
 
+class Sender(Protocol):
+    """What texts can be sent over."""
+
+    async def send(self, text: str) -> None:
+        """Send a text."""
+        ...
+
+
+async def feed(socket: Sender, turn: Turn) -> None:
+    """Send the pieces of a turn as they come, or its sentences."""
+    unsent = ""
+    async for piece in turn.pieces(trio.sleep):
+        unsent += piece
+        if sys.argv[1] == "tokens" or piece.rstrip().endswith((".", "!", "?")):
+            await socket.send(unsent)
+            unsent = ""
+    if unsent:
+        await socket.send(unsent)
+    await socket.send("")
+
+
 class Floor:
     """Open sockets, and what to do with them."""
 
@@ -96,22 +118,11 @@ class Floor:
             socket = self._sockets.pop(0)
             with scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._feed, socket, turn)
+                    nursery.start_soon(feed, socket, turn)
                     await socket.listen(turn)
                     turn.mark("ended")
             await socket.close()
             turn.mark("free")
-
-    async def _feed(self, socket: Socket, turn: Turn) -> None:
-        unsent = ""
-        async for piece in turn.pieces(trio.sleep):
-            unsent += piece
-            if sys.argv[1] == "tokens" or piece.rstrip().endswith((".", "!", "?")):
-                await socket.send(unsent)
-                unsent = ""
-        if unsent:
-            await socket.send(unsent)
-        await socket.send("")
 
     async def say(self, turn: Turn) -> None:
         """Speak a fixed phrase."""
@@ -154,8 +165,7 @@ class Floor:
 
     async def _dial_websocket(self) -> None:
         socket = Socket(await self._dial())
-        auto_mode = "auto_mode=true&sync_alignment=true&inactivity_timeout=180"
-        path = f"/v1/text-to-speech/{self._voice}/stream-input?{_QUERY}&{auto_mode}"
+        path = f"/v1/text-to-speech/{self._voice}/stream-input?{QUERY}"
         await socket.open(self._host, path, self._key)
         self._sockets.append(socket)
 

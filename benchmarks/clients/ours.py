@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
 from benchmarks.clients.on_trio import interruptible, run_on_trio
 from benchmarks.clients.turn import Turn
-from tts_trio import PhrasePolicy, TTSConfig, TTSManager, WebSocketConnectionManager
+from tts_trio import PhrasePolicy, TTSConfig, TTSConnectionError, TTSManager, WebSocketConnectionManager
 
 _POLICIES = {
     "sentence": PhrasePolicy.sentence(),
@@ -28,8 +28,11 @@ class Ours:
         self._tts = tts
 
     async def prepare(self) -> None:
-        """Wait until a connection is hot."""
-        await self._connections.connect()
+        """Wait until a connection is hot, however many others dial at the same time."""
+        while True:
+            with suppress(TTSConnectionError):
+                await self._connections.connect()
+                return
 
     async def speak(self, turn: Turn) -> None:
         """Speak what an LLM writes."""

@@ -78,9 +78,12 @@ class Turn:
         if self._sound is not None:
             self._sound += chunk
 
-    def mark(self, name: str) -> None:
-        """Note when something happened: "cut", the caller interrupts; "ended", the end is known; "free", he goes on."""
-        self._times[name] = time.perf_counter()
+    def mark(self, name: str, at: float | None = None) -> None:
+        """Note when something happened, now or `at`.
+
+        "cut": the caller interrupts; "ended": the end is known; "free": he goes on.
+        """
+        self._times[name] = time.perf_counter() if at is None else at
 
     def until_cut(self) -> float:
         """Return the seconds until the interruption."""

@@ -38,7 +38,7 @@ class Client(Protocol):
         ...
 
     async def say(self, turn: Turn) -> None:
-        """Speak a phrase that is known as a whole."""
+        """Speak a phrase that is known as a whole; only of those that are asked for it."""
         ...
 
 

@@ -58,12 +58,17 @@ def test_a_dial_in_the_turn_is_no_policy_of_text() -> None:
     assert sum(found.values()) == pytest.approx(0.3)
 
 
-def test_a_message_is_delivered_with_its_last_byte() -> None:
-    assert deliveries(RECORD, EVENTS, round_trip=0.1) == pytest.approx([0.35 - 0.246 - 0.05, 0.4 - 0.29 - 0.05])
+def test_a_message_is_delivered_with_its_first_byte() -> None:
+    assert deliveries(RECORD, EVENTS, round_trip=0.1) == pytest.approx([0.3 - 0.246 - 0.05, 0.35 - 0.29 - 0.05])
 
 
-def test_a_message_that_did_not_come_whole_is_not_delivered() -> None:
-    assert deliveries({**RECORD, "audio": RECORD["audio"][:1]}, EVENTS) == []
+def test_a_rest_that_is_kept_until_there_is_more_delays_nothing() -> None:
+    kept = {**RECORD, "audio": [(BEGAN + 0.3, 90), (BEGAN + 0.35, 20), (BEGAN + 0.351, 180)]}
+    assert deliveries(kept, EVENTS, round_trip=0.1) == pytest.approx([0.3 - 0.246 - 0.05, 0.35 - 0.29 - 0.05])
+
+
+def test_a_message_of_which_nothing_came_is_not_delivered() -> None:
+    assert len(deliveries({**RECORD, "audio": RECORD["audio"][:1]}, EVENTS)) == 1
 
 
 def test_the_end_is_counted_from_the_last_audio() -> None:
