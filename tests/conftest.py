@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import helpers
+from tts_trio.cache import process_cache
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,3 +41,9 @@ def endpoint(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """The endpoint of this test: what `helpers.make_config` and `helpers.websocket_path` go by."""
     monkeypatch.setattr(helpers, "endpoint", request.param)
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def no_phrases_of_other_tests() -> None:
+    """Begin with an empty cache, as a process does."""
+    process_cache.cache_clear()

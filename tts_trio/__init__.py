@@ -6,6 +6,12 @@ One call, one chain of objects: `TTSConfig` → `WebSocketConnectionManager` →
 from __future__ import annotations
 
 from tts_trio.alignment import Word as Word
+from tts_trio.cache import CacheStatistics as CacheStatistics
+from tts_trio.cache import MemoryCache as MemoryCache
+from tts_trio.cache import PhraseCache as PhraseCache
+from tts_trio.cache import RedisCache as RedisCache
+from tts_trio.cache import SharedPhraseCache as SharedPhraseCache
+from tts_trio.cache import SqliteCache as SqliteCache
 from tts_trio.channels import AudioChannel as AudioChannel
 from tts_trio.channels import AudioStatistics as AudioStatistics
 from tts_trio.channels import TextChannel as TextChannel

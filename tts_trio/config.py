@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from tts_trio.cache import PhraseCache, process_cache
 from tts_trio.errors import ConfigurationError
 from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.text import PhrasePolicy, PhrasesFactory
@@ -205,6 +206,10 @@ class TTSConfig:
             reply, what does it (`Phrases`).
         strip_markdown: Markdown is taken out of an LLM's reply (`**bold**`, headings, lists, links, code) before it is
             spoken; what it had been is not in the text accepted then.
+        phrase_cache: Where fixed phrases of up to 1,000 characters are kept: a `MemoryCache`, `SqliteCache`,
+            `RedisCache`, or a `PhraseCache` of your own; None: nowhere. By default all conversations of the process
+            share one `MemoryCache` of 64 MiB. With `request_stitching` nothing is kept.
+        phrase_cache_timeout: The longest wait for the cache, before the service is asked.
         max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
         max_characters: Of one reply.
         spares: Hot connections kept behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, whose sockets
@@ -299,6 +304,13 @@ class TTSConfig:
         ),
     )
     strip_markdown: bool = attrs.field(default=False, validator=_is_a(bool))
+    phrase_cache: PhraseCache | None = attrs.field(
+        factory=process_cache,
+        validator=_unless_none(
+            _rule("a PhraseCache, with get and put, or None", lambda value: isinstance(value, PhraseCache))
+        ),
+    )
+    phrase_cache_timeout: float = attrs.field(default=0.02, validator=_seconds)
     max_lead: float = attrs.field(default=20.0, validator=_seconds)
     max_characters: int = attrs.field(default=100_000, validator=_whole(1, 10_000_000))
     spares: int | None = attrs.field(default=None, validator=_unless_none(_whole(0, 3)))

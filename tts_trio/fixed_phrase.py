@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
+from tts_trio.cache.flights import CachedPhrases
 from tts_trio.channels import AudioChannel, Usage
 from tts_trio.config import TTSConfig, VoiceSettings
 from tts_trio.errors import ConfigurationError, TTSError
-from tts_trio.phrase_source import Answered, Asked, PhraseEvent, PhraseSource
+from tts_trio.phrase_source import Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech import ending
 from tts_trio.text import speakable
 from tts_trio.utterance import Utterance, check_text
 from tts_trio.wire.events import Final
 from tts_trio.wire.http import SpeechRequest, stream_request
 
+if TYPE_CHECKING:
+    from tts_trio.http import HttpConnections
+
+_LONGEST_KEPT = 1000  # characters: more is held by nobody but its listener, who takes it piece by piece
 _MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
 _STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants no older ones
 
@@ -81,6 +86,20 @@ class PhraseOrder:
             previous_request_ids=() if self.previous_text else previous_request_ids,
             timed=self.config.static_timestamps,
         )
+
+
+def source_for(order: PhraseOrder, http: HttpConnections, *, until_stored: bool = False) -> PhraseSource:
+    """Return what a phrase is asked of: the service, behind the cache where there is one that may keep this phrase.
+
+    Args:
+        order: The phrase.
+        http: The hot connections of the conversation.
+        until_stored: The phrase has not ended before it is stored.
+    """
+    cache = order.config.phrase_cache
+    if cache is None or order.config.request_stitching or len(order.text) > _LONGEST_KEPT:
+        return Service(http)
+    return CachedPhrases(order.config, cache, Service(http, outlives=True), until_stored=until_stored)
 
 
 class RequestHistory:

@@ -12,8 +12,7 @@ from tts_trio.channels import AudioChannel, TextChannel
 from tts_trio.config import TTSConfig, VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
-from tts_trio.phrase_source import Service
+from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory, source_for
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped
 from tts_trio.transport import single_error
@@ -111,7 +110,7 @@ class TTSManager(Scoped):
             self.config, text, previous_text=previous_text, next_text=next_text, voice=voice, settings=settings
         )
         _, http = self._require_open()
-        return self._perform(FixedPhrase(order, Service(http), self._history))
+        return self._perform(FixedPhrase(order, source_for(order, http), self._history))
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
+from tts_trio.errors import TTSConnectionError
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest, TimedLines
 
@@ -28,12 +29,14 @@ class Answered:
         credits: What it charges; None where it does not say.
         request_id: The service's id of the request.
         trace_id: The service's trace id of it.
+        concurrency: How many requests at once the service allows the account; None where it does not say.
     """
 
     charged: bool = True
     credits: int | None = None
     request_id: str | None = None
     trace_id: str | None = None
+    concurrency: int | None = None
 
 
 PhraseEvent: TypeAlias = Asked | Answered | AudioReceived
@@ -56,24 +59,31 @@ class PhraseSource(Protocol):
 
 @attrs.frozen
 class Service:
-    """The service itself, over the hot connections of one conversation."""
+    """The service itself, over the hot connections of one conversation.
+
+    Attributes:
+        outlives: An answer that has begun may be read to its end when the conversation is over.
+    """
 
     _http: HttpConnections
+    outlives: bool = False
 
     async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         """Send the request, and hand over the answer as it comes."""
+        if self.outlives and self._http.closed:
+            raise TTSConnectionError("the conversation that began to ask for this phrase is over")
 
         async def on_connection() -> None:
             await take(Asked())
 
         lines = TimedLines() if request.timed else None
-        async with self._http.stream(request, on_connection) as response:
-            cost = response.headers.get("character-cost", "")
+        async with self._http.stream(request, on_connection, outlives=self.outlives) as response:
             await take(
                 Answered(
-                    credits=int(cost) if cost.isdigit() else None,
+                    credits=_number(response.headers.get("character-cost")),
                     request_id=response.headers.get("request-id"),
                     trace_id=response.headers.get("x-trace-id"),
+                    concurrency=_number(response.headers.get("maximum-concurrent-requests")),
                 )
             )
             async for chunk in response:
@@ -81,3 +91,7 @@ class Service:
                     await take(piece)
             for piece in lines.end() if lines else ():
                 await take(piece)
+
+
+def _number(header: str | None) -> int | None:
+    return int(header) if header is not None and header.isdecimal() else None

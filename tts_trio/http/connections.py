@@ -12,7 +12,7 @@ import trio
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSError, classify_response
 from tts_trio.http.pool import ConnectionPool, open_pool
-from tts_trio.http.transport import ON_CONNECTION, HotTransport, http_url, httpcore_url
+from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url, httpcore_url
 from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
@@ -91,9 +91,18 @@ class HttpConnections(Scoped):
             return f"<HttpConnections, {'not entered' if not self._entered else 'closed'}>"
         return f"<HttpConnections, {self._pool.idle} idle, {self._pool.in_use} in use>"
 
+    @property
+    def closed(self) -> bool:
+        """Whether the block was left, or not entered."""
+        return self._client is None
+
     @asynccontextmanager
     async def stream(
-        self, request: SpeechRequest, on_connection: Callable[[], Awaitable[None]] | None = None
+        self,
+        request: SpeechRequest,
+        on_connection: Callable[[], Awaitable[None]] | None = None,
+        *,
+        outlives: bool = False,
     ) -> AsyncGenerator[SpeechResponse]:
         """Send a request, and give its answer as it comes. Leaving the block before its end drops the answer.
 
@@ -103,6 +112,7 @@ class HttpConnections(Scoped):
         Args:
             request: What to ask.
             on_connection: Awaited when there is an open connection, before the request is sent over it.
+            outlives: An answer that has begun goes on when the block of these connections is left: others wait for it.
 
         Yields:
             The answer, whose head has come: a success that brings audio.
@@ -117,7 +127,7 @@ class HttpConnections(Scoped):
         if client is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
         url = str(http_url(self._config)).rstrip("/") + request.path
-        extensions = {ON_CONNECTION: on_connection} if on_connection else None
+        extensions = {ON_CONNECTION: on_connection, OUTLIVES: outlives}
         sent = client.build_request("POST", url, content=request.body, extensions=extensions)
         response = await client.send(sent, stream=True)
         chunks = response.aiter_raw()

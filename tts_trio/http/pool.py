@@ -30,12 +30,14 @@ class HttpConnection:
         http: httpcore's half of it.
         opened: When it was opened, by trio's clock.
         watch: The scope of the task that watches it while it is idle.
+        outlives: What it is used for may go on when the pool is closed, and closes it then.
     """
 
     stream: WatchedStream
     http: httpcore.AsyncHTTP11Connection
     opened: float = attrs.field(factory=trio.current_time)
     watch: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    outlives: bool = False
 
 
 class ConnectionPool:
@@ -105,6 +107,7 @@ class ConnectionPool:
     async def give_back(self, connection: HttpConnection) -> None:
         """Keep a connection whose answer was read to its end; close it if it was not."""
         self._backoff.succeeded()
+        connection.outlives = False
         if connection.http.is_idle():
             await self._offer(connection)
         else:
@@ -155,9 +158,10 @@ class ConnectionPool:
         self._given.close()
 
     async def drop_all(self) -> None:
-        """Close all connections now; whoever waits for an answer is told so."""
+        """Close all connections now; whoever waits for an answer is told so, but for those that may go on."""
         for connection in list(self._connections):
-            await self.drop(connection)
+            if not connection.outlives:
+                await self.drop(connection)
 
     async def _dial_on_demand(self) -> None:
         try:

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 ON_CONNECTION = "tts_trio.on_connection"
 """The extension of a request that is an async function, called when there is an open connection for it."""
 
+OUTLIVES = "tts_trio.outlives"
+"""The extension of a request whose answer, once it has begun, may be read when the pool is closed."""
+
 _SUSPICIOUS = 1.0  # seconds without an answer, after which the connections that were idle beside it are not trusted
 
 
@@ -75,6 +78,7 @@ class HotTransport(httpx.AsyncBaseTransport):
                 if (on_connection := request.extensions.get(ON_CONNECTION)) is not None:
                     await on_connection()
                 answer = await connection.http.handle_async_request(sent)
+            connection.outlives = request.extensions.get(OUTLIVES, False)
         except BaseException:
             if trio.current_time() - began >= _SUSPICIOUS:  # where a NAT forgot one idle flow, it forgot all
                 self._pool.distrust_idle()

@@ -1,0 +1,159 @@
+"""The caches in memory and in a file: what was used last stays, restarts and other processes are survived."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.helpers import RUSSIAN, heard, listen, make_config
+from tts_trio import CacheStatistics, MemoryCache, SqliteCache, open_tts
+from tts_trio.cache import sqlite
+from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
+
+Store = MemoryCache | SqliteCache
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> type[Store]:
+    def make(max_bytes: int) -> Store:
+        if request.param == "memory":
+            return MemoryCache(max_bytes)
+        return SqliteCache(tmp_path / "some" / "phrases.sqlite3", max_bytes)
+
+    return make  # type: ignore[return-value]
+
+
+async def test_what_was_put_is_got(make_store: type[Store]) -> None:
+    store = make_store(1000)
+    assert await store.get("a") is None
+    assert await store.statistics() == CacheStatistics(0, 0)
+    await store.put("a", b"x" * 300)
+    await store.put("b", bytes(range(256)))
+    await store.put("a", b"y" * 100)
+    assert await store.get("a") == b"y" * 100
+    assert await store.get("b") == bytes(range(256))
+    assert await store.statistics() == CacheStatistics(2, 356)
+    await store.clear()
+    assert await store.get("a") is None
+    assert await store.statistics() == CacheStatistics(0, 0)
+
+
+async def test_what_was_used_last_stays(make_store: type[Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_USED_AGAIN", -1.0)
+    store = make_store(1000)
+    for key in "abcd":
+        await store.put(key, bytes(250))
+    assert await store.get("a") is not None
+    await store.put("e", bytes(400))
+    assert [key for key in "abcde" if await store.get(key) is not None] == ["a", "d", "e"]
+    assert (await store.statistics()).bytes == 900
+    await store.put("f", bytes(1001))
+    assert await store.get("f") is None
+
+
+def test_the_default_file_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert SqliteCache().path == tmp_path / "tts_trio" / "phrases.sqlite3"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert SqliteCache().path == Path("/home/somebody/.cache/tts_trio/phrases.sqlite3")
+
+
+async def until_stored(cache: Any) -> None:
+    """Wait for what is stored behind the caller's back."""
+    with trio.fail_after(5):
+        while (await cache.statistics()).phrases == 0:  # noqa: ASYNC110 - a cache tells nobody
+            await trio.sleep(0.005)
+
+
+_WRITER = """
+import sys, trio
+from tts_trio.cache import SqliteCache
+
+async def main():
+    cache = SqliteCache(sys.argv[1])
+    number = 0
+    while number < int(sys.argv[3]):
+        await cache.put(f"{sys.argv[2]} {number}", number.to_bytes(4, "big") * 20_000)
+        number += 1
+        print(number, flush=True)
+
+trio.run(main)
+"""
+
+
+def write(path: Path, name: str, times: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _WRITER, str(path), name, str(times)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+async def test_processes_share_a_file_and_one_may_be_killed(tmp_path: Path) -> None:
+    path = tmp_path / "phrases.sqlite3"
+    with write(path, "killed", 10**6) as killed, write(path, "a", 30) as one, write(path, "b", 30) as other:
+        assert killed.stdout is not None
+        for _ in range(10):
+            killed.stdout.readline()
+        killed.send_signal(signal.SIGKILL)
+        assert one.wait(30) == other.wait(30) == 0
+    cache = SqliteCache(path)  # as after a restart
+    for name in "ab":
+        for number in range(30):
+            assert await cache.get(f"{name} {number}") == number.to_bytes(4, "big") * 20_000
+    assert (await cache.statistics()).phrases >= 70
+
+
+async def test_a_file_that_was_damaged_costs_no_phrase(tmp_path: Path) -> None:
+    path = tmp_path / "phrases.sqlite3"
+    seeded = random.Random(6)
+    text = "Да."
+    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+        config = make_config(base_url=server.base_url, phrase_cache=SqliteCache(path), phrase_cache_timeout=5.0)
+        async with open_tts(config) as tts:
+
+            async def hear() -> str:
+                async with tts.stream_static_text(text) as audio:
+                    return heard(await listen(audio), config)
+
+            assert await hear() == text
+            await until_stored(config.phrase_cache)
+            assert await hear() == text
+            assert sum(isinstance(r, Requested) and r.method == "POST" for r in server.records) == 1
+            whole = path.read_bytes()
+            for damaged in [b"", b"x" * 5000, whole[:3000], whole[: len(whole) // 2]]:
+                path.write_bytes(damaged)
+                assert await hear() == text
+            for _ in range(30):
+                flipped = bytearray(whole)
+                for _ in range(seeded.randint(1, 200)):
+                    flipped[seeded.randrange(len(flipped))] ^= 1 << seeded.randrange(8)
+                path.write_bytes(flipped)
+                assert await hear() == text
+
+
+async def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        await SqliteCache(tmp_path / "file" / "phrases").put("a", b"")
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    with pytest.raises(sqlite3.Error):
+        await SqliteCache(directory).put("a", b"")
+
+
+async def test_a_hit_needs_no_network(tmp_path: Path) -> None:
+    cache = SqliteCache(tmp_path / "phrases.sqlite3")
+    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+        config = make_config(base_url=server.base_url, phrase_cache=cache, phrase_cache_timeout=5.0)
+        async with open_tts(config) as tts, tts.stream_static_text(RUSSIAN) as audio:
+            await listen(audio)
+            await until_stored(cache)
+    async with open_tts(config) as tts, tts.stream_static_text(RUSSIAN) as audio:  # nobody listens there now
+        assert heard(await listen(audio), config) == RUSSIAN

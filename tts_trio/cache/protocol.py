@@ -1,0 +1,51 @@
+"""What a phrase cache is: two async methods, and two more where processes share it."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+
+@attrs.frozen
+class CacheStatistics:
+    """What is in a cache.
+
+    Attributes:
+        phrases: How many phrases.
+        bytes: How many bytes they take, without the overhead of whatever holds them.
+    """
+
+    phrases: int
+    bytes: int
+
+
+@runtime_checkable
+class PhraseCache(Protocol):
+    """Keeps phrases: opaque bytes by opaque keys of 64 hexadecimal digits.
+
+    What is stored carries its key and a checksum, so a cache that gives the wrong bytes, or cut or altered ones, does
+    no harm. Neither does one that raises any exception, or takes its time: the phrase is fetched then. Whoever can read
+    a cache can hear what was said; no API key is in it, so accounts that share one share their phrases.
+    """
+
+    async def get(self, key: str) -> bytes | None:
+        """Return what was stored, or None. It may be cancelled, after `phrase_cache_timeout` seconds or any time."""
+        ...
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store a phrase, in place of what was stored under the key; never a part of it."""
+        ...
+
+
+@runtime_checkable
+class SharedPhraseCache(PhraseCache, Protocol):
+    """A cache by which processes agree on who asks the service for a phrase that none of them has."""
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        """Claim a phrase for a short while; False: another process has claimed it, and is about to store it."""
+        ...
+
+    async def release(self, key: str) -> None:
+        """Take back a claim of this process."""
+        ...

@@ -1,0 +1,130 @@
+"""A phrase cache in a file, for the processes of one machine; it survives restarts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from tts_trio.cache.protocol import CacheStatistics
+
+if TYPE_CHECKING:
+    import sqlite3
+
+T = TypeVar("T")
+
+_DEFAULT_BYTES = 2**30
+_BUSY_TIMEOUT = 1.0  # seconds to wait for another process's write
+_USED_AGAIN = 3600.0  # seconds, after which a use is worth a write
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS phrases
+    (key TEXT PRIMARY KEY, value BLOB NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS phrases_by_use ON phrases (used, bytes);
+"""
+
+
+def default_path() -> Path:
+    """Return the file of this user's phrases: `$XDG_CACHE_HOME/tts_trio/phrases.sqlite3`, or below `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tts_trio" / "phrases.sqlite3"
+
+
+class SqliteCache:
+    """Keeps the phrases used last in an SQLite file, up to a number of bytes.
+
+    Any number of processes and conversations may use one file. Nothing is kept open between two uses, so there is
+    nothing to close, and a fork does no harm.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int = _DEFAULT_BYTES) -> None:
+        """Name the file; it is made by the first phrase that is stored.
+
+        Args:
+            path: Of the file; None for `default_path()`.
+            max_bytes: Of phrases, above which those that were not used for longest are dropped.
+        """
+        self.path = Path(path) if path is not None else default_path()
+        self._max_bytes = max_bytes
+
+    def __repr__(self) -> str:
+        return f"<SqliteCache {self.path}>"
+
+    async def get(self, key: str) -> bytes | None:
+        """Return what was stored, or None.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        return await self._in_thread(partial(self._get, key))
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store a phrase; one that is larger than the whole cache is not kept.
+
+        Raises:
+            sqlite3.Error: The file cannot be written.
+            OSError: Its directory cannot be made.
+        """
+        await self._in_thread(partial(self._put, key, value))
+
+    async def statistics(self) -> CacheStatistics:
+        """Tell what is in it."""
+        return await self._in_thread(self._statistics)
+
+    async def clear(self) -> None:
+        """Forget everything."""
+        await self._in_thread(self._clear)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # SQLite leaves nothing half done, so a thread that nobody waits for any more may finish by itself.
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+
+    @contextmanager
+    def _open(self) -> Generator[sqlite3.Connection]:
+        """Open the file for one transaction."""
+        import sqlite3  # loaded late: most use another cache
+
+        with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT)) as connection:
+            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
+            connection.executescript(_SCHEMA)
+            with connection:
+                yield connection
+
+    def _get(self, key: str) -> bytes | None:
+        if not self.path.exists():
+            return None
+        with self._open() as connection:
+            row = connection.execute("SELECT value, used FROM phrases WHERE key = ?", (key,)).fetchone()
+            if row is not None and time.time() - row[1] > _USED_AGAIN:
+                connection.execute("UPDATE phrases SET used = ? WHERE key = ?", (time.time(), key))
+        return None if row is None else bytes(row[0])
+
+    def _put(self, key: str, value: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for a writer
+            connection.execute("BEGIN IMMEDIATE")
+            entry = (key, value, len(value), time.time())
+            connection.execute("INSERT OR REPLACE INTO phrases VALUES (?, ?, ?, ?)", entry)
+            connection.execute(
+                "DELETE FROM phrases WHERE rowid IN (SELECT rowid FROM "
+                "(SELECT rowid, SUM(bytes) OVER (ORDER BY used DESC, rowid DESC) AS kept FROM phrases) WHERE kept > ?)",
+                (self._max_bytes,),
+            )
+
+    def _statistics(self) -> CacheStatistics:
+        if not self.path.exists():
+            return CacheStatistics(0, 0)
+        with self._open() as connection:
+            return CacheStatistics(*connection.execute("SELECT COUNT(*), TOTAL(bytes) FROM phrases").fetchone())
+
+    def _clear(self) -> None:
+        if self.path.exists():
+            with self._open() as connection:
+                connection.execute("DELETE FROM phrases")
