@@ -235,7 +235,7 @@ async def test_a_phrase_can_have_a_context_a_voice_and_settings_of_its_own(
 async def test_a_context_that_the_model_does_not_take_is_refused_before_it_is_sent(
     autojump_clock: trio.testing.MockClock, context: str
 ) -> None:
-    config = make_config(model_id="eleven_v3")
+    config = make_config(model_id="eleven_v3", endpoint=None)
     async with memory_service() as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts:
@@ -269,7 +269,7 @@ async def test_a_phrase_is_stitched_to_those_that_were_answered_whole(autojump_c
     assert stitched == [None, ids[:1], ids[:2], ids[:3], None, None, ids[1:4], None]
 
 
-@pytest.mark.parametrize("unfit", [{"model_id": "eleven_v3"}, {"enable_logging": False}])
+@pytest.mark.parametrize("unfit", [{"model_id": "eleven_v3", "endpoint": None}, {"enable_logging": False}])
 def test_stitching_is_refused_where_the_service_does_not_do_it(unfit: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="request_stitching"):
         make_config(request_stitching=True, **unfit)
