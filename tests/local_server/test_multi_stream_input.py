@@ -282,11 +282,21 @@ async def test_a_barge_in_stops_the_synthesis(text: str, autojump_clock: MockClo
             await socket.send({"text": text + " ", "context_id": "a"})
         await socket.hear()
         await socket.send({"close_context": True, "context_id": "a"})
-        heard = await socket.hear_until(5)
-        free = here.server._service.account.generating(trio.current_time())
+        heard = [await socket.hear() for _ in range(2)]
+        assert here.server._service.account.generating(trio.current_time()) == 0
+        heard += await socket.hear_until(5)
     assert kinds(heard) == ["audio", "final"]
-    assert free == 0
-    assert heard[-1].at < 0.2
+    assert heard[-1].at < 0.16, "less than the second segment's first audio would be"
+
+
+async def test_what_came_after_the_flush_makes_a_close_an_interruption(autojump_clock: MockClock) -> None:
+    async with town() as here:
+        socket = await multi(here)
+        await speak(socket, ENGLISH, close=False)
+        await socket.hear()
+        await socket.send({"text": "One more. ", "context_id": "a"})
+        await socket.send({"close_context": True, "context_id": "a"})
+        assert kinds(await socket.hear_until(5)) == ["audio", "final"]
 
 
 async def test_text_that_was_not_generated_is_dropped_by_a_barge_in(autojump_clock: MockClock) -> None:
@@ -331,6 +341,25 @@ async def test_early_close(race: str, wanted: list[str], text: str, autojump_clo
         heard += await socket.hear_until(5)
     assert kinds(of(heard, "a")) == [*wanted, *([] if race == "nothing" else ["final"])]
     assert kinds(of(heard, "b")) == ["audio", "audio", "final"], "closed after its first audio, it is safe"
+
+
+@pytest.mark.parametrize(("race", "wanted"), [("silent_final", [("final", 2.0)]), ("nothing", [])])
+async def test_an_early_close_can_be_late_and_leaves_its_slot(
+    race: str, wanted: list[tuple[str, float]], autojump_clock: MockClock
+) -> None:
+    async with town(early_close=race, late_final=2.0, close_socket="obeyed") as here:
+        socket = await multi(here)
+        await speak(socket, "Да.")
+        assert [(item.kind, item.at) for item in await socket.hear_until(5)] == wanted
+        for number in range(6 if race == "nothing" else 5):
+            await speak(socket, "Нет.", str(number))
+        await socket.send({"context_id": "x", "close_context": True})
+        assert kinds(await socket.hear_until(10)) == ([] if race == "nothing" else ["final"] * 5)
+        for number in range(3):
+            await speak(socket, "Нет.", str(number), close=False)
+        await socket.send({"close_socket": True})
+        finals = [] if race == "nothing" else ["final"] * 3
+        assert kinds(await socket.hear_all()) == [*finals, "close 1000", "eof"]
 
 
 async def test_a_close_or_a_close_again_of_what_is_not_open_does_nothing(autojump_clock: MockClock) -> None:
@@ -408,6 +437,10 @@ async def test_keep_alive_opens(opens: bool, autojump_clock: MockClock) -> None:
         await socket.send({"text": ""})
         await socket.send({"close_socket": True})
         assert kinds(await socket.hear_until(10)) == ([] if opens else ["close 1000", "eof"])
+        named = await multi(here)
+        await named.send({"text": "", "context_id": "a"})
+        await named.send({"close_socket": True})
+        assert await named.hear_until(20) == [], "one with an id opens its context in any case"
 
 
 # --- quota, concurrency, faults
@@ -418,7 +451,7 @@ async def test_quota_on_contexts(choice: str, autojump_clock: MockClock) -> None
     async with town(quota=10, quota_on_contexts=choice) as here:
         socket = await multi(here)
         await speak(socket, "Да.", "a")
-        await speak(socket, RUSSIAN, "b")
+        await speak(socket, RUSSIAN, "b", close=False)
         heard = await socket.hear_until(5)
         alone = await here.socket()
         await alone.say(RUSSIAN)
@@ -478,6 +511,17 @@ async def test_an_error_with_a_context_ends_that_alone(at: Any, autojump_clock: 
         again = await socket.hear_until(10)
     assert kinds(of(heard, "a")) == (["error"] if at == "audio" else ["audio", "audio", "error"])
     assert kinds(of(heard, "b")) == kinds(of(again, "a")) == ["audio", "audio", "final"]
+
+
+async def test_an_error_with_a_context_is_the_end_where_there_is_no_other(autojump_clock: MockClock) -> None:
+    async with town(Fault("context_error", "audio"), close_socket="obeyed") as here:
+        socket = await multi(here)
+        await speak(socket, "Да.", close=False)
+        await socket.send({"close_socket": True})
+        assert kinds(await socket.hear_all()) == ["error", "close 1000", "eof"]
+        alone = await here.socket()
+        await alone.say("Да.")
+        assert kinds(await alone.hear_all()) == ["error", "close 1000", "eof"]
 
 
 async def test_an_error_without_a_context_ends_the_socket(autojump_clock: MockClock) -> None:

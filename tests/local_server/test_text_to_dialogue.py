@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.local_server.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, Reply, Town, kinds, of, tones, town
-from tts_trio.local_server import Fault, read_tones
+from tts_trio.local_server import Fault, Sent, read_tones
 
 TEXTS = pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
 OTHER = "21m00Tcm4TlvDq8ikWAM"
@@ -101,6 +101,10 @@ async def test_inputs_join_verbatim_and_a_new_turn_does_not(autojump_clock: Mock
 @TEXTS
 async def test_a_close_generates_the_rest_first(text: str, autojump_clock: MockClock) -> None:
     async with town() as here:
+        single = await here.dialogue("stream-input")
+        await single.send({"voices": [VOICE], "inputs": [line(text[:30])]})
+        await single.send({"close_socket": True})
+        assert tones(await single.hear_all()).strip() == text[:30].strip()
         socket = await here.dialogue()
         await socket.send({"context_id": "a", "voices": [VOICE], "inputs": [line(text[:30])]})
         await socket.send({"context_id": "a", "close_context": True})
@@ -222,10 +226,12 @@ async def test_twenty_seconds_and_keep_alive(autojump_clock: MockClock) -> None:
         await trio.sleep(15)
         await single.send({"keep_alive": True})
         await several.send({"context_id": "a", "keep_alive": True})
-        heard = await single.hear_until(100)
-        assert (heard[0].at, heard[0].message["error"]) == (35.0, "input_timeout_exceeded")
-        heard = await several.hear_until(100)
-        assert kinds(heard) == ["audio", "turn", "audio", "final"], "what it had to say, and the socket lives on"
+        heard = await several.hear_until(36)
+        assert heard[0].at == pytest.approx(35.075)
+        assert kinds(heard) == ["audio", "turn", "audio", "final"], "what it had to say"
+        assert await several.hear_until(100) == [], "and the socket lives on"
+        sent = [(r.time, r.error) for r in here.server.records if isinstance(r, Sent) and r.error]
+        assert sent == [(35.0, "input_timeout_exceeded")], "and that was on the single one"
 
 
 @pytest.mark.parametrize(("choice", "wanted"), [("lives", []), ("error", ["error", "close 1008", "eof"])])

@@ -33,9 +33,8 @@ class ContextSocket(SocketCore[U]):
 
     def _close_socket(self, now: float) -> None:
         """Close every context with what it has to say, and then the socket."""
-        for context in self._utterances:
-            if not context.ended:
-                self._close_context(context, now)
+        for context in [context for context in self._utterances if not context.ended]:
+            self._close_context(context, now)
         self._closing = self._ended = True
         self._close_if_done(now)
 

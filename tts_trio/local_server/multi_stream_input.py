@@ -20,7 +20,6 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
 
     def _take_message(self, message: dict[str, Any], now: float) -> None:
         self._check_voice(self._parameters.voice_id)
-        self._heard_at = now
         if message.get("close_socket") is True:
             if not self._utterances or self._behaviour.close_socket == "obeyed":
                 self._close_socket(now)

@@ -105,16 +105,15 @@ class SocketCore(ABC, Generic[U]):
             if utterance.orders:
                 self._being_rendered.append(utterance)
                 return utterance.orders.popleft()
-        effect_at = self._effects[0].at if self._effects else math.inf
         speaking = [utterance for utterance in self._utterances if utterance.sends]
         first = min(speaking, key=lambda utterance: utterance.sends[0].at, default=None)
-        if first and first.sends[0].at <= min(now, effect_at):
+        if first and first.sends[0].at <= now:
             send = first.pop()
             if send.kind == "final":
                 self._utterances.remove(first)
                 self._finished(send.at)
             return send
-        return self._effects.popleft() if effect_at <= now else None
+        return self._effects.popleft() if self._effects and self._effects[0].at <= now else None
 
     @property
     def _retire_at(self) -> float:

@@ -83,7 +83,6 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
         return DialogueSpelling(contexts=True)
 
     def _take_message(self, message: dict[str, Any], now: float) -> None:
-        self._heard_at = now
         context_id = context_id_of(message)
         if context_id is not None:
             self._take_for(context_id, message, now)
