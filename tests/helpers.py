@@ -36,8 +36,10 @@ endpoint = "stream-input"
 def make_config(**changes: Any) -> TTSConfig:
     """A configuration for the local server in memory, and for the endpoint of this test."""
     values: dict[str, Any] = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1"}
-    values["endpoint"] = changes.get("endpoint", endpoint)
-    if values["endpoint"] == "text-to-dialogue":  # in all else, as the others are by default
+    chosen = changes.get("endpoint", endpoint)
+    if chosen != "stream-input":  # which is the default
+        values["endpoint"] = chosen
+    if chosen == "text-to-dialogue":  # in all else, as the others are by default
         values |= {
             "model_id": "eleven_v3_conversational",
             "apply_text_normalization": "off",

@@ -71,6 +71,46 @@ def test_what_is_not_allowed_is_refused_by_name(field: str, value: Any, allowed:
     assert not caught.value.retryable
 
 
+DIALOGUE: list[tuple[dict[str, Any], str, str]] = [
+    ({"endpoint": "sse"}, "endpoint", "multi-stream-input"),
+    ({"endpoint": "text-to-dialogue"}, "endpoint", "does not serve eleven_flash_v2_5 on text-to-dialogue"),
+    ({"endpoint": "stream-input", "model_id": "eleven_v3"}, "endpoint", "set text-to-dialogue"),
+    ({"endpoint": "multi-stream-input", "model_id": "eleven_v4_turbo"}, "endpoint", "set text-to-dialogue"),
+    ({"model_id": "eleven_v3", "auto_mode": False}, "auto_mode", "unknown to text-to-dialogue"),
+    ({"model_id": "eleven_v3", "enable_ssml_parsing": True}, "enable_ssml_parsing", "unknown to text-to-dialogue"),
+    ({"model_id": "eleven_v3", "inactivity_timeout": 60}, "inactivity_timeout", "unknown to text-to-dialogue"),
+    ({"model_id": "eleven_v3", "apply_text_normalization": "auto"}, "apply_text_normalization", "'on' or 'off'"),
+    ({"model_id": "eleven_v3", "keep_alive_interval": 20.0}, "keep_alive_interval", "20 s"),
+    ({"model_id": "eleven_v4", "voice_settings": VoiceSettings(speed=1.1)}, "voice_settings", "stability"),
+    ({"model_id": "eleven_v3", "voice_settings": VoiceSettings(clone_strength=0.1)}, "voice_settings", "v4 models"),
+    ({"voice_settings": VoiceSettings(clone_strength=0.1)}, "voice_settings", "v4 models"),
+]
+
+
+@pytest.mark.parametrize(("changes", "field", "allowed"), DIALOGUE)
+def test_what_an_endpoint_does_not_know_is_refused(changes: dict[str, Any], field: str, allowed: str) -> None:
+    """P20: it would be ignored by the service, or refused when the first words are to be heard."""
+    with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
+        make_config(**changes)
+    assert allowed in str(caught.value)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("changes", "chosen", "spares"),
+    [
+        ({}, "stream-input", 1),
+        ({"endpoint": "multi-stream-input"}, "multi-stream-input", 1),
+        ({"model_id": "eleven_v3_conversational"}, "text-to-dialogue", 0),
+        ({"model_id": "eleven_v4_turbo", "spares": 2}, "text-to-dialogue", 2),
+        ({"model_id": "eleven_next"}, "stream-input", 1),
+    ],
+)
+def test_the_model_chooses_the_endpoint(changes: dict[str, Any], chosen: str, spares: int) -> None:
+    config = make_config(**changes)
+    assert (config.websocket_endpoint(), config.spare_connections()) == (chosen, spares)
+
+
 GOOD: list[tuple[str, Any]] = [
     ("base_url", "http://localhost:8765"),
     ("base_url", "ws://127.0.0.1:1"),

@@ -124,7 +124,14 @@ async def test_random_interleavings(autojump_clock: trio.testing.MockClock, exha
         draw = random.Random(seed)
         users: set[trio.lowlevel.Task] = set()
         delay = draw.choice([0.0, 0.02, 0.2])
-        behaviour = Behaviour(speed=draw.choice([2.0, 20.0, 200.0]), model_latency=draw.choice([0.0, 0.075, 0.5]))
+        behaviour = Behaviour(
+            speed=draw.choice([2.0, 20.0, 200.0]),
+            model_latency=draw.choice([0.0, 0.075, 0.5]),
+            late_final=draw.choice([0.0, 0.5, 2.0]),
+            early_close=draw.choice(["none", "silent_final", "nothing"]),
+            context_slot=draw.choice(["final", "close"]),
+            spelling=draw.choice(["camel", "snake"]),
+        )
         async with memory_service(behaviour, dial_time=draw.choice([0.0, 0.3])) as service:
 
             async def opener(config: TTSConfig) -> trio.abc.Stream:

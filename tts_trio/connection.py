@@ -69,8 +69,6 @@ class Connection:
         self._on_event, self._on_loss = on_event, on_loss
         if self.state == "ended":
             self.lost(self.error or TTSConnectionError("the connection was closed"))
-        elif not self.context.open:
-            self.write(self.context.begin())
 
     def send_text(self, phrase: str) -> None:
         """Speak a phrase. With the first one it is found out, in the background, whether anybody is there."""

@@ -106,7 +106,11 @@ class ServiceTimeout(TTSConnectionError):
 
 
 class EmptyAudio(TTSConnectionError):
-    """The service reported the end and gave no sound for text that has one, as it does when credits ran out."""
+    """The service reported the end and gave no sound for text that has one.
+
+    It is how an exhausted quota looks on the multi-stream WebSockets (reports of production), so it is tried once more
+    and not again.
+    """
 
 
 class AuthenticationError(TTSError):

@@ -112,6 +112,8 @@ class HotSocket:
         self.served = True
         connection.state = "in use"
         self._connections[connection.context.context_id] = connection
+        if not connection.context.open:
+            connection.write(connection.context.begin())
         self._offer()
         return connection
 

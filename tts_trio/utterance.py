@@ -35,6 +35,10 @@ from tts_trio.wire.events import AudioReceived, Final
 logger = logging.getLogger(__name__)
 
 _CHARACTERS_A_SECOND = 15.0  # of speech: how long text that was sent will sound, before its audio has come
+_EMPTY = (
+    "the service reported the end and sent no audio for the text; the likely cause is an exhausted quota, of which the "
+    "multi-stream WebSockets say nothing else"
+)
 _TEXT_WARNING = 30.0  # seconds without text, after which it looks as if somebody forgot to close it
 
 
@@ -89,6 +93,7 @@ class Utterance:
         self._complete = False
         self._queue: deque[str] = deque()  # phrases not yet sent
         self._error: TTSError | None = None
+        self._came_empty = False  # the last connection said "done" and gave no sound
         self._last_text = now
         self._warned = False
         self._characters_a_second = _CHARACTERS_A_SECOND
@@ -259,7 +264,7 @@ class Utterance:
         """The service ends this connection's part: the utterance ends with it, or goes on over the next one."""
         leg = self._leg
         if not leg.heard:
-            self.lost(EmptyAudio("the service reported the end and sent no audio for the text"), now)
+            self.lost(EmptyAudio(_EMPTY), now)
         elif leg.lacks_audio:
             self.lost(TTSConnectionError("the service reported the end before all was spoken"), now)
         else:
@@ -350,11 +355,16 @@ class Utterance:
         resumable = self._config.on_lost_connection == "resume" or self._ledger.silent
         if self._complete and not self._queue and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
-        elif not error.retryable or not resumable or self.replays >= self._config.max_replays:
+        elif not error.retryable or not resumable or self.replays >= self._replays_allowed(error):
             self.fail(error, now)
         else:
             self.replays += 1
+            self._came_empty = isinstance(error, EmptyAudio)
             self._queue.extendleft(reversed(self._ledger.take_back()))
+
+    def _replays_allowed(self, error: TTSError) -> int:
+        """How often this may be tried; what came empty twice will do so again."""
+        return 0 if isinstance(error, EmptyAudio) and self._came_empty else self._config.max_replays
 
     def fail(self, error: TTSError, now: float) -> None:
         """End it as failed, if it has not ended; audio that has come is still delivered before the error is."""

@@ -95,6 +95,70 @@ def test_the_official_types_read_our_frames() -> None:
     assert sdk.CloseConnection.model_validate(json.loads(endpoint.goodbye)).text == ""
 
 
+MULTI_SETTINGS = VoiceSettings(stability=0.4, speed=1.1)
+
+
+def test_the_official_types_read_the_frames_of_multi_stream_input() -> None:
+    config = make_config(
+        endpoint="multi-stream-input", voice_settings=MULTI_SETTINGS, pronunciation_dictionary_locators=[DICTIONARY]
+    )
+    endpoint = endpoint_for(config)
+    assert urlsplit(endpoint.path()).path == f"/v1/text-to-speech/{VOICE_ID}/multi-stream-input"
+    assert query_of(endpoint.path()) == query_of(endpoint_for(make_config()).path())
+    begin = sdk.InitializeConnectionMulti.model_validate_json(endpoint.begin("1"))
+    assert (begin.text, begin.context_id) == (" ", "1")
+    assert begin.voice_settings is not None
+    assert (begin.voice_settings.stability, begin.voice_settings.speed) == (0.4, 1.1)
+    assert begin.pronunciation_dictionary_locators is not None
+    assert begin.pronunciation_dictionary_locators[0].pronunciation_dictionary_id == "dict"
+    for text in (ENGLISH, RUSSIAN):
+        said = sdk.SendTextMulti.model_validate_json(endpoint.text("1", text))
+        assert (said.text, said.context_id) == (text, "1")
+    flush = sdk.FlushContext.model_validate_json(endpoint.end("1") or "")
+    assert (flush.context_id, flush.flush) == ("1", True)
+    close = sdk.CloseContext.model_validate_json(endpoint.close("1") or "")
+    assert (close.context_id, close.close_context) == ("1", True)
+    assert sdk.KeepContextAlive.model_validate_json(endpoint.keep_alive("1")).context_id == "1"
+    assert sdk.CloseSocket.model_validate_json(endpoint.goodbye).close_socket is True
+
+
+def test_the_official_types_read_the_frames_of_text_to_dialogue() -> None:
+    config = make_config(
+        model_id="eleven_v4_turbo",
+        endpoint=None,
+        voice_settings=VoiceSettings(stability=0.4, clone_strength=0.2),
+        pronunciation_dictionary_locators=[DICTIONARY],
+        language_code="ru",
+        seed=7,
+    )
+    endpoint = endpoint_for(config)
+    assert urlsplit(endpoint.path()).path == "/v1/text-to-dialogue/multi-stream-input"
+    assert query_of(endpoint.path()) == {
+        "model_id": "eleven_v4_turbo",
+        "output_format": "pcm_16000",
+        "sync_alignment": "true",
+        "enable_logging": "true",
+        "language_code": "ru",
+        "seed": "7",
+    }
+    message = sdk.TextToDialogueWebsocketClientMessageMulti
+    begin = message.model_validate_json(endpoint.begin("1"))
+    assert (begin.context_id, begin.voices) == ("1", [VOICE_ID])
+    assert begin.voice_settings is not None
+    assert (begin.voice_settings.stability, begin.voice_settings.clone_strength) == (0.4, 0.2)
+    assert begin.pronunciation_dictionary_locators is not None
+    for text in (ENGLISH, RUSSIAN):
+        said = message.model_validate_json(endpoint.text("1", text))
+        assert said.inputs is not None
+        assert [(line.text, line.voice_id) for line in said.inputs] == [(text, VOICE_ID)]
+        assert (said.context_id, said.flush) == ("1", True)
+    assert endpoint.end("1") is None
+    assert message.model_validate_json(endpoint.close("1") or "").close_context is True
+    keep_alive = message.model_validate_json(endpoint.keep_alive("1"))
+    assert (keep_alive.context_id, keep_alive.keep_alive) == ("1", True)
+    assert message.model_validate_json(endpoint.goodbye).close_socket is True
+
+
 def test_the_defaults_of_a_fixed_phrase() -> None:
     request = stream_request(make_config(), RUSSIAN)
     assert urlsplit(request.path).path == f"/v1/text-to-speech/{VOICE_ID}/stream"
