@@ -16,6 +16,7 @@ import attrs
 from tts_trio.cache import PhraseCache, process_cache
 from tts_trio.errors import ConfigurationError
 from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
+from tts_trio.proxy import Proxy
 from tts_trio.text import PhrasePolicy, PhrasesFactory
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
@@ -98,6 +99,14 @@ def _check_api_key(_instance: object, _attribute: object, value: object) -> None
         )
     if not _API_KEY.fullmatch(value):  # the value stays out of the message
         raise ConfigurationError("api_key: it must be printable ASCII without blanks or line ends", field="api_key")
+
+
+def _check_proxy(_instance: object, _attribute: object, value: Any) -> None:
+    Proxy.parse(value)
+
+
+def _show_proxy(value: str | None) -> str:
+    return "None" if value is None else f"'{Proxy.parse(value)}'"
 
 
 _PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
@@ -185,6 +194,8 @@ class TTSConfig:
         allow_plaintext: Takes that refusal back.
         ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honours
             SSL_CERT_FILE and SSL_CERT_DIR.
+        proxy: The URL of an HTTP proxy, for HTTP and WebSocket alike, such as "http://user:password@proxy:3128"; its
+            credentials are never shown by `repr`. None: that of HTTPS_PROXY, unless NO_PROXY names the service's host.
         inactivity_timeout: Whole seconds, up to 180: after how much silence the service closes a socket.
         keep_alive_interval: How long after the last text frame a keep-alive is sent.
         ping_interval: Between WebSocket pings.
@@ -281,6 +292,9 @@ class TTSConfig:
     allow_plaintext: bool = attrs.field(default=False, validator=_is_a(bool))
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, validator=_unless_none(_is_a(ssl.SSLContext)), repr=False, metadata=_PER_SOCKET
+    )
+    proxy: str | None = attrs.field(
+        default=None, validator=_unless_none(_check_proxy), repr=_show_proxy, metadata=_PER_SOCKET
     )
 
     inactivity_timeout: int = attrs.field(default=180, validator=_whole(1, 180), metadata=_PER_SOCKET)

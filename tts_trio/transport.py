@@ -1,4 +1,4 @@
-"""Byte streams to the service: TCP and TLS; and how errors come out of nurseries bare."""
+"""Byte streams to the service: TCP, a proxy, TLS; and how errors come out of nurseries bare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import trio
 
 from tts_trio.config import TTSConfig
-from tts_trio.errors import SHORTEST_SECRET
+from tts_trio.errors import SHORTEST_SECRET, TTSConnectionError
+from tts_trio.proxy import Proxy, proxy_for, tunnel
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one."""
@@ -80,18 +81,40 @@ def _ssl_context(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContex
 
 
 async def open_stream(config: TTSConfig) -> trio.abc.Stream:
-    """Open a TCP connection to `config.base_url`, with TLS for `https` and `wss`.
+    """Open a TCP connection to `config.base_url`, through the proxy if there is one, with TLS for `https` and `wss`.
 
     Raises:
         OSError: The host is unknown or refuses.
         trio.BrokenResourceError: The TLS handshake failed; its cause says why.
+        TTSError: The proxy cannot be reached, or refuses.
     """
     url = urlsplit(config.base_url)
     secure = url.scheme in {"https", "wss"}
-    host = url.hostname or ""
-    stream = await trio.open_tcp_stream(host, url.port or (443 if secure else 80))
-    if not secure:
-        return stream
+    host, port = url.hostname or "", url.port or (443 if secure else 80)
+    proxy = proxy_for(config.base_url, config.proxy)
+    if proxy is None:
+        stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+    else:
+        stream = await _open_tunnel(config, proxy, host, port)
+    return await _encrypt(config, stream, host) if secure else stream
+
+
+async def _open_tunnel(config: TTSConfig, proxy: Proxy, host: str, port: int) -> trio.abc.Stream:
+    try:
+        stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+        if proxy.secure:
+            stream = await _encrypt(config, stream, proxy.host)
+    except (OSError, trio.BrokenResourceError) as error:
+        raise TTSConnectionError(f"no connection to the proxy {proxy}: {root_cause(error)}") from error
+    try:
+        await tunnel(stream, proxy, host, port)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
+
+
+async def _encrypt(config: TTSConfig, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
     context = config.ssl_context or default_ssl_context()
     encrypted = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
     try:

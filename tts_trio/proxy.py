@@ -1,0 +1,151 @@
+"""The HTTP proxy on the way to the service: which one, if any, and the tunnel through it (HTTP CONNECT)."""
+
+from __future__ import annotations
+
+import base64
+import os
+from urllib.parse import unquote, urlsplit
+
+import attrs
+import trio
+
+from tts_trio.errors import ConfigurationError, ProtocolError, TTSConnectionError, TTSError
+
+_RECEIVE_BYTES = 4096
+_PASSING = frozenset({408, 425, 429})  # HTTP statuses below 500 that another try may not get
+
+
+@attrs.frozen
+class Proxy:
+    """Where an HTTP proxy is, and what to show it.
+
+    Attributes:
+        host: Its name or address.
+        port: Its port.
+        secure: Whether it is spoken to over TLS.
+        authorization: The header `Proxy-Authorization`, or None.
+    """
+
+    host: str
+    port: int
+    secure: bool
+    authorization: str | None = attrs.field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{'https' if self.secure else 'http'}://{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, url: str) -> Proxy:
+        """Take the URL of a proxy apart.
+
+        Raises:
+            ConfigurationError: It is none; the message does not repeat it, for there may be a password in it.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except (AttributeError, TypeError, ValueError):
+            raise _no_proxy() from None
+        if parts.scheme not in {"http", "https"} or not host or parts.path.strip("/") or parts.query or parts.fragment:
+            raise _no_proxy()
+        secure = parts.scheme == "https"
+        authorization = None
+        if parts.username is not None:
+            credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            authorization = f"Basic {base64.b64encode(credentials).decode()}"
+        return cls(host, port or (443 if secure else 80), secure, authorization)
+
+
+def _no_proxy() -> ConfigurationError:
+    return ConfigurationError(
+        "proxy: it must be a URL such as http://proxy.example:3128, with user:password@ before the host if it wants "
+        "them; SOCKS is not spoken",
+        field="proxy",
+    )
+
+
+def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
+    """Return the proxy for a service: the one given, or for `https` and `wss` the environment's, or None.
+
+    Args:
+        base_url: Where the service is.
+        proxy: The proxy's URL; None for that of HTTPS_PROXY, unless NO_PROXY names the service's host. The
+            environment's names may be in small letters, too, and win then.
+
+    Raises:
+        ConfigurationError: HTTPS_PROXY is no URL of a proxy.
+    """
+    if proxy is not None:
+        return Proxy.parse(proxy)
+    service = urlsplit(base_url)
+    url = _variable("https_proxy")
+    if not url or service.scheme not in {"https", "wss"} or _is_exempt(service.hostname or "", service.port or 443):
+        return None
+    return Proxy.parse(url if "://" in url else f"http://{url}")
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name) or os.environ.get(name.upper()) or ""
+
+
+def _is_exempt(host: str, port: int) -> bool:
+    """Whether NO_PROXY names this host, with or without its port, or a domain above it, or all of them ("*")."""
+    names = (name.strip().lower().lstrip(".") for name in _variable("no_proxy").split(","))
+    return any(name and (name in {"*", host, f"{host}:{port}"} or host.endswith(f".{name}")) for name in names)
+
+
+async def tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) -> None:
+    """Have a proxy connect this stream to a service.
+
+    Args:
+        stream: To the proxy, open. What is read from it afterwards comes from the service.
+        proxy: Which one it is.
+        host: The service's host, which the proxy looks up.
+        port: The service's port.
+
+    Raises:
+        ConfigurationError: The proxy refuses for good: its credentials are missing or wrong (407), or it forbids it.
+        TTSConnectionError: It could not (5xx), or hung up.
+        ProtocolError: It does not answer as an HTTP proxy.
+    """
+    import h11  # loaded late: a proxy is rare
+
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    headers = [("Host", target)]
+    if proxy.authorization is not None:
+        headers.append(("Proxy-Authorization", proxy.authorization))
+    peer = h11.Connection(h11.CLIENT)
+    request = peer.send(h11.Request(method="CONNECT", target=target, headers=headers)) or b""
+    try:
+        await stream.send_all(request + (peer.send(h11.EndOfMessage()) or b""))
+        while not isinstance(event := peer.next_event(), h11.Response):
+            if event is h11.NEED_DATA:
+                data = bytes(await stream.receive_some(_RECEIVE_BYTES))
+                if not data:
+                    raise _hung_up(proxy)
+                peer.receive_data(data)
+                if not b"HTTP/".startswith(peer.trailing_data[0][:5]):  # h11 would wait for the end of a header
+                    raise _no_http(proxy)
+    except trio.BrokenResourceError as error:
+        raise _hung_up(proxy) from error
+    except h11.RemoteProtocolError:  # its message, which repeats what came, is kept out: it may be what was sent
+        raise _no_http(proxy) from None
+    if not 200 <= event.status_code < 300:
+        raise _refusal(proxy, target, event.status_code)
+
+
+def _hung_up(proxy: Proxy) -> TTSConnectionError:
+    return TTSConnectionError(f"the proxy {proxy} hung up when it was asked for the service")
+
+
+def _no_http(proxy: Proxy) -> ProtocolError:
+    return ProtocolError(f"the proxy {proxy} does not answer as an HTTP proxy")
+
+
+def _refusal(proxy: Proxy, target: str, status: int) -> TTSError:
+    if status >= 500 or status in _PASSING:
+        return TTSConnectionError(f"the proxy {proxy} gives no connection to {target}", status=status)
+    if status == 407:
+        wants = "user:password@ in its URL" if proxy.authorization is None else "another user or password"
+        return ConfigurationError(f"proxy: {proxy} wants {wants}", field="proxy", status=status)
+    return ConfigurationError(f"proxy: {proxy} refuses to connect to {target}", field="proxy", status=status)
