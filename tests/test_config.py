@@ -73,7 +73,11 @@ def test_what_is_not_allowed_is_refused_by_name(field: str, value: Any, allowed:
 
 DIALOGUE: list[tuple[dict[str, Any], str, str]] = [
     ({"endpoint": "sse"}, "endpoint", "multi-stream-input"),
-    ({"endpoint": "text-to-dialogue"}, "endpoint", "does not serve eleven_flash_v2_5 on text-to-dialogue"),
+    (
+        {"endpoint": "text-to-dialogue", "model_id": "eleven_flash_v2_5"},
+        "endpoint",
+        "does not serve eleven_flash_v2_5 on text-to-dialogue",
+    ),
     ({"endpoint": "stream-input", "model_id": "eleven_v3"}, "endpoint", "set text-to-dialogue"),
     ({"endpoint": "multi-stream-input", "model_id": "eleven_v4_turbo"}, "endpoint", "set text-to-dialogue"),
     ({"model_id": "eleven_v3", "auto_mode": False}, "auto_mode", "unknown to text-to-dialogue"),
