@@ -456,6 +456,9 @@ async def test_quota_on_contexts(choice: str, autojump_clock: MockClock) -> None
         alone = await here.socket()
         await alone.say(RUSSIAN)
         assert (await alone.hear()).message["error"] == "quota_exceeded"
+        idle = await multi(here)
+        await idle.send({"text": RUSSIAN, "context_id": "c"})
+        assert (await idle.hear()).kind == ("final" if choice == "silent_final" else "error")
     if choice == "silent_final":
         assert kinds(of(heard, "b")) == ["final"]
         assert kinds(of(heard, "a")) == ["audio", "audio", "final"]

@@ -66,8 +66,12 @@ class ContextSocket(SocketCore[U]):
         if not late or self._behaviour.idle_context == "error":
             super()._expire(at)
         for context in late:
-            context.generate(at)
-            context.end(at)
+            self._say_rest(context, at)
+
+    def _say_rest(self, context: U, now: float, final_delay: float = 0.0) -> None:
+        """End a context with all its text."""
+        context.generate(now)
+        context.end(now, final_delay)
 
 
 def context_id_of(message: dict[str, Any]) -> str | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import attrs
 
 from tts_trio.local_server import errors
-from tts_trio.local_server.account import Account
-from tts_trio.local_server.messages import Spelling
+from tts_trio.local_server.behaviour import Behaviour
 from tts_trio.local_server.parameters import Parameters, check_settings, known_voice
 from tts_trio.local_server.speech import Alignment, Clip
 from tts_trio.local_server.utterance import Utterance
@@ -30,43 +29,21 @@ class DialogueContext(Utterance):
     voices: tuple[str, ...]
 
     @classmethod
-    def open(
-        cls,
-        first: Mapping[str, Any],
-        parameters: Parameters,
-        account: Account,
-        spelling: Spelling,
-        *,
-        context_id: str | None,
-        number: int,
-        heard_at: float,
-    ) -> Self:
-        """Begin with the first message, which names the voices.
-
-        Raises:
-            ServiceError: It does not, or its settings are no good.
-        """
+    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
+        """Give the voices, which only the first message names."""
         voices: Any = first.get("voices")
         if not isinstance(voices, list) or not voices:
             raise errors.invalid_parameter("voices", "The first message must name the voices.")
         listed = tuple(map(str, cast("list[Any]", voices)))
         for voice_id in listed:
-            if not known_voice(voice_id, account.behaviour):
+            if not known_voice(voice_id, behaviour):
                 raise errors.voice_does_not_exist(voice_id)
         if len(set(listed)) > parameters.model.dialogue_voices:
             raise errors.too_many_voices(parameters.model.dialogue_voices)
         settings = first.get("voice_settings")
         if isinstance(settings, dict):
             check_settings(cast("dict[str, Any]", settings))
-        return cls(
-            parameters=parameters,
-            account=account,
-            spelling=spelling,
-            context_id=context_id,
-            number=number,
-            heard_at=heard_at,
-            voices=listed,
-        )
+        return {"voices": listed}
 
     def refuse_settings(self, later: Mapping[str, Any]) -> None:
         """Refuse what belongs into the first message."""

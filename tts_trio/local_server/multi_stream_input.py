@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from tts_trio.local_server import errors
@@ -29,13 +31,10 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
         if context is None:
             if self._opens_nothing(message, context_id):
                 return
-            context = self._open(message, context_id, now)
-        try:
+            self._make_room()
+            context = self._open(SpeechContext, message, now, context_id)
+        with self._paying(context, now):
             context.take(message, now)
-        except errors.QuotaExceeded:
-            if self._behaviour.quota_on_contexts == "error":
-                raise
-            context.end(now)
         if message.get("close_context") is True and not context.ended:
             self._close_context(context, now)
 
@@ -48,19 +47,19 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
         is_keep_alive = message.get("text") == "" and message.get("flush") is not True
         return is_keep_alive and context_id is None and not self._behaviour.keep_alive_opens
 
-    def _open(self, first: dict[str, Any], context_id: str | None, now: float) -> SpeechContext:
-        self._make_room()
-        context = SpeechContext.open(
-            first,
-            self._parameters,
-            self._account,
-            self.spelling,
-            context_id=context_id,
-            number=self._number(),
-            heard_at=now,
-        )
-        self._utterances.append(context)
-        return context
+    def _say_rest(self, context: SpeechContext, now: float, final_delay: float = 0.0) -> None:
+        with self._paying(context, now):
+            super()._say_rest(context, now, final_delay)
+
+    @contextmanager
+    def _paying(self, context: SpeechContext, now: float) -> Generator[None]:
+        """End a context that costs more than there is, without a word about it."""
+        try:
+            yield
+        except errors.QuotaExceeded:
+            if self._behaviour.quota_on_contexts == "error":
+                raise
+            context.end(now)
 
     def _close_context(self, context: SpeechContext, now: float) -> None:
         """What was flushed is said to its end; what was not is interrupted; and there is the race."""

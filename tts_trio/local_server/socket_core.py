@@ -171,10 +171,20 @@ class SocketCore(ABC, Generic[U]):
         self._effects.append(Send(now, "error", error.frame()))
         self._effects.append(Close(now + self._behaviour.close_delay, errors.POLICY_VIOLATION, error.reason()))
 
-    def _number(self) -> int:
-        """Number an utterance."""
+    def _open(self, kind: type[U], first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
+        """Begin an utterance."""
         self._opened += 1
-        return self._opened
+        utterance = kind.open(
+            first,
+            self._parameters,
+            self._account,
+            self.spelling,
+            context_id=context_id,
+            number=self._opened,
+            heard_at=heard_at,
+        )
+        self._utterances.append(utterance)
+        return utterance
 
     def _check_voice(self, voice_id: str) -> None:
         if not known_voice(voice_id, self._behaviour):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import attrs
 
 from tts_trio.local_server import errors
-from tts_trio.local_server.account import Account
-from tts_trio.local_server.messages import Spelling
+from tts_trio.local_server.behaviour import Behaviour
 from tts_trio.local_server.parameters import Parameters, parse_schedule, speed_of
 from tts_trio.local_server.utterance import Utterance
 
@@ -27,38 +26,15 @@ class SpeechContext(Utterance):
         flushed: All text so far was flushed.
     """
 
-    schedule: tuple[int, ...] = _SCHEDULE
+    schedule: tuple[int, ...]
     settings: Mapping[str, Any]
     flushed: bool = attrs.field(default=False, init=False)
 
     @classmethod
-    def open(
-        cls,
-        first: Mapping[str, Any],
-        parameters: Parameters,
-        account: Account,
-        spelling: Spelling,
-        *,
-        context_id: str | None,
-        number: int,
-        heard_at: float,
-    ) -> Self:
-        """Begin with the first message, which fixes the settings.
-
-        Raises:
-            ServiceError: They are no good.
-        """
-        return cls(
-            parameters=parameters,
-            account=account,
-            spelling=spelling,
-            context_id=context_id,
-            number=number,
-            heard_at=heard_at,
-            speed=speed_of(first),
-            schedule=parse_schedule(first) or _SCHEDULE,
-            settings=_settings(first),
-        )
+    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
+        """Give the speed, the schedule, and what later messages may repeat but not change."""
+        schedule = parse_schedule(first) or _SCHEDULE
+        return {"speed": speed_of(first), "schedule": schedule, "settings": _settings(first)}
 
     def take(self, message: Mapping[str, Any], now: float) -> None:
         """Take a message, the first one included.

@@ -20,7 +20,8 @@ class StreamInput(SocketCore[SpeechContext]):
 
     def _take_message(self, message: dict[str, Any], now: float) -> None:
         if not self._utterances:
-            self._open(message)
+            self._check_voice(self._parameters.voice_id)
+            self._open(SpeechContext, message, self._heard_at)
         (context,) = self._utterances
         context.take(message, now)
         ends = message.get("flush") is not True or self._behaviour.empty_flush_ends
@@ -28,19 +29,6 @@ class StreamInput(SocketCore[SpeechContext]):
             context.generate(now)
             context.end(now)
             self._ended = True
-
-    def _open(self, first: dict[str, Any]) -> None:
-        self._check_voice(self._parameters.voice_id)
-        context = SpeechContext.open(
-            first,
-            self._parameters,
-            self._account,
-            self.spelling,
-            context_id=None,
-            number=self._number(),
-            heard_at=self._heard_at,
-        )
-        self._utterances.append(context)
 
     @property
     def _idle_at(self) -> float:

@@ -35,19 +35,6 @@ class _DialogueSocket(SocketCore[DialogueContext]):
             self._in_session = False
             self._account.end_session()
 
-    def _open(self, first: dict[str, Any], context_id: str | None, now: float) -> DialogueContext:
-        context = DialogueContext.open(
-            first,
-            self._parameters,
-            self._account,
-            self.spelling,
-            context_id=context_id,
-            number=self._number(),
-            heard_at=now,
-        )
-        self._utterances.append(context)
-        return context
-
 
 class DialogueInput(_DialogueSocket):
     """One socket, one utterance, ended by `close_socket`."""
@@ -63,7 +50,7 @@ class DialogueInput(_DialogueSocket):
             (context,) = self._utterances
             context.refuse_settings(message)
         else:
-            context = self._open(message, None, now)
+            context = self._open(DialogueContext, message, now)
         context.take(message, now)
         if message.get("close_socket") is True:
             context.generate(now)
@@ -98,12 +85,11 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
             raise errors.context_is_closing(context_id)
         else:
             self._make_room()
-            context = self._open(message, context_id, now)
+            context = self._open(DialogueContext, message, now, context_id)
         context.take(message, now)
         if message.get("close_context") is True:
             self._close_context(context, now)
 
     def _close_context(self, context: DialogueContext, now: float) -> None:
         """There is no interruption here: the rest is generated first (API reference)."""
-        context.generate(now)
-        context.end(now, self._behaviour.late_final)
+        self._say_rest(context, now, self._behaviour.late_final)

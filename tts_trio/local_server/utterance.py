@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping
+from typing import Any, Self
 
 import attrs
 
@@ -18,8 +21,8 @@ _TAIL_MS = (9, 10, 26, 33)  # of the last audio message before isFinal: 436, 494
 _STREAMED_CODECS = ("mp3", "opus")
 
 
-@attrs.define(eq=False)
-class Utterance:
+@attrs.define(eq=False, kw_only=True)
+class Utterance(ABC):
     """Gathers text and orders speech; makes messages of the speech, at the pace of a generation.
 
     Its socket takes `orders`, brings each order's speech to `speak` in the same order, and takes its messages, one
@@ -62,6 +65,50 @@ class Utterance:
 
     def __attrs_post_init__(self) -> None:
         self._encoder = Encoder(self.parameters.output_format)
+
+    @classmethod
+    def open(
+        cls,
+        first: Mapping[str, Any],
+        parameters: Parameters,
+        account: Account,
+        spelling: Spelling,
+        *,
+        context_id: str | None,
+        number: int,
+        heard_at: float,
+    ) -> Self:
+        """Begin with the first message, which settles some things for good; `take` it, too.
+
+        Raises:
+            ServiceError: They are no good.
+        """
+        return cls(
+            parameters=parameters,
+            account=account,
+            spelling=spelling,
+            context_id=context_id,
+            number=number,
+            heard_at=heard_at,
+            **cls.settled(first, parameters, account.behaviour),
+        )
+
+    @classmethod
+    @abstractmethod
+    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
+        """Give the fields that the first message settles.
+
+        Raises:
+            ServiceError: They are no good.
+        """
+
+    @abstractmethod
+    def take(self, message: Mapping[str, Any], now: float) -> None:
+        """Take a message, the first one included.
+
+        Raises:
+            ServiceError: The service would refuse it.
+        """
 
     @property
     def behaviour(self) -> Behaviour:
