@@ -81,6 +81,7 @@ DIALOGUE: list[tuple[dict[str, Any], str, str]] = [
     ({"endpoint": "stream-input", "model_id": "eleven_v3"}, "endpoint", "set text-to-dialogue"),
     ({"endpoint": "multi-stream-input", "model_id": "eleven_v4_turbo"}, "endpoint", "set text-to-dialogue"),
     ({"model_id": "eleven_v3", "auto_mode": False}, "auto_mode", "unknown to text-to-dialogue"),
+    ({"model_id": "eleven_v4", "optimize_streaming_latency": 3}, "optimize_streaming_latency", "leave it at 4"),
     ({"model_id": "eleven_v3", "enable_ssml_parsing": True}, "enable_ssml_parsing", "unknown to text-to-dialogue"),
     ({"model_id": "eleven_v3", "inactivity_timeout": 60}, "inactivity_timeout", "unknown to text-to-dialogue"),
     ({"model_id": "eleven_v3", "apply_text_normalization": "auto"}, "apply_text_normalization", "'on' or 'off'"),

@@ -294,3 +294,13 @@ async def test_dialogue_sessions_are_not_held_in_reserve(autojump_clock: trio.te
             for turn in range(5):
                 assert await say(tts, f"{turn} {TEXTS['en']}") == f"{turn} {TEXTS['en']}"
             assert tts._connections.statistics().dials == 1
+
+
+@pytest.mark.endpoints("text-to-dialogue")
+@pytest.mark.parametrize("model_id", ["eleven_v3", "eleven_v3_conversational", "eleven_v4", "eleven_v4_turbo"])
+async def test_the_dialogue_models_speak_both_ways(autojump_clock: trio.testing.MockClock, model_id: str) -> None:
+    async with memory_service() as service, speaking(make_config(model_id=model_id), service.open_stream) as tts:
+        for text in TEXTS.values():
+            assert await say(tts, text) == text
+            async with tts.stream_static_text(text) as audio:
+                assert heard(await listen(audio), tts.config) == text

@@ -172,7 +172,8 @@ class TTSConfig:
         output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
         voice_settings: How the voice speaks; None for the voice's stored settings.
         optimize_streaming_latency: 0 to 4, for fixed phrases over HTTP; None sends none. 4 is the fastest and
-            switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference).
+            switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference). The v4
+            models do not know it, and are not sent it.
         static_timestamps: The times of the words are asked for with fixed phrases too, for `audio.words` and
             `audio.spoken`. The answer is a third longer then.
         request_stitching: Each fixed phrase names the three before it, so that its intonation goes on from theirs. Not
@@ -392,6 +393,12 @@ class TTSConfig:
                 raise ConfigurationError(
                     f"{name}: {value!r} is unknown to text-to-dialogue; leave it at {default!r}", field=name
                 )
+        if self.model_id.startswith("eleven_v4") and self.optimize_streaming_latency not in {None, 4}:
+            raise ConfigurationError(
+                f"optimize_streaming_latency: {self.optimize_streaming_latency} is unknown to text-to-dialogue, where "
+                f"the fixed phrases of {self.model_id} are asked for, too; leave it at 4, or None",
+                field="optimize_streaming_latency",
+            )
         if self.apply_text_normalization == "auto":
             raise ConfigurationError(
                 "apply_text_normalization: text-to-dialogue takes 'on' or 'off', or None for its own choice",

@@ -193,3 +193,23 @@ def test_options_of_a_fixed_phrase() -> None:
         "apply_text_normalization": "on",
         "apply_language_text_normalization": True,
     }
+
+
+def test_fixed_phrases_of_the_v4_models_are_dialogues() -> None:
+    config = make_config(
+        model_id="eleven_v4_turbo", language_code="ru", voice_settings=VoiceSettings(stability=0.3), seed=1
+    )
+    request = stream_request(config, RUSSIAN, previous_text="Так.", next_text="Ещё.")
+    assert urlsplit(request.path).path == "/v1/text-to-dialogue/stream"
+    assert query_of(request.path) == {"output_format": "pcm_16000", "enable_logging": "true"}
+    assert json.loads(request.body) == {
+        "inputs": [{"text": RUSSIAN, "voice_id": VOICE_ID}],
+        "model_id": "eleven_v4_turbo",
+        "language_code": "ru",
+        "settings": {"stability": 0.3},
+        "seed": 1,
+        "previous_text": "Так.",
+        "future_text": "Ещё.",
+    }
+    timed = stream_request(config, ENGLISH, timed=True)
+    assert urlsplit(timed.path).path == "/v1/text-to-dialogue/stream/with-timestamps"

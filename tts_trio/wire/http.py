@@ -1,7 +1,7 @@
 """Fixed phrases over HTTP, without I/O: requests, and answers that tell when the words are heard.
 
 `POST /v1/text-to-speech/{voice_id}/stream` answers with raw audio, and `/stream/with-timestamps` with a JSON object a
-line (ElevenLabs API reference).
+line; the v4 models are asked at `/v1/text-to-dialogue`, which answers likewise (ElevenLabs API reference).
 """
 
 from __future__ import annotations
@@ -66,29 +66,31 @@ def stream_request(
     }
     if config.model_id.startswith("eleven_v3") and (field := next(filter(context.get, context), None)):
         raise ConfigurationError(f"{field}: the model {config.model_id} does not take it", field=field)
-    query = {
-        "output_format": config.output_format,
-        "optimize_streaming_latency": config.optimize_streaming_latency,
-        "enable_logging": config.enable_logging,
-    }
+    query: dict[str, Any] = {"output_format": config.output_format, "enable_logging": config.enable_logging}
     body: dict[str, Any] = {
-        "text": text,
         "model_id": config.model_id,
         "language_code": config.language_code,
-        "voice_settings": config.voice_settings.to_json() if config.voice_settings else None,
         "pronunciation_dictionary_locators": [
             attrs.asdict(locator) for locator in config.pronunciation_dictionary_locators
         ]
         or None,
         "seed": config.seed,
-        **context,
         "apply_text_normalization": config.apply_text_normalization,
-        "apply_language_text_normalization": config.apply_language_text_normalization,
     }
-    given = {name: value for name, value in body.items() if value is not None}
+    settings = config.voice_settings.to_json() if config.voice_settings else None
+    if config.model_id.startswith("eleven_v4"):
+        where = "text-to-dialogue"
+        context["future_text"] = context.pop("next_text")  # its name there
+        body |= {"inputs": [{"text": text, "voice_id": config.voice_id}], "settings": settings}
+    else:
+        where = f"text-to-speech/{config.voice_id}"
+        query["optimize_streaming_latency"] = config.optimize_streaming_latency
+        body |= {"text": text, "voice_settings": settings}
+        body["apply_language_text_normalization"] = config.apply_language_text_normalization
+    given = {name: value for name, value in (body | context).items() if value is not None}
     form = "stream/with-timestamps" if timed else "stream"
     return SpeechRequest(
-        path=f"/v1/text-to-speech/{config.voice_id}/{form}?{encode_query(query)}",
+        path=f"/v1/{where}/{form}?{encode_query(query)}",
         body=json.dumps(given, ensure_ascii=False).encode(),
         timed=timed,
     )
