@@ -7,13 +7,13 @@ frames are let pass, so that a new field of the service breaks nobody.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 import attrs
+import pybase64
 
 
 @attrs.frozen
@@ -113,7 +113,7 @@ def decode(message: str | bytes) -> list[Event]:
     encoded = frame.get("audio")
     if encoded:
         try:
-            audio = base64.b64decode(encoded, validate=True)
+            audio = pybase64.b64decode(encoded, validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             events.append(Unreadable(f"bad base64 in the field audio: {error}", context_id))
         else:

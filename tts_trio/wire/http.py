@@ -6,13 +6,13 @@ line; the v4 models are asked at `/v1/text-to-dialogue`, which answers likewise 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
+import pybase64
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError, ProtocolError, classify_response
@@ -139,7 +139,7 @@ def _read_line(line: bytes) -> AudioReceived | None:
         if not isinstance(parsed, dict):
             raise TypeError(f"a JSON {type(parsed).__name__} where an object is due")
         fields = cast("dict[str, Any]", parsed)
-        audio = base64.b64decode(fields.get("audio_base64") or b"", validate=True)
+        audio = pybase64.b64decode(fields.get("audio_base64") or b"", validate=True)
     except (ValueError, TypeError, RecursionError) as error:
         kind = "bad base64" if isinstance(error, binascii.Error) else str(error)
         raise ProtocolError(f"a line of the answer cannot be read: {kind}") from None
