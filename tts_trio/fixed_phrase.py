@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from tts_trio.cache.flights import CachedPhrases
+from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, Usage
 from tts_trio.config import TTSConfig, VoiceSettings
 from tts_trio.errors import ConfigurationError, TTSError
@@ -88,18 +89,20 @@ class PhraseOrder:
         )
 
 
-def source_for(order: PhraseOrder, http: HttpConnections, *, until_stored: bool = False) -> PhraseSource:
+def source_for(
+    order: PhraseOrder, http: HttpConnections, shelf: Shelf | None, *, until_stored: bool = False
+) -> PhraseSource:
     """Return what a phrase is asked of: the service, behind the cache where there is one that may keep this phrase.
 
     Args:
         order: The phrase.
         http: The hot connections of the conversation.
+        shelf: The cache.
         until_stored: The phrase has not ended before it is stored.
     """
-    cache = order.config.phrase_cache
-    if cache is None or order.config.request_stitching or len(order.text) > _LONGEST_KEPT:
+    if shelf is None or order.config.request_stitching or len(order.text) > _LONGEST_KEPT:
         return Service(http)
-    return CachedPhrases(order.config, cache, Service(http, outlives=True), until_stored=until_stored)
+    return CachedPhrases(order.config, shelf, Service(http, outlives=True), until_stored=until_stored)
 
 
 class RequestHistory:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, TextChannel
 from tts_trio.config import TTSConfig, VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
@@ -58,6 +59,9 @@ class TTSManager(Scoped):
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
         self._history = RequestHistory()
+        self._shelf = (
+            Shelf(config.phrase_cache, config.phrase_cache_timeout) if config.phrase_cache is not None else None
+        )
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -110,7 +114,7 @@ class TTSManager(Scoped):
             self.config, text, previous_text=previous_text, next_text=next_text, voice=voice, settings=settings
         )
         _, http = self._require_open()
-        return self._perform(FixedPhrase(order, source_for(order, http), self._history))
+        return self._perform(FixedPhrase(order, source_for(order, http, self._shelf), self._history))
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:

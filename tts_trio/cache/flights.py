@@ -15,7 +15,6 @@ import attrs
 import trio
 
 from tts_trio.cache.entry import phrase_key
-from tts_trio.cache.protocol import PhraseCache
 from tts_trio.cache.shelf import Shelf
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
@@ -123,20 +122,17 @@ def _flights_of_this_run() -> _Flights:
 class CachedPhrases:
     """A source of phrases that asks a cache first, and shares what it asks the service for."""
 
-    def __init__(
-        self, config: TTSConfig, cache: PhraseCache, service: PhraseSource, *, until_stored: bool = False
-    ) -> None:
+    def __init__(self, config: TTSConfig, shelf: Shelf, service: PhraseSource, *, until_stored: bool = False) -> None:
         """Put a cache before the service.
 
         Args:
             config: Where the service is, and the deadlines.
-            cache: The cache.
+            shelf: The cache.
             service: The service, whose answers outlive the conversation.
             until_stored: `ask` returns when the phrase is stored, too.
         """
         self._config = config
-        self._cache = cache
-        self._shelf = Shelf(cache, config.phrase_cache_timeout)
+        self._shelf = shelf
         self._service = service
         self._until_stored = until_stored
 
@@ -144,7 +140,7 @@ class CachedPhrases:
         """Hand over the phrase, from wherever it can be had soonest."""
         flights = _flights_of_this_run()
         key = phrase_key(self._config.base_url, request)
-        place = id(self._cache), key
+        place = id(self._shelf.cache), key
         flight = flights.get(place)
         first = flight is None or not flight.can_be_joined(self._config.first_audio_deadline())
         if flight is None or first:

@@ -21,7 +21,11 @@ _POLL = 0.02  # seconds between two looks at what another process fetches
 
 
 class Shelf:
-    """Where phrases are looked for first, and put last; bounded in time, and never raising."""
+    """Where phrases are looked for first, and put last; bounded in time, and never raising.
+
+    Attributes:
+        cache: What is behind it.
+    """
 
     def __init__(self, cache: PhraseCache, timeout: float) -> None:
         """Use a cache.
@@ -30,24 +34,24 @@ class Shelf:
             cache: Any, trustworthy or not.
             timeout: The longest wait for what is asked of it while somebody waits for the phrase, in seconds.
         """
-        self._cache = cache
+        self.cache = cache
         self._timeout = timeout
         self._well = True
 
     async def get(self, key: str) -> tuple[AudioReceived, ...] | None:
         """Return the pieces of a whole phrase, or None."""
-        stored = await self._guard(self._timeout, None, self._cache.get, key)
+        stored = await self._guard(self._timeout, None, self.cache.get, key)
         if stored is None:
             return None
         try:
             return decode(key, stored)
         except Exception as error:  # noqa: BLE001 - a cache may be anybody's, and give anything
-            logger.warning("a phrase in %r is not what was stored, so it is fetched anew: %s", self._cache, error)
+            logger.warning("a phrase in %r is not what was stored, so it is fetched anew: %s", self.cache, error)
             return None
 
     async def put(self, key: str, pieces: Sequence[AudioReceived]) -> None:
         """Store a whole phrase."""
-        await self._guard(_PUT_TIMEOUT, None, self._cache.put, key, encode(key, pieces))
+        await self._guard(_PUT_TIMEOUT, None, self.cache.put, key, encode(key, pieces))
 
     async def claim(self, key: str, patience: float) -> tuple[AudioReceived, ...] | None:
         """Agree with other processes on who asks for a phrase that is not there.
@@ -59,7 +63,7 @@ class Shelf:
         Returns:
             The phrase, which another process has stored; None: it is for this one to ask for it.
         """
-        cache = self._cache
+        cache = self.cache
         if not isinstance(cache, SharedPhraseCache) or not self._well:
             return None
         with trio.move_on_after(patience):
@@ -72,8 +76,8 @@ class Shelf:
 
     async def release(self, key: str) -> None:
         """Take back what was claimed."""
-        if isinstance(self._cache, SharedPhraseCache):
-            await self._guard(_PUT_TIMEOUT, None, self._cache.release, key)
+        if isinstance(self.cache, SharedPhraseCache):
+            await self._guard(_PUT_TIMEOUT, None, self.cache.release, key)
 
     async def _guard(self, timeout: float, failed: T, use: Callable[..., Awaitable[T]], *arguments: object) -> T:  # noqa: ASYNC109 - of a cache's
         """Use the cache, or give `failed` where it is slow or broken, with one warning for each time it gets so."""
@@ -91,5 +95,5 @@ class Shelf:
 
     def _complain(self, what: str) -> None:
         log = logger.warning if self._well else logger.debug
-        log("%r is of no use now, phrases are fetched: %s", self._cache, what)
+        log("%r is of no use now, phrases are fetched: %s", self.cache, what)
         self._well = False
