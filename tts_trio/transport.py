@@ -80,8 +80,12 @@ def _ssl_context(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContex
     return context
 
 
-async def open_stream(config: TTSConfig) -> trio.abc.Stream:
+async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda _step: None) -> trio.abc.Stream:
     """Open a TCP connection to `config.base_url`, through the proxy if there is one, with TLS for `https` and `wss`.
+
+    Args:
+        config: Where to.
+        passed: Called after each step of it: "TCP", "proxy", "TLS".
 
     Raises:
         OSError: The host is unknown or refuses.
@@ -94,14 +98,21 @@ async def open_stream(config: TTSConfig) -> trio.abc.Stream:
     proxy = proxy_for(config.base_url, config.proxy)
     if proxy is None:
         stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+        passed("TCP")
     else:
-        stream = await _open_tunnel(config, proxy, host, port)
-    return await _encrypt(config, stream, host) if secure else stream
+        stream = await _open_tunnel(config, proxy, host, port, passed)
+    if secure:
+        stream = await _encrypt(config, stream, host)
+        passed("TLS")
+    return stream
 
 
-async def _open_tunnel(config: TTSConfig, proxy: Proxy, host: str, port: int) -> trio.abc.Stream:
+async def _open_tunnel(
+    config: TTSConfig, proxy: Proxy, host: str, port: int, passed: Callable[[str], None]
+) -> trio.abc.Stream:
     try:
         stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+        passed("TCP")
         if proxy.secure:
             stream = await _encrypt(config, stream, proxy.host)
     except (OSError, trio.BrokenResourceError) as error:
@@ -111,6 +122,7 @@ async def _open_tunnel(config: TTSConfig, proxy: Proxy, host: str, port: int) ->
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
+    passed("proxy")
     return stream
 
 

@@ -1,0 +1,158 @@
+"""What it takes until something is heard, part by part: what `tts-trio probe` measures in each of its rounds."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import attrs
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.connection import Connection
+from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.errors import EmptyAudio, ServiceTimeout, TTSError
+from tts_trio.wire.events import AudioReceived, Final
+from tts_trio.wire.http import stream_request
+
+Passed: TypeAlias = Callable[[str], None]
+Dial: TypeAlias = Callable[[TTSConfig, Passed], Awaitable[trio.abc.Stream]]
+"""Opens a stream, and calls `passed` after each part of that: `transport.open_stream`."""
+
+STEPS = ("DNS", "TCP", "proxy", "TLS", "upgrade", "audio")
+"""The parts of the way to the first sound, in their order. Not every way has all of them."""
+
+
+@attrs.frozen
+class Sample:
+    """One round over one way.
+
+    Attributes:
+        steps: Seconds of each part of the way from nothing to the first sound, by their names in `STEPS`.
+        cold: Seconds from nothing to the first sound: their sum.
+        hot: Seconds to the first sound over a connection that was there.
+        region: Where the service says that it answered (`x-region`), or None.
+    """
+
+    steps: Mapping[str, float]
+    cold: float
+    hot: float
+    region: str | None = None
+
+
+class _Steps:
+    """Times the parts of the first dial of several."""
+
+    def __init__(self, dial: Dial) -> None:
+        self.seconds: dict[str, float] = {}
+        self.began = self._last = trio.current_time()
+        self._dial = dial
+        self._dials = 0
+
+    def passed(self, step: str) -> None:
+        """Take note that a part is done."""
+        now = trio.current_time()
+        self.seconds[step] = now - self._last
+        self._last = now
+
+    async def open_stream(self, config: TTSConfig) -> trio.abc.Stream:
+        """Open a stream; only the first one is timed, the others are made ahead of need."""
+        self._dials += 1
+        if self._dials > 1:
+            return await self._dial(config, lambda step: None)
+        trio.socket.set_custom_hostname_resolver(_Resolver(self.passed))
+        try:
+            return await self._dial(config, self.passed)
+        finally:
+            trio.socket.set_custom_hostname_resolver(None)
+
+    def sample(self, hot: float, region: str | None = None) -> Sample:
+        """Return what was measured."""
+        return Sample(self.seconds, sum(self.seconds.values()), hot, region)
+
+
+@attrs.frozen
+class _Resolver(trio.abc.HostnameResolver):
+    """Looks names up as trio does, and says when it has."""
+
+    passed: Passed
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: Any,
+        family: int = 0,
+        type: int = 0,  # noqa: A002 - the standard library's name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        found = await trio.to_thread.run_sync(
+            partial(socket.getaddrinfo, host, port, family, type, proto, flags), abandon_on_cancel=True
+        )
+        self.passed("DNS")
+        return found
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        return await trio.to_thread.run_sync(socket.getnameinfo, sockaddr, flags, abandon_on_cancel=True)
+
+
+async def measure_websocket(config: TTSConfig, text: str, dial: Dial) -> Sample:
+    """Speak over a WebSocket that is not there yet, and then over the one that is hot behind it.
+
+    Raises:
+        TTSError: It could not be done.
+    """
+    steps = _Steps(dial)
+    async with WebSocketConnectionManager(config, open_stream=steps.open_stream) as connections:
+        connection = await connections.get_connection()
+        steps.passed("upgrade")
+        await _first_audio(config, connection, text)
+        steps.passed("audio")
+        await connections.connect()
+        began = trio.current_time()
+        await _first_audio(config, await connections.get_connection(), text)
+        return steps.sample(trio.current_time() - began)
+
+
+async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> None:
+    """Speak, and return with the first sound; the rest is interrupted."""
+    results, came = trio.open_memory_channel[AudioReceived | Final | TTSError](math.inf)
+    connection.take(results.send_nowait, results.send_nowait)
+    connection.send_text(f"{text} ")
+    connection.end_text()
+    try:
+        with trio.fail_after(config.reply_deadline):
+            result = await came.receive()
+    except trio.TooSlowError:
+        raise ServiceTimeout(f"no audio within {config.reply_deadline:g} s") from None
+    finally:
+        connection.close()
+    if isinstance(result, TTSError):
+        raise result
+    if isinstance(result, Final):
+        raise EmptyAudio("the service reported the end and sent no audio for the text")
+
+
+async def measure_http(config: TTSConfig, text: str, dial: Dial) -> Sample:
+    """Ask over an HTTP connection that is not there yet, and again over the same.
+
+    Raises:
+        TTSError: It could not be done.
+    """
+    from tts_trio.http import HttpConnections  # as everywhere: httpx is loaded late
+
+    steps = _Steps(dial)
+    request = stream_request(config, text)
+    async with HttpConnections(config, open_stream=steps.open_stream) as http:
+        async with http.stream(request) as answer:
+            async for _ in answer:
+                if "audio" not in steps.seconds:
+                    steps.passed("audio")
+        began = trio.current_time()
+        async with http.stream(request) as answer:
+            async for _ in answer:
+                return steps.sample(trio.current_time() - began, answer.headers.get("x-region"))
+    raise EmptyAudio("the answer had no audio")

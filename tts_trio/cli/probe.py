@@ -1,0 +1,99 @@
+"""`tts-trio probe`: what the way to the service costs from here, part by part, and what hot connections save."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import attrs
+
+from tts_trio.cli.common import AddCommand, UsageError, configured
+from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
+from tts_trio.cli.probe_report import Series, report
+from tts_trio.config import TTSConfig
+from tts_trio.errors import TTSError
+from tts_trio.transport import open_stream
+
+_TEXT = "One moment, please."
+_Measure: TypeAlias = Callable[[TTSConfig, str, Dial], Awaitable[Sample]]
+
+
+def add_to(add_command: AddCommand) -> None:
+    """Add the command to the command line."""
+    probe = add_command(
+        "probe",
+        help="measure the way to the service",
+        description="Measure the way to the service: DNS, TCP, TLS, upgrade and first audio, over the WebSocket and "
+        "over HTTP, from nothing (cold) and over a connection that is there (hot). The service is ElevenLabs, with the "
+        "key in ELEVENLABS_API_KEY and the voice in ELEVENLABS_VOICE_ID; with no key, a local server. Each round "
+        "speaks a short text four times for each URL, which costs credits.",
+    )
+    probe.add_argument(
+        "urls", nargs="*", metavar="URL",
+        help="base URLs to compare, such as https://api.elevenlabs.io https://api.us.elevenlabs.io "
+        "(default: ELEVENLABS_BASE_URL)",
+    )  # fmt: skip
+    probe.add_argument("--rounds", type=int, default=10, metavar="N", help="how often (default: %(default)s)")
+    probe.add_argument("--voice", metavar="ID", help="voice id (default: ELEVENLABS_VOICE_ID)")
+    probe.add_argument("--model", metavar="ID", help="model id (default: eleven_flash_v2_5)")
+    probe.add_argument("--endpoint", metavar="NAME", help="of the WebSocket (default: stream-input)")
+    probe.add_argument("--text", default=_TEXT, help="what is said (default: %(default)s)")
+    probe.set_defaults(run=_probe)
+
+
+async def _probe(options: argparse.Namespace) -> None:
+    if options.rounds < 1:
+        raise UsageError("--rounds: it must be at least 1")
+    chosen = {"voice_id": options.voice, "model_id": options.model, "endpoint": options.endpoint}
+    given = {field: value for field, value in chosen.items() if value is not None}
+    async with _configurations(options.urls, given) as configs:
+        ways: list[tuple[TTSConfig, _Measure, Series]] = []
+        for config in configs:
+            ways.append((config, measure_websocket, Series(config.base_url, config.websocket_endpoint())))
+            ways.append((config, measure_http, Series(config.base_url, "HTTP")))
+        progress = _Progress(options.rounds * len(ways))
+        for _ in range(options.rounds):  # round by round, so that a change of the weather strikes all alike
+            for config, measure, series in ways:
+                progress.show(f"{series.base_url} {series.way}")
+                if series.failure is None:
+                    try:
+                        series.samples.append(await measure(config, options.text, open_stream))
+                    except TTSError as error:
+                        series.failure = error
+                progress.done += 1
+        progress.show("")
+    all_series = [series for _, _, series in ways]
+    print("\n".join(report(all_series)))
+    if not any(series.samples for series in all_series):
+        raise next(series.failure for series in all_series if series.failure is not None)
+
+
+@asynccontextmanager
+async def _configurations(urls: Sequence[str], given: dict[str, Any]) -> AsyncGenerator[list[TTSConfig]]:
+    if urls:
+        yield [TTSConfig.from_env(base_url=url, **given) for url in urls]
+    else:
+        async with configured(given) as config:
+            yield [config]
+
+
+@attrs.define
+class _Progress:
+    """A bar on standard error, on a terminal only."""
+
+    total: int
+    done: int = 0
+    live: bool = attrs.field(factory=sys.stderr.isatty)
+
+    def show(self, doing: str) -> None:
+        """Draw it over the one before; with nothing to do it goes away."""
+        if not self.live:
+            return
+        columns = shutil.get_terminal_size().columns - 1
+        filled = 20 * self.done // self.total
+        line = f"[{'#' * filled:20}] {self.done}/{self.total} {doing}" if doing else ""
+        print(f"\r\x1b[K{line[:columns]}", end="", file=sys.stderr, flush=True)
