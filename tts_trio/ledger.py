@@ -95,7 +95,6 @@ class Ledger:
 
     Attributes:
         legs: One for each connection, in order.
-        characters: Characters of text accepted.
         characters_sent: Characters of text handed to the service, those of replays included.
         received_seconds: Audio received and not taken back.
         silent: Whether no byte of audio has come yet; headers of a stream are bytes that last no time.
@@ -103,7 +102,6 @@ class Ledger:
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - its name everywhere
         self.legs: list[Leg] = []
-        self.characters = 0
         self.characters_sent = 0
         self.received_seconds = 0.0
         self.silent = True
@@ -117,7 +115,6 @@ class Ledger:
     def accept(self, text: str) -> None:
         """Note text that the caller gave."""
         self._accepted += text.encode()
-        self.characters += len(text)
 
     def begin_leg(self) -> None:
         """Begin to send over a fresh connection."""

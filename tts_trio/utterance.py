@@ -8,9 +8,7 @@ what to do. The ledger (`ledger.py`) knows what was accepted, sent, received and
 from __future__ import annotations
 
 import copy
-import logging
 import math
-from collections import deque
 
 import attrs
 
@@ -18,47 +16,24 @@ from tts_trio.alignment import Word
 from tts_trio.config import TTSConfig
 from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
-    ConfigurationError,
     EmptyAudio,
     ServiceTimeout,
-    TextTimeout,
     TTSConnectionError,
     TTSError,
     UtteranceEnded,
 )
+from tts_trio.intake import Intake, check_text
 from tts_trio.ledger import Ledger, Leg
 from tts_trio.listener import Listener
 from tts_trio.outcome import End, Outcome, Timeline
-from tts_trio.text import MarkdownStripper, phrases_for, speakable
+from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived, Final
-
-logger = logging.getLogger(__name__)
 
 _CHARACTERS_A_SECOND = 15.0  # of speech: how long text that was sent will sound, before its audio has come
 _EMPTY = (
     "the service reported the end and sent no audio for the text; the likely cause is an exhausted quota, of which the "
     "multi-stream WebSockets say nothing else"
 )
-_TEXT_WARNING = 30.0  # seconds without text, after which it looks as if somebody forgot to close it
-
-
-def check_text(text: object) -> None:
-    """Refuse what is no text that can be sent.
-
-    Raises:
-        TypeError: It is no `str`.
-        ConfigurationError: It has half of a surrogate pair in it, which UTF-8 does not know.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"text must be str, not {type(text).__name__}")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = text[error.start]
-            raise ConfigurationError(
-                f"text: {half!r} at {error.start} is half of a surrogate pair; give whole characters", field="text"
-            ) from None
 
 
 class Utterance:
@@ -86,16 +61,9 @@ class Utterance:
         self.has_connection = False
         self._config = config
         self._ledger = Ledger(config.format)
-        self._markdown = MarkdownStripper() if config.strip_markdown else None
-        self._phraser = phrases_for(
-            config.phrase_policy, language_code=config.language_code, ssml=config.enable_ssml_parsing
-        )
-        self._complete = False
-        self._queue: deque[str] = deque()  # phrases not yet sent
+        self._intake = Intake(config, now)
         self._error: TTSError | None = None
         self._came_empty = False  # the last connection said "done" and gave no sound
-        self._last_text = now
-        self._warned = False
         self._characters_a_second = _CHARACTERS_A_SECOND
         self._debt = AudioDebt(config)
 
@@ -112,49 +80,30 @@ class Utterance:
         """
         check_text(token)
         self._require_text_open()
-        if not token:
-            return
-        if self._ledger.characters + len(token) > self._config.max_characters:
-            limit = self._config.max_characters
-            raise ConfigurationError(
-                f"max_characters: a reply may have at most {limit} characters", field="max_characters"
-            )
-        self._last_text = now
-        self._gather(token if self._markdown is None else self._markdown.feed(token), now)
-
-    def _gather(self, text: str, now: float) -> None:
-        if text:
-            self._take_text(text, now)
-            self._queue.extend(self._phraser.feed(text, now))
+        self._accept(self._intake.take(token, now), now)
 
     def complete(self, now: float) -> None:
         """Say that the text is complete. Saying so twice, or after the end, changes nothing."""
-        if self.ended is None and not self._complete:
-            self._complete = True
-            self._last_text = now
-            if self._markdown is not None:
-                self._gather(self._markdown.close(), now)
-            self._queue.extend(self._phraser.close())
+        if self.ended is None and not self._intake.complete:
+            self._accept(self._intake.close(now), now)
 
     def say(self, text: str, now: float) -> None:
         """Take a text as one phrase, complete: what a fixed phrase is."""
         self._characters_a_second = math.inf  # its audio is read as the listener needs it, so none is on its way
-        self._take_text(text, now)
-        self._queue.append(text)
-        self._complete = True
+        self._accept(self._intake.take_whole(text), now)
 
-    def _take_text(self, text: str, now: float) -> None:
-        self._ledger.accept(text)
-        self._last_text = now
-        if self.timeline.first_text is None:
-            self.timeline = attrs.evolve(self.timeline, first_text=now)
+    def _accept(self, text: str, now: float) -> None:
+        if text:
+            self._ledger.accept(text)
+            if self.timeline.first_text is None:
+                self.timeline = attrs.evolve(self.timeline, first_text=now)
 
     def _require_text_open(self) -> None:
         if (error := self.error) is not None:
             raise error
         if self.ended is not None:
             raise UtteranceEnded(f"the reply is {self.ended}: it takes no more text")
-        if self._complete:
+        if self._intake.complete:
             raise UtteranceEnded("the text of this reply was closed")
 
     # Text goes out.
@@ -172,8 +121,8 @@ class Utterance:
         phrase is on its way at a time; and where there are none, each phrase goes over a connection of its own.
         """
         phrases: list[str] = []
-        while self._queue and self._takes_text() and self.room_at() <= now:
-            phrase = self._queue.popleft()
+        while self._intake.phrases and self._takes_text() and self.room_at() <= now:
+            phrase = self._intake.phrases.popleft()
             phrases.append(phrase)
             self._ledger.send(phrase)
             if self._config.auto_mode and speakable(phrase):
@@ -188,7 +137,7 @@ class Utterance:
             return False
         leg = self._leg
         untimed = leg.heard and not leg.timed  # its final tells where it ends
-        if not untimed and (self._queue or not self._complete):
+        if not untimed and (self._intake.phrases or not self._intake.complete):
             return False
         if not speakable(leg.spoken.text):
             self._end("finished", now)  # nothing to say, or nothing left: the service is not asked
@@ -245,7 +194,7 @@ class Utterance:
         self._debt.receive(now)
         if self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
-        self._phraser.lead(self.lead(now))
+        self._intake.lead(self.lead(now))
         if not leg.complete and self._paid(leg, aligned=leg.spoken.covered > covered):
             self._debt.pay()
 
@@ -271,7 +220,7 @@ class Utterance:
             leg.spoken.final()
             self.has_connection = False
             self._debt.pay()
-            if self._complete and not self._queue:
+            if self._intake.complete and not self._intake.phrases:
                 self._end("finished", now)
 
     def deliver(self, now: float) -> bytes:
@@ -299,22 +248,10 @@ class Utterance:
         """Return the time at which `expire` is to be called, if nothing happens before."""
         if self.ended is not None:
             return math.inf
-        due = [self._debt.due(), self._debt.starved_at()]
-        if not self._complete:
-            due += [self._text_due(), self._warning_due(), self._phrase_due()]
-        if self._queue and self._takes_text():
+        due = [self._debt.due(), self._debt.starved_at(), self._intake.deadline()]
+        if self._intake.phrases and self._takes_text():
             due.append(self.room_at())
         return min(due)
-
-    def _text_due(self) -> float:
-        return self._last_text + self._config.text_timeout
-
-    def _warning_due(self) -> float:
-        return math.inf if self._warned else self._last_text + _TEXT_WARNING
-
-    def _phrase_due(self) -> float:
-        due = self._phraser.deadline()
-        return math.inf if due is None else due
 
     def expire(self, now: float) -> TTSError | None:
         """Do what is due.
@@ -330,19 +267,9 @@ class Utterance:
             error = ServiceTimeout("audio was owed and did not come in time")
             self.lost(error, now)
             return error
-        elif not self._complete:
-            self._expire_text(now)
+        elif (timeout := self._intake.expire(now)) is not None:
+            self.fail(timeout, now)
         return None
-
-    def _expire_text(self, now: float) -> None:
-        if self._text_due() <= now:
-            timeout = self._config.text_timeout
-            self.fail(TextTimeout(f"the text was neither fed nor closed for {timeout:g} s"), now)
-        elif self._phrase_due() <= now:
-            self._queue.extend(self._phraser.expire(now))
-        elif self._warning_due() <= now:
-            self._warned = True
-            logger.warning("a reply got no text for %g s: was its text channel not closed?", _TEXT_WARNING)
 
     # It goes on over another connection, or ends.
 
@@ -353,14 +280,14 @@ class Utterance:
         self.has_connection = False
         self._debt.forget()
         resumable = self._config.on_lost_connection == "resume" or self._ledger.silent
-        if self._complete and not self._queue and not speakable(self._ledger.unheard()):
+        if self._intake.complete and not self._intake.phrases and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not error.retryable or not resumable or self.replays >= self._replays_allowed(error):
             self.fail(error, now)
         else:
             self.replays += 1
             self._came_empty = isinstance(error, EmptyAudio)
-            self._queue.extendleft(reversed(self._ledger.take_back()))
+            self._intake.phrases.extendleft(reversed(self._ledger.take_back()))
 
     def _replays_allowed(self, error: TTSError) -> int:
         """How often this may be tried; what came empty twice will do so again."""
@@ -382,7 +309,7 @@ class Utterance:
         self.ended = end
         self.has_connection = False
         self.timeline = attrs.evolve(self.timeline, ended=now)
-        self._queue.clear()
+        self._intake.phrases.clear()
 
     # What became of it.
 
