@@ -16,9 +16,7 @@ from tts_trio.channels import AudioChannel as AudioChannel
 from tts_trio.channels import AudioStatistics as AudioStatistics
 from tts_trio.channels import TextChannel as TextChannel
 from tts_trio.channels import Usage as Usage
-from tts_trio.config import PronunciationDictionary as PronunciationDictionary
 from tts_trio.config import TTSConfig as TTSConfig
-from tts_trio.config import VoiceSettings as VoiceSettings
 from tts_trio.connection import Connection as Connection
 from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics
 from tts_trio.connection_manager import WebSocketConnectionManager as WebSocketConnectionManager
@@ -49,3 +47,5 @@ from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory
 
 __version__ = "0.1.0"
+from tts_trio.voice import PronunciationDictionary as PronunciationDictionary
+from tts_trio.voice import VoiceSettings as VoiceSettings

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -16,80 +15,17 @@ import attrs
 from tts_trio.cache import PhraseCache, process_cache
 from tts_trio.errors import ConfigurationError
 from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
+from tts_trio.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
 from tts_trio.proxy import Proxy
+from tts_trio.rules import ID, is_a, matches, one_of, refuse, rule, seconds, to_tuple, unless_none, whole
 from tts_trio.text import PhrasePolicy, PhrasesFactory
+from tts_trio.voice import PronunciationDictionary, VoiceSettings
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
-WebSocketEndpoint: TypeAlias = Literal["stream-input", "multi-stream-input", "text-to-dialogue"]
-
-_DIALOGUE_MODELS = ("eleven_v3", "eleven_v4")  # with what comes after: on WebSockets they speak text-to-dialogue only
-_SPEECH_MODELS = ("eleven_flash", "eleven_turbo", "eleven_multilingual", "eleven_monolingual")
-_DIALOGUE_INACTIVITY = 20  # seconds: fixed by the service
-_UNKNOWN_TO_DIALOGUE = (
-    "auto_mode",
-    "chunk_length_schedule",
-    "apply_language_text_normalization",
-    "enable_ssml_parsing",
-    "inactivity_timeout",
-)
-
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 _API_KEY = re.compile(r"[\x21-\x7e]+")
 _URL = re.compile(r"(https?|wss?)://[^\s/?#@]+(/[^\s?#]*)?")
 _A_URL = "a URL such as https://api.elevenlabs.io, without credentials, query or fragment"
-
-_Check: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
-
-
-def _refuse(field: str, value: object, allowed: str) -> ConfigurationError:
-    return ConfigurationError(f"{field}: {value!r} is not allowed; it must be {allowed}", field=field)
-
-
-def _rule(allowed: str, good: Callable[[Any], bool]) -> _Check:
-    """A validator that says, when it refuses, which field it was and what would have been right."""
-
-    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        try:
-            accepted = good(value)
-        except (TypeError, ValueError):
-            accepted = False
-        if not accepted:
-            raise _refuse(attribute.name, value, allowed)
-
-    return check
-
-
-def _matches(pattern: re.Pattern[str], allowed: str) -> _Check:
-    return _rule(allowed, lambda value: pattern.fullmatch(value) is not None)
-
-
-def _number(low: float, high: float) -> _Check:
-    allowed = f"a number from {low:g} to {high:g}"
-    return _rule(allowed, lambda value: not isinstance(value, bool) and low <= value <= high)
-
-
-def _whole(low: int, high: int) -> _Check:
-    allowed = f"a whole number from {low} to {high}"
-    return _rule(allowed, lambda value: type(value) is int and low <= value <= high)
-
-
-def _one_of(*values: str) -> _Check:
-    return _rule(f"one of {', '.join(values)}", lambda value: value in values)
-
-
-def _is_a(kind: type) -> _Check:
-    allowed = "True or False" if kind is bool else f"of the type {kind.__name__}"
-    return _rule(allowed, lambda value: isinstance(value, kind))
-
-
-def _to_tuple(value: Any) -> Any:
-    """Freeze a list; what is no list goes on to the validator, which refuses it by name."""
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
-
-
-_seconds = _rule("a number of seconds above 0", lambda value: not isinstance(value, bool) and 0 < value < math.inf)
-_unless_none = attrs.validators.optional
 
 
 def _check_api_key(_instance: object, _attribute: object, value: object) -> None:
@@ -111,46 +47,6 @@ def _show_proxy(value: str | None) -> str:
 
 _PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
 """Marks a field that belongs to a WebSocket for its life: a change of it means another socket."""
-
-
-@attrs.frozen(kw_only=True)
-class VoiceSettings:
-    """How the voice speaks. What is None is not sent, and the voice's stored setting holds.
-
-    Ranges as in the ElevenLabs API reference (`voice_settings`).
-
-    Attributes:
-        stability: 0.0 to 1.0; low is livelier, high is steadier.
-        similarity_boost: 0.0 to 1.0; how close to the original speaker.
-        style: 0.0 to 1.0; above 0 it adds latency.
-        use_speaker_boost: True adds latency.
-        speed: 0.7 to 1.2; 1.0 is the voice's own.
-        clone_strength: 0.0 to 1.0; how close to the recordings, for professional voice clones on the v4 models.
-    """
-
-    stability: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
-    similarity_boost: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
-    style: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
-    use_speaker_boost: bool | None = attrs.field(default=None, validator=_unless_none(_is_a(bool)))
-    speed: float | None = attrs.field(default=None, validator=_unless_none(_number(0.7, 1.2)))
-    clone_strength: float | None = attrs.field(default=None, validator=_unless_none(_number(0.0, 1.0)))
-
-    def to_json(self) -> dict[str, float | bool]:
-        """Return the object as the service takes it, without what is unset."""
-        return {name: value for name, value in attrs.asdict(self).items() if value is not None}
-
-
-@attrs.frozen(kw_only=True)
-class PronunciationDictionary:
-    """A pronunciation dictionary and its version (`pronunciation_dictionary_locators` of the API).
-
-    Attributes:
-        pronunciation_dictionary_id: Its id.
-        version_id: Its version: optional over HTTP, but the WebSocket wants it, so it is required here.
-    """
-
-    pronunciation_dictionary_id: str = attrs.field(validator=_matches(_ID, "an id of letters and digits"))
-    version_id: str = attrs.field(validator=_matches(_ID, "an id of letters and digits"))
 
 
 @attrs.frozen(kw_only=True)
@@ -231,105 +127,105 @@ class TTSConfig:
 
     api_key: str = attrs.field(repr=False, validator=_check_api_key, metadata=_PER_SOCKET)
     voice_id: str = attrs.field(
-        validator=_matches(_ID, "1 to 128 letters, digits, - or _, as ElevenLabs gives it"), metadata=_PER_SOCKET
+        validator=matches(ID, "1 to 128 letters, digits, - or _, as ElevenLabs gives it"), metadata=_PER_SOCKET
     )
     model_id: str = attrs.field(
         default="eleven_flash_v2_5",
-        validator=_matches(_ID, "a model id such as eleven_flash_v2_5"),
+        validator=matches(ID, "a model id such as eleven_flash_v2_5"),
         metadata=_PER_SOCKET,
     )
     endpoint: WebSocketEndpoint | None = attrs.field(
         default=None,
-        validator=_unless_none(_one_of("stream-input", "multi-stream-input", "text-to-dialogue")),
+        validator=unless_none(one_of("stream-input", "multi-stream-input", "text-to-dialogue")),
         metadata=_PER_SOCKET,
     )
     language_code: str | None = attrs.field(
         default=None,
-        validator=_unless_none(_matches(_LANGUAGE_CODE, "an ISO 639-1 code such as ru or en")),
+        validator=unless_none(matches(_LANGUAGE_CODE, "an ISO 639-1 code such as ru or en")),
         metadata=_PER_SOCKET,
     )
-    output_format: str = attrs.field(default="pcm_16000", validator=_one_of(*OUTPUT_FORMATS), metadata=_PER_SOCKET)
+    output_format: str = attrs.field(default="pcm_16000", validator=one_of(*OUTPUT_FORMATS), metadata=_PER_SOCKET)
     voice_settings: VoiceSettings | None = attrs.field(
-        default=None, validator=_unless_none(_is_a(VoiceSettings)), metadata=_PER_SOCKET
+        default=None, validator=unless_none(is_a(VoiceSettings)), metadata=_PER_SOCKET
     )
-    optimize_streaming_latency: int | None = attrs.field(default=4, validator=_unless_none(_whole(0, 4)))
-    static_timestamps: bool = attrs.field(default=False, validator=_is_a(bool))
-    request_stitching: bool = attrs.field(default=False, validator=_is_a(bool))
-    auto_mode: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
+    optimize_streaming_latency: int | None = attrs.field(default=4, validator=unless_none(whole(0, 4)))
+    static_timestamps: bool = attrs.field(default=False, validator=is_a(bool))
+    request_stitching: bool = attrs.field(default=False, validator=is_a(bool))
+    auto_mode: bool = attrs.field(default=True, validator=is_a(bool), metadata=_PER_SOCKET)
     chunk_length_schedule: tuple[int, ...] | None = attrs.field(
         default=None,
-        validator=_unless_none(
-            _rule(
+        validator=unless_none(
+            rule(
                 "a list of whole numbers from 50 to 500",
                 lambda schedule: bool(schedule) and all(type(n) is int and 50 <= n <= 500 for n in schedule),
             )
         ),
-        converter=_to_tuple,
+        converter=to_tuple,
         metadata=_PER_SOCKET,
     )
-    sync_alignment: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
+    sync_alignment: bool = attrs.field(default=True, validator=is_a(bool), metadata=_PER_SOCKET)
     apply_text_normalization: TextNormalization | None = attrs.field(
-        default=None, validator=_unless_none(_one_of("auto", "on", "off")), metadata=_PER_SOCKET
+        default=None, validator=unless_none(one_of("auto", "on", "off")), metadata=_PER_SOCKET
     )
     apply_language_text_normalization: bool | None = attrs.field(
-        default=None, validator=_unless_none(_is_a(bool)), metadata=_PER_SOCKET
+        default=None, validator=unless_none(is_a(bool)), metadata=_PER_SOCKET
     )
-    enable_ssml_parsing: bool = attrs.field(default=False, validator=_is_a(bool), metadata=_PER_SOCKET)
-    seed: int | None = attrs.field(default=None, validator=_unless_none(_whole(0, 4_294_967_295)), metadata=_PER_SOCKET)
+    enable_ssml_parsing: bool = attrs.field(default=False, validator=is_a(bool), metadata=_PER_SOCKET)
+    seed: int | None = attrs.field(default=None, validator=unless_none(whole(0, 4_294_967_295)), metadata=_PER_SOCKET)
     pronunciation_dictionary_locators: tuple[PronunciationDictionary, ...] = attrs.field(
         default=(),
-        validator=_rule(
+        validator=rule(
             "at most 3 of PronunciationDictionary",
             lambda value: len(value) <= 3 and all(isinstance(item, PronunciationDictionary) for item in value),
         ),
-        converter=_to_tuple,
+        converter=to_tuple,
         metadata=_PER_SOCKET,
     )
-    enable_logging: bool = attrs.field(default=True, validator=_is_a(bool), metadata=_PER_SOCKET)
+    enable_logging: bool = attrs.field(default=True, validator=is_a(bool), metadata=_PER_SOCKET)
 
     base_url: str = attrs.field(
-        default="https://api.elevenlabs.io", validator=_matches(_URL, _A_URL), metadata=_PER_SOCKET
+        default="https://api.elevenlabs.io", validator=matches(_URL, _A_URL), metadata=_PER_SOCKET
     )
-    allow_plaintext: bool = attrs.field(default=False, validator=_is_a(bool))
+    allow_plaintext: bool = attrs.field(default=False, validator=is_a(bool))
     ssl_context: ssl.SSLContext | None = attrs.field(
-        default=None, validator=_unless_none(_is_a(ssl.SSLContext)), repr=False, metadata=_PER_SOCKET
+        default=None, validator=unless_none(is_a(ssl.SSLContext)), repr=False, metadata=_PER_SOCKET
     )
     proxy: str | None = attrs.field(
-        default=None, validator=_unless_none(_check_proxy), repr=_show_proxy, metadata=_PER_SOCKET
+        default=None, validator=unless_none(_check_proxy), repr=_show_proxy, metadata=_PER_SOCKET
     )
 
-    inactivity_timeout: int = attrs.field(default=180, validator=_whole(1, 180), metadata=_PER_SOCKET)
-    keep_alive_interval: float = attrs.field(default=15.0, validator=_seconds)
-    ping_interval: float = attrs.field(default=10.0, validator=_seconds)
-    ping_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    connect_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    first_audio_timeout: float | None = attrs.field(default=None, validator=_unless_none(_seconds))
-    stall_timeout: float = attrs.field(default=3.0, validator=_seconds)
-    reply_deadline: float = attrs.field(default=10.0, validator=_seconds)
-    text_timeout: float = attrs.field(default=120.0, validator=_seconds)
-    close_timeout: float = attrs.field(default=0.25, validator=_seconds)
-    on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=_one_of("resume", "raise"))
-    fallback: Literal["http"] | None = attrs.field(default=None, validator=_unless_none(_one_of("http")))
-    max_replays: int = attrs.field(default=2, validator=_whole(0, 10))
+    inactivity_timeout: int = attrs.field(default=180, validator=whole(1, 180), metadata=_PER_SOCKET)
+    keep_alive_interval: float = attrs.field(default=15.0, validator=seconds)
+    ping_interval: float = attrs.field(default=10.0, validator=seconds)
+    ping_timeout: float = attrs.field(default=5.0, validator=seconds)
+    connect_timeout: float = attrs.field(default=5.0, validator=seconds)
+    first_audio_timeout: float | None = attrs.field(default=None, validator=unless_none(seconds))
+    stall_timeout: float = attrs.field(default=3.0, validator=seconds)
+    reply_deadline: float = attrs.field(default=10.0, validator=seconds)
+    text_timeout: float = attrs.field(default=120.0, validator=seconds)
+    close_timeout: float = attrs.field(default=0.25, validator=seconds)
+    on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=one_of("resume", "raise"))
+    fallback: Literal["http"] | None = attrs.field(default=None, validator=unless_none(one_of("http")))
+    max_replays: int = attrs.field(default=2, validator=whole(0, 10))
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(
         factory=PhrasePolicy,
-        validator=_rule(
+        validator=rule(
             "a PhrasePolicy, or a callable that returns Phrases",
             lambda value: isinstance(value, PhrasePolicy) or callable(value),
         ),
     )
-    strip_markdown: bool = attrs.field(default=False, validator=_is_a(bool))
+    strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
     phrase_cache: PhraseCache | None = attrs.field(
         factory=process_cache,
-        validator=_unless_none(
-            _rule("a PhraseCache, with get and put, or None", lambda value: isinstance(value, PhraseCache))
+        validator=unless_none(
+            rule("a PhraseCache, with get and put, or None", lambda value: isinstance(value, PhraseCache))
         ),
     )
-    phrase_cache_timeout: float = attrs.field(default=0.02, validator=_seconds)
-    max_lead: float = attrs.field(default=20.0, validator=_seconds)
-    max_characters: int = attrs.field(default=100_000, validator=_whole(1, 10_000_000))
-    spares: int | None = attrs.field(default=None, validator=_unless_none(_whole(0, 3)))
-    spare_lifetime: float = attrs.field(default=600.0, validator=_seconds)
+    phrase_cache_timeout: float = attrs.field(default=0.02, validator=seconds)
+    max_lead: float = attrs.field(default=20.0, validator=seconds)
+    max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))
+    spares: int | None = attrs.field(default=None, validator=unless_none(whole(0, 3)))
+    spare_lifetime: float = attrs.field(default=600.0, validator=seconds)
 
     def __attrs_post_init__(self) -> None:
         self._check_base_url()
@@ -338,14 +234,14 @@ class TTSConfig:
                 "chunk_length_schedule: auto_mode=True switches the schedule off; set auto_mode=False to use one",
                 field="chunk_length_schedule",
             )
-        self._check_endpoint()
+        check_options(self)
         if self.apply_text_normalization == "on" and self.optimize_streaming_latency == 4:
             raise ConfigurationError(
                 "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
                 "normaliser off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
                 field="apply_text_normalization",
             )
-        if self.request_stitching and (self.model_id.startswith("eleven_v3") or not self.enable_logging):
+        if self.request_stitching and (is_v3(self.model_id) or not self.enable_logging):
             raise ConfigurationError(
                 "request_stitching: the v3 models do not take it, and the service needs enable_logging=True for it",
                 field="request_stitching",
@@ -356,7 +252,7 @@ class TTSConfig:
                 "on_lost_connection='raise'",
                 field="on_lost_connection",
             )
-        timeout = _DIALOGUE_INACTIVITY if self._dialogue else self.inactivity_timeout
+        timeout = DIALOGUE_INACTIVITY if self._dialogue else self.inactivity_timeout
         if self.keep_alive_interval >= timeout:
             raise ConfigurationError(
                 f"keep_alive_interval: {self.keep_alive_interval:g} must be below "
@@ -369,55 +265,12 @@ class TTSConfig:
     def _dialogue(self) -> bool:
         return self.websocket_endpoint() == "text-to-dialogue"
 
-    def _check_endpoint(self) -> None:
-        if self.model_id.startswith(_SPEECH_MODELS if self._dialogue else _DIALOGUE_MODELS):
-            right = "stream-input or multi-stream-input" if self._dialogue else "text-to-dialogue"
-            raise ConfigurationError(
-                f"endpoint: the service does not serve {self.model_id} on {self.endpoint}; set {right}, or None",
-                field="endpoint",
-            )
-        settings = self.voice_settings or VoiceSettings()
-        if settings.clone_strength is not None and not self.model_id.startswith("eleven_v4"):
-            raise ConfigurationError(
-                f"voice_settings: clone_strength is for the v4 models; {self.model_id} does not know it",
-                field="voice_settings",
-            )
-        if self._dialogue:
-            self._check_dialogue(settings)
-
-    def _check_dialogue(self, settings: VoiceSettings) -> None:
-        """Refuse what text-to-dialogue does not know: the service would ignore it."""
-        for name in _UNKNOWN_TO_DIALOGUE:
-            default = attrs.fields_dict(TTSConfig)[name].default
-            if (value := getattr(self, name)) != default:
-                raise ConfigurationError(
-                    f"{name}: {value!r} is unknown to text-to-dialogue; leave it at {default!r}", field=name
-                )
-        if self.model_id.startswith("eleven_v4") and self.optimize_streaming_latency not in {None, 4}:
-            raise ConfigurationError(
-                f"optimize_streaming_latency: {self.optimize_streaming_latency} is unknown to text-to-dialogue, where "
-                f"the fixed phrases of {self.model_id} are asked for, too; leave it at 4, or None",
-                field="optimize_streaming_latency",
-            )
-        if self.apply_text_normalization == "auto":
-            raise ConfigurationError(
-                "apply_text_normalization: text-to-dialogue takes 'on' or 'off', or None for its own choice",
-                field="apply_text_normalization",
-            )
-        unknown = sorted(settings.to_json().keys() - {"stability", "clone_strength"})
-        if unknown:
-            raise ConfigurationError(
-                f"voice_settings: {', '.join(unknown)} is unknown to text-to-dialogue, which takes stability, and "
-                "clone_strength for the v4 models",
-                field="voice_settings",
-            )
-
     def _check_base_url(self) -> None:
         try:
             url = urlsplit(self.base_url)
             host, _port = url.hostname or "", url.port
         except ValueError:
-            raise _refuse("base_url", self.base_url, _A_URL) from None
+            raise refuse("base_url", self.base_url, _A_URL) from None
         if url.scheme in {"http", "ws"} and not self.allow_plaintext and not _is_loopback(host):
             raise ConfigurationError(
                 f"base_url: {self.base_url!r} would send the key unencrypted to another machine; use https, or set "
@@ -429,7 +282,7 @@ class TTSConfig:
     def from_env(cls, **overrides: Any) -> TTSConfig:
         """Make a configuration from the environment.
 
-        Reads ELEVENLABS_API_KEY, ELEVENLABS_VOICE_ID, ELEVENLABS_MODEL_ID, ELEVENLABS_LANGUAGE_CODE,
+        Reads ELEVENLABS_API_KEY, ELEVENLABS_VOICEID, ELEVENLABS_MODELID, ELEVENLABS_LANGUAGE_CODE,
         ELEVENLABS_OUTPUT_FORMAT and ELEVENLABS_BASE_URL.
 
         Args:
@@ -461,13 +314,13 @@ class TTSConfig:
         """Return `first_audio_timeout`, or the model's default where it is None, in seconds."""
         if self.first_audio_timeout is not None:
             return self.first_audio_timeout
-        return 5.0 if self.model_id.startswith(_DIALOGUE_MODELS) else 2.0
+        return 5.0 if is_dialogue_model(self.model_id) else 2.0
 
     def websocket_endpoint(self) -> WebSocketEndpoint:
         """Return `endpoint`, or what the model needs where it is None."""
         if self.endpoint is not None:
             return self.endpoint
-        return "text-to-dialogue" if self.model_id.startswith(_DIALOGUE_MODELS) else "stream-input"
+        return "text-to-dialogue" if is_dialogue_model(self.model_id) else "stream-input"
 
     def spare_connections(self) -> int:
         """Return `spares`, or the endpoint's default where it is None."""

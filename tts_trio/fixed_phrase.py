@@ -13,13 +13,14 @@ import trio
 from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, Usage
-from tts_trio.config import TTSConfig, VoiceSettings
+from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.intake import check_text
 from tts_trio.phrase_source import Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech import ending
 from tts_trio.text import speakable
 from tts_trio.utterance import Utterance
+from tts_trio.voice import VoiceSettings
 from tts_trio.wire.events import Final
 from tts_trio.wire.http import SpeechRequest, stream_request
 

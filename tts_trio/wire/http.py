@@ -16,6 +16,7 @@ import pybase64
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError, ProtocolError, classify_response
+from tts_trio.models import is_v3, is_v4
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
 
@@ -64,7 +65,7 @@ def stream_request(
         "next_text": next_text or None,
         "previous_request_ids": list(previous_request_ids) or None,
     }
-    if config.model_id.startswith("eleven_v3") and (field := next(filter(context.get, context), None)):
+    if is_v3(config.model_id) and (field := next(filter(context.get, context), None)):
         raise ConfigurationError(f"{field}: the model {config.model_id} does not take it", field=field)
     query: dict[str, Any] = {"output_format": config.output_format, "enable_logging": config.enable_logging}
     body: dict[str, Any] = {
@@ -78,7 +79,7 @@ def stream_request(
         "apply_text_normalization": config.apply_text_normalization,
     }
     settings = config.voice_settings.to_json() if config.voice_settings else None
-    if config.model_id.startswith("eleven_v4"):
+    if is_v4(config.model_id):
         where = "text-to-dialogue"
         context["future_text"] = context.pop("next_text")  # its name there
         body |= {"inputs": [{"text": text, "voice_id": config.voice_id}], "settings": settings}
