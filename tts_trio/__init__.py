@@ -45,7 +45,7 @@ from tts_trio.playout import paced as paced
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory
-
-__version__ = "0.1.0"
 from tts_trio.voice import PronunciationDictionary as PronunciationDictionary
 from tts_trio.voice import VoiceSettings as VoiceSettings
+
+__version__ = "0.1.0"
