@@ -140,3 +140,59 @@ def test_serve_and_say_against_it(tmp_path: Path) -> None:
         server.send_signal(2)
         assert server.wait(5) == 130
         assert time.monotonic() - began < 5
+
+
+def test_prefetch_and_cache(tmp_path: Path) -> None:
+    (tmp_path / "phrases.txt").write_text("Добрый день!\n\nGoodbye!\nДобрый день!\n", encoding="utf-8")
+    where = ("--cache", "kept.sqlite3")
+    done = run("prefetch", "phrases.txt", *where, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.decode()
+    assert "2 phrases are in <SqliteCache kept.sqlite3>, of 2 and " in said
+    assert "\r" not in said  # no bar where there is no terminal
+    stats = run("cache", "stats", cwd=tmp_path, TTS_TRIO_CACHE="kept.sqlite3")
+    assert stats.returncode == 0
+    assert "2 phrases" in stats.stdout.decode()
+    assert b"0 phrases, 0 bytes" in run("cache", "clear", *where, cwd=tmp_path).stdout
+    assert b"0 phrases, 0 bytes" in run("cache", "stats", *where, cwd=tmp_path).stdout
+
+
+def test_prefetch_reads_standard_input_into_this_users_file(tmp_path: Path) -> None:
+    done = run("prefetch", "-", cwd=tmp_path, input="Да.\n".encode(), XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tts_trio" / "phrases.sqlite3").stat().st_size > 10_000
+
+
+def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "phrases.txt").write_text("Да.\nНет.\n", encoding="utf-8")
+    terminal, side = os.openpty()
+    command = [sys.executable, "-m", "tts_trio", "prefetch", "phrases.txt", "--cache", "kept"]
+    environment = _ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=side, env=environment) as process:
+        assert process.wait(60) == 0
+    os.close(side)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert "░ 1/2" in shown
+    assert "█ 2/2" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["prefetch", "missing.txt"], 1, "missing.txt"),
+        (["prefetch", "-"], 2, "no phrase"),
+        (["prefetch", "-", "--format", "wav"], 2, "pcm_16000"),
+        (["cache", "stats", "--cache", "redis://127.0.0.1:9/0"], 1, "127.0.0.1:9"),
+        (["cache", "stats", "--cache", "file"], 1, "file"),
+    ],
+)
+def test_errors_of_the_cache_are_one_clear_line(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+    (tmp_path / "file").write_bytes(b"this is no database" * 100)
+    text = b"" if "--format" not in arguments else b"Hello"
+    done = run(*arguments, cwd=tmp_path, input=text)
+    assert done.returncode == code
+    lines = done.stderr.decode().splitlines()
+    assert lines[-1].startswith("tts-trio: error: ")
+    assert says in lines[-1]
+    assert "Traceback" not in done.stderr.decode()

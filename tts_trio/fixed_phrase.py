@@ -27,7 +27,9 @@ from tts_trio.wire.http import SpeechRequest, stream_request
 if TYPE_CHECKING:
     from tts_trio.http import HttpConnections
 
-_LONGEST_KEPT = 1000  # characters: more is held by nobody but its listener, who takes it piece by piece
+LONGEST_KEPT = 1000
+"""Characters of a phrase that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
+
 _MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
 _STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants no older ones
 
@@ -79,6 +81,11 @@ class PhraseOrder:
         order.request()
         return order
 
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether a cache may keep it: it is short, and does not sound like what was before it."""
+        return len(self.text) <= LONGEST_KEPT and not self.config.request_stitching
+
     def request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
         """Return the request for it, which follows these ones if the caller did not say what it follows."""
         return stream_request(
@@ -91,20 +98,17 @@ class PhraseOrder:
         )
 
 
-def source_for(
-    order: PhraseOrder, http: HttpConnections, shelf: Shelf | None, *, until_stored: bool = False
-) -> PhraseSource:
+def source_for(order: PhraseOrder, http: HttpConnections, shelf: Shelf | None) -> PhraseSource:
     """Return what a phrase is asked of: the service, behind the cache where there is one that may keep this phrase.
 
     Args:
         order: The phrase.
         http: The hot connections of the conversation.
         shelf: The cache.
-        until_stored: The phrase has not ended before it is stored.
     """
-    if shelf is None or order.config.request_stitching or len(order.text) > _LONGEST_KEPT:
+    if shelf is None or not order.may_be_kept:
         return Service(http)
-    return CachedPhrases(order.config, shelf, Service(http, outlives=True), until_stored=until_stored)
+    return CachedPhrases(order.config, shelf, Service(http, outlives=True))
 
 
 class RequestHistory:
@@ -156,6 +160,11 @@ class FixedPhrase:
             return Usage(characters=self.utterance.characters_sent)
         characters = self.utterance.characters_sent if answered.charged else 0
         return Usage(characters, answered.credits, answered.request_id, answered.trace_id)
+
+    @property
+    def concurrency(self) -> int | None:
+        """How many requests at once the service allows the account, if it said so."""
+        return self._answered.concurrency if self._answered is not None else None
 
     async def run(self) -> None:
         """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
+from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, TextChannel
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory, source_for
+from tts_trio.fixed_phrase import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
+from tts_trio.phrase_source import Service
+from tts_trio.prefetch import Floor, Prefetch
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped
 from tts_trio.transport import single_error
@@ -60,6 +63,7 @@ class TTSManager(Scoped):
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
         self._history = RequestHistory()
+        self._floor = Floor()
         self._shelf = (
             Shelf(config.phrase_cache, config.phrase_cache_timeout) if config.phrase_cache is not None else None
         )
@@ -117,6 +121,34 @@ class TTSManager(Scoped):
         _, http = self._require_open()
         return self._perform(FixedPhrase(order, source_for(order, http, self._shelf), self._history))
 
+    async def prefetch(
+        self, phrases: Iterable[str], *, on_phrase: Callable[[str], object] = lambda _phrase: None
+    ) -> None:
+        """Put phrases into the cache, so that they are said later without waiting for the service.
+
+        What this conversation has to say comes first, and at most half of the requests that the plan allows at once are
+        made (`maximum-concurrent-requests`). A phrase that is in the cache already is not asked for.
+
+        Args:
+            phrases: The texts, each of up to 1,000 characters.
+            on_phrase: Called with each one that is in the cache.
+
+        Raises:
+            ConfigurationError: There is no cache, or a text cannot be spoken or kept; nothing was asked for then.
+            TTSError: A phrase cannot be had; those before it are in the cache.
+            RuntimeError: The manager is closed or was not entered.
+        """
+        _, http = self._require_open()
+        orders = [PhraseOrder.checked(self.config, text) for text in dict.fromkeys(phrases)]
+        if self._shelf is None or not all(order.may_be_kept for order in orders):
+            raise ConfigurationError(
+                f"phrase_cache: nothing can be kept without one, nor with request_stitching, nor a phrase of more than "
+                f"{LONGEST_KEPT} characters",
+                field="phrase_cache",
+            )
+        source = CachedPhrases(self.config, self._shelf, Service(http, outlives=True), until_stored=True)
+        await Prefetch(source, self._floor, on_phrase).run(orders)
+
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written, over a connection that is already hot.
@@ -165,11 +197,15 @@ class TTSManager(Scoped):
     async def _perform(self, speech: FixedPhrase | Reply) -> AsyncGenerator[AudioChannel]:
         try:
             nursery, _ = self._require_open()  # it may have been left while a connection was waited for
-            nursery.start_soon(speech.run)
+            nursery.start_soon(self._run_speech, speech)
             yield speech.audio
         finally:
             speech.audio.close()
         speech.audio.raise_unseen_failure()
+
+    async def _run_speech(self, speech: FixedPhrase | Reply) -> None:
+        with self._floor.taken():
+            await speech.run()
 
     def _require_open(self) -> tuple[trio.Nursery, HttpConnections]:
         if self._nursery is None or self._http is None:

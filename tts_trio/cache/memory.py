@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections import OrderedDict
 
 from tts_trio.cache.protocol import CacheStatistics
@@ -13,8 +14,8 @@ _DEFAULT_BYTES = 64 * 2**20  # a good half hour of pcm_16000, two hours and a qu
 class MemoryCache:
     """Keeps the phrases used last, up to a number of bytes.
 
-    One may be used by all conversations of a process, from one thread. Conversations of accounts whose voices have
-    different stored settings want one for each account, or `voice_settings`.
+    One may be used by all conversations of a process, in all of its threads. Conversations of accounts whose voices
+    have different stored settings want one for each account, or `voice_settings`.
     """
 
     def __init__(self, max_bytes: int = _DEFAULT_BYTES) -> None:
@@ -26,23 +27,26 @@ class MemoryCache:
         self._max_bytes = max_bytes
         self._phrases: OrderedDict[str, bytes] = OrderedDict()  # the one used last is the last
         self._bytes = 0
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<MemoryCache, {len(self._phrases)} phrases, {self._bytes} of {self._max_bytes} bytes>"
 
     async def get(self, key: str) -> bytes | None:  # noqa: ASYNC910 - nothing to wait for
         """Return what was stored, or None."""
-        if key not in self._phrases:
-            return None
-        self._phrases.move_to_end(key)
-        return self._phrases[key]
+        with self._lock:
+            if key not in self._phrases:
+                return None
+            self._phrases.move_to_end(key)
+            return self._phrases[key]
 
     async def put(self, key: str, value: bytes) -> None:  # noqa: ASYNC910 - nothing to wait for
         """Store a phrase; one that is larger than the whole cache is not kept."""
-        self._bytes += len(value) - len(self._phrases.pop(key, b""))
-        self._phrases[key] = value
-        while self._bytes > self._max_bytes:
-            self._bytes -= len(self._phrases.popitem(last=False)[1])
+        with self._lock:
+            self._bytes += len(value) - len(self._phrases.pop(key, b""))
+            self._phrases[key] = value
+            while self._bytes > self._max_bytes:
+                self._bytes -= len(self._phrases.popitem(last=False)[1])
 
     async def statistics(self) -> CacheStatistics:  # noqa: ASYNC910 - nothing to wait for
         """Tell what is in it."""
@@ -50,8 +54,9 @@ class MemoryCache:
 
     async def clear(self) -> None:  # noqa: ASYNC910 - nothing to wait for
         """Forget everything."""
-        self._phrases.clear()
-        self._bytes = 0
+        with self._lock:
+            self._phrases.clear()
+            self._bytes = 0
 
 
 @functools.cache

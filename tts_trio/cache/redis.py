@@ -114,8 +114,7 @@ class RedisCache:
         """Return what was stored, or None.
 
         Raises:
-            OSError: Redis cannot be reached, or was not a moment ago.
-            coredis.exceptions.RedisError: It refuses.
+            OSError: Redis cannot be reached, or was not a moment ago, or refuses.
             RuntimeError: The block was left, or not entered.
         """
         return await self._ask(lambda client: client.getex(self._prefix + key, ex=self._lifetime))
@@ -176,6 +175,7 @@ class RedisCache:
 
     async def _perform(self, command: Callable[[], Awaitable[T]], answer: _Answer[T]) -> None:
         from coredis.exceptions import ConnectionError as Unreachable
+        from coredis.exceptions import RedisError
 
         try:
             answer.succeed(await command())
@@ -184,6 +184,8 @@ class RedisCache:
             self._next_try = trio.current_time() + _PAUSE
             if self._client is not None:
                 self._client.connection_pool.disconnect()  # else commands would queue up for a server that hangs
+        except RedisError as error:
+            answer.fail(OSError(f"Redis refuses: {error}"))
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
             answer.fail(error)
         finally:

@@ -60,7 +60,7 @@ class SqliteCache:
         """Return what was stored, or None.
 
         Raises:
-            sqlite3.Error: The file cannot be read.
+            OSError: The file cannot be read.
         """
         return await self._in_thread(partial(self._get, key))
 
@@ -68,8 +68,7 @@ class SqliteCache:
         """Store a phrase; one that is larger than the whole cache is not kept.
 
         Raises:
-            sqlite3.Error: The file cannot be written.
-            OSError: Its directory cannot be made.
+            OSError: The file, or its directory, cannot be written.
         """
         await self._in_thread(partial(self._put, key, value))
 
@@ -87,14 +86,21 @@ class SqliteCache:
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
-        """Open the file for one transaction."""
+        """Open the file for one transaction.
+
+        Raises:
+            OSError: It is no database, or cannot be read or written.
+        """
         import sqlite3  # loaded late: most use another cache
 
-        with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT)) as connection:
-            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT)) as connection:
+                connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
+                connection.executescript(_SCHEMA)
+                with connection:
+                    yield connection
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path}: {error}") from error
 
     def _get(self, key: str) -> bytes | None:
         if not self.path.exists():
@@ -122,7 +128,9 @@ class SqliteCache:
         if not self.path.exists():
             return CacheStatistics(0, 0)
         with self._open() as connection:
-            return CacheStatistics(*connection.execute("SELECT COUNT(*), TOTAL(bytes) FROM phrases").fetchone())
+            return CacheStatistics(
+                *connection.execute("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM phrases").fetchone()
+            )
 
     def _clear(self) -> None:
         if self.path.exists():

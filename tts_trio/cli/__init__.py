@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import trio
 
 from tts_trio import __version__
-from tts_trio.cli import probe, say, serve
+from tts_trio.cli import caches, prefetch, probe, say, serve
 from tts_trio.cli.common import UsageError
 from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.transport import single_error
@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tts-trio {__version__}")
     parser.set_defaults(parses_itself=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (say, probe, serve):
+    for command in (say, probe, prefetch, caches, serve):
         command.add_to(commands.add_parser)
     return parser
 

@@ -1,0 +1,125 @@
+"""The cache filled ahead, on MockClock: politely, and only with what is whole."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.helpers import ENGLISH, RUSSIAN, Service, heard, listen, make_config, memory_service, speaking
+from tts_trio import AuthenticationError, ConcurrencyError, ConfigurationError, MemoryCache
+from tts_trio.local_server import Answered, Behaviour, Requested
+
+PHRASES = ["Добрый день!", "Good day!", "Одну секунду.", "One second.", "До свидания!", "Goodbye!"]
+
+
+def posts(service: Service) -> list[Requested]:
+    return [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+
+
+def most_at_once(service: Service, lasting: float) -> int:
+    times = sorted(post.time for post in posts(service))
+    return max(sum(begun <= time < begun + lasting for begun in times) for time in times)
+
+
+async def test_what_was_prefetched_is_said_without_the_service(autojump_clock: MockClock) -> None:
+    config = make_config(phrase_cache=MemoryCache())
+    said: list[str] = []
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        await tts.prefetch([*PHRASES, *PHRASES], on_phrase=said.append)
+        assert sorted(said) == sorted(PHRASES)
+        assert len(posts(service)) == len(PHRASES)
+        for phrase in PHRASES:
+            began = trio.current_time()
+            async with tts.stream_static_text(phrase) as audio:
+                assert heard(await listen(audio), config) == phrase
+            assert trio.current_time() == began
+        await tts.prefetch(PHRASES)
+        assert len(posts(service)) == len(PHRASES)
+
+
+@pytest.mark.parametrize(("plan", "most"), [(1, 1), (3, 1), (4, 2), (10, 5)])
+async def test_half_of_what_the_plan_allows(autojump_clock: MockClock, plan: int, most: int) -> None:
+    config = make_config(phrase_cache=MemoryCache())
+    slow = Behaviour(concurrency=plan, model_latency=1.0, speed=1000)
+    async with memory_service(slow) as service, speaking(config, service.open_stream) as tts:
+        await tts.prefetch([f"Раз {number}." for number in range(20)])
+        assert len(posts(service)) == 20
+        assert most_at_once(service, 0.99) == most
+
+
+async def test_replies_come_before_prefetch(autojump_clock: MockClock) -> None:
+    config = make_config(phrase_cache=MemoryCache())
+    real_time = Behaviour(speed=1.0)
+    async with memory_service(real_time) as service, speaking(config, service.open_stream) as tts:
+        async with trio.open_nursery() as nursery:
+            async with tts.speak([RUSSIAN]) as audio:
+                await audio.receive()
+                nursery.start_soon(tts.prefetch, PHRASES)
+                await trio.sleep(2)
+                assert posts(service) == []
+                await listen(audio)
+                ended = trio.current_time()
+                await trio.sleep(5)  # it is all here, and is still played
+                assert posts(service)[0].time <= ended + 0.1
+        assert len(posts(service)) == len(PHRASES)
+
+
+async def test_others_may_use_up_the_plan_for_a_while(autojump_clock: MockClock) -> None:
+    cache = MemoryCache()
+    config = make_config(phrase_cache=cache)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        service.server.behaviour = Behaviour(concurrency=1, speed=2.0)
+        async with speaking(make_config(phrase_cache=None), service.open_stream) as other:
+            async with trio.open_nursery() as nursery, other.stream_static_text(ENGLISH) as audio:
+                await audio.receive()
+                nursery.start_soon(tts.prefetch, PHRASES[:2])
+                await listen(audio)
+        refused = [r for r in service.server.records if isinstance(r, Answered) and r.status == 429]
+        assert len(refused) > 2
+        assert (await cache.statistics()).phrases == 2
+
+
+async def test_what_cannot_be_had_is_told_bare(autojump_clock: MockClock) -> None:
+    config = make_config(phrase_cache=MemoryCache())
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        service.server.behaviour = Behaviour(api_keys=("other",))
+        with pytest.raises(AuthenticationError):
+            await tts.prefetch(PHRASES)
+        service.server.behaviour = Behaviour(concurrency=1, speed=0.5)
+        async with speaking(config, service.open_stream) as other, other.stream_static_text(ENGLISH) as audio:
+            await audio.receive()
+            with pytest.raises(ConcurrencyError):
+                await tts.prefetch(PHRASES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "phrases"),
+    [
+        ({"phrase_cache": None}, PHRASES),
+        ({"request_stitching": True}, PHRASES),
+        ({}, ["Да.", "Да. " * 300]),
+        ({}, ["Да.", "…"]),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused_before_anything_is_asked(
+    autojump_clock: MockClock, changes: dict[str, object], phrases: list[str]
+) -> None:
+    async with memory_service() as service, speaking(make_config(**changes), service.open_stream) as tts:
+        with pytest.raises(ConfigurationError):
+            await tts.prefetch(phrases)
+        assert posts(service) == []
+
+
+async def test_a_prefetch_that_is_cancelled_leaves_what_is_whole(autojump_clock: MockClock) -> None:
+    cache = MemoryCache()
+    config = make_config(phrase_cache=cache)
+    one_at_a_time = Behaviour(concurrency=1, speed=1.0)
+    async with memory_service(one_at_a_time) as service, speaking(config, service.open_stream) as tts:
+        with trio.move_on_after(2.5):
+            await tts.prefetch(PHRASES)
+        stored = (await cache.statistics()).phrases
+        assert 0 < stored < len(PHRASES)
+        for phrase in PHRASES:
+            async with tts.stream_static_text(phrase) as audio:
+                assert heard(await listen(audio), config) == phrase

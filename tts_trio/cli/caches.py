@@ -1,0 +1,47 @@
+"""Which phrase cache a command works on; and `tts-trio cache`: see what is in it, or empty it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from tts_trio.cache import RedisCache, SqliteCache
+from tts_trio.cli.common import AddCommand
+
+
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--cache`."""
+    parser.add_argument(
+        "--cache",
+        metavar="WHERE",
+        default=os.environ.get("TTS_TRIO_CACHE"),
+        help="a file, or redis://host:port/database (default: TTS_TRIO_CACHE, else this user's file)",
+    )
+
+
+@asynccontextmanager
+async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteCache]:
+    """Open the cache that was named; a file where there is no URL."""
+    if where is not None and where.startswith(("redis://", "rediss://", "unix://")):
+        async with RedisCache(where) as cache:
+            yield cache
+    else:
+        yield SqliteCache(where)
+
+
+def add_to(add_command: AddCommand) -> None:
+    """Add the command to the command line."""
+    parser = add_command("cache", help="see what is in a phrase cache, or empty it")
+    parser.add_argument("action", choices=("stats", "clear"))
+    add_cache_argument(parser)
+    parser.set_defaults(run=_cache)
+
+
+async def _cache(options: argparse.Namespace) -> None:
+    async with chosen_cache(options.cache) as cache:
+        if options.action == "clear":
+            await cache.clear()
+        kept = await cache.statistics()
+        print(f"{cache!r}: {kept.phrases} phrases, {kept.bytes} bytes")
