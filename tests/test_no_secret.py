@@ -20,6 +20,8 @@ from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_l
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport import OpenStream
 
+pytestmark = pytest.mark.usefixtures("endpoint")
+
 LOGGERS = ["tts_trio", "httpx", "httpcore", "trio-websocket", "wsproto", "h11", "trio"]
 FORMS = [API_KEY, API_KEY.upper(), base64.b64encode(API_KEY.encode()).decode(), API_KEY.encode().hex()]
 
