@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import attrs
 import trio
@@ -39,6 +39,8 @@ class Usage:
 
 class Speech(Protocol):
     """What an `AudioChannel` needs to know of the utterance behind it."""
+
+    kind: ClassVar[str]
 
     @property
     def utterance(self) -> Utterance:

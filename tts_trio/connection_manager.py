@@ -16,6 +16,7 @@ from tts_trio.dialling import Backoff, dial_limit
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.hot_socket import HotSocket
 from tts_trio.scoped import Scoped
+from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import OpenStream, open_stream, single_error
 from tts_trio.wire import endpoint_for
 
@@ -81,6 +82,7 @@ class WebSocketConnectionManager(Scoped):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
+        self._telemetry = telemetry_for(self.config)
         with single_error():
             async with trio.open_nursery() as self._nursery:
                 self._replenish()
@@ -244,6 +246,7 @@ class WebSocketConnectionManager(Scoped):
                 await socket.run()
                 self._socket_ended(socket)
         except TTSError as error:
+            self._telemetry.dial_ended(trio.current_time() - socket.began, error)
             self._dial_failed(error)
         finally:
             _release(limit, socket)
@@ -255,6 +258,7 @@ class WebSocketConnectionManager(Scoped):
     def _on_hot(self, socket: HotSocket) -> None:
         _release(dial_limit(), socket)
         self._reachable = True
+        self._telemetry.dial_ended(trio.current_time() - socket.began)
         if self._retiring:
             self._retiring.pop().close()
         self._on_slot()
@@ -288,6 +292,7 @@ class WebSocketConnectionManager(Scoped):
         self._backoff.connection_lost(socket.hot_for())
         logger.info("a connection was lost after %.1f s: %s", socket.hot_for(), error)
         self._losses += 1
+        self._telemetry.socket_lost(error)
         self._last_failure = error
         if not error.retryable:
             self._refuse(error, raised=socket.served)

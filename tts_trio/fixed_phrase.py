@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import trio
@@ -129,6 +129,8 @@ class RequestHistory:
 
 class FixedPhrase:
     """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
+
+    kind: ClassVar[str] = "fixed phrase"
 
     def __init__(self, order: PhraseOrder, source: PhraseSource, history: RequestHistory) -> None:
         """Begin a phrase.

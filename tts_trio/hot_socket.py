@@ -27,6 +27,7 @@ class HotSocket:
     that was interrupted goes to nobody.
 
     Attributes:
+        began: When its dial began, in seconds of trio's clock.
         dialling: It is not hot yet.
         keep_alives: How many keep-alives were sent.
         served: Whether an utterance was begun on it, which learned of its loss.
@@ -50,6 +51,7 @@ class HotSocket:
             on_slot: Called when it takes, or takes no more, another utterance.
             on_old: Called when it is idle and wants to be replaced, before the service, or a middlebox, closes it.
         """
+        self.began = math.inf
         self.dialling = True
         self.keep_alives = 0
         self.served = False
@@ -132,6 +134,7 @@ class HotSocket:
         Raises:
             TTSError: It never became hot.
         """
+        self.began = trio.current_time()
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:

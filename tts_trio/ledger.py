@@ -181,6 +181,11 @@ class Ledger:
         return len(self._waiting)
 
     @property
+    def waiting_bytes(self) -> int:
+        """How many bytes these have."""
+        return sum(map(len, self._waiting))
+
+    @property
     def delivered_seconds(self) -> float:
         """Audio handed to the caller."""
         return self._delivered.seconds

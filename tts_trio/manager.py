@@ -19,6 +19,7 @@ from tts_trio.phrase_source import Service
 from tts_trio.prefetch import Floor, Prefetch
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped
+from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import single_error
 from tts_trio.voice import VoiceSettings
 
@@ -72,6 +73,7 @@ class TTSManager(Scoped):
     async def _run(self) -> AsyncGenerator[None]:
         from tts_trio.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
 
+        self._telemetry = telemetry_for(self.config)
         async with HttpConnections(self.config, open_stream=self._connections.open_stream) as self._http:
             with single_error():
                 async with trio.open_nursery() as self._nursery:
@@ -201,6 +203,7 @@ class TTSManager(Scoped):
             yield speech.audio
         finally:
             speech.audio.close()
+            self._telemetry.utterance_ended(speech)
         speech.audio.raise_unseen_failure()
 
     async def _run_speech(self, speech: FixedPhrase | Reply) -> None:

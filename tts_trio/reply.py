@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 class Reply:
     """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
+
+    kind: ClassVar[str] = "reply"
 
     def __init__(
         self,

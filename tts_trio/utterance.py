@@ -319,6 +319,11 @@ class Utterance:
         return self._ledger.characters_sent
 
     @property
+    def undelivered_bytes(self) -> int:
+        """How many bytes of audio wait for the caller; after an interruption, in vain."""
+        return self._ledger.waiting_bytes
+
+    @property
     def received_seconds(self) -> float:
         """Audio received, and not taken back to be said again."""
         return self._ledger.received_seconds

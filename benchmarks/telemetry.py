@@ -1,0 +1,93 @@
+"""What telling OpenTelemetry of an utterance costs: `python -m benchmarks telemetry`.
+
+An utterance is spoken once, in memory, and then told of many times: to nobody (OpenTelemetry is not installed), to the
+API without an SDK, and to the SDK with exporters in memory. Beside it, the processor time of such an utterance itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from unittest.mock import patch
+
+import attrs
+import trio
+import trio.testing
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
+from tts_trio.channels import Speech
+from tts_trio.manager import TTSManager
+from tts_trio.telemetry import Telemetry, telemetry_for
+
+_TIMES = 5000
+_UTTERANCES = 50
+
+
+@attrs.define
+class _Keeper:
+    """Keeps the utterance that it is told of."""
+
+    speech: Speech | None = None
+
+    def utterance_ended(self, speech: Speech) -> None:
+        """Keep it."""
+        self.speech = speech
+
+
+async def _speak(tts: TTSManager) -> None:
+    async with tts.speak([ENGLISH]) as audio:
+        await listen(audio)
+
+
+def _microseconds(times: int, work: Callable[[], object]) -> float:
+    """The processor time of one of so many, the best of five."""
+    best = float("inf")
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(times):
+            work()
+        best = min(best, time.process_time() - began)
+    return best / times * 1e6
+
+
+def _tellers() -> dict[str, Telemetry]:
+    config = make_config()
+    with patch.dict(sys.modules, {"opentelemetry": None}):
+        tellers = {"not installed": telemetry_for(config)}
+    tellers["API only"] = telemetry_for(config)
+    tracers, meters = TracerProvider(), MeterProvider([InMemoryMetricReader()])
+    tracers.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    with (
+        patch.object(trace, "get_tracer_provider", lambda: tracers),
+        patch.object(metrics, "get_meter_provider", lambda: meters),
+    ):
+        tellers["SDK"] = telemetry_for(config)
+    return tellers
+
+
+async def _main() -> None:
+    keeper = _Keeper()
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        with patch.object(tts, "_telemetry", keeper):
+            await _speak(tts)
+        began = time.process_time()
+        for _ in range(_UTTERANCES):
+            await _speak(tts)
+        whole = (time.process_time() - began) / _UTTERANCES * 1e6
+    speech = keeper.speech
+    assert speech is not None
+    print(f"{'an utterance, both ends':24} {whole:10.1f} µs")
+    for name, teller in _tellers().items():
+        cost = _microseconds(_TIMES, lambda teller=teller: teller.utterance_ended(speech))
+        print(f"{'told: ' + name:24} {cost:10.1f} µs")
+
+
+if __name__ == "__main__":
+    trio.run(_main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -1,0 +1,197 @@
+"""OpenTelemetry: a span for each utterance, and metrics, where `opentelemetry-api` is installed; else nothing.
+
+Instruments, with the attributes `gen_ai.request.model`, `server.address`, `tts.utterance.kind`, and where they apply
+`error.type`, `tts.utterance.end`, `tts.cache.hit`; never a text, never a key:
+
+    tts.client.time_to_first_audio    s            from the first text of an utterance to its first audio
+    tts.client.delivery.duration      s            from its first audio until the caller has it: what this library adds
+    tts.client.utterance.duration     s            of the block of an utterance
+    tts.client.connect.duration       s            of a dial, until the socket is hot, or failed
+    tts.client.connection.losses      {connection} sockets lost after they had been hot
+    tts.client.utterance.replays      {replay}     how often a part was said again over another connection
+    tts.client.utterance.characters   {character}  handed to the service: what is paid for
+    tts.client.cache.hits             {phrase}     that the service was not asked for
+    tts.client.audio.discarded        By           audio that came and that nobody heard
+
+Spans are made when an utterance ends, as children of what is current then, with its own times; they carry the ids that
+the service's support asks for.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import TTSError
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter, Histogram, MeterProvider
+    from opentelemetry.trace import Tracer, TracerProvider
+
+    from tts_trio.channels import Speech
+
+logger = logging.getLogger(__name__)
+
+_SCOPE = "tts_trio"
+_PARTS = ("first_text", "first_sent", "first_received", "first_delivered")
+
+
+class Telemetry(Protocol):
+    """What is told of one conversation."""
+
+    def utterance_ended(self, speech: Speech) -> None:
+        """An utterance is over, and its block is left."""
+        ...
+
+    def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
+        """A socket has become hot, or could not."""
+        ...
+
+    def socket_lost(self, error: TTSError) -> None:
+        """A socket was lost after it had become hot."""
+        ...
+
+
+class _Silence:
+    """Tells nobody: there is no OpenTelemetry."""
+
+    def utterance_ended(self, speech: Speech) -> None:
+        pass
+
+    def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
+        pass
+
+    def socket_lost(self, error: TTSError) -> None:
+        pass
+
+
+@attrs.frozen
+class _Instruments:
+    """What measurements go into."""
+
+    tracer: Tracer
+    first_audio: Histogram
+    delivery: Histogram
+    duration: Histogram
+    connect: Histogram
+    losses: Counter
+    replays: Counter
+    characters: Counter
+    hits: Counter
+    discarded: Counter
+
+
+@functools.lru_cache(maxsize=1)
+def _instruments(tracers: TracerProvider, meters: MeterProvider) -> _Instruments:
+    from tts_trio import __version__
+
+    meter = meters.get_meter(_SCOPE, __version__)
+    histogram = functools.partial(meter.create_histogram, unit="s")
+    return _Instruments(
+        tracer=tracers.get_tracer(_SCOPE, __version__),
+        first_audio=histogram("tts.client.time_to_first_audio", description="From the first text to the first audio"),
+        delivery=histogram(
+            "tts.client.delivery.duration", description="From the first audio to the caller's having it"
+        ),
+        duration=histogram("tts.client.utterance.duration", description="Of the block of an utterance"),
+        connect=histogram("tts.client.connect.duration", description="Of a dial, until the socket is hot, or failed"),
+        losses=meter.create_counter("tts.client.connection.losses", "{connection}", "Hot sockets that were lost"),
+        replays=meter.create_counter("tts.client.utterance.replays", "{replay}", "Parts that were said again"),
+        characters=meter.create_counter("tts.client.utterance.characters", "{character}", "Handed to the service"),
+        hits=meter.create_counter("tts.client.cache.hits", "{phrase}", "That the service was not asked for"),
+        discarded=meter.create_counter("tts.client.audio.discarded", "By", "Audio that came and that nobody heard"),
+    )
+
+
+class _OpenTelemetry:
+    """Tells OpenTelemetry."""
+
+    def __init__(self, config: TTSConfig, instruments: _Instruments) -> None:
+        url = urlsplit(config.base_url)
+        self._instruments = instruments
+        self._attributes: dict[str, str] = {
+            "gen_ai.request.model": config.model_id,
+            "server.address": url.hostname or "",
+        }
+
+    def utterance_ended(self, speech: Speech) -> None:
+        try:
+            self._tell(speech)
+        except Exception:  # whatever an exporter does, the call goes on
+            logger.exception("an utterance could not be told of")
+
+    def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
+        self._instruments.connect.record(seconds, self._attributes | _error_type(error))
+
+    def socket_lost(self, error: TTSError) -> None:
+        self._instruments.losses.add(1, self._attributes | _error_type(error))
+
+    def _tell(self, speech: Speech) -> None:
+        utterance, usage, timeline = speech.utterance, speech.usage, speech.utterance.timeline
+        now = trio.current_time()
+        cached = timeline.first_received is not None and usage.characters == 0
+        attributes = self._attributes | {"tts.utterance.kind": speech.kind}
+        to = self._instruments
+        if timeline.first_text is not None and timeline.first_received is not None:
+            to.first_audio.record(timeline.first_received - timeline.first_text, attributes | {"tts.cache.hit": cached})
+            if timeline.first_delivered is not None:
+                to.delivery.record(timeline.first_delivered - timeline.first_received, attributes)
+        ended = attributes | {"tts.utterance.end": utterance.ended or ""} | _error_type(utterance.error)
+        to.duration.record(now - timeline.started, ended)
+        for counter, number in (
+            (to.replays, utterance.replays),
+            (to.characters, usage.characters),
+            (to.hits, int(cached)),
+            (to.discarded, utterance.undelivered_bytes),
+        ):
+            if number:
+                counter.add(number, attributes)
+        self._make_span(speech, now, ended | {"tts.cache.hit": cached})
+
+    def _make_span(self, speech: Speech, now: float, attributes: dict[str, str | bool]) -> None:
+        from opentelemetry.trace import SpanKind, StatusCode
+
+        wall = time.time_ns() - round(now * 1e9)  # trio's clock began anywhere
+        timeline, usage, error = speech.utterance.timeline, speech.usage, speech.utterance.error
+        span = self._instruments.tracer.start_span(
+            f"tts {speech.kind}",
+            kind=SpanKind.CLIENT,
+            start_time=wall + round(timeline.started * 1e9),
+            attributes=attributes,
+        )
+        if span.is_recording():
+            for part in _PARTS:
+                if (when := getattr(timeline, part)) is not None:
+                    span.add_event(part, timestamp=wall + round(when * 1e9))
+            details: dict[str, str | float | None] = {
+                "tts.characters": usage.characters,
+                "tts.replays": speech.utterance.replays,
+                "tts.audio.received": speech.utterance.received_seconds,
+                "elevenlabs.request_id": usage.request_id,
+                "elevenlabs.trace_id": usage.trace_id,
+                "http.response.status_code": error and error.status,
+            }
+            span.set_attributes({name: value for name, value in details.items() if value is not None})
+            if error is not None:
+                span.set_status(StatusCode.ERROR)  # its message may quote a text
+        span.end(wall + round(now * 1e9))
+
+
+def _error_type(error: TTSError | None) -> dict[str, str]:
+    return {} if error is None else {"error.type": type(error).__name__}
+
+
+def telemetry_for(config: TTSConfig) -> Telemetry:
+    """Return what a conversation tells of itself to: the process's OpenTelemetry providers, or nobody."""
+    try:
+        from opentelemetry import metrics, trace
+    except ImportError:
+        return _Silence()
+    return _OpenTelemetry(config, _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()))
