@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -20,14 +21,23 @@ import trustme
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSConnectionError
 from tts_trio.http import HttpConnections
-from tts_trio.local_server import Accepted, Behaviour, LocalServer, Requested, ToneVoice, open_local_server, read_tones
+from tts_trio.local_server import (
+    Accepted,
+    Behaviour,
+    Fault,
+    LocalServer,
+    Requested,
+    ToneVoice,
+    open_local_server,
+    read_tones,
+)
 from tts_trio.transport import open_stream
 from tts_trio.wire.http import stream_request
 
 TEXTS = ["Good morning! How can I help?", "Доброе утро! Чем могу помочь?"]
-REQUESTS = 300
-WORKERS = 3
+AT_ONCE = 4
 FAST = Behaviour(model_latency=0.002, speed=400)
+SLOW_DIAL = attrs.evolve(FAST, faults=(Fault("delay", "accept", 0.004),))  # so that dials are cancelled, too
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: 4\r\n\r\nabcd"
 
 
@@ -44,15 +54,17 @@ class Security:
     server: ssl.SSLContext | None
     client: ssl.SSLContext | None
 
+    @classmethod
+    def tls(cls, authority: trustme.CA) -> Security:
+        server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+        authority.issue_cert("127.0.0.1").configure_cert(server)
+        authority.configure_trust(client)
+        return cls("https", server, client)
+
 
 @pytest.fixture(params=["http", "https"])
 def security(request: pytest.FixtureRequest, authority: trustme.CA) -> Security:
-    if request.param == "http":
-        return Security("http", None, None)
-    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    authority.configure_trust(client)
-    return Security("https", server, client)
+    return Security("http", None, None) if request.param == "http" else Security.tls(authority)
 
 
 def make_config(base_url: str, **changes: Any) -> TTSConfig:
@@ -80,30 +92,40 @@ def living(server: LocalServer) -> int:
     return kinds.count("Accepted") - kinds.count("Ended")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux shows them")
-async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(security: Security) -> None:
+async def storm(turns: int, ask: Callable[[str], Awaitable[str]]) -> int:
+    """Ask for some phrases at once, turn after turn; each second turn is cancelled at a random moment.
+
+    Returns:
+        How many turns were cut short.
+    """
     seeded = random.Random(7)
-    cancelled = 0
+    cut = 0
 
-    async def worker(connections: HttpConnections, config: TTSConfig) -> None:
-        nonlocal cancelled
-        for _ in range(REQUESTS // WORKERS):
-            text = seeded.choice(TEXTS)
-            patience = seeded.uniform(0, 0.012) if seeded.random() < 0.5 else 10
-            with trio.move_on_after(patience) as scope:
-                assert await hear(connections, config, text) == text
-            cancelled += scope.cancelled_caught
-            assert patience < 1 or not scope.cancelled_caught
+    async def hear(text: str) -> None:
+        assert await ask(text) == text
 
-    async with open_local_server(FAST, voice=ToneVoice(), ssl_context=security.server) as server:
+    for _ in range(turns):
+        patience = seeded.uniform(0, 0.012) if seeded.random() < 0.5 else 10
+        with trio.move_on_after(patience) as scope:
+            async with trio.open_nursery() as nursery:
+                for _ in range(AT_ONCE):
+                    nursery.start_soon(hear, seeded.choice(TEXTS))
+        cut += scope.cancelled_caught
+        assert patience < 1 or not scope.cancelled_caught
+    return cut
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux shows them")
+async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(
+    security: Security, exhaustive: bool
+) -> None:
+    turns = (5000 if exhaustive else 300) // AT_ONCE
+    async with open_local_server(SLOW_DIAL, voice=ToneVoice(), ssl_context=security.server) as server:
         config = make_config(server.base_url, ssl_context=security.client)
         await trio.testing.wait_all_tasks_blocked()  # it listens
         files, tasks = open_files(), trio.lowlevel.current_statistics().tasks_living
         async with HttpConnections(config) as connections:
-            async with trio.open_nursery() as nursery:
-                for _ in range(WORKERS):
-                    nursery.start_soon(worker, connections, config)
-            assert cancelled > REQUESTS / 5
+            assert await storm(turns, partial(hear, connections, config)) > turns / 4
             await settle(lambda: living(server) in {1, 2} and "0 idle" not in repr(connections))
             accepted = sum(isinstance(record, Accepted) for record in server.records)
             assert await hear(connections, config, TEXTS[1]) == TEXTS[1]
@@ -112,6 +134,40 @@ async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(sec
         await settle(lambda: living(server) == 0 and trio.lowlevel.current_statistics().tasks_living == tasks)
         assert open_files() == files
     gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore")  # of httpx's, about what it left open
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="encode/httpcore#1093: cancelled dials keep their place")
+def test_httpxs_own_pool_does_not_survive_it(authority: trustme.CA) -> None:
+    """Why there is a transport of ours under httpx. More places than one would last longer, and no more."""
+    survived = True
+
+    async def main() -> None:
+        nonlocal survived
+        security = Security.tls(authority)
+        async with (
+            open_local_server(SLOW_DIAL, voice=ToneVoice(), ssl_context=security.server) as server,
+            httpx.AsyncClient(
+                base_url=f"{server.base_url}/v1/text-to-speech/abc",
+                verify=security.client,
+                limits=httpx.Limits(max_connections=1),
+                timeout=httpx.Timeout(5, pool=1),
+                headers={"xi-api-key": "any"},
+            ) as client,
+        ):
+
+            async def ask(text: str) -> str:
+                async with client.stream("POST", "/stream?output_format=pcm_16000", json={"text": text}) as response:
+                    return read_tones(b"".join([piece async for piece in response.aiter_raw()]), 16_000).strip()
+
+            try:
+                await storm(300, ask)
+            except* httpx.PoolTimeout:
+                survived = False
+
+    trio.run(main)
+    gc.collect()
+    assert survived
 
 
 async def serve(
@@ -136,7 +192,7 @@ async def serve(
     return f"{security.scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
 
 
-async def test_fifty_requests_that_cross_an_idle_close(security: Security) -> None:
+async def test_a_hundred_requests_that_cross_an_idle_close(security: Security) -> None:
     crossed = answered = 0
 
     async def handler(stream: trio.abc.Stream, socket: Any) -> None:
@@ -155,11 +211,11 @@ async def test_fifty_requests_that_cross_an_idle_close(security: Security) -> No
     async with trio.open_nursery() as nursery:
         config = make_config(await serve(nursery, security, handler), ssl_context=security.client)
         async with HttpConnections(config) as connections:
-            for _ in range(51):
+            for _ in range(101):
                 async with connections.stream(stream_request(config, "hello")) as response:
                     assert b"".join([piece async for piece in response]) == b"abcd"
-            assert crossed == 50
-            assert answered == 51
+            assert crossed == 100
+            assert answered == 101
         nursery.cancel_scope.cancel()
 
 
