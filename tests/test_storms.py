@@ -170,7 +170,7 @@ async def test_a_refusal_stops_the_dials_that_still_wait(autojump_clock: trio.te
             assert connections.statistics().dialling == 0
 
 
-def test_the_wait_grows_to_four_seconds_and_no_further() -> None:
+async def test_the_wait_grows_to_four_seconds_and_no_further(autojump_clock: trio.testing.MockClock) -> None:
     backoff = Backoff()
     assert backoff.wait() == 0
     for most in (0.25, 0.5, 1, 2, 4, 4):
@@ -179,9 +179,41 @@ def test_the_wait_grows_to_four_seconds_and_no_further() -> None:
     for _ in range(5000):  # hours of them
         backoff.dial_failed()
     assert 2 <= backoff.wait() <= 4
-    backoff.connection_lost(age=60)
+    old = trio.current_time()
+    await trio.sleep(60)
+    backoff.connection_is_up(old)
+    backoff.connection_works(old)
+    backoff.connection_lost(old)
+    assert 2 <= backoff.wait() <= 4  # it was opened before the dials failed, and says nothing of them
+    young = trio.current_time()
+    backoff.connection_is_up(young)
+    assert 2 <= backoff.wait() <= 4
+    await trio.sleep(60)
+    backoff.connection_is_up(young)
     assert backoff.wait() == 0
-    backoff.connection_lost(age=1)
+    backoff.connection_lost(trio.current_time() - 1)
     assert 0 < backoff.wait() <= 0.25
-    backoff.succeeded()
+    await trio.sleep(1)
+    backoff.connection_works(trio.current_time())
     assert backoff.wait() == 0
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("in_use", [True, False], ids=["in use", "idle"])
+async def test_dials_that_fail_behind_a_connection_that_works(
+    autojump_clock: trio.testing.MockClock, in_use: bool
+) -> None:
+    """P10: a hot connection is no reason to dial the next one fifty times a second."""
+    async with memory_service() as service:
+        config = make_config(spares=3, ping_interval=1000)
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await trio.sleep(10)
+            if in_use:
+                await connections.get_connection()
+            service.server.stop_accepting()
+            for number in service.sockets()[1:]:  # all but one are lost
+                service.links[number - 1].frozen = True
+                await service.links[number - 1].aclose()
+            dials = service.dials
+            await trio.sleep(60)
+            assert 0 < service.dials - dials < 3 * 60 / 2

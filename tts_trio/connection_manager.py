@@ -205,7 +205,7 @@ class WebSocketConnectionManager(Scoped):
         if self._nursery is None or self._refusal is not None:
             return
         for socket in self._sockets:
-            self._backoff.connection_is_up(socket.hot_for())
+            self._backoff.connection_is_up(socket.hot_since)
         for _ in range(self._wanted() - self._coming()):
             socket = HotSocket(
                 self.config,
@@ -287,9 +287,9 @@ class WebSocketConnectionManager(Scoped):
     def _socket_ended(self, socket: HotSocket) -> None:
         error = socket.error
         if error is None:
-            self._backoff.succeeded()
+            self._backoff.connection_works(socket.hot_since)
             return
-        self._backoff.connection_lost(socket.hot_for())
+        self._backoff.connection_lost(socket.hot_since)
         logger.info("a connection was lost after %.1f s: %s", socket.hot_for(), error)
         self._losses += 1
         self._telemetry.socket_lost(error)

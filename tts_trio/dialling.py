@@ -6,6 +6,7 @@ blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rul
 
 from __future__ import annotations
 
+import math
 import random
 
 import trio
@@ -29,30 +30,36 @@ def dial_limit() -> trio.CapacityLimiter:
 
 
 class Backoff:
-    """How long one conversation waits before its next dial: not at all after a success, else longer and longer."""
+    """How long one conversation waits before its next dial: not at all after a success, else longer and longer.
+
+    A connection that was opened before the last failure proves nothing: it may work while no dial does.
+    """
 
     def __init__(self) -> None:
         self._wait = 0.0
+        self._failed_at = -math.inf
 
     def dial_failed(self) -> None:
         """Take note that a dial failed."""
         self._wait = min(_LONGEST_WAIT, max(_FIRST_WAIT, self._wait * 2))
+        self._failed_at = trio.current_time()
 
-    def succeeded(self) -> None:
-        """Take note that the service did its part."""
-        self._wait = 0.0
+    def connection_works(self, opened: float) -> None:
+        """Take note that a connection which was opened at that time did its part."""
+        if opened > self._failed_at:
+            self._wait = 0.0
 
-    def connection_is_up(self, age: float) -> None:
-        """Take note that a connection has been up for so many seconds."""
-        if age >= _STABLE:
-            self.succeeded()
+    def connection_is_up(self, opened: float) -> None:
+        """Take note that a connection which was opened at that time is up."""
+        if trio.current_time() - opened >= _STABLE:
+            self.connection_works(opened)
 
-    def connection_lost(self, age: float) -> None:
-        """Take note that a connection was lost after so many seconds."""
-        if age < _STABLE:
-            self.dial_failed()
+    def connection_lost(self, opened: float) -> None:
+        """Take note that a connection which was opened at that time was lost."""
+        if trio.current_time() - opened >= _STABLE:
+            self.connection_works(opened)
         else:
-            self.succeeded()
+            self.dial_failed()
 
     def wait(self) -> float:
         """Return the seconds to wait before the next dial, with jitter."""

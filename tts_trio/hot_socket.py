@@ -29,6 +29,7 @@ class HotSocket:
     Attributes:
         began: When its dial began, in seconds of trio's clock.
         dialling: It is not hot yet.
+        hot_since: When it became hot, in seconds of trio's clock; infinity before.
         keep_alives: How many keep-alives were sent.
         served: Whether an utterance was begun on it, which learned of its loss.
     """
@@ -65,7 +66,7 @@ class HotSocket:
         self._connections: dict[str | None, Connection] = {}  # by context: those that hold a slot
         self._distrust: TTSError | None = None
         self._told_old = False
-        self._hot_since = math.inf
+        self.hot_since = math.inf
         self._last_frame = math.inf
         self._timer = trio.CancelScope()
         from tts_trio.websocket import WebSocket  # loaded late: trio-websocket is a third of the cost of `import trio`
@@ -103,7 +104,7 @@ class HotSocket:
 
     def hot_for(self) -> float:
         """Return how long ago it became hot, in seconds; 0 if it never did."""
-        return max(0.0, trio.current_time() - self._hot_since)
+        return max(0.0, trio.current_time() - self.hot_since)
 
     def give_out(self) -> Connection:
         """Give the connection that it offers to an utterance; it is not offered again."""
@@ -191,9 +192,9 @@ class HotSocket:
 
     def _opened(self, nursery: trio.Nursery, first: Connection | None) -> None:
         self.dialling = False
-        self._hot_since = self._last_frame = trio.current_time()
+        self.hot_since = self._last_frame = trio.current_time()
         self._offered = first or self._new_connection()
-        self._offered.last_frame = self._hot_since
+        self._offered.last_frame = self.hot_since
         nursery.start_soon(self._keep_time)
         self._on_hot(self)
 
@@ -238,7 +239,7 @@ class HotSocket:
             return math.inf
         idle = self._endpoint.idle_seconds
         idle_at = self._last_frame + max(idle / 2, idle - self._config.connect_timeout)
-        return min(self._hot_since + self._config.spare_lifetime, idle_at)
+        return min(self.hot_since + self._config.spare_lifetime, idle_at)
 
     def _lost_slot_at(self) -> float:
         """When a slot, whose final did not come, is taken for lost, and the socket with it."""

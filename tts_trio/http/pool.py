@@ -106,7 +106,7 @@ class ConnectionPool:
 
     async def give_back(self, connection: HttpConnection) -> None:
         """Keep a connection whose answer was read to its end; close it if it was not."""
-        self._backoff.succeeded()
+        self._backoff.connection_works(connection.opened)
         connection.outlives = False
         if connection.http.is_idle():
             await self._offer(connection)
@@ -127,9 +127,9 @@ class ConnectionPool:
         if connection in self._idle:
             self._idle.remove(connection)
         if lost:
-            self._backoff.connection_lost(trio.current_time() - connection.opened)
+            self._backoff.connection_lost(connection.opened)
         else:
-            self._backoff.succeeded()
+            self._backoff.connection_works(connection.opened)
         self._announce()
         await connection.stream.aclose()
 
