@@ -94,6 +94,7 @@ class Flight:
                     if isinstance(event, Answered) and not (charged and self.asked):
                         event = attrs.evolve(event, charged=False, credits=0)
                     await take(event)
+                    await trio.lowlevel.checkpoint()  # the first piece of many is not to wait for the last
                 if self._over:
                     break
                 await self._news.wait()
