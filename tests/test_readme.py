@@ -79,12 +79,25 @@ async def test_the_primitive(monkeypatch: pytest.MonkeyPatch) -> None:
             assert call.played_ms > len(TEXTS["en"]) * 60
 
 
+async def test_the_phrases_known_in_advance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+        monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+        monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+        monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
+        config = await run_example("start_worker")(tmp_path / "phrases.db")
+    async with open_tts(config.evolve(phrase_cache_timeout=5.0)) as tts:  # nobody listens there now
+        for phrase in run_example("start_worker").__globals__["PHRASES"]:
+            async with tts.stream_static_text(phrase) as audio:
+                assert len([chunk async for chunk in audio]) > 1
+            assert audio.usage.characters == 0
+
+
 async def test_the_example_of_a_test() -> None:
     await run_example("test_a_connection_that_breaks_in_mid_reply")()
 
 
 def test_there_are_no_other_examples() -> None:
-    assert len(EXAMPLES) == 5  # those of threads and of the telephone: `test_sync.py`, `test_telephone.py`
+    assert len(EXAMPLES) == 6  # those of threads and of the telephone: `test_sync.py`, `test_telephone.py`
 
 
 def configuration_table() -> str:
