@@ -36,12 +36,15 @@ from tts_trio.errors import UtteranceEnded as UtteranceEnded
 from tts_trio.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.formats import AudioFormat as AudioFormat
 from tts_trio.frames import Frames as Frames
+from tts_trio.limiter import ConcurrencyLimiter as ConcurrencyLimiter
+from tts_trio.limiter import Limiter as Limiter
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
 from tts_trio.outcome import Outcome as Outcome
 from tts_trio.outcome import Timeline as Timeline
 from tts_trio.playout import PacedFrames as PacedFrames
 from tts_trio.playout import paced as paced
+from tts_trio.redis_limiter import RedisLimiter as RedisLimiter
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory

@@ -15,6 +15,7 @@ import attrs
 from tts_trio.cache import PhraseCache, process_cache
 from tts_trio.errors import ConfigurationError
 from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
+from tts_trio.limiter import Limiter
 from tts_trio.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
 from tts_trio.proxy import Proxy
 from tts_trio.rules import ID, is_a, matches, one_of, refuse, rule, seconds, to_tuple, unless_none, whole
@@ -118,6 +119,9 @@ class TTSConfig:
             `RedisCache`, or a `PhraseCache` of your own; None: nowhere. By default all conversations of the process
             share one `MemoryCache` of 64 MiB. With `request_stitching` nothing is kept.
         phrase_cache_timeout: The longest wait for the cache, before the service is asked.
+        limiter: How many utterances are generated at once, in all conversations that are given the same object: a
+            `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own; None: as many as one likes,
+            and what is above the plan's concurrency is refused by the service.
         max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
         max_characters: Of one reply.
         spares: Hot connections kept behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, whose sockets
@@ -222,6 +226,12 @@ class TTSConfig:
         ),
     )
     phrase_cache_timeout: float = attrs.field(default=0.02, validator=seconds)
+    limiter: Limiter | None = attrs.field(
+        default=None,
+        validator=unless_none(
+            rule("a Limiter, with slot and learn, or None", lambda value: isinstance(value, Limiter))
+        ),
+    )
     max_lead: float = attrs.field(default=20.0, validator=seconds)
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))
     spares: int | None = attrs.field(default=None, validator=unless_none(whole(0, 3)))

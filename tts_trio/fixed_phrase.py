@@ -107,8 +107,8 @@ def source_for(order: PhraseOrder, http: HttpConnections, shelf: Shelf | None) -
         shelf: The cache.
     """
     if shelf is None or not order.may_be_kept:
-        return Service(http)
-    return CachedPhrases(order.config, shelf, Service(http, outlives=True))
+        return Service(http, order.config.limiter)
+    return CachedPhrases(order.config, shelf, Service(http, order.config.limiter, outlives=True))
 
 
 class RequestHistory:

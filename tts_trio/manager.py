@@ -148,7 +148,8 @@ class TTSManager(Scoped):
                 f"{LONGEST_KEPT} characters",
                 field="phrase_cache",
             )
-        source = CachedPhrases(self.config, self._shelf, Service(http, outlives=True), until_stored=True)
+        service = Service(http, self.config.limiter, outlives=True, background=True)
+        source = CachedPhrases(self.config, self._shelf, service, until_stored=True)
         await Prefetch(source, self._floor, on_phrase).run(orders)
 
     @asynccontextmanager

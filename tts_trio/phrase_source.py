@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
 from tts_trio.errors import TTSConnectionError
+from tts_trio.limiter import Limiter
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest, TimedLines
 
@@ -62,30 +64,39 @@ class Service:
     """The service itself, over the hot connections of one conversation.
 
     Attributes:
+        limiter: What has a slot for the request; None: there are as many as one likes.
         outlives: An answer that has begun may be read to its end when the conversation is over.
+        background: Nobody waits for it.
     """
 
     _http: HttpConnections
+    limiter: Limiter | None
     outlives: bool = False
+    background: bool = False
 
     async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         """Send the request, and hand over the answer as it comes."""
         if self.outlives and self._http.closed:
             raise TTSConnectionError("the conversation that began to ask for this phrase is over")
+        slot = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
+        async with slot:
+            await self._ask(request, take)
 
+    async def _ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         async def on_connection() -> None:
             await take(Asked())
 
         lines = TimedLines() if request.timed else None
         async with self._http.stream(request, on_connection, outlives=self.outlives) as response:
-            await take(
-                Answered(
-                    credits=_number(response.headers.get("character-cost")),
-                    request_id=response.headers.get("request-id"),
-                    trace_id=response.headers.get("x-trace-id"),
-                    concurrency=_number(response.headers.get("maximum-concurrent-requests")),
-                )
+            answered = Answered(
+                credits=_number(response.headers.get("character-cost")),
+                request_id=response.headers.get("request-id"),
+                trace_id=response.headers.get("x-trace-id"),
+                concurrency=_number(response.headers.get("maximum-concurrent-requests")),
             )
+            if self.limiter is not None and answered.concurrency is not None:
+                self.limiter.learn(answered.concurrency)
+            await take(answered)
             async for chunk in response:
                 for piece in [AudioReceived(chunk)] if lines is None else lines.feed(chunk):
                     await take(piece)

@@ -18,6 +18,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.limiter import Limiter
 from tts_trio.phrases_over_http import PhrasesOverHttp
 from tts_trio.speech import ending
 from tts_trio.transport import single_error
@@ -53,6 +54,8 @@ class Reply:
         self.audio = AudioChannel(self, config.format)
         self.text = TextChannel(accept=self._accept, complete=self._complete, abandon=self.interrupt)
         self.utterance = Utterance(config, trio.current_time())
+        self.utterance.admitted = config.limiter is None
+        self._has_phrases = trio.Event()
         self._config = config
         self._connections = connections
         self._http = http
@@ -78,6 +81,8 @@ class Reply:
             with ending(self.utterance), self._scope, single_error():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._keep_deadlines)
+                    if self._config.limiter is not None:
+                        nursery.start_soon(self._hold_slot, self._config.limiter)
                     while True:
                         await self._connection_over.wait()
                         self._use(await self._another_connection(nursery))
@@ -108,6 +113,14 @@ class Reply:
     def _complete(self) -> None:
         self.utterance.complete(trio.current_time())
         self._advance()
+
+    async def _hold_slot(self, limiter: Limiter) -> None:
+        """Hold a slot from the first phrase until the utterance has ended."""
+        await self._has_phrases.wait()
+        async with limiter.slot():
+            self.utterance.admitted = True
+            self._advance()
+            await trio.sleep_forever()
 
     async def _keep_deadlines(self) -> None:
         while True:
@@ -149,6 +162,8 @@ class Reply:
     def _advance(self) -> None:
         """Do what the state of the utterance asks for, after any change of it."""
         now = trio.current_time()
+        if self.utterance.has_phrases:
+            self._has_phrases.set()
         if self._connection is not None:
             self._trace_id = self._connection.trace_id or self._trace_id
             for phrase in self.utterance.phrases_to_send(now):

@@ -44,6 +44,7 @@ class Utterance:
         timeline: When its parts happened.
         listener: What the far end was given, and has heard.
         replays: How many times a part of it was said again over another connection.
+        admitted: Whether phrases may leave; where a limiter has the say, when there is a slot.
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
     """
 
@@ -58,6 +59,7 @@ class Utterance:
         self.timeline = Timeline(started=now)
         self.listener = Listener(now)
         self.replays = 0
+        self.admitted = True
         self.has_connection = False
         self._config = config
         self._ledger = Ledger(config.format)
@@ -131,6 +133,11 @@ class Utterance:
                 self.timeline = attrs.evolve(self.timeline, first_sent=now)
         return phrases
 
+    @property
+    def has_phrases(self) -> bool:
+        """Whether phrases wait to be sent."""
+        return bool(self._intake.phrases)
+
     def end_to_send(self, now: float) -> bool:
         """Whether the end marker is to be sent now; true once for each connection."""
         if not self.has_connection or self.ended is not None or self._leg.complete:
@@ -151,7 +158,7 @@ class Utterance:
         return self._ledger.legs[-1]
 
     def _takes_text(self) -> bool:
-        if not self.has_connection or self.ended is not None or self._leg.complete:
+        if not (self.admitted and self.has_connection) or self.ended is not None or self._leg.complete:
             return False
         if self._leg.heard:
             return self._leg.timed

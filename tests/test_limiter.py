@@ -1,0 +1,232 @@
+"""The plan's concurrency: slots and who waits for them, in virtual time; never a 429 where the service has one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
+from tts_trio import ConcurrencyError, ConcurrencyLimiter, ConfigurationError, Limiter, MemoryCache
+from tts_trio.local_server import Behaviour, Requested, Sent
+
+REFUSED = "too_many_concurrent_requests"
+
+
+async def test_so_many_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = ConcurrencyLimiter(3)
+    most = 0
+
+    async def speak() -> None:
+        nonlocal most
+        async with limiter.slot():
+            most = max(most, limiter.held)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(speak)
+    assert (most, limiter.held, trio.current_time()) == (3, 0, 4.0)
+    assert isinstance(limiter, Limiter)
+
+
+async def test_first_come_first_served_and_those_on_the_line_before_the_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limiter = ConcurrencyLimiter(1)
+    order: list[str] = []
+
+    async def wait(name: str, background: bool) -> None:
+        async with limiter.slot(background=background):
+            order.append(name)
+
+    async with trio.open_nursery() as nursery:
+        async with limiter.slot():
+            for name in ("prefetch 1", "prefetch 2", "reply 1", "reply 2"):
+                nursery.start_soon(wait, name, name.startswith("prefetch"))
+                await trio.testing.wait_all_tasks_blocked()
+    assert order == ["reply 1", "reply 2", "prefetch 1", "prefetch 2"]
+
+
+@pytest.mark.parametrize("on_timeout", ["raise", "proceed"])
+async def test_past_its_deadline(autojump_clock: trio.testing.MockClock, on_timeout: str) -> None:
+    limiter = ConcurrencyLimiter(1, timeout=2, on_timeout=on_timeout)  # type: ignore[arg-type]
+    async with limiter.slot():
+        if on_timeout == "raise":
+            with pytest.raises(ConcurrencyError, match="2 s") as caught:
+                async with limiter.slot():
+                    pytest.fail("there is no slot")
+            assert caught.value.retryable
+        else:
+            async with limiter.slot():
+                assert limiter.held == 1
+        assert trio.current_time() == 2.0
+        with trio.move_on_after(100) as waiting:
+            async with limiter.slot(background=True):
+                pytest.fail("there is no slot")
+        assert waiting.cancelled_caught  # nobody is on the line: it waits as long as it takes
+    assert limiter.held == 0
+
+
+async def test_whoever_is_cancelled_leaves_no_slot_taken(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = ConcurrencyLimiter(1)
+
+    async def wait(scope: trio.CancelScope) -> None:
+        with scope:
+            async with limiter.slot():
+                await trio.sleep_forever()
+
+    scopes = [trio.CancelScope() for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for scope in scopes:
+            nursery.start_soon(wait, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        scopes[1].cancel()  # it waits
+        scopes[0].cancel()  # and in the same instant the slot is free for the third
+        await trio.testing.wait_all_tasks_blocked()
+        assert limiter.held == 1
+        scopes[2].cancel()
+    assert limiter.held == 0
+    async with limiter.slot():
+        assert limiter.held == 1
+
+
+async def test_the_size_can_be_learned(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = ConcurrencyLimiter()
+    assert limiter.size is None
+    async with limiter.slot(), limiter.slot():
+        limiter.learn(1)
+        with pytest.raises(ConcurrencyError):
+            async with limiter.slot():
+                pytest.fail("there is no slot")
+    given = ConcurrencyLimiter(7)
+    given.learn(3)
+    assert (limiter.size, given.size) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"size": 0}, "size"),
+        ({"size": 2.5}, "size"),
+        ({"timeout": -1}, "timeout"),
+        ({"on_timeout": "wait"}, "on_timeout"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(values: dict[str, object], field: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ConcurrencyLimiter(**values)  # type: ignore[arg-type]
+    assert caught.value.field == field
+    with pytest.raises(ConfigurationError, match="limiter"):
+        make_config(limiter=5)
+
+
+# Utterances.
+
+
+@asynccontextmanager
+async def plan(size: int, behaviour: Behaviour) -> AsyncGenerator[list[str]]:
+    """Ten conversations of an account with a plan of so many; gives what was heard in them, or the errors."""
+    results: list[str] = []
+    limiter = ConcurrencyLimiter(size, timeout=60)
+    config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
+    async with memory_service(behaviour) as service, trio.open_nursery() as nursery:
+
+        async def converse(number: int) -> None:
+            text = RUSSIAN if number % 2 else ENGLISH
+            async with speaking(config, service.open_stream) as tts:
+                for speech in (tts.speak(tokens(text)), tts.stream_static_text(text)):
+                    async with speech as audio:
+                        results.append("whole" if heard(await listen(audio), config) == text else "broken")
+
+        for number in range(10):
+            nursery.start_soon(converse, number)
+        yield results
+    assert limiter.held == 0
+    assert not [r for r in service.server.records if isinstance(r, Sent) and REFUSED in repr(r)]
+
+
+@pytest.mark.parametrize("over_concurrency", ["frame", "upgrade"])
+async def test_there_is_never_a_429(autojump_clock: trio.testing.MockClock, over_concurrency: str) -> None:
+    async with plan(3, Behaviour(concurrency=3, over_concurrency=over_concurrency)) as results:  # type: ignore[arg-type]
+        pass
+    assert results == ["whole"] * 20
+
+
+async def test_without_the_limiter_there_would_be(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with plan(10, Behaviour(concurrency=3)):
+            pass
+    assert caught.group_contains(ConcurrencyError)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_an_llm_that_has_not_spoken_yet_holds_no_slot(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    """It is utterances that are generated that count, and not those that are only begun."""
+    limiter = ConcurrencyLimiter(1)
+    async with memory_service() as service, speaking(make_config(limiter=limiter), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            await trio.sleep(60)
+            assert limiter.held == 0
+            async with tts.stream_static_text(TEXTS[language]) as phrase:
+                await listen(phrase)
+            with text:
+                await text.send(TEXTS[language])
+            await audio.receive()
+            assert limiter.held == 1
+            assert heard(await listen(audio), tts.config)
+            await trio.testing.wait_all_tasks_blocked()
+            assert limiter.held == 0  # the final has come
+        async with tts.speak(tokens(TEXTS[language])) as audio:
+            await audio.receive()
+            assert limiter.held == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert limiter.held == 0  # interrupted
+
+
+@pytest.mark.parametrize("way", ["speak", "stream_static_text"])
+async def test_an_utterance_for_which_there_is_no_slot_fails_typed(
+    autojump_clock: trio.testing.MockClock, way: str
+) -> None:
+    limiter = ConcurrencyLimiter(1, timeout=3)
+    async with memory_service() as service, speaking(make_config(limiter=limiter), service.open_stream) as tts:
+        began = trio.current_time()
+        async with limiter.slot():
+            with pytest.raises(ConcurrencyError, match="as many utterances"):
+                async with tts.speak([ENGLISH]) if way == "speak" else tts.stream_static_text(ENGLISH) as audio:
+                    await listen(audio)
+        assert 3 <= trio.current_time() - began <= tts.config.connect_timeout + 3
+        assert audio.outcome is not None
+        assert (audio.outcome.spoken_text, audio.outcome.unspoken_text) == ("", ENGLISH)
+        assert not [text for _, text in service.texts() if text.strip()]
+        assert not [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+
+
+async def test_prefetch_waits_for_those_on_the_line_and_a_hit_needs_no_slot(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limiter = ConcurrencyLimiter(1)
+    config = make_config(limiter=limiter, phrase_cache=MemoryCache())
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with trio.open_nursery() as nursery:
+            async with limiter.slot():
+                nursery.start_soon(tts.prefetch, ["Да.", "Yes."])
+                await trio.sleep(100)
+                assert not [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+        async with limiter.slot(), tts.stream_static_text("Да.") as audio:
+            assert heard(await listen(audio), config) == "Да."
+
+
+async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = ConcurrencyLimiter()
+    async with memory_service(Behaviour(concurrency=4)) as service:
+        async with speaking(make_config(limiter=limiter, phrase_cache=None), service.open_stream) as tts:
+            async with tts.stream_static_text(ENGLISH) as audio:
+                await listen(audio)
+    assert limiter.size == 4
+    assert math.isfinite(limiter.size)

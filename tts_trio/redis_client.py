@@ -1,0 +1,147 @@
+"""What speaks to a Redis or Valkey server: out of reach of cancellations, and never for long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from urllib.parse import urlsplit
+
+import trio
+
+from tts_trio.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from coredis import Redis
+
+T = TypeVar("T")
+
+_ANSWER_TIMEOUT = 1.0  # seconds; who waits for an answer waits for a part of it only
+_PAUSE = 1.0  # seconds without a try, after one that failed
+_CONNECTIONS = 4
+
+
+class RedisClient:
+    """A connection to a server for as long as the block runs. An async context manager."""
+
+    def __init__(self, url: str) -> None:
+        """Name the server; it is connected to when the block is entered, in the background.
+
+        Args:
+            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix://`.
+        """
+        self._url = url
+        self._client: Redis[bytes] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._next_try = -math.inf
+        self._block: AbstractAsyncContextManager[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {urlsplit(self._url).hostname}, {'open' if self._client else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        """Connect, in the background.
+
+        Raises:
+            ConfigurationError: coredis is not installed, or the URL is none.
+        """
+        self._block = self._run()
+        await self._block.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Disconnect."""
+        assert self._block is not None
+        return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - nothing in it waits for a peer
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        try:
+            import coredis  # an extra, and slow to import
+            from coredis.retry import NoRetryPolicy
+        except ImportError as error:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs {error.name}; install it with: pip install 'tts_trio[redis]'"
+            ) from None
+        from tts_trio.transport import single_error  # which knows of the configuration, which knows of caches
+
+        client = coredis.Redis.from_url(
+            self._url,
+            connect_timeout=_ANSWER_TIMEOUT,
+            stream_timeout=_ANSWER_TIMEOUT,
+            max_connections=_CONNECTIONS,
+            retry_policy=NoRetryPolicy(),
+            verify_version=False,
+        )
+        with single_error():
+            async with client:
+                with single_error():
+                    async with trio.open_nursery() as nursery:
+                        self._client, self._nursery = client, nursery
+                        nursery.start_soon(self._perform, client.ping, _Answer[bytes]())  # for the first phrase
+                        try:
+                            yield
+                        finally:
+                            self._client = self._nursery = None
+                            nursery.cancel_scope.cancel(reason="the block was left")
+
+    async def _ask(self, command: Callable[[Redis[bytes]], Awaitable[T]]) -> T:
+        """Have a command performed by a task of its own, out of reach of the caller's cancellation.
+
+        coredis loses a place in its pool for good when it is cancelled while it connects.
+        """
+        if self._client is None or self._nursery is None:
+            raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
+        if trio.current_time() < self._next_try:
+            raise OSError("Redis could not be reached a moment ago")
+        answer = _Answer[T]()
+        self._nursery.start_soon(self._perform, partial(command, self._client), answer)
+        return await answer.get()
+
+    async def _perform(self, command: Callable[[], Awaitable[T]], answer: _Answer[T]) -> None:
+        from coredis.exceptions import ConnectionError as Unreachable
+        from coredis.exceptions import RedisError
+
+        try:
+            answer.succeed(await command())
+        except (Unreachable, TimeoutError, OSError) as error:
+            answer.fail(OSError(str(error) or type(error).__name__))
+            self._next_try = trio.current_time() + _PAUSE
+            if self._client is not None:
+                self._client.connection_pool.disconnect()  # else commands would queue up for a server that hangs
+        except RedisError as error:
+            answer.fail(OSError(f"Redis refuses: {error}"))
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            answer.fail(error)
+        finally:
+            answer.deliver()
+
+
+class _Answer(Generic[T]):
+    """What became of a command."""
+
+    def __init__(self) -> None:
+        self._come = trio.Event()
+        self._value: T | None = None
+        self._error: Exception | None = OSError("the connection to Redis was left")
+
+    def succeed(self, value: T) -> None:
+        self._value, self._error = value, None
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+
+    def deliver(self) -> None:
+        """Let whoever waits have it, as it is."""
+        self._come.set()
+
+    async def get(self) -> T:
+        await self._come.wait()
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)

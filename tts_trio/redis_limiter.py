@@ -1,0 +1,189 @@
+"""The plan's concurrency for the processes of a fleet: leases in Redis or Valkey, which expire when a process dies."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+import trio
+
+from tts_trio.limiter import ConcurrencyLimiter, OnTimeout, check_limits, refused
+from tts_trio.redis_client import RedisClient
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_TIMEOUT = 0.25  # seconds: somebody is on the line
+_POLL = 0.02  # seconds between two tries of a process; one of its utterances tries at a time
+_WAITS = 500  # milliseconds for which a try counts as waiting
+
+# Slots and those who wait for one are sorted by when they lapse, by the clock of the server.
+_CLOCK = """
+local clock = redis.call('time')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+"""
+
+# KEYS: slots, waiting, size. ARGV: token, lease in ms, size or 0, 1 in the background, how long a try counts in ms.
+_ACQUIRE = (
+    _CLOCK
+    + """
+local size = tonumber(ARGV[3])
+if size == 0 then size = tonumber(redis.call('get', KEYS[3]) or '0') end
+redis.call('zremrangebyscore', KEYS[1], '-inf', now)
+redis.call('zremrangebyscore', KEYS[2], '-inf', now)
+redis.call('zrem', KEYS[2], ARGV[1])
+local background = ARGV[4] == '1'
+local free = size == 0 or redis.call('zcard', KEYS[1]) < size
+if free and not (background and redis.call('zcard', KEYS[2]) > 0) then
+    redis.call('zadd', KEYS[1], now + ARGV[2], ARGV[1])
+    redis.call('pexpire', KEYS[1], ARGV[2] * 2)
+    return 1
+end
+if not background then
+    redis.call('zadd', KEYS[2], now + ARGV[5], ARGV[1])
+    redis.call('pexpire', KEYS[2], ARGV[5] * 2)
+end
+return 0
+"""
+)
+
+# KEYS: slots. ARGV: lease in ms, tokens.
+_RENEW = (
+    _CLOCK
+    + """
+for index = 2, #ARGV do redis.call('zadd', KEYS[1], now + ARGV[1], ARGV[index]) end
+redis.call('pexpire', KEYS[1], ARGV[1] * 2)
+return 0
+"""
+)
+
+
+class RedisLimiter(RedisClient):
+    """Bounds the utterances of all processes that name the same server and prefix. An async context manager.
+
+        async with RedisLimiter("redis://redis.internal:6379/0", 10) as limiter:
+            config = TTSConfig.from_env(limiter=limiter)
+            ...  # every conversation of this process
+
+    Redis is never a reason for silence: where it cannot be asked, utterances go on without a slot.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        size: int | None = None,
+        *,
+        timeout: float = 5.0,
+        on_timeout: OnTimeout = "raise",
+        lease: float = 10.0,
+        prefix: str = "tts_trio:",
+    ) -> None:
+        """Name the server; it is connected to when the block is entered, in the background.
+
+        Args:
+            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix://`.
+            size: How many at once, in all processes; None: as many as the service says to any of them.
+            timeout: The longest wait for a slot, in seconds.
+            on_timeout: After it: "raise" a `ConcurrencyError`, or "proceed" without a slot.
+            lease: Seconds after which the slots of a process that died are free again.
+            prefix: Of all keys; one for each account.
+
+        Raises:
+            ConfigurationError: A value is not allowed.
+        """
+        check_limits(size, timeout, on_timeout)
+        super().__init__(url)
+        self._size = size
+        self._timeout = timeout
+        self._on_timeout: OnTimeout = on_timeout
+        self._lease = lease
+        self._keys = [f"{prefix}{name}" for name in ("slots", "waiting", "size")]
+        self._held: set[str] = set()
+        self._unreleased: list[str] = []
+        self._turns = ConcurrencyLimiter(1, timeout=math.inf)  # one utterance asks at a time
+        self._well = True
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        async with super()._run():
+            assert self._nursery is not None
+            self._nursery.start_soon(self._renew)
+            try:
+                yield
+            finally:
+                with trio.move_on_after(_ANSWER_TIMEOUT, shield=True):  # others need not wait until they lapse
+                    await self._release()
+
+    def learn(self, size: int) -> None:
+        """Tell all processes how many at once the service allows; a size that was given counts more."""
+        if self._size is None and self._nursery is not None:
+            self._nursery.start_soon(self._tell, size)
+
+    @asynccontextmanager
+    async def slot(self, *, background: bool = False) -> AsyncGenerator[None]:
+        """Hold a slot for as long as the block runs; wait for one before it, if Redis can say that there is none.
+
+        Args:
+            background: Nobody on the line waits for it: those for whom somebody does, in any process, come first.
+
+        Raises:
+            ConcurrencyError: There was none within `timeout`.
+            RuntimeError: The limiter was left, or not entered.
+        """
+        token = secrets.token_hex(8)
+        try:
+            with trio.move_on_after(math.inf if background else self._timeout) as scope:
+                async with self._turns.slot(background=background):
+                    while not await self._has(token, background=background):  # noqa: ASYNC110 - polled
+                        await trio.sleep(random.uniform(0.5, 1.5) * _POLL)  # noqa: S311 - no secret
+            if scope.cancelled_caught and self._on_timeout == "raise":
+                raise refused(self._timeout)
+            yield
+        finally:
+            self._held.discard(token)
+            self._unreleased.append(token)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._release)
+
+    async def _has(self, token: str, *, background: bool) -> bool:
+        """Whether there is a slot now, or nobody can say."""
+        arguments = [token, round(self._lease * 1000), self._size or 0, int(background), _WAITS]
+        try:
+            with trio.fail_after(_ANSWER_TIMEOUT):
+                got = await self._ask(lambda client: client.eval(_ACQUIRE, keys=self._keys, args=arguments))
+        except (OSError, trio.TooSlowError) as error:
+            if isinstance(error, trio.TooSlowError):
+                self._next_try = trio.current_time() + _ANSWER_TIMEOUT  # those behind it do not wait as long
+            if self._well:
+                logger.warning("Redis cannot be asked for slots, so utterances go on without: %s", error)
+            self._well = False
+            return True
+        self._well = True
+        if got:
+            self._held.add(token)
+        return bool(got)
+
+    async def _release(self) -> None:
+        tokens, self._unreleased = self._unreleased, []
+        if tokens:
+            slots, waiting, _ = self._keys
+            with suppress(OSError):  # then they lapse
+                await self._ask(lambda client: client.zrem(slots, tokens))
+                await self._ask(lambda client: client.zrem(waiting, tokens))
+
+    async def _renew(self) -> None:
+        while True:
+            await trio.sleep(self._lease / 3)
+            if held := list(self._held):
+                arguments = [round(self._lease * 1000), *held]
+                with suppress(OSError):
+                    await self._ask(
+                        lambda client, arguments=arguments: client.eval(_RENEW, keys=self._keys[:1], args=arguments)
+                    )
+
+    async def _tell(self, size: int) -> None:
+        with suppress(OSError):
+            await self._ask(lambda client: client.set(self._keys[2], max(1, size)))
