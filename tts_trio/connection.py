@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -12,6 +13,8 @@ from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
     from tts_trio.hot_socket import HotSocket
+
+logger = logging.getLogger(__name__)
 
 ConnectionState: TypeAlias = Literal["hot", "in use", "ended"]
 
@@ -118,20 +121,37 @@ class Connection:
                 if not self.context.heard and _is_silence(event):
                     return
                 self.write(self.context.audio_received())
-        if self._on_event is not None:  # else: of a keep-alive, or of a reply that was interrupted
+        if self._on_event is None:  # of a keep-alive, or of a reply that was interrupted
+            return
+        try:
             self._on_event(event)
+        except Exception as error:
+            logger.exception("what came for an utterance could not be taken")
+            failure = TTSConnectionError(f"the utterance failed: {type(error).__name__}")
+            failure.__cause__ = error
+            on_loss = self._on_loss
+            self.close()
+            _tell(on_loss, failure)
 
     def lost(self, error: TTSError) -> None:
         """Take note that nothing comes of it any more, and tell the utterance, if it goes on over it."""
         on_loss = self._on_loss
         self.forget()
-        if on_loss is not None:
-            on_loss(error)
+        _tell(on_loss, error)
 
     def forget(self) -> None:
         """Hear nothing more of it: no audio, and no loss."""
         self._on_event = self._on_loss = None
         self.state = "ended"
+
+
+def _tell(on_loss: Callable[[TTSError], None] | None, error: TTSError) -> None:
+    """Tell an utterance of its loss; what goes wrong there is no concern of the others on the socket."""
+    if on_loss is not None:
+        try:
+            on_loss(error)
+        except Exception:
+            logger.exception("an utterance could not be told of its loss")
 
 
 def _is_silence(event: AudioReceived) -> bool:

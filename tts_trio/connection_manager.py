@@ -77,7 +77,6 @@ class WebSocketConnectionManager(Scoped):
         self._last_failure: TTSError | None = None
         self._refusal: TTSError | None = None  # trying again is no help: dialling stops until the next explicit call
         self._refusal_raised = False
-        self._reachable = False  # the last dial has succeeded
         self._dials = self._losses = self._keep_alives = 0
 
     @asynccontextmanager
@@ -137,11 +136,9 @@ class WebSocketConnectionManager(Scoped):
         """
         connection = await self.connect()
         self._retiring.discard(connection.socket)
-        connection.socket.give_out()
+        connection = connection.socket.give_out()
         self._replenish()
-        for socket in self._sockets:
-            if socket.usable:
-                socket.rely_on()  # what cut the connection in use has mostly cut the one behind it, too
+        self._look_after_spares()
         return connection
 
     async def close(self) -> None:
@@ -221,12 +218,13 @@ class WebSocketConnectionManager(Scoped):
     def _wanted(self) -> int:
         """How many sockets are to be ready for the next utterance: the spares, behind the one that serves.
 
-        Until a dial has succeeded there is one at a time: a bad key, or a service that is down, is asked once.
+        While none is open it is one: a bad key, or a service that is down, is asked once at a time.
         """
         spares = self.config.spare_connections()
         in_use = any(socket.utterances for socket in self._sockets)
         ready = spares + 1 if self._contexts > 1 else spares if in_use else max(1, spares)
-        return max(ready if self._reachable else min(ready, 1), math.ceil(self._waiting / self._contexts))
+        wanted = max(ready, math.ceil(self._waiting / self._contexts))
+        return wanted if any(socket.is_open for socket in self._sockets) else min(wanted, 1)
 
     def _coming(self) -> int:
         """How many sockets are ready, or on their way."""
@@ -257,10 +255,10 @@ class WebSocketConnectionManager(Scoped):
 
     def _on_hot(self, socket: HotSocket) -> None:
         _release(dial_limit(), socket)
-        self._reachable = True
         self._telemetry.dial_ended(trio.current_time() - socket.began)
-        if self._retiring:
-            self._retiring.pop().close()
+        old = next((retiring for retiring in self._retiring if retiring.usable), None)
+        if old is not None:
+            old.close()
         self._on_slot()
 
     def _on_slot(self) -> None:
@@ -270,15 +268,14 @@ class WebSocketConnectionManager(Scoped):
 
     def _on_old(self, socket: HotSocket) -> None:
         """Replace a spare before the service or a middlebox does; it serves until the new one is hot."""
-        self._retiring.add(socket)
-        if sum(s.usable for s in self._sockets if s not in self._retiring) >= self._wanted():
+        if sum(s.usable for s in self._sockets if s not in self._retiring) > self._wanted():
             socket.close()
         else:
+            self._retiring.add(socket)
             self._replenish()
 
     def _dial_failed(self, error: TTSError) -> None:
         logger.info("a dial failed: %s", error)
-        self._reachable = False
         self._backoff.dial_failed()
         self._last_failure = error
         if not error.retryable:
@@ -290,12 +287,19 @@ class WebSocketConnectionManager(Scoped):
             self._backoff.connection_works(socket.hot_since)
             return
         self._backoff.connection_lost(socket.hot_since)
+        self._look_after_spares()
         logger.info("a connection was lost after %.1f s: %s", socket.hot_for(), error)
         self._losses += 1
         self._telemetry.socket_lost(error)
         self._last_failure = error
         if not error.retryable:
             self._refuse(error, raised=socket.served)
+
+    def _look_after_spares(self) -> None:
+        """Find out whether anybody is there: what cuts the socket in use mostly cuts the one behind it, too."""
+        for socket in self._sockets:
+            if socket.usable:
+                socket.rely_on()
 
     def _refuse(self, error: TTSError, *, raised: bool = False) -> None:
         self._refusal, self._refusal_raised = error, raised

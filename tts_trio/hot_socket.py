@@ -31,7 +31,7 @@ class HotSocket:
         dialling: It is not hot yet.
         hot_since: When it became hot, in seconds of trio's clock; infinity before.
         keep_alives: How many keep-alives were sent.
-        served: Whether an utterance was begun on it, which learned of its loss.
+        served: Whether an utterance was begun on it.
     """
 
     def __init__(
@@ -88,6 +88,11 @@ class HotSocket:
         return self._offered is not None and not self._websocket.ending and not self._websocket.stuck
 
     @property
+    def is_open(self) -> bool:
+        """Whether the service is reached over it."""
+        return not self.dialling and not self._websocket.ending
+
+    @property
     def utterances(self) -> int:
         """How many go on over it."""
         return sum(connection.state == "in use" for connection in self._connections.values())
@@ -115,7 +120,7 @@ class HotSocket:
         self.served = True
         connection.state = "in use"
         self._connections[connection.context.context_id] = connection
-        if not connection.context.open:
+        if self._endpoint.begins_early:
             connection.write(connection.context.begin())
         self._offer()
         return connection
@@ -164,7 +169,7 @@ class HotSocket:
         """Take note that an utterance is done with its connection; its slot is free when the service says so."""
         connection.ended_at = trio.current_time()
         if connection is self._offered:
-            self.close()
+            self._withdraw()
         elif self._endpoint.contexts == 1:
             self._websocket.close()
         elif connection.context.open:
@@ -203,6 +208,14 @@ class HotSocket:
         if self._offered is None and room and self._distrust is None and not self._websocket.ending:
             self._offered = self._new_connection()
             self._on_slot()
+
+    def _withdraw(self) -> None:
+        """What was offered was closed instead of being taken."""
+        if self._endpoint.contexts == 1:
+            self.close()
+        else:
+            self._offered = None
+            self._offer()
 
     def _free(self, connection: Connection) -> None:
         """The service has closed a context: its slot can be used again."""
@@ -266,14 +279,17 @@ class HotSocket:
 
     def _receive_event(self, event: Event) -> None:
         # Where the socket is one context, it is not named.
-        connection = self._connections.get(event.context_id if self._endpoint.contexts > 1 else None)
+        context_id = event.context_id if self._endpoint.contexts > 1 else None
+        connection = self._connections.get(context_id)
         match event:
             case ErrorReceived():
                 error = classify(
                     event.message, codes=(event.code,), close_code=event.close_code, trace_id=self.trace_id
                 ).without(self._config.api_key)
-                if event.context_id is None or connection is None:
+                if context_id is None:
                     self._websocket.lose(error)  # it closes about 0.8 s later: no need to wait for that
+                elif connection is None:  # if the socket was meant, the service closes it
+                    logger.warning("the service complained of an utterance that had ended: %s", error)
                 else:
                     connection.context.final_received()
                     connection.lost(error)
@@ -282,6 +298,8 @@ class HotSocket:
                 logger.warning("skipped a frame of the service: %s", event.reason)
             case AudioReceived():
                 if connection is not None:
+                    if connection.state == "ended":  # its slot is not lost: the rest of it is still being spoken
+                        connection.ended_at = trio.current_time()
                     connection.received(event)
             case Final():
                 if connection is not None:

@@ -23,11 +23,13 @@ class Endpoint(ABC):
     Attributes:
         config: The voice, the model, the settings.
         contexts: How many may be open at once on a socket; 1: a socket is one context, and is used up with it.
+        begins_early: The first frame of a context has the service do work, so it leaves before there is text.
         goodbye: The last frame on a socket that has no utterance.
     """
 
     config: TTSConfig
     contexts: ClassVar[int]
+    begins_early: ClassVar[bool]
     goodbye: ClassVar[str]
 
     @abstractmethod

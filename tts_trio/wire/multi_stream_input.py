@@ -18,6 +18,7 @@ class MultiStreamInput(Endpoint):
     """The frames of `multi-stream-input`."""
 
     contexts: ClassVar[int] = 5
+    begins_early: ClassVar[bool] = False
     goodbye: ClassVar[str] = '{"close_socket":true}'
 
     @property

@@ -23,6 +23,7 @@ class StreamInput(Endpoint):
     """The frames of `stream-input`."""
 
     contexts: ClassVar[int] = 1
+    begins_early: ClassVar[bool] = True
     goodbye: ClassVar[str] = _END_OF_SEQUENCE
 
     def path(self) -> str:

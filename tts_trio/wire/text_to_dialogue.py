@@ -20,6 +20,7 @@ class TextToDialogue(Endpoint):
     """The frames of `text-to-dialogue`."""
 
     contexts: ClassVar[int] = 5
+    begins_early: ClassVar[bool] = True
     goodbye: ClassVar[str] = '{"close_socket":true}'
 
     @property
