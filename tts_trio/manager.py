@@ -96,7 +96,7 @@ class TTSManager(Scoped):
         voice: str | None = None,
         settings: VoiceSettings | None = None,
     ) -> AbstractAsyncContextManager[AudioChannel]:
-        """Speak a phrase that is known as a whole, over HTTP streaming.
+        """Speak a phrase that is known as a whole: over HTTP streaming, or from the phrase cache if it was said before.
 
         With `optimize_streaming_latency=4`, the default, the service's text normaliser is off, so numbers and dates can
         be misread (ElevenLabs API reference): write them out, or lower the value.

@@ -1,0 +1,133 @@
+"""Processes that share a cache, on MockClock: two caches of one store are two of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
+from tts_trio import SharedPhraseCache, TTSConnectionError, TTSManager
+from tts_trio.local_server import Behaviour, Fault, Requested
+
+SLOW = Behaviour(speed=1.0)
+
+
+@attrs.define(eq=False)
+class Store:
+    """What the processes share."""
+
+    phrases: dict[str, bytes] = attrs.field(factory=dict)
+    claims: dict[str, tuple[object, float]] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class Shared:
+    """One process's end of it, a millisecond away."""
+
+    store: Store
+
+    async def get(self, key: str) -> bytes | None:
+        await trio.sleep(0.001)
+        return self.store.phrases.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        await trio.sleep(0.001)
+        self.store.phrases[key] = value
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        await trio.sleep(0.001)
+        owner, until = self.store.claims.get(key, (self, 0.0))
+        if owner is not self and trio.current_time() < until:
+            return False
+        self.store.claims[key] = self, trio.current_time() + seconds
+        return True
+
+    async def release(self, key: str) -> None:
+        await trio.sleep(0.001)
+        if self.store.claims[key][0] is self:
+            del self.store.claims[key]
+
+
+@asynccontextmanager
+async def process(service: Service, store: Store) -> AsyncGenerator[TTSManager]:
+    async with speaking(make_config(phrase_cache=Shared(store)), service.open_stream) as tts:
+        yield tts
+
+
+async def hear(tts: TTSManager, text: str = RUSSIAN) -> str:
+    async with tts.stream_static_text(text) as audio:
+        return heard(await listen(audio), tts.config)
+
+
+def posts(service: Service) -> int:
+    return sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records)
+
+
+def test_it_is_such_a_cache() -> None:
+    assert isinstance(Shared(Store()), SharedPhraseCache)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_two_processes_make_one_request(autojump_clock: MockClock, language: str) -> None:
+    store = Store()
+    said: list[str] = []
+
+    async def say(tts: TTSManager) -> None:
+        said.append(await hear(tts, TEXTS[language]))
+
+    async with memory_service() as service, process(service, store) as one, process(service, store) as other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, one)
+            nursery.start_soon(say, other)
+        assert said == [TEXTS[language]] * 2
+        assert posts(service) == 1
+    assert len(store.phrases) == 1
+    assert store.claims == {}
+
+
+async def test_when_the_one_that_claimed_it_gives_up_the_other_asks(autojump_clock: MockClock) -> None:
+    store = Store()
+    async with memory_service(SLOW) as service, process(service, store) as one, process(service, store) as other:
+        async with trio.open_nursery() as nursery:
+            async with one.stream_static_text(RUSSIAN) as audio:
+                await audio.receive()
+                nursery.start_soon(hear, other)
+                await trio.sleep(0.5)
+                assert posts(service) == 1
+            with trio.fail_after(0.1):
+                while posts(service) == 1:  # noqa: ASYNC110 - a service tells nobody
+                    await trio.sleep(0.01)
+        await trio.sleep(0.1)
+    assert len(store.phrases) == 1
+    assert store.claims == {}
+
+
+async def test_a_process_that_died_is_waited_for_as_long_as_the_service_would_be(autojump_clock: MockClock) -> None:
+    store = Store()
+    async with memory_service() as service, process(service, store) as one:
+        async with one.stream_static_text("Да.") as audio:
+            await listen(audio)
+        await trio.sleep(0.1)
+        [key] = store.phrases
+        store.claims[key] = object(), 1000.0
+        del store.phrases[key]
+        began = trio.current_time()
+        assert await hear(one, "Да.") == "Да."
+        assert 2 < trio.current_time() - began < 2.3
+        assert posts(service) == 2
+
+
+async def test_what_failed_is_not_claimed_any_more(autojump_clock: MockClock) -> None:
+    store = Store()
+    failing = Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),))
+    async with memory_service(failing) as service, process(service, store) as one:
+        with pytest.raises(TTSConnectionError):
+            await hear(one)
+        await trio.sleep(0.1)
+    assert store.claims == {}
+    assert store.phrases == {}
