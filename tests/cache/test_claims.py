@@ -131,3 +131,21 @@ async def test_what_failed_is_not_claimed_any_more(autojump_clock: MockClock) ->
         await trio.sleep(0.1)
     assert store.claims == {}
     assert store.phrases == {}
+
+
+async def test_what_was_stored_in_the_moment_of_the_claim_is_not_asked_for(autojump_clock: MockClock) -> None:
+    store = Store()
+
+    class Late(Shared):
+        async def claim(self, key: str, seconds: float) -> bool:
+            store.phrases |= stored
+            return await super().claim(key, seconds)
+
+    async with memory_service() as service, process(service, store) as one:
+        assert await hear(one) == RUSSIAN
+        await trio.sleep(0.1)
+        stored = dict(store.phrases)
+        store.phrases.clear()
+        async with speaking(make_config(phrase_cache=Late(store)), service.open_stream) as late:
+            assert await hear(late) == RUSSIAN
+        assert posts(service) == 1

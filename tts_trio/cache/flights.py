@@ -165,14 +165,13 @@ class CachedPhrases:
             failure = TTSConnectionError(f"the phrase failed: {type(error).__name__}")
             failure.__cause__ = error
             flight.end(failure)
-        finally:
-            if not flight.complete:
-                _forget(flight, place)
         if flight.asked:
             if flight.complete and any(piece.audio for piece in flight.pieces):
                 await self._shelf.put(key, flight.pieces)
             await self._shelf.release(key)
-        _forget(flight, place)  # only now: whoever came until now was served by it
+        flights = _flights_of_this_run()
+        if flights.get(place) is flight:  # only now: whoever came while it was stored was served by it
+            del flights[place]
         flight.stored.set()
 
     async def _bring(self, flight: Flight, key: str, request: SpeechRequest) -> None:
@@ -185,9 +184,3 @@ class CachedPhrases:
             return
         for event in (Asked(), Answered(), *pieces):
             await flight.take(event)
-
-
-def _forget(flight: Flight, place: _Place) -> None:
-    flights = _flights_of_this_run()
-    if flights.get(place) is flight:
-        del flights[place]
