@@ -122,6 +122,17 @@ def test_the_configuration_table_is_the_codes() -> None:
     assert configuration_table() in README
 
 
+def test_what_others_have_is_named_as_it_is_here() -> None:
+    fields = {field.name for field in attrs.fields(TTSConfig)}
+    rows = re.findall(r"^\|.*\| ([^|]*) \|$", README.partition("## Coming from elsewhere")[2], re.MULTILINE)
+    named = [name for row in rows[9:14] for name in re.findall(r"`(\w+)`", row)]
+    assert len(named) == 6
+    assert set(named) <= fields
+    checklist = README.partition("## Production checklist")[2].partition("## Coming")[0]
+    for name in re.findall(r"`(\w+_\w+)`", checklist):
+        assert name in fields | {"prefetch"}, name
+
+
 def test_every_error_is_in_the_table_and_in_the_drawing() -> None:
     kinds = [kind for kind in vars(tree).values() if isinstance(kind, type) and issubclass(kind, TTSError)]
     assert len(kinds) == 13
