@@ -11,7 +11,6 @@ from tts_trio.local_server import Received, Record, Requested, Sent, Struck
 
 ONCE = {"voices", "voice_settings", "generation_config", "pronunciation_dictionary_locators"}
 MOST_CONTEXTS = 5
-FALSE_FINAL = ("fault", "early_final")
 
 
 @attrs.define
@@ -46,8 +45,13 @@ class Contexts:
             self.closed.add(context_id)
 
     def sent(self, record: Sent) -> None:
-        if record.context_id is not None and (record.kind == "final" or (record.kind, self.fault) == FALSE_FINAL):
+        if record.context_id is None:
+            return
+        if record.kind == "final" or (record.kind == "fault" and self.fault == "early_final"):
             self.open.discard(record.context_id)
+        elif record.kind == "fault" and self.fault == "context_error":
+            self.open.discard(record.context_id)
+            self.closed.add(record.context_id)
 
 
 @attrs.define

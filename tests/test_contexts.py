@@ -11,7 +11,7 @@ import trio
 from tests.helpers import TEXTS, Service, heard, listen, make_config, memory_service, speaking, text_of, tokens
 from tests.records import check_frames
 from tts_trio import EmptyAudio, QuotaError, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import Behaviour, CloseSent, Fault, Sent
+from tts_trio.local_server import Behaviour, CloseSent, Sent
 
 pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
 
@@ -231,26 +231,6 @@ async def test_ten_minutes_of_silence_and_then_speech(
         assert {r.time for r in service.messages() if r.message != {"close_socket": True}} == {
             r.time for r in service.messages() if r.context_id
         }
-
-
-async def test_an_error_of_one_context_leaves_the_others_alone(autojump_clock: trio.testing.MockClock) -> None:
-    """P27: the turn it is about goes on over another socket, and the other one over its own."""
-    faults = (Fault("context_error", "audio", frame=1, count=1),)
-    async with memory_service(Behaviour(faults=faults, speed=2.0)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
-            said: dict[str, str] = {}
-
-            async def speak(language: str) -> None:
-                async with tts.speak([TEXTS[language]]) as audio:
-                    said[language] = heard(await listen(audio), tts.config)
-
-            async with trio.open_nursery() as nursery:
-                for language in TEXTS:
-                    nursery.start_soon(speak, language)
-            assert said["ru"].split()[-5:] == TEXTS["ru"].split()[-5:]
-            assert said["en"].split()[-5:] == TEXTS["en"].split()[-5:]
-            assert TEXTS["en"] in said.values() or TEXTS["ru"] in said.values()  # without a fragment of a cut word
-            assert len(used_sockets(service)) == 2
 
 
 @pytest.mark.parametrize("spelling", ["camel", "snake"])

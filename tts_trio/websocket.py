@@ -118,8 +118,8 @@ class WebSocket:
         self._outbox, self._unsent = trio.open_memory_channel[str](math.inf)
         self._closing = trio.Event()
         self._goodbye: str | None = None
-        self._relied_on = trio.Event()
-        self._answered = False
+        self._reliances, self._relied_on = trio.open_memory_channel[float](math.inf)
+        self._last_answer = -math.inf
         self._writing_since = math.inf
 
     @property
@@ -142,7 +142,7 @@ class WebSocket:
 
         A ping is sent, and if neither its pong nor any message comes within a second, the socket is lost.
         """
-        self._relied_on.set()
+        self._reliances.send_nowait(trio.current_time())
 
     def close(self, goodbye: str | None = None) -> None:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
@@ -230,7 +230,7 @@ class WebSocket:
         try:
             while self.error is None:
                 self._on_message(await websocket.get_message())
-                self._answered = True
+                self._last_answer = trio.current_time()
         except trio_websocket.ConnectionClosed as closed:
             if self._closing.is_set():
                 return
@@ -262,19 +262,21 @@ class WebSocket:
                 self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
 
     async def _await_answers(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
-        while True:
-            await self._relied_on.wait()
-            self._relied_on = trio.Event()
-            self._answered = False
-            nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
-            await trio.sleep(_ANSWER_SECONDS)
-            if not self._answered:
-                self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
+        async for since in self._relied_on:
+            nursery.start_soon(self._await_answer, websocket, nursery, since)
+
+    async def _await_answer(
+        self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, since: float
+    ) -> None:
+        nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
+        await trio.sleep_until(since + _ANSWER_SECONDS)
+        if self._last_answer < since:
+            self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
 
     async def _ping_once(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with suppress(trio_websocket.ConnectionClosed):
             await websocket.ping()
-            self._answered = True
+            self._last_answer = trio.current_time()
 
     async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with trio.move_on_after(self._config.close_timeout), suppress(trio_websocket.ConnectionClosed):

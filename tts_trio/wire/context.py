@@ -70,7 +70,6 @@ class Context:
 
     def interrupt(self) -> list[str]:
         """Close it at once, if it is open."""
-        self._begun = True  # it will not be, any more
         self.takes_text = False
         return self._close()
 
