@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import ENGLISH, RUSSIAN, Service, heard, listen, make_config, memory_service, speaking
 from tts_trio import AuthenticationError, ConcurrencyError, ConfigurationError, MemoryCache
@@ -123,3 +127,29 @@ async def test_a_prefetch_that_is_cancelled_leaves_what_is_whole(autojump_clock:
         for phrase in PHRASES:
             async with tts.stream_static_text(phrase) as audio:
                 assert heard(await listen(audio), config) == phrase
+
+
+@attrs.define(eq=False)
+class FullInTheBackground:
+    """A limiter that has a slot for those who are waited for, and for nobody else."""
+
+    @asynccontextmanager
+    async def slot(self, *, background: bool = False) -> AsyncGenerator[None]:
+        if background:
+            await trio.sleep_forever()
+        yield
+
+    def learn(self, size: int) -> None:
+        assert size > 0
+
+
+async def test_who_is_waited_for_does_not_wait_for_a_prefetch_of_the_same_phrase(autojump_clock: MockClock) -> None:
+    config = make_config(phrase_cache=MemoryCache(), limiter=FullInTheBackground())
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tts.prefetch, ["Да."])
+            await wait_all_tasks_blocked()
+            with trio.fail_after(1):
+                async with tts.stream_static_text("Да.") as audio:
+                    assert heard(await listen(audio), config) == "Да."
+            nursery.cancel_scope.cancel()

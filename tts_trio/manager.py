@@ -149,7 +149,7 @@ class TTSManager(Scoped):
                 field="phrase_cache",
             )
         service = Service(http, self.config.limiter, outlives=True, background=True)
-        source = CachedPhrases(self.config, self._shelf, service, until_stored=True)
+        source = CachedPhrases(self.config, self._shelf, service, background=True)
         await Prefetch(source, self._floor, on_phrase).run(orders)
 
     @asynccontextmanager

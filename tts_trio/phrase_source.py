@@ -76,13 +76,14 @@ class Service:
 
     async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         """Send the request, and hand over the answer as it comes."""
-        if self.outlives and self._http.closed:
-            raise TTSConnectionError("the conversation that began to ask for this phrase is over")
         slot = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
         async with slot:
             await self._ask(request, take)
 
     async def _ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+        if self.outlives and self._http.closed:
+            raise TTSConnectionError("the conversation that began to ask for this phrase is over")
+
         async def on_connection() -> None:
             await take(Asked())
 

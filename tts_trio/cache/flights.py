@@ -35,7 +35,9 @@ class Flight:
         complete: All of it has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, background: bool) -> None:
+        """Begin one; nobody on the line waits for it, if it is in the background."""
+        self._background = background
         self.scope = trio.CancelScope()
         self.stored = trio.Event()
         self.asked = False
@@ -51,10 +53,14 @@ class Flight:
         """The audio that has come."""
         return [event for event in self._events if isinstance(event, AudioReceived)]
 
-    def can_be_joined(self, first_audio_timeout: float) -> bool:
-        """Whether it is on time, or has arrived."""
-        on_time = trio.current_time() < self._began + first_audio_timeout
+    def can_be_joined(self, first_audio_timeout: float, *, background: bool) -> bool:
+        """Whether it is on time, or has arrived; who is waited for does not join what waits for all others."""
+        on_time = trio.current_time() < self._began + first_audio_timeout and (background or not self._waits)
         return self._error is None and not self.scope.cancel_called and (on_time or bool(self.pieces))
+
+    @property
+    def _waits(self) -> bool:
+        return self._background and not self._events
 
     async def take(self, event: PhraseEvent) -> None:  # noqa: ASYNC910 - there is always room
         """Take the next event; for its task."""
@@ -123,19 +129,19 @@ def _flights_of_this_run() -> _Flights:
 class CachedPhrases:
     """A source of phrases that asks a cache first, and shares what it asks the service for."""
 
-    def __init__(self, config: TTSConfig, shelf: Shelf, service: PhraseSource, *, until_stored: bool = False) -> None:
+    def __init__(self, config: TTSConfig, shelf: Shelf, service: PhraseSource, *, background: bool = False) -> None:
         """Put a cache before the service.
 
         Args:
             config: Where the service is, and the deadlines.
             shelf: The cache.
             service: The service, whose answers outlive the conversation.
-            until_stored: `ask` returns when the phrase is stored, too.
+            background: Nobody on the line waits for these phrases; `ask` returns when they are stored, too.
         """
         self._config = config
         self._shelf = shelf
         self._service = service
-        self._until_stored = until_stored
+        self._background = background
 
     async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         """Hand over the phrase, from wherever it can be had soonest."""
@@ -143,12 +149,13 @@ class CachedPhrases:
         key = phrase_key(self._config.base_url, request)
         place = id(self._shelf.cache), key
         flight = flights.get(place)
-        first = flight is None or not flight.can_be_joined(self._config.first_audio_deadline())
+        timeout, background = self._config.first_audio_deadline(), self._background
+        first = flight is None or not flight.can_be_joined(timeout, background=background)
         if flight is None or first:
-            flight = flights[place] = Flight()
+            flight = flights[place] = Flight(background=background)
             trio.lowlevel.spawn_system_task(self._fly, flight, place, request, name=f"tts_trio phrase {key[:8]}")
         await flight.follow(take, charged=first)
-        if self._until_stored:
+        if self._background:
             await flight.stored.wait()
 
     async def _fly(self, flight: Flight, place: _Place, request: SpeechRequest) -> None:
