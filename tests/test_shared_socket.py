@@ -114,14 +114,14 @@ async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.te
     async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
         said = Said()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(say, tts, RUSSIAN, said)
+            nursery.start_soon(say, tts, f"{RUSSIAN} {RUSSIAN}", said)
             await trio.sleep(1)
             socket = the_socket_in_use(tts)
             async with tts.start_llm_stream() as (channel, _audio):
                 await channel.send(ENGLISH)
             await trio.sleep(11)
             assert (socket.utterances, socket.usable) == (1, False)
-        assert said == Said(RUSSIAN)
+        assert said == Said(f"{RUSSIAN} {RUSSIAN}")
 
 
 async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
