@@ -95,7 +95,7 @@ async def test_a_complaint_about_one_utterance_is_its_own(autojump_clock: trio.t
     faults = (Fault("context_error", "audio", frame=1, count=1, path="multi-stream-input"),)
     async with memory_service(Behaviour(speed=0.7, faults=faults)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
-            said = {text: Said() for text in TEXTS.values()}
+            said = {f"{text} {text}": Said() for text in TEXTS.values()}  # longer than a keep-alive's interval
             async with trio.open_nursery() as nursery:
                 for text in said:
                     nursery.start_soon(say, tts, text, said[text])
