@@ -19,7 +19,7 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
 from tests.test_readme import run_example
-from tts_trio import ConfigurationError, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
+from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
 from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
 
@@ -114,6 +114,16 @@ def test_leaving_the_block_interrupts(server: LocalServer) -> None:
             assert text.startswith(audio.spoken(len(sound) / 32))
         with tts.speak([RUSSIAN]) as audio:
             assert heard(b"".join(audio), tts.config) == RUSSIAN
+
+
+def test_phrases_that_are_known_in_advance(server: LocalServer) -> None:
+    config = make_config(base_url=server.base_url, phrase_cache=MemoryCache())
+    with open_tts(config) as tts:
+        tts.prefetch(TEXTS.values())
+        for text in TEXTS.values():
+            with tts.stream_static_text(text) as audio:
+                assert heard(b"".join(audio), config) == text
+            assert audio.usage.characters == 0  # the service was not asked
 
 
 def test_another_thread_interrupts(server: LocalServer) -> None:

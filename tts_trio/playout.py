@@ -76,7 +76,7 @@ def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrame
 
     A frame is given `lead` seconds before it is due, and never earlier, so that a barge-in finds little that is still
     to be played. Leaving the block of the utterance, or closing `audio`, ends it at once; `audio.spoken(played_ms)`
-    is then what the caller heard.
+    is then what the caller heard, while `audio.outcome` counts what was taken from the channel.
 
         async with tts.speak(llm_tokens) as audio:
             frames = paced(audio)

@@ -279,6 +279,13 @@ class TTSManager(_Scoped):
         with _inside(self.portal, lambda: self._manager.stream_static_text(text, **options)) as audio:
             yield AudioChannel(audio, self.portal)
 
+    def prefetch(self, phrases: Iterable[str]) -> None:
+        """Put phrases into the cache, so that they are said later without waiting for the service.
+
+        What this conversation has to say comes first. Raises what `tts_trio.TTSManager.prefetch` does.
+        """
+        self.portal.call(self._manager.prefetch, list(phrases))
+
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written; see `tts_trio.TTSManager.start_llm_stream`."""
