@@ -140,7 +140,8 @@ class WebSocket:
     def rely_on(self) -> None:
         """Find out whether it is half-open, now that something depends on it. Never blocks.
 
-        A ping is sent, and if neither its pong nor any message comes within a second, the socket is lost.
+        A ping is sent. If neither its pong nor any message comes within a second, or nothing could be written for so
+        long, the socket is lost.
         """
         self._reliances.send_nowait(trio.current_time())
 
@@ -270,7 +271,8 @@ class WebSocket:
     ) -> None:
         nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
         await trio.sleep_until(since + _ANSWER_SECONDS)
-        if self._last_answer < since:
+        # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
+        if self._last_answer < since or self._writing_since <= since:
             self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
 
     async def _ping_once(self, websocket: trio_websocket.WebSocketConnection) -> None:
