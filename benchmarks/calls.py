@@ -189,7 +189,7 @@ def run(
     cells: list[Cell] = []
     for number in numbers:
         for name, command in commands.items():
-            with open_contestant(name, command, service) as contestant:
+            with open_contestant(name, command, service.environment) as contestant:
                 cells.append(measure(service, contestant, number, text, ramp))
             bar.update()
     return cells

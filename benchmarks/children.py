@@ -88,11 +88,15 @@ class Child:
 
 
 class Service:
-    """The service's process."""
+    """The service's process.
+
+    Attributes:
+        environment: Of those who are to trust it, and to tell it no secret.
+    """
 
     def __init__(self, ca_file: Path) -> None:
         """Start it; the certificate of its authority is written to `ca_file`."""
-        self.ca_file = ca_file
+        self.environment = {"SSL_CERT_FILE": str(ca_file), "ELEVENLABS_API_KEY": "any"}
         self._child = Child([sys.executable, "-m", "benchmarks.service", str(ca_file)], core=1)
         self._ports: list[int] = self._child.listen()["ports"]
 
@@ -120,10 +124,10 @@ class Contestant:
         name: What it is called in the tables.
     """
 
-    def __init__(self, name: str, command: Sequence[str], ca_file: Path) -> None:
-        """Start it; it trusts the authority of `ca_file`."""
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it; `environment` is added to ours."""
         self.name = name
-        self._child = Child(command, core=0, environment={"SSL_CERT_FILE": str(ca_file)})
+        self._child = Child(command, core=0, environment=environment)
 
     def do(self, deed: str, **command: Any) -> dict[str, Any]:
         """Have something done, as `clients/worker.py` lists it; return the answer, the CPU and the memory used."""
@@ -146,9 +150,9 @@ def open_service() -> Iterator[Service]:
 
 
 @contextmanager
-def open_contestant(name: str, command: Sequence[str], service: Service) -> Iterator[Contestant]:
-    """Start a client that trusts the service."""
-    contestant = Contestant(name, command, service.ca_file)
+def open_contestant(name: str, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Contestant]:
+    """Start a client, with an `environment` such as `Service.environment`."""
+    contestant = Contestant(name, command, environment)
     try:
         yield contestant
     finally:
@@ -161,5 +165,8 @@ def open_field(commands: Mapping[str, Sequence[str]]) -> Iterator[tuple[Service,
     with open_service() as service, ExitStack() as stack:
         yield (
             service,
-            [stack.enter_context(open_contestant(name, command, service)) for name, command in commands.items()],
+            [
+                stack.enter_context(open_contestant(name, command, service.environment))
+                for name, command in commands.items()
+            ],
         )

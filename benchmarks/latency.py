@@ -3,32 +3,35 @@
 Every client speaks the same replies of the tests' corpus, English and Russian, at 50 tokens a second, over TLS to the
 same local server (75 ms of model latency, 20 times real time) through links with a round trip, reply by reply in turns,
 so that all have the same machine. Medians. "floor" is the least code that works on an open socket, with each token or
-each sentence sent as it comes.
+each sentence sent as it comes. A phrase that is "cached" was said before.
 
-    python -m benchmarks latency [--quick] [--peers [PEER …]] [--live]
+    python -m benchmarks latency [--quick] [--peers [PEER …]]
+    python -m benchmarks latency --live    # a few replies by ElevenLabs, with your key; it says first what that costs
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
 from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
-from benchmarks.children import Contestant, Service, open_field
+from benchmarks.children import Contestant, Service, open_contestant, open_field
 from benchmarks.script import Report, Target, options_of, peers_of, progress
 from benchmarks.service import ROUND_TRIPS
 from tests.corpus import Reply
+from tts_trio import TTSConfig, TTSError
 
 _OWN = (field.OURS, "tts_trio, eager", "tts_trio, sentence", field.FLOOR_TOKENS, field.FLOOR)
 _FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit", "pipecat")  # who is asked for fixed phrases
-_WARM_UP = "Yes."
-_PHRASE = "One moment, please, I am looking for your order."
+_LIVE_REPLIES = 4
 
 
 @attrs.frozen
@@ -54,8 +57,10 @@ class Plan:
         return len(self.round_trips) * (len(self.replies) + self.rounds) + self.rounds + len(self.silences)
 
 
+_WARM_UP: dict[str, Any] = {"pieces": ["Yes."]}
+
 QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, ())
-FULL = Plan(ROUND_TRIPS, 0.1, field.corpus(10), 10, (8.0, 60.0))
+FULL = Plan(ROUND_TRIPS, 0.1, field.corpus(6), 6, (8.0, 60.0))
 
 
 @attrs.define
@@ -68,6 +73,7 @@ class Measured:
         ends: From its last audio to the end's being known.
         phrases: To the first audio of a fixed phrase, by the silence before it, too.
         requests: To a fixed phrase's request's leaving.
+        cached: To the first audio of a fixed phrase that was said before; ours alone keeps them.
         cold: To the first audio where the client is made for it.
     """
 
@@ -76,6 +82,7 @@ class Measured:
     ends: defaultdict[tuple[str, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
     phrases: defaultdict[tuple[str, float, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
     requests: defaultdict[tuple[str, float], list[float]] = attrs.field(factory=lambda: defaultdict(list))
+    cached: list[float] = attrs.field(factory=list)
     cold: defaultdict[str, list[float]] = attrs.field(factory=lambda: defaultdict(list))
 
     def take_turn(self, name: str, round_trip: float, turn: dict[str, Any], record: Any, events: Any) -> None:
@@ -98,15 +105,15 @@ class Measured:
 def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar: tqdm[None]) -> Measured:
     """Measure all there is to measure."""
     measured = Measured()
+    phrases = map("One moment, please, I am looking for order number {}.".format, itertools.count(1))
     fixed = [contestant for contestant in contestants if contestant.name in _FIXED]
     for round_trip in plan.round_trips:
         base_url = service.base_url(round_trip)
         for contestant in contestants:
             contestant.do("open", base_url=base_url, voices=[field.VOICE])
-        for contestant in contestants:
-            _one(service, contestant, field.known(_WARM_UP) | {"known": False}, round_trip)
-        for contestant in fixed:
-            _one(service, contestant, field.known(_WARM_UP), round_trip)
+            _one(service, contestant, _WARM_UP, round_trip)
+            if contestant in fixed:
+                _one(service, contestant, field.known(next(phrases)), round_trip)
         for number, reply in enumerate(plan.replies):
             turn = field.written(reply)
             for contestant in field.rotated(contestants, number):
@@ -114,17 +121,21 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar
                 measured.take_turn(contestant.name, round_trip, turn, record, events)
             bar.update()
         for number in range(plan.rounds):
+            phrase = field.known(next(phrases))
             for contestant in field.rotated(fixed, number):
-                record, events = _one(service, contestant, field.known(_PHRASE), round_trip)
+                record, events = _one(service, contestant, phrase, round_trip)
                 measured.phrases[contestant.name, round_trip, 0.0].append(timing.first_audio(record))
                 out = timing.request_out(record, events, round_trip=round_trip)
                 measured.requests[contestant.name, round_trip].append(out)
+                if contestant.name == field.OURS and round_trip == plan.link:
+                    measured.cached.append(timing.first_audio(_one(service, contestant, phrase, round_trip)[0]))
             bar.update()
         if round_trip == plan.link:
             for silence in plan.silences:
                 time.sleep(silence)
+                phrase = field.known(next(phrases))
                 for contestant in fixed:
-                    (record,) = field.speak(contestant, field.known(_PHRASE))
+                    (record,) = field.speak(contestant, phrase)
                     measured.phrases[contestant.name, round_trip, silence].append(timing.first_audio(record))
                 bar.update()
         for contestant in contestants:
@@ -181,6 +192,7 @@ def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report)
                 f"after {silence:.0f} s": _median_ms(measured.phrases[name, plan.link, silence])
                 for silence in (0.0, *plan.silences)
             }
+            | {"cached": _median_ms(measured.cached) if name == field.OURS else None}
             for name in names
             if name in _FIXED
         ),
@@ -234,16 +246,58 @@ def targets(measured: Measured, names: Iterable[str], link: float) -> list[Targe
     return found
 
 
+def live(config: TTSConfig) -> list[dict[str, object]]:
+    """Have the service itself speak a few replies; return how soon the first of each was heard."""
+    replies = field.corpus(_LIVE_REPLIES)
+    phrase = "One moment, please."
+    fixed = [name for name in _OWN if name in _FIXED]
+    characters = len(_OWN) * sum(len(reply.text) for reply in replies) + len(fixed) * len(phrase)
+    print(f"This has {config.base_url} speak {characters} characters, which the account is billed for.", flush=True)
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    said: dict[str, float] = {}
+    with ExitStack() as stack:
+        environment = {"ELEVENLABS_API_KEY": config.api_key}
+        contestants = [
+            stack.enter_context(open_contestant(name, command, environment))
+            for name, command in field.commands(_OWN, []).items()
+        ]
+        for contestant in contestants:
+            contestant.do("open", base_url=config.base_url, voices=[config.voice_id])
+        for number, reply in enumerate(replies):
+            for contestant in field.rotated(contestants, number):
+                contestant.do("prepare")
+                time.sleep(1.0)
+                times[contestant.name].append(timing.first_audio(field.speak(contestant, field.written(reply))[0]))
+        for contestant in contestants:
+            if contestant.name in fixed:
+                said[contestant.name] = 1000 * timing.first_audio(field.speak(contestant, field.known(phrase))[0])
+    return [
+        {"client": name, "first token to first audio": _median_ms(times[name]), "fixed phrase": said.get(name)}
+        for name in _OWN
+    ]
+
+
 def main() -> None:
     """Measure, and tell."""
     parser = options_of(__doc__ or "")
+    parser.add_argument(
+        "--live", action="store_true", help="against the service, with ELEVENLABS_API_KEY and _VOICE_ID"
+    )
     options = parser.parse_args()
-    plan = QUICK if options.quick else FULL
-    names = [*_OWN, *peers_of(options)]
     result = Report("latency", options)
-    with open_field(field.commands(_OWN, peers_of(options))) as (service, contestants), progress(plan.steps()) as bar:
-        measured = measure(service, contestants, plan, bar)
-    report(measured, names, plan, result)
+    if options.live:
+        try:
+            config = TTSConfig.from_env()
+        except TTSError as error:
+            parser.error(str(error))
+        result.add("By the service itself; ms", live(config))
+    else:
+        plan = QUICK if options.quick else FULL
+        names = [*_OWN, *peers_of(options)]
+        commands = field.commands(_OWN, peers_of(options))
+        with open_field(commands) as (service, contestants), progress(plan.steps()) as bar:
+            measured = measure(service, contestants, plan, bar)
+        report(measured, names, plan, result)
     result.write()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ class Bare:
             self._nursery,
             self._url,
             ssl_context=self._context,
-            extra_headers=[(b"xi-api-key", b"any")],
+            extra_headers=[(b"xi-api-key", os.environ["ELEVENLABS_API_KEY"].encode())],
             max_message_size=2**24,
             receive_buffer_size=65536,
         )

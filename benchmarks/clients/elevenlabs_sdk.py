@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ class Sdk:
     """A client."""
 
     def __init__(self, base_url: str, voice: str) -> None:
-        self._client = ElevenLabs(api_key="any", base_url=base_url)
+        self._client = ElevenLabs(api_key=os.environ["ELEVENLABS_API_KEY"], base_url=base_url)
         self._voice = voice
 
     async def prepare(self) -> None:

@@ -97,7 +97,7 @@ class Floor:
         url = urlsplit(base_url)
         self._host, self._port = url.hostname or "", url.port or 443
         self._voice = voice
-        self._key = os.environ.get("ELEVENLABS_API_KEY", "any")
+        self._key = os.environ["ELEVENLABS_API_KEY"]
         self._context = ssl.create_default_context()
         self._sockets: list[Socket] = []
         self._http: trio.abc.Stream | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -69,7 +70,7 @@ async def open_client(base_url: str, voice: str) -> AsyncGenerator[LiveKit]:
             voice_id=voice,
             model="eleven_flash_v2_5",
             encoding="pcm_16000",
-            api_key="any",
+            api_key=os.environ["ELEVENLABS_API_KEY"],
             base_url=f"{base_url}/v1",
             http_session=session,
         )

@@ -61,7 +61,7 @@ class Ours:
 async def open_client(base_url: str, voice: str) -> AsyncGenerator[Ours]:
     """Open a conversation."""
     config = TTSConfig(
-        api_key=os.environ.get("ELEVENLABS_API_KEY", "any"),
+        api_key=os.environ["ELEVENLABS_API_KEY"],
         voice_id=voice,
         base_url=base_url,
         phrase_policy=_POLICIES[sys.argv[1]],

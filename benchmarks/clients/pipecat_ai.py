@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
@@ -95,7 +96,7 @@ async def open_client(base_url: str, voice: str) -> AsyncGenerator[Pipecat]:
     """Start a pipeline."""
     logger.remove()
     tts = ElevenLabsTTSService(
-        api_key="any",
+        api_key=os.environ["ELEVENLABS_API_KEY"],
         url=base_url.replace("https", "wss", 1),
         settings=ElevenLabsTTSService.Settings(voice=voice, model="eleven_flash_v2_5"),
     )

@@ -29,7 +29,9 @@ def test_the_targets_are_of_the_floor() -> None:
 def test_two_calls_at_once() -> None:
     with open_service() as service:
         service.behave(speed=1.0)
-        with open_contestant(field.OURS, field.commands([field.OURS], [])[field.OURS], service) as contestant:
+        with open_contestant(
+            field.OURS, field.commands([field.OURS], [])[field.OURS], service.environment
+        ) as contestant:
             cell = calls.measure(service, contestant, 2, "Hello there.", 0.1)
             broken = calls.measure(service, contestant, 1, "…", 0.1)
     assert cell.failures == 0
