@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,13 @@ from typing import Any
 from benchmarks.service import ROUND_TRIPS
 
 _ROOT = Path(__file__).parent.parent
+_PATIENCE = 120.0  # seconds
 _POLITE_SECONDS = 10.0
 _QUOTED = 3000  # characters of what a child said before it failed
 
 
 class ChildFailed(Exception):
-    """A process ended where an answer was due; the message quotes what it said."""
+    """A process ended, or was silent, where an answer was due; the message quotes what it said."""
 
 
 class Child:
@@ -65,12 +67,12 @@ class Child:
         """Wait for a line.
 
         Raises:
-            ChildFailed: It is gone.
+            ChildFailed: It is gone, or says nothing.
         """
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        answered, _, _ = select.select([self._process.stdout], [], [], _PATIENCE)
+        line = self._process.stdout.readline() if answered else ""
         if not line:
-            self._process.wait()
             self._errors.seek(0)
             raise ChildFailed(f"{self._process.args}: {self._errors.read()[-_QUOTED:]}")
         return json.loads(line)

@@ -30,7 +30,7 @@ from tests.corpus import Reply
 from tts_trio import TTSConfig, TTSError
 
 _OWN = (field.OURS, "tts_trio, eager", "tts_trio, sentence", field.FLOOR_TOKENS, field.FLOOR)
-_FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit", "pipecat")  # who is asked for fixed phrases
+_FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit")  # who asks for fixed phrases over HTTP
 _LIVE_REPLIES = 4
 
 
@@ -112,14 +112,14 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar
         for contestant in contestants:
             contestant.do("open", base_url=base_url, voices=[field.VOICE])
             _one(service, contestant, _WARM_UP, round_trip)
-            if contestant in fixed:
-                _one(service, contestant, field.known(next(phrases)), round_trip)
         for number, reply in enumerate(plan.replies):
             turn = field.written(reply)
             for contestant in field.rotated(contestants, number):
                 record, events = _one(service, contestant, turn, round_trip)
                 measured.take_turn(contestant.name, round_trip, turn, record, events)
             bar.update()
+        for contestant in fixed:
+            _one(service, contestant, field.known(next(phrases)), round_trip)
         for number in range(plan.rounds):
             phrase = field.known(next(phrases))
             for contestant in field.rotated(fixed, number):

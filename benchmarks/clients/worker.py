@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -132,26 +133,26 @@ class Worker:
             known = told.pop("known", False)
             turn = Turn(**told)
             turn.begin()
-            records.append(await _outcome(client.say(turn) if known else client.speak(turn), turn))
+            records.append(await _outcome(client.say if known else client.speak, turn))
 
     async def _cold(self, base_url: str, voice: str, turn: dict[str, Any]) -> dict[str, Any]:
         told = Turn(**turn)
         told.begin()
 
-        async def speak() -> None:
+        async def speak(turn: Turn) -> None:
             async with self._open_client(base_url, voice) as client:
-                await client.speak(told)
+                await client.speak(turn)
 
-        return await _outcome(speak(), told)
+        return await _outcome(speak, told)
 
     async def _close(self) -> None:
         await self._open.aclose()
         self._clients.clear()
 
 
-async def _outcome(speaking: Awaitable[None], turn: Turn) -> dict[str, Any]:
+async def _outcome(speak: Callable[[Turn], Awaitable[None]], turn: Turn) -> dict[str, Any]:
     try:
-        await speaking
+        await speak(turn)
     except Exception as error:  # noqa: BLE001 - whatever a peer raises is a failure to be counted
         return turn.record(error)
     return turn.record()
@@ -174,4 +175,9 @@ def run_on_asyncio(open_client: OpenClient) -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         await Worker(open_client, Asyncio()).run()
 
-    asyncio.run(main())
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main())  # and not `asyncio.run`, which would wait for the thread that reads commands
+    except Exception:  # noqa: BLE001 - all there is to do is to tell
+        traceback.print_exc()
+    os._exit(0)
