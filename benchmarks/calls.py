@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ import attrs
 from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
-from benchmarks.children import Contestant, Service, open_contestant, open_service
+from benchmarks.children import ChildFailed, Contestant, Service, open_contestant, open_service
 from benchmarks.script import Report, Target, options_of, peers_of, progress
 
 _OWN = (field.OURS, field.FLOOR, "bare trio-websocket")
@@ -189,8 +190,11 @@ def run(
     cells: list[Cell] = []
     for number in numbers:
         for name, command in commands.items():
-            with open_contestant(name, command, service.environment) as contestant:
-                cells.append(measure(service, contestant, number, text, ramp))
+            try:
+                with open_contestant(name, command, service.environment) as contestant:
+                    cells.append(measure(service, contestant, number, text, ramp))
+            except ChildFailed as failure:  # so many are too many for it: there is no cell
+                print(f"{number} calls of {name}: {failure}", file=sys.stderr)
             bar.update()
     return cells
 
