@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import Contestant, Service, open_field
-from benchmarks.script import Report, Target, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
 from tests.corpus import Reply
 from tts_trio.local_server import read_tones
 
@@ -31,7 +31,7 @@ _CUT_AFTER = 1.5  # seconds from the first token
 _ROUND_TRIPS = (0.0, 0.1)
 _SAMPLE_RATE = 16000
 _BYTES_A_CHARACTER = 1920  # of tones: 60 ms
-_ROUNDS = 10
+_ROUNDS = 5
 
 
 @attrs.frozen
@@ -141,7 +141,9 @@ def corpus(rounds: int) -> list[Reply]:
 
 def main() -> None:
     """Measure, and tell."""
-    options = options_of(__doc__ or "").parse_args()
+    parser = options_of(__doc__ or "")
+    add_peers(parser)
+    options = parser.parse_args()
     replies = corpus(2 if options.quick else _ROUNDS)
     round_trips = _ROUND_TRIPS[-1:] if options.quick else _ROUND_TRIPS
     result = Report("bargein", options)

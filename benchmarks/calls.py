@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import ChildFailed, Contestant, Service, open_contestant, open_service
-from benchmarks.script import Report, Target, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
 
 _OWN = (field.OURS, field.FLOOR, "bare trio-websocket")
 _TEXT = (
@@ -135,6 +135,30 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
+def medians(cells: Sequence[Cell]) -> list[Cell]:
+    """Make one cell of those of the same client and number of calls: medians, and all failures."""
+    groups: dict[tuple[str, int], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.client, cell.calls), []).append(cell)
+    return [
+        attrs.evolve(
+            group[0],
+            cpu=statistics.median(cell.cpu for cell in group),
+            median=_median([cell.median for cell in group]),
+            p99=_median([cell.p99 for cell in group]),
+            memory=statistics.median(cell.memory for cell in group),
+            dial=statistics.median(cell.dial for cell in group),
+            failures=sum(cell.failures for cell in group),
+        )
+        for group in groups.values()
+    ]
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
 def targets(cells: Iterable[Cell], calls: int) -> list[Target]:
     """Compare so many calls with what they are to be."""
     by_client = {cell.client: cell for cell in cells if cell.calls == calls}
@@ -150,14 +174,18 @@ def targets(cells: Iterable[Cell], calls: int) -> list[Target]:
 def main() -> None:
     """Measure, and tell."""
     parser = options_of(__doc__ or "")
-    parser.add_argument("--calls", type=int, nargs="+", metavar="N", help="how many (default: 1 10 50 100 200 400)")
+    add_peers(parser)
+    parser.add_argument(
+        "--calls", type=int, nargs="+", metavar="N",
+        help="how many (default: 1 10 50 100 200 400); of a number that is there several times the medians count",
+    )  # fmt: skip
     options = parser.parse_args()
     numbers: list[int] = options.calls or ([1, 20] if options.quick else [1, 10, 50, 100, 200, 400])
     others = peers_of(options)
     result = Report("calls", options)
     with open_service() as service, progress(len(numbers) * (len(_OWN) + len(others))) as bar:
-        cells = run(service, numbers, field.commands(_OWN, others), options, bar)
-    for number in numbers:
+        cells = medians(run(service, numbers, field.commands(_OWN, others), options, bar))
+    for number in sorted(set(numbers)):
         result.add(f"{number} calls", (attrs.asdict(cell) for cell in cells if cell.calls == number))
     most = 200 if 200 in numbers else numbers[-1]
     result.add("Targets", (target.row() for target in targets(cells, most)))

@@ -37,13 +37,12 @@ def commands(own: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
 
 def corpus(count: int, shortest: int = 90, longest: int = 240) -> list[Reply]:
     """Return replies of middling length in turns of the languages, from all over the tests' corpus."""
-    chosen: list[Reply] = []
+    each = -(-count // len(LANGUAGES))
+    chosen: list[list[Reply]] = []
     for language in LANGUAGES:
         fit = [reply for reply in replies(language) if not reply.pauses and shortest <= len(reply.text) <= longest]
-        each = -(-count // len(LANGUAGES))
-        chosen += fit[:: max(1, len(fit) // each)][:each]
-    half = len(chosen) // len(LANGUAGES)
-    return [reply for pair in zip(chosen[:half], chosen[half:], strict=True) for reply in pair][:count]
+        chosen.append(fit[:: max(1, len(fit) // each)])
+    return [reply for together in zip(*chosen, strict=False) for reply in together][:count]
 
 
 def written(reply: Reply) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from benchmarks import field, peers, pictures
-from benchmarks.script import Report, Target, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
 
 _ROUNDS = 20
 _LIMIT = 1.6
@@ -46,7 +46,9 @@ def measure(others: list[str], rounds: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure, and tell."""
-    options = options_of(__doc__ or "").parse_args()
+    parser = options_of(__doc__ or "")
+    add_peers(parser)
+    options = parser.parse_args()
     result = Report("import", options)
     times = measure(peers_of(options), 3 if options.quick else _ROUNDS)
     medians = {name: statistics.median(found) for name, found in times.items()}

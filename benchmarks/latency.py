@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import Contestant, Service, open_contestant, open_field
-from benchmarks.script import Report, Target, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
 from benchmarks.service import ROUND_TRIPS
 from tests.corpus import Reply
 from tts_trio import TTSConfig, TTSError
@@ -60,7 +60,7 @@ class Plan:
 _WARM_UP: dict[str, Any] = {"pieces": ["Yes."]}
 
 QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, ())
-FULL = Plan(ROUND_TRIPS, 0.1, field.corpus(6), 6, (8.0, 60.0))
+FULL = Plan(ROUND_TRIPS, 0.1, field.corpus(6), 6, (8.0, 8.0, 8.0, 60.0))
 
 
 @attrs.define
@@ -280,6 +280,7 @@ def live(config: TTSConfig) -> list[dict[str, object]]:
 def main() -> None:
     """Measure, and tell."""
     parser = options_of(__doc__ or "")
+    add_peers(parser)
     parser.add_argument(
         "--live", action="store_true", help="against the service, with ELEVENLABS_API_KEY and _VOICE_ID"
     )

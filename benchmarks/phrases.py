@@ -7,14 +7,12 @@ latency. A listener can notice a first phrase that does not end at a mark; "bad"
 cling together by the function-word lists, now that the next word is known. "Gaps" are replies whose playback at
 15 characters a second runs dry where whole sentences do not; a reply in which a tool is called counts if it ends later.
 
-    python -m benchmarks.phrases [--json FILE]
-    python -m benchmarks.phrases --live DIR [--replies 3]
+    python -m benchmarks phrases [--quick]
+    python -m benchmarks phrases --live DIR [--replies 3]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +22,9 @@ import attrs
 import trio
 import trio.testing
 
+from benchmarks import pictures
 from benchmarks.live import speak_live
+from benchmarks.script import Report, options_of, progress
 from benchmarks.slow_link import SlowLink
 from tests.corpus import LANGUAGES, Reply, replies
 from tts_trio import PhrasePolicy, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
@@ -40,6 +40,7 @@ POLICIES = {
     "eager": PhrasePolicy.eager(),
 }
 RATES = (20, 50, 100)  # pieces a second
+_QUICK_RATES = (50,)
 _ROUND_TRIP = 0.1
 _MODEL_LATENCY = 0.075  # the local server's default
 _SPEED = 20.0  # generation, as a multiple of real time; the same
@@ -253,9 +254,8 @@ def microseconds_a_token(language: str, policy: PhrasePolicy) -> float:
 
 
 def main() -> None:
-    """Print the tables, or write sounds for ears."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the rows there as well")
+    """Print the tables and draw the picture, or write sounds for ears."""
+    parser = options_of(__doc__ or "")
     parser.add_argument("--live", metavar="DIR", type=Path, help="write WAV files of each policy, spoken by ElevenLabs")
     parser.add_argument("--replies", type=int, default=3, help="with --live: how many replies of each language")
     options = parser.parse_args()
@@ -265,26 +265,37 @@ def main() -> None:
         except TTSError as error:
             parser.error(str(error))
         return
-    rows: list[dict[str, float | str]] = []
-    print("lang  pieces/s  policy     first phrase  of the sentence's  first sound  unmarked   bad  gaps")
-    for language in LANGUAGES:
-        corpus = replies(language)
-        for rate in RATES:
-            least = 1000 * time_first_audio(corpus, None, rate)
-            print(f"{language:4}  {rate:8}  {'tokens':9}  {0:9.0f} ms  {0:17.2f}  {least:8.0f} ms")
-            for policy in POLICIES:
-                row = measure(language, rate, policy)
-                sound = 1000 * time_first_audio(corpus, POLICIES[policy], rate)
-                print(
-                    f"{language:4}  {rate:8}  {policy:9}  {row.first_phrase:9.0f} ms  {row.ratio:17.2f}  "
-                    f"{sound:8.0f} ms  {row.unmarked:8}  {row.bad:4}  {row.gaps:4}  of {row.replies}"
-                )
-                rows.append(attrs.asdict(row) | {"first_audio": sound})
-    for policy in POLICIES:
-        costs = [f"{language} {microseconds_a_token(language, POLICIES[policy]):.1f}" for language in LANGUAGES]
-        print(f"CPU of {policy}: {', '.join(costs)} µs a piece")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    result = Report("phrases", options)
+    rates = _QUICK_RATES if options.quick else RATES
+    sounds: dict[str, dict[str, dict[float, float | None]]] = {}
+    with progress(len(LANGUAGES) * len(rates) * (1 + len(POLICIES))) as bar:
+        for language in LANGUAGES:
+            corpus = replies(language)
+            lines = sounds[language] = {name: {} for name in (*POLICIES, "tokens")}
+            rows: list[dict[str, object]] = []
+            for rate in rates:
+                lines["tokens"][rate] = least = 1000 * time_first_audio(corpus, None, rate)
+                rows.append({"rate": rate, "policy": "tokens", "first_phrase": 0.0, "first_audio": least})
+                bar.update()
+                for policy in POLICIES:
+                    row = attrs.asdict(measure(language, rate, policy), filter=attrs.filters.exclude("language"))
+                    lines[policy][rate] = sound = 1000 * time_first_audio(corpus, POLICIES[policy], rate)
+                    rows.append(row | {"first_audio": sound})
+                    bar.update()
+            result.add(f"First phrase and first sound, {language}; ms", rows)
+    result.add(
+        "CPU of a piece, µs",
+        (
+            {"policy": policy} | {language: microseconds_a_token(language, POLICIES[policy]) for language in LANGUAGES}
+            for policy in POLICIES
+        ),
+    )
+    pictures.curves(
+        result.picture(),
+        [(f"First token to first sound, {language}, ms", lines) for language, lines in sounds.items()],
+        "pieces a second",
+    )
+    result.write()
 
 
 if __name__ == "__main__":

@@ -21,17 +21,23 @@ from benchmarks.peers import PEERS
 def options_of(doc: str) -> argparse.ArgumentParser:
     """Make the parser of a script, whose docstring is its help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: under a minute without --peers")
     parser.add_argument(
-        "--peers", nargs="*", choices=PEERS, metavar="PEER",
-        help=f"measure these beside ours, in virtual environments that are made if they are not there: "
-        f"{', '.join(PEERS)}; without a name all of them",
-    )  # fmt: skip
+        "--quick", action="store_true", help="in under a minute: fewer rounds, and no peers unless they are asked for"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("benchmark-results"),
         help="where the JSON and the pictures go (default: %(default)s)",
     )  # fmt: skip
     return parser
+
+
+def add_peers(parser: argparse.ArgumentParser) -> None:
+    """Add the option to measure others, too."""
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, metavar="PEER",
+        help=f"measure these beside ours, in virtual environments that are made if they are not there: "
+        f"{', '.join(PEERS)}; without a name all of them",
+    )  # fmt: skip
 
 
 def peers_of(options: argparse.Namespace) -> list[str]:
@@ -47,7 +53,7 @@ def progress(steps: int) -> tqdm[None]:
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows as aligned text, under the names of their fields."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([_shown(row.get(name)) for name in names] for row in rows)]
+    cells = [names, *([shown(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
     lines = (
         "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
@@ -56,7 +62,8 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as the tables have it: numbers to three digits or so."""
     if value is None:
         return ""
     if isinstance(value, float):

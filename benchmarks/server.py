@@ -4,23 +4,23 @@ The clients do the least that works, on sockets that are open. Every stream asks
 schedule says when each piece of audio is due, so what comes later than for a stream that is alone is the delay that the
 load adds, the clients' own included.
 
-    python -m benchmarks.server [--streams 1 50 200] [--voice tone|espeak] [--json FILE]
+    python -m benchmarks server [--quick] [--streams 1 50 200] [--voice tone|espeak]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import resource
 import signal
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import trio
 import trio_websocket
+
+from benchmarks import pictures
+from benchmarks.script import Report, options_of, progress
 
 TEXT = "Your order left our warehouse this morning, and it will be with you by Friday at the latest. " * 2
 _QUERY = "model_id=eleven_flash_v2_5&output_format=ulaw_8000&auto_mode=true&sync_alignment=true"
@@ -71,39 +71,40 @@ def run(streams: int, voice: str) -> tuple[list[list[float]], float]:
 
 
 def main() -> None:
-    """Print a table, and write JSON where it is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 50, 200])
+    """Measure, and tell."""
+    parser = options_of(__doc__ or "")
+    parser.add_argument("--streams", type=int, nargs="+", metavar="N", help="how many (default: 1 50 200)")
     parser.add_argument("--voice", choices=["tone", "espeak"], default="tone")
-    parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args()
-    alone, idle_cpu = run(1, options.voice)
-    due = alone[0]
+    numbers: list[int] = options.streams or ([1, 20] if options.quick else [1, 50, 200])
+    result = Report("server", options)
     rows: list[dict[str, float]] = []
-    print(
-        f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, {options.voice} voice"
+    with progress(1 + len(numbers)) as bar:
+        alone, idle_cpu = run(1, options.voice)
+        bar.update()
+        due = alone[0]
+        for streams in numbers:
+            times, cpu = run(streams, options.voice)
+            delays = sorted(1000 * (at - expected) for came in times for at, expected in zip(came, due, strict=True))
+            cut = statistics.quantiles(delays, n=100, method="inclusive")
+            row = {
+                "streams": streams,
+                "median": cut[49],
+                "95th": cut[94],
+                "99th": cut[98],
+                "longest": delays[-1],
+                "server's CPU, % of a core": 100 * max(0.0, cpu - idle_cpu) / (due[-1] + _RAMP),
+            }
+            rows.append(row)
+            bar.update()
+    result.add(f"Delay added, ms, {options.voice} voice", rows)
+    pictures.bars(
+        result.picture(),
+        "Delay that the local server adds, 99th percentile",
+        "ms",
+        {f"{row['streams']:.0f} streams": row["99th"] for row in rows},
     )
-    print("streams  delay added, ms: median    95th    99th   longest   server CPU, % of a core")
-    for streams in options.streams:
-        times, cpu = run(streams, options.voice)
-        delays = sorted(1000 * (at - expected) for came in times for at, expected in zip(came, due, strict=True))
-        cut = statistics.quantiles(delays, n=100, method="inclusive")
-        seconds = due[-1] + _RAMP
-        row = {
-            "streams": streams,
-            "median_ms": cut[49],
-            "p95_ms": cut[94],
-            "p99_ms": cut[98],
-            "longest_ms": delays[-1],
-            "server_cpu_percent": 100 * max(0.0, cpu - idle_cpu) / seconds,
-        }
-        rows.append(row)
-        print(
-            f"{streams:7d}  {row['median_ms']:23.2f} {row['p95_ms']:7.2f} {row['p99_ms']:7.2f} "
-            f"{row['longest_ms']:9.2f} {row['server_cpu_percent']:12.1f}"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    result.write()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from benchmarks import calls, field
-from benchmarks.calls import Cell, percentile, targets
+from benchmarks.calls import Cell, medians, percentile, targets
 from benchmarks.children import open_contestant, open_service
 
 CELL = Cell(field.FLOOR, calls=200, cpu=0.5, median=1.0, p99=2.0, memory=100.0, dial=3.0, failures=0)
@@ -24,6 +24,12 @@ def test_the_targets_are_of_the_floor() -> None:
     rows = [target.row() for target in targets([few, CELL, ours], 200)]
     assert [row["ratio"] for row in rows] == [pytest.approx(2.2), pytest.approx(2.5), None]
     assert [row[""] for row in rows] == ["missed", "met", "met"]
+
+
+def test_of_several_rounds_the_medians_count() -> None:
+    rounds = [attrs.evolve(CELL, cpu=cpu, p99=p99, failures=1) for cpu, p99 in ((3.0, None), (1.0, 9.0), (2.0, 5.0))]
+    alone = attrs.evolve(CELL, client=field.OURS)
+    assert medians([*rounds, alone]) == [attrs.evolve(CELL, cpu=2.0, p99=7.0, failures=3), alone]
 
 
 def test_two_calls_at_once() -> None:

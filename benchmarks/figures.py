@@ -1,0 +1,71 @@
+"""The README's section of figures, made of the results that are kept in `benchmarks/results`.
+
+`python -m benchmarks figures` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.script import shown
+
+RESULTS = Path(__file__).parent / "results"
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def section(directory: Path) -> str:
+    """Return the section as Markdown."""
+    runs = {name: json.loads((directory / f"{name}.json").read_text(encoding="utf-8")) for name in _SCRIPTS}
+    parts = [_header(runs)]
+    for name, tables in _SCRIPTS.items():
+        kept = runs[name]["tables"]
+        for begins, explained in tables.items():
+            title = next(title for title in kept if title.startswith(begins))
+            parts.append(f"{title}{explained}:\n\n{markdown(kept[title])}")
+        if name in _PICTURES:
+            parts.append(f"![{_PICTURES[name]}](benchmarks/results/{name}.png)")
+    met = [row for run in runs.values() for row in run["tables"]["Targets"]]
+    parts.append(f"What was aimed at:\n\n{markdown(met)}")
+    return "\n\n".join(parts)
+
+
+# Of each script, how the titles begin of the tables that are shown, and what is to be said about them.
+_SCRIPTS = {
+    "latency": {
+        "First token to first audio, round trip 100": "",
+        "What a client adds": "",
+        "A fixed phrase": "",
+        "A client that is made": "",
+    },
+    "bargein": {"An interruption, round trip 100": ""},
+    "calls": {"200 calls": " (CPU in ms a second of audio, delay in ms, kB a call, CPU in ms to be ready)"},
+    "import": {"Import": ""},
+}
+_PICTURES = {
+    "latency": "What the time from the first token to the first audio is made of, for each client",
+    "calls": "CPU, delay and memory against the number of calls, for each client",
+}
+
+
+def _header(runs: Mapping[str, Any]) -> str:
+    lines = (
+        f"- `{run['command']}`: {run['date']}, {run['python']}, {run['machine']}, load {run['load_before'][0]} before"
+        f" and {run['load_after'][0]} after"
+        for run in runs.values()
+    )
+    return "\n".join(lines)
+
+
+def markdown(rows: Rows) -> str:
+    """Return rows as a table of Markdown, under the names of their fields."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, ["---"] * len(names), *([shown(row.get(name)) for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(section(RESULTS))
