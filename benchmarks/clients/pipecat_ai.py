@@ -48,7 +48,8 @@ class Caller(FrameProcessor):
         if self.turn is not None:
             if isinstance(frame, TTSAudioRawFrame):
                 self.turn.heard(frame.audio)
-            elif isinstance(frame, TTSStoppedFrame | InterruptionFrame):
+            elif isinstance(frame, InterruptionFrame) or (isinstance(frame, TTSStoppedFrame) and self.turn.is_heard):
+                # A stop before any audio is that of the turn that was interrupted before.
                 self.turn.mark("ended")
                 self.over.set()
         await self.push_frame(frame, direction)

@@ -78,6 +78,11 @@ class Turn:
         if self._sound is not None:
             self._sound += chunk
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether any audio has come."""
+        return bool(self._audio)
+
     def mark(self, name: str, at: float | None = None) -> None:
         """Note when something happened, now or `at`.
 
