@@ -27,7 +27,7 @@ from tts_trio.local_server import read_tones
 
 _OWN = (field.OURS, field.FLOOR)
 _SPEED = 3.0
-_CUT_AFTER = 1.5  # seconds from the first token
+_CUT_AFTER = 1.2  # seconds from the first token
 _ROUND_TRIPS = (0.0, 0.1)
 _SAMPLE_RATE = 16000
 _BYTES_A_CHARACTER = 1920  # of tones: 60 ms
@@ -135,7 +135,7 @@ def targets(measured: dict[tuple[str, float], list[Interruption]], link: float) 
 
 def corpus(rounds: int) -> list[Reply]:
     """Return replies long enough to be interrupted: a Russian one and an English one for each round."""
-    chosen = field.corpus(2 * rounds, 130, 240)
+    chosen = field.corpus(2 * rounds, 150, 300)
     return [reply for pair in zip(chosen[1::2], chosen[::2], strict=True) for reply in pair]
 
 
