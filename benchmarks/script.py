@@ -136,7 +136,7 @@ class Report:
 
     def _content(self) -> dict[str, Any]:
         return {
-            "command": f"python -m benchmarks {self._name} {' '.join(sys.argv[1:])}".strip(),
+            "command": f"python -m benchmarks {self._name} {' '.join(_without_out(sys.argv[1:]))}".strip(),
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "python": f"{platform.python_implementation()} {platform.python_version()}",
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -144,3 +144,12 @@ class Report:
             "load_after": [round(load, 2) for load in os.getloadavg()],
             "tables": self._tables,
         }
+
+
+def _without_out(arguments: Sequence[str]) -> list[str]:
+    """Leave out where the results went: that changes nothing of them."""
+    kept = list(arguments)
+    if "--out" in kept:
+        at = kept.index("--out")
+        del kept[at : at + 2]
+    return kept

@@ -25,14 +25,18 @@ def test_a_target_can_be_absolute() -> None:
     assert Target("stale bytes", 1.0, None, 0.0).row()[""] == "missed"
 
 
-def test_a_report_says_where_and_when(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = Report("latency", options_of("").parse_args(["--out", str(tmp_path / "new")]))
+def test_a_report_says_where_and_when(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--out", str(tmp_path / "new"), "--quick"]
+    monkeypatch.setattr("sys.argv", ["latency", *arguments])
+    report = Report("latency", options_of("").parse_args(arguments))
     report.add("Times", [{"client": "ours", "ms": 1.5}])
     report.add("Nothing", [])
     report.write()
     written = json.loads((tmp_path / "new" / "latency.json").read_text(encoding="utf-8"))
     assert written["tables"] == {"Times": [{"client": "ours", "ms": 1.5}]}
-    assert written["command"].startswith("python -m benchmarks latency")
+    assert written["command"] == "python -m benchmarks latency --quick"
     assert len(written["load_before"]) == len(written["load_after"]) == 3
     assert {"date", "python", "machine"} < written.keys()
     assert "Times\nclient    ms\nours    1.50" in capsys.readouterr().out
