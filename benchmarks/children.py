@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,9 @@ class Child:
         answered, _, _ = select.select([self._process.stdout], [], [], _PATIENCE)
         line = self._process.stdout.readline() if answered else ""
         if not line:
+            if answered:  # it says why while it ends
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_POLITE_SECONDS)
             self._errors.seek(0)
             raise ChildFailed(f"{self._process.args}: {self._errors.read()[-_QUOTED:]}")
         return json.loads(line)
