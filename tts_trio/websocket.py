@@ -119,7 +119,7 @@ class WebSocket:
         self._closing = trio.Event()
         self._goodbye: str | None = None
         self._reliances, self._relied_on = trio.open_memory_channel[float](math.inf)
-        self._last_answer = -math.inf
+        self._last_message = -math.inf
         self._writing_since = math.inf
 
     @property
@@ -231,7 +231,7 @@ class WebSocket:
         try:
             while self.error is None:
                 self._on_message(await websocket.get_message())
-                self._last_answer = trio.current_time()
+                self._last_message = trio.current_time()
         except trio_websocket.ConnectionClosed as closed:
             if self._closing.is_set():
                 return
@@ -269,16 +269,19 @@ class WebSocket:
     async def _await_answer(
         self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, since: float
     ) -> None:
-        nursery.start_soon(self._ping_once, websocket)  # not cancelled after a second: that could tear its frame
-        await trio.sleep_until(since + _ANSWER_SECONDS)
+        answered = trio.Event()
+        nursery.start_soon(self._ping_once, websocket, answered)  # not cancelled in time: that could tear its frame
+        with trio.move_on_at(since + _ANSWER_SECONDS):
+            await answered.wait()
+            return
         # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
-        if self._last_answer < since or self._writing_since <= since:
+        if self._last_message < since or self._writing_since <= since:
             self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
 
-    async def _ping_once(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    async def _ping_once(self, websocket: trio_websocket.WebSocketConnection, answered: trio.Event) -> None:
         with suppress(trio_websocket.ConnectionClosed):
             await websocket.ping()
-            self._last_answer = trio.current_time()
+            answered.set()
 
     async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with trio.move_on_after(self._config.close_timeout), suppress(trio_websocket.ConnectionClosed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.corpus import LANGUAGES, replies
@@ -39,6 +39,7 @@ def test_the_marks_go_and_the_words_stay(text: str, size: int) -> None:
     assert stripped(text, size) == CASES[text]
 
 
+@example(text=">  ", size=1)
 @given(text=st.text(alphabet="ab я1*_`~[]()!#->+\\ \n", max_size=60), size=st.integers(1, 10))
 def test_the_size_of_the_tokens_makes_no_difference(text: str, size: int) -> None:
     assert stripped(text, size) == stripped(text, len(text) or 1)

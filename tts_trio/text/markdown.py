@@ -34,7 +34,7 @@ _AT_LINE_START = (
         re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?:\n|\Z)"), re.compile(r"[ \t]*(?:[-*_][ \t]*){1,80}\Z")
     ),
     _Rule(  # headings, items of lists that are not numbered, quotations
-        re.compile(r"[ \t]*(?:#{1,6}|[-*+]|>)[ \t]+"), re.compile(r"[ \t]*(?:#{1,6}|[-*+]|>)?\Z")
+        re.compile(r"[ \t]*(?:#{1,6}|[-*+]|>)[ \t]+"), re.compile(r"[ \t]*(?:(?:#{1,6}|[-*+]|>)[ \t]*)?\Z")
     ),
 )
 _INLINE = (
