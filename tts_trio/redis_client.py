@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 import trio
 
 from tts_trio.errors import ConfigurationError
+from tts_trio.scoped import Scoped
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -24,8 +24,11 @@ _PAUSE = 1.0  # seconds without a try, after one that failed
 _CONNECTIONS = 4
 
 
-class RedisClient:
-    """A connection to a server for as long as the block runs. An async context manager."""
+class RedisClient(Scoped):
+    """A connection to a server for as long as the block runs: an async context manager, which connects meanwhile.
+
+    Entering it raises a `ConfigurationError` where coredis is not installed.
+    """
 
     def __init__(self, url: str) -> None:
         """Name the server; it is connected to when the block is entered, in the background.
@@ -37,27 +40,9 @@ class RedisClient:
         self._client: Redis[bytes] | None = None
         self._nursery: trio.Nursery | None = None
         self._next_try = -math.inf
-        self._block: AbstractAsyncContextManager[None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {urlsplit(self._url).hostname}, {'open' if self._client else 'closed'}>"
-
-    async def __aenter__(self) -> Self:
-        """Connect, in the background.
-
-        Raises:
-            ConfigurationError: coredis is not installed, or the URL is none.
-        """
-        self._block = self._run()
-        await self._block.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        """Disconnect."""
-        assert self._block is not None
-        return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - nothing in it waits for a peer
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:

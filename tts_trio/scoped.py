@@ -1,4 +1,4 @@
-"""An async context manager for one block: what a conversation's objects are."""
+"""An async context manager for one block: what a conversation's objects are, and those that serve a fleet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scoped(ABC):
     async def __aenter__(self) -> Self:
         """Begin, in the background; returns at once."""
         if self._block is not None:
-            raise RuntimeError(f"{type(self).__name__} was entered before: it serves one conversation, make a new one")
+            raise RuntimeError(f"{type(self).__name__} was entered before: it has one block, make a new one")
         self._block = self._run()
         await self._block.__aenter__()
         return self
