@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -78,7 +79,7 @@ class PhraseOrder:
         changes: dict[str, Any] = {"voice_id": voice, "voice_settings": settings}
         changes = {field: value for field, value in changes.items() if value is not None}
         order = cls(config.evolve(**changes) if changes else config, text, previous_text, next_text)
-        order.request()
+        order.request()  # which refuses what the model does not take
         return order
 
     @property
@@ -88,12 +89,21 @@ class PhraseOrder:
 
     def request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
         """Return the request for it, which follows these ones if the caller did not say what it follows."""
+        if self.previous_text or not previous_request_ids:
+            return self._request
+        return self._make_request(previous_request_ids)
+
+    @cached_property
+    def _request(self) -> SpeechRequest:
+        return self._make_request()
+
+    def _make_request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
         return stream_request(
             self.config,
             self.text,
             previous_text=self.previous_text,
             next_text=self.next_text,
-            previous_request_ids=() if self.previous_text else previous_request_ids,
+            previous_request_ids=previous_request_ids,
             timed=self.config.static_timestamps,
         )
 
@@ -140,13 +150,13 @@ class FixedPhrase:
             source: What is asked for it.
             history: Of the conversation; this phrase is added to it.
         """
-        # An answer that has begun is never asked for again: what was delivered would be heard twice.
-        self._config = order.config.evolve(on_lost_connection="raise")
+        self._config = order.config
         self._order = order
         self._source = source
         self._history = history
         self.audio = AudioChannel(self, self._config.format)
-        self.utterance = Utterance(self._config, trio.current_time())
+        # An answer that has begun is never asked for again: what was delivered would be heard twice.
+        self.utterance = Utterance(self._config, trio.current_time(), resumes=False)
         self.utterance.say(order.text, trio.current_time())
         self._answered: Answered | None = None
         self._scope = trio.CancelScope()

@@ -48,12 +48,13 @@ class Utterance:
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
     """
 
-    def __init__(self, config: TTSConfig, now: float) -> None:
+    def __init__(self, config: TTSConfig, now: float, *, resumes: bool = True) -> None:
         """Begin an utterance.
 
         Args:
             config: Format and deadlines.
             now: The time, in seconds, as in all other methods.
+            resumes: When a connection is lost after some audio, the rest can be had over another one.
         """
         self.ended: End | None = None
         self.timeline = Timeline(started=now)
@@ -62,6 +63,7 @@ class Utterance:
         self.admitted = True
         self.has_connection = False
         self._config = config
+        self._resumes = resumes and config.on_lost_connection == "resume"
         self._ledger = Ledger(config.format)
         self._intake = Intake(config, now)
         self._error: TTSError | None = None
@@ -286,7 +288,7 @@ class Utterance:
             return
         self.has_connection = False
         self._debt.forget()
-        resumable = self._config.on_lost_connection == "resume" or self._ledger.silent
+        resumable = self._resumes or self._ledger.silent
         if self._intake.complete and not self._intake.phrases and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not error.retryable or not resumable or self.replays >= self._replays_allowed(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 
 import attrs
 import httpx
@@ -68,18 +69,20 @@ class HttpConnections(Scoped):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        headers = {
+        self._headers = {
             "xi-api-key": self._config.api_key,
             "user-agent": USER_AGENT,
             "accept-encoding": "identity",
             "content-type": "application/json",
         }
-        origin = httpcore_url(http_url(self._config)).origin
+        base_url = http_url(self._config)
+        self._base_url = str(base_url).rstrip("/")
+        origin = httpcore_url(base_url).origin
         async with open_pool(self._config, origin, self._open_stream) as self._pool:
             transport = HotTransport(self._config, self._pool)
             # With a transport of its own and without trust_env, the client builds no TLS context, which would block
             # the loop for 139 ms. Deadlines are the transport's.
-            client = httpx.AsyncClient(transport=transport, headers=headers, trust_env=False, timeout=None)  # noqa: S113
+            client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113
             async with client as self._client:
                 try:
                     yield
@@ -126,9 +129,9 @@ class HttpConnections(Scoped):
         client = self._client
         if client is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
-        url = str(http_url(self._config)).rstrip("/") + request.path
         extensions = {ON_CONNECTION: on_connection, OUTLIVES: outlives}
-        sent = client.build_request("POST", url, content=request.body, extensions=extensions)
+        url = _parsed(self._base_url + request.path)
+        sent = httpx.Request("POST", url, headers=self._headers, content=request.body, extensions=extensions)
         response = await client.send(sent, stream=True)
         chunks = response.aiter_raw()
         try:
@@ -144,6 +147,12 @@ class HttpConnections(Scoped):
                 await response.aclose()
                 async for _ in chunks:
                     pass
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    """Parse a URL: of those there is one for each voice and format, and it takes as long as to write the request."""
+    return httpx.URL(url)
 
 
 def _is_speech(request: SpeechRequest, status: int, headers: Mapping[str, str]) -> bool:

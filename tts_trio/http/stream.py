@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpcore
 import trio
@@ -36,6 +36,7 @@ class WatchedStream(httpcore.AsyncNetworkStream):
         self._config = config
         self._watched: trio.Event | None = None
         self._ahead = b""
+        self._unwritten = bytearray()
 
     def expect_nothing(self) -> None:
         """Leave the next read to `watch`, which has to be run then."""
@@ -58,8 +59,11 @@ class WatchedStream(httpcore.AsyncNetworkStream):
             httpcore.ReadTimeout: Nothing came for so many seconds.
             httpcore.ReadError: The connection broke, or was closed here.
         """
-        self.step = "reading the answer" if self.received else "waiting for the answer"
         with _mapped(trio.TooSlowError, httpcore.ReadTimeout), trio.fail_after(_seconds(timeout)):
+            if self._unwritten:
+                with suppress(httpcore.WriteError):  # the peer may have answered before it closed
+                    await self._write()
+            self.step = "reading the answer" if self.received else "waiting for the answer"
             if self._watched is None:
                 return await self._receive(max_bytes)
             await self._watched.wait()
@@ -67,16 +71,14 @@ class WatchedStream(httpcore.AsyncNetworkStream):
             return self._ahead
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
-        """Write everything.
-
-        Raises:
-            httpcore.WriteTimeout: It was not taken within so many seconds.
-            httpcore.WriteError: The connection is broken, or was closed here.
-        """
+        """Take what is to be written. It leaves in one piece, head and body, when the answer is waited for."""
         self.step = "sending the request"
-        with _mapped(trio.TooSlowError, httpcore.WriteTimeout), trio.fail_after(_seconds(timeout)):
-            with _mapped((trio.BrokenResourceError, trio.ClosedResourceError), httpcore.WriteError):
-                await self._stream.send_all(buffer)
+        self._unwritten += buffer
+
+    async def _write(self) -> None:
+        unwritten, self._unwritten = bytes(self._unwritten), bytearray()
+        with _mapped((trio.BrokenResourceError, trio.ClosedResourceError), httpcore.WriteError):
+            await self._stream.send_all(unwritten)
 
     async def aclose(self) -> None:
         """Close at once, without a goodbye that could wait for the peer."""
