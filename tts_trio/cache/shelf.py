@@ -35,6 +35,7 @@ class Shelf:
             timeout: The longest wait for what is asked of it while somebody waits for the phrase, in seconds.
         """
         self.cache = cache
+        self._shared = cache if isinstance(cache, SharedPhraseCache) else None
         self._timeout = timeout
         self._well = True
 
@@ -63,8 +64,7 @@ class Shelf:
         Returns:
             The phrase, which another process has stored; None: it is for this one to ask for it.
         """
-        cache = self.cache
-        if not isinstance(cache, SharedPhraseCache) or not self._well:
+        if (cache := self._shared) is None or not self._well:
             return None
         with trio.move_on_after(patience):
             while not await self._guard(self._timeout, True, cache.claim, key, patience):  # noqa: FBT003 - as if claimed
@@ -76,8 +76,8 @@ class Shelf:
 
     async def release(self, key: str) -> None:
         """Take back what was claimed."""
-        if isinstance(self.cache, SharedPhraseCache):
-            await self._guard(_PUT_TIMEOUT, None, self.cache.release, key)
+        if self._shared is not None:
+            await self._guard(_PUT_TIMEOUT, None, self._shared.release, key)
 
     async def _guard(self, timeout: float, failed: T, use: Callable[..., Awaitable[T]], *arguments: object) -> T:  # noqa: ASYNC109 - of a cache's
         """Use the cache, or give `failed` where it is slow or broken, with one warning for each time it gets so."""
