@@ -49,6 +49,8 @@ CHANGES: list[dict[str, Any]] = [
     {"timed": True},
     {"base_url": "https://api.us.elevenlabs.io"},
     {"base_url": "http://127.0.0.1:8000"},
+    {"base_url": "http://127.0.0.1:8000/staging"},
+    {"base_url": "http://127.0.0.1:8000/live"},
 ]
 
 
@@ -59,7 +61,13 @@ def test_whatever_changes_the_sound_changes_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"api_key": "sk_another_key"}, {"base_url": "wss://api.elevenlabs.io"}, {"connect_timeout": 9.0}]
+    "change",
+    [
+        {"api_key": "sk_another_key"},
+        {"base_url": "wss://api.elevenlabs.io"},
+        {"base_url": "https://api.elevenlabs.io/"},
+        {"connect_timeout": 9.0},
+    ],
 )
 def test_what_does_not_change_the_sound_does_not_change_the_key(change: dict[str, Any]) -> None:
     assert key(**change) == key()

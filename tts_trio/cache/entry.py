@@ -2,7 +2,8 @@
 
 The key is the request itself, so it covers whatever changes the sound: the text and what stands before and after it,
 the voice and its settings, model, format, language, seed, dictionaries, normalisation, `optimize_streaming_latency`,
-whether times are asked for, and the host that is asked, so that a test's robot voice is never taken for the real one.
+whether times are asked for, and the server that is asked, path and all, so that a test's robot voice is never taken for
+the real one.
 The API key is no part of the request. What the service keeps by itself is not covered: the stored settings of a voice,
 which may differ from account to account, and what a voice sounds like after it was trained anew.
 """
@@ -25,7 +26,8 @@ _LENGTH_BYTES = 4
 
 def phrase_key(base_url: str, request: SpeechRequest) -> str:
     """Return the key of a request's answer: 64 hexadecimal digits, in which nothing can be read."""
-    parts = (urlsplit(base_url).netloc.encode(), request.path.encode(), request.body)
+    server = urlsplit(base_url)
+    parts = (f"{server.netloc}{server.path.rstrip('/')}".encode(), request.path.encode(), request.body)
     return hashlib.sha256(b"\n".join(parts)).hexdigest()
 
 
