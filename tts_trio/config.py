@@ -292,7 +292,7 @@ class TTSConfig:
     def from_env(cls, **overrides: Any) -> TTSConfig:
         """Make a configuration from the environment.
 
-        Reads ELEVENLABS_API_KEY, ELEVENLABS_VOICEID, ELEVENLABS_MODELID, ELEVENLABS_LANGUAGE_CODE,
+        Reads ELEVENLABS_API_KEY, ELEVENLABS_VOICE_ID, ELEVENLABS_MODEL_ID, ELEVENLABS_LANGUAGE_CODE,
         ELEVENLABS_OUTPUT_FORMAT and ELEVENLABS_BASE_URL.
 
         Args:
