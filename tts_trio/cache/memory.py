@@ -42,6 +42,8 @@ class MemoryCache:
 
     async def put(self, key: str, value: bytes) -> None:  # noqa: ASYNC910 - nothing to wait for
         """Store a phrase; one that is larger than the whole cache is not kept."""
+        if len(value) > self._max_bytes:
+            return  # rather than push out all others first
         with self._lock:
             self._bytes += len(value) - len(self._phrases.pop(key, b""))
             self._phrases[key] = value

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _DEFAULT_BYTES = 2**30
 _BUSY_TIMEOUT = 1.0  # seconds to wait for another process's write
+_THREADS = 8  # at once: own ones, for those of trio's default limiter are what names are looked up in
+_HUNG = 2.0  # seconds in which none of them began or ended anything, above the busy timeout
 _USED_AGAIN = 3600.0  # seconds, after which a use is worth a write
 
 _SCHEMA = """
@@ -52,6 +54,8 @@ class SqliteCache:
         """
         self.path = Path(path) if path is not None else default_path()
         self._max_bytes = max_bytes
+        self._threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio phrases in a file")
+        self._moved = time.monotonic()  # when one of the threads last began or ended something
 
     def __repr__(self) -> str:
         return f"<SqliteCache {self.path}>"
@@ -60,7 +64,7 @@ class SqliteCache:
         """Return what was stored, or None.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: The file cannot be read, or its disk hangs.
         """
         return await self._in_thread(partial(self._get, key))
 
@@ -68,9 +72,10 @@ class SqliteCache:
         """Store a phrase; one that is larger than the whole cache is not kept.
 
         Raises:
-            OSError: The file, or its directory, cannot be written.
+            OSError: The file, or its directory, cannot be written, or its disk hangs.
         """
-        await self._in_thread(partial(self._put, key, value))
+        if len(value) <= self._max_bytes:
+            await self._in_thread(partial(self._put, key, value))
 
     async def statistics(self) -> CacheStatistics:
         """Tell what is in it."""
@@ -81,8 +86,26 @@ class SqliteCache:
         await self._in_thread(self._clear)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
+        threads = self._threads_of_this_run()
+        if not threads.available_tokens and time.monotonic() - self._moved > _HUNG:
+            raise OSError(f"{self.path}: its disk hangs")
         # SQLite leaves nothing half done, so a thread that nobody waits for any more may finish by itself.
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(partial(self._work, work), abandon_on_cancel=True, limiter=threads)
+
+    def _threads_of_this_run(self) -> trio.CapacityLimiter:
+        # Of this run only: the place of a thread that outlives it is never given back.
+        try:
+            return self._threads.get()
+        except LookupError:
+            self._threads.set(trio.CapacityLimiter(_THREADS))
+            return self._threads.get()
+
+    def _work(self, work: Callable[[], T]) -> T:
+        self._moved = time.monotonic()
+        try:
+            return work()
+        finally:
+            self._moved = time.monotonic()
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
