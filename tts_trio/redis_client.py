@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,8 @@ _ANSWER_TIMEOUT = 1.0  # seconds; who waits for an answer waits for a part of it
 _PAUSE = 1.0  # seconds without a try, after one that failed
 _CONNECTIONS = 4
 
+_DATABASE = re.compile(r"(/[0-9]*)?")
+
 
 class RedisClient(Scoped):
     """A connection to a server for as long as the block runs: an async context manager, which connects meanwhile.
@@ -34,8 +37,17 @@ class RedisClient(Scoped):
         """Name the server; it is connected to when the block is entered, in the background.
 
         Args:
-            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix://`.
+            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
+
+        Raises:
+            ConfigurationError: It is none of these; the message does not repeat it, for there may be a password in it.
         """
+        if not _is_allowed(url):
+            raise ConfigurationError(
+                "url: it must be redis://host:port/database, rediss:// for TLS, or unix:///path, with user:password@ "
+                "before the host if it wants them",
+                field="url",
+            )
         self._url = url
         self._client: Redis[bytes] | None = None
         self._nursery: trio.Nursery | None = None
@@ -105,6 +117,17 @@ class RedisClient(Scoped):
             answer.fail(error)
         finally:
             answer.deliver()
+
+
+def _is_allowed(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except (AttributeError, TypeError, ValueError):
+        return False
+    if parts.scheme == "unix":
+        return len(parts.path) > 1
+    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and bool(_DATABASE.fullmatch(parts.path))
 
 
 class _Answer(Generic[T]):

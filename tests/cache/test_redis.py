@@ -331,5 +331,25 @@ async def test_values_with_flipped_bits(redis: Redis) -> None:
         assert on.requests == requests
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["", "phrases.db", "redis:/x", "redis://", "redis://u:secret@h:abc/0", "redis://u:secret@h:65536/0",
+     "redis://u:secret@h/zero", "valkey://u:secret@h:6379/0", "http://u:secret@h:6379", "unix://", "redis://[h", None],
+)  # fmt: skip
+def test_a_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"redis://host:port/database, rediss:// .* unix://") as refusal:
+        RedisCache(url)
+    assert refusal.value.field == "url"
+    assert "secret" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h:6379/", "rediss://u:p@h:6379/15", "redis://[::1]:1/0", "unix:///run/redis.sock"]
+)
+def test_a_url_of_a_server_is_taken(url: str) -> None:
+    assert "closed" in repr(RedisCache(url))
+
+
 def test_the_password_is_not_shown() -> None:
     assert "secret" not in repr(RedisCache("redis://user:secret@127.0.0.1:1/0"))

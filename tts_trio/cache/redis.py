@@ -29,9 +29,12 @@ class RedisCache(RedisClient):
         """Name the server; it is connected to when the block is entered, in the background.
 
         Args:
-            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix://`.
+            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
             prefix: Of all keys. Accounts that are not to hear each other's phrases need one each.
             lifetime: Seconds after which a phrase that was not used is dropped.
+
+        Raises:
+            ConfigurationError: The URL is none of these.
         """
         super().__init__(url)
         self._prefix = prefix
