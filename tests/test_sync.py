@@ -119,11 +119,27 @@ def test_leaving_the_block_interrupts(server: LocalServer) -> None:
 def test_phrases_that_are_known_in_advance(server: LocalServer) -> None:
     config = make_config(base_url=server.base_url, phrase_cache=MemoryCache())
     with open_tts(config) as tts:
-        tts.prefetch(TEXTS.values())
+        kept: list[str] = []
+        tts.prefetch(TEXTS.values(), on_phrase=kept.append)
+        assert sorted(kept) == sorted(TEXTS.values())
         for text in TEXTS.values():
             with tts.stream_static_text(text) as audio:
                 assert heard(b"".join(audio), config) == text
             assert audio.usage.characters == 0  # the service was not asked
+
+
+def test_a_second_block_leaves_the_first_as_it_is(server: LocalServer) -> None:
+    config = make_config(base_url=server.base_url)
+    with WebSocketConnectionManager(config) as connections:
+        with pytest.raises(RuntimeError, match="one block"), connections:
+            ...
+        connections.connect()
+        with TTSManager(config, connections) as tts:
+            with pytest.raises(RuntimeError, match="one block"), tts:
+                ...
+            with tts.speak([RUSSIAN]) as audio:
+                assert heard(b"".join(audio), config) == RUSSIAN
+    assert len(portals()) == 1  # the server's
 
 
 def test_another_thread_interrupts(server: LocalServer) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -74,8 +75,9 @@ class _Scoped(ABC):
 
     def __enter__(self) -> Self:
         """Begin, in the background; returns at once."""
-        self._block = self._run()
-        self._portal = self._block.__enter__()
+        block = self._run()
+        self._portal = block.__enter__()  # raises where it was entered before, and the first block stays
+        self._block = block
         return self
 
     def __exit__(
@@ -279,12 +281,17 @@ class TTSManager(_Scoped):
         with _inside(self.portal, lambda: self._manager.stream_static_text(text, **options)) as audio:
             yield AudioChannel(audio, self.portal)
 
-    def prefetch(self, phrases: Iterable[str]) -> None:
+    def prefetch(self, phrases: Iterable[str], *, on_phrase: Callable[[str], object] = lambda _phrase: None) -> None:
         """Put phrases into the cache, so that they are said later without waiting for the service.
 
         What this conversation has to say comes first. Raises what `tts_trio.TTSManager.prefetch` does.
+
+        Args:
+            phrases: The texts, each of up to 1,000 characters.
+            on_phrase: Called with each one that is in the cache, in the loop that all threads share: it is to be quick,
+                and to use nothing of this module.
         """
-        self.portal.call(self._manager.prefetch, list(phrases))
+        self.portal.call(partial(self._manager.prefetch, list(phrases), on_phrase=on_phrase))
 
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
