@@ -97,6 +97,36 @@ async def test_what_cannot_be_had_is_told_bare(autojump_clock: MockClock) -> Non
                 await tts.prefetch(PHRASES)
 
 
+@attrs.frozen(eq=False)
+class Ill:
+    """A cache that is down."""
+
+    async def get(self, key: str) -> bytes | None:
+        raise OSError("down")
+
+    async def put(self, key: str, value: bytes) -> None:
+        raise OSError("down")
+
+
+async def test_only_what_was_kept_is_told(autojump_clock: MockClock) -> None:
+    async with memory_service() as service:
+        for cache, kept in ((Ill(), []), (MemoryCache(20_000), ["Да."])):
+            told: list[str] = []
+            async with speaking(make_config(phrase_cache=cache), service.open_stream) as tts:
+                await tts.prefetch(["Да.", RUSSIAN, ENGLISH], on_phrase=told.append)
+            assert told == kept
+
+
+async def test_what_the_callers_function_raises_comes_out_bare(autojump_clock: MockClock) -> None:
+    def refuse(phrase: str) -> None:
+        raise KeyError(phrase)
+
+    async with memory_service() as service:
+        async with speaking(make_config(phrase_cache=MemoryCache()), service.open_stream) as tts:
+            with pytest.raises(KeyError, match="Да"):
+                await tts.prefetch(["Да."], on_phrase=refuse)
+
+
 @pytest.mark.parametrize(
     ("changes", "phrases"),
     [

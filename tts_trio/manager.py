@@ -133,7 +133,8 @@ class TTSManager(Scoped):
 
         Args:
             phrases: The texts, each of up to 1,000 characters.
-            on_phrase: Called with each one that is in the cache.
+            on_phrase: Called with each one that is in the cache; not with one that the cache, ill or too small, did not
+                keep.
 
         Raises:
             ConfigurationError: There is no cache, or a text cannot be spoken or kept; nothing was asked for then.
@@ -150,7 +151,7 @@ class TTSManager(Scoped):
             )
         service = Service(http, self.config.limiter, outlives=True, background=True)
         source = CachedPhrases(self.config, self._shelf, service, background=True)
-        await Prefetch(source, self._floor, on_phrase).run(orders)
+        await Prefetch(source, self._shelf, self._floor, on_phrase).run(orders)
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:

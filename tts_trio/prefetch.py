@@ -8,9 +8,12 @@ from contextlib import contextmanager
 import attrs
 import trio
 
+from tts_trio.cache.entry import phrase_key
+from tts_trio.cache.shelf import Shelf
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
 from tts_trio.phrase_source import PhraseSource
+from tts_trio.transport import single_error
 
 _EVERYTHING = 1e6  # seconds of audio: nobody listens, so all of it is read at once
 _MOST_REFUSALS = 4
@@ -48,11 +51,13 @@ class Prefetch:
 
     Attributes:
         source: What is asked for them, and stores them.
+        shelf: Where it stores them.
         floor: Of the conversation.
         on_phrase: Called with the text of each phrase that is in the cache.
     """
 
     source: PhraseSource
+    shelf: Shelf
     floor: Floor
     on_phrase: Callable[[str], object]
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
@@ -64,12 +69,13 @@ class Prefetch:
         Raises:
             TTSError: A phrase cannot be had; those under way are given up.
         """
-        async with trio.open_nursery() as nursery:
-            for order in orders:
-                place = object()
-                await self._limiter.acquire_on_behalf_of(place)
-                await self.floor.wait_until_free()
-                nursery.start_soon(self._bring, order, place, nursery.cancel_scope)
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                for order in orders:
+                    place = object()
+                    await self._limiter.acquire_on_behalf_of(place)
+                    await self.floor.wait_until_free()
+                    nursery.start_soon(self._bring, order, place, nursery.cancel_scope)
         if self._error is not None:
             raise self._error
 
@@ -85,11 +91,11 @@ class Prefetch:
                 error = await self._ask(order)
         finally:
             self._limiter.release_on_behalf_of(place)
-        if error is None:
-            self.on_phrase(order.text)
-        else:
+        if error is not None:
             self._error = self._error or error
             scope.cancel(reason="a phrase cannot be had")
+        elif await self.shelf.holds(phrase_key(order.config.base_url, order.request())):  # it may be ill, or too small
+            self.on_phrase(order.text)
 
     async def _ask(self, order: PhraseOrder) -> TTSError | None:
         order = attrs.evolve(order, config=order.config.evolve(max_lead=_EVERYTHING))

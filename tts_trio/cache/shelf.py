@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PUT_TIMEOUT = 1.0  # seconds; nobody waits for it
+_PATIENCE = 1.0  # seconds, for what nobody on the line waits for
 _POLL = 0.02  # seconds between two looks at what another process fetches
 
 
@@ -41,7 +41,14 @@ class Shelf:
 
     async def get(self, key: str) -> tuple[AudioReceived, ...] | None:
         """Return the pieces of a whole phrase, or None."""
-        stored = await self._guard(self._timeout, None, self.cache.get, key)
+        return await self._get(key, self._timeout)
+
+    async def holds(self, key: str) -> bool:
+        """Whether a whole phrase is there; for those who are in no hurry."""
+        return await self._get(key, _PATIENCE) is not None
+
+    async def _get(self, key: str, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
+        stored = await self._guard(timeout, None, self.cache.get, key)
         if stored is None:
             return None
         try:
@@ -52,7 +59,7 @@ class Shelf:
 
     async def put(self, key: str, pieces: Sequence[AudioReceived]) -> None:
         """Store a whole phrase."""
-        await self._guard(_PUT_TIMEOUT, None, self.cache.put, key, encode(key, pieces))
+        await self._guard(_PATIENCE, None, self.cache.put, key, encode(key, pieces))
 
     async def claim(self, key: str, patience: float) -> tuple[AudioReceived, ...] | None:
         """Agree with other processes on who asks for a phrase that is not there.
@@ -77,7 +84,7 @@ class Shelf:
     async def release(self, key: str) -> None:
         """Take back what was claimed."""
         if self._shared is not None:
-            await self._guard(_PUT_TIMEOUT, None, self._shared.release, key)
+            await self._guard(_PATIENCE, None, self._shared.release, key)
 
     async def _guard(self, timeout: float, failed: T, use: Callable[..., Awaitable[T]], *arguments: object) -> T:  # noqa: ASYNC109 - of a cache's
         """Use the cache, or give `failed` where it is slow or broken, with one warning for each time it gets so."""
