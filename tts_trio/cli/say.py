@@ -172,7 +172,9 @@ def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]
         return
     target = Path(output)
     part = target.with_name(f"{target.name}.part")
-    with part.open("wb") as file:
+    with _named(output):
+        file = part.open("wb")
+    with file:
         try:
             if target.suffix.lower() == ".wav":
                 with wave.open(file, "wb") as sound:
@@ -185,4 +187,14 @@ def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]
         except BaseException:
             part.unlink()
             raise
-    part.replace(target)
+    with _named(output):
+        part.replace(target)
+
+
+@contextmanager
+def _named(output: str) -> Generator[None]:
+    """Let what fails name the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from None
