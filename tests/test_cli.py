@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 import wave
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
 from tests.sound import decode, rms, sample_rate_of
+from tts_trio.cache import sqlite
 
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ELEVENLABS_")}
 
@@ -84,7 +88,7 @@ ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
     (["say", "Hi", "--format", "wav"], {}, 2, "pcm_16000"),
     (["say", "Hi", "--voice", "../x"], {}, 2, "voice_id"),
     (["say", "…"], {}, 2, "text"),
-    (["say", "Hi", "-o", "missing/a.wav"], {}, 1, "missing/a.wav"),
+    (["say", "Hi", "-o", "missing/a.wav"], {}, 1, "'missing/a.wav'"),
     (["say", "Hi"], {"ELEVENLABS_API_KEY": API_KEY}, 2, "voice_id: missing"),
     (
         ["say", "Hi"],
@@ -142,10 +146,22 @@ def test_serve_and_say_against_it(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_prefetch_and_cache(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def service() -> Generator[dict[str, str]]:
+    """The environment of those who speak with `tts-trio serve`."""
+    command = [sys.executable, "-m", "tts_trio", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=_ENVIRONMENT) as server:
+        assert server.stdout is not None
+        said = server.stdout.readline().decode()
+        base_url = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
+        yield {"ELEVENLABS_API_KEY": "any", "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": base_url}
+        server.terminate()
+
+
+def test_prefetch_and_cache(tmp_path: Path, service: dict[str, str]) -> None:
     (tmp_path / "phrases.txt").write_text("Добрый день!\n\nGoodbye!\nДобрый день!\n", encoding="utf-8")
     where = ("--cache", "kept.sqlite3")
-    done = run("prefetch", "phrases.txt", *where, cwd=tmp_path)
+    done = run("prefetch", "phrases.txt", *where, cwd=tmp_path, **service)
     assert done.returncode == 0, done.stderr
     said = done.stderr.decode()
     assert "2 phrases are in <SqliteCache kept.sqlite3>, of 2 and " in said
@@ -157,40 +173,67 @@ def test_prefetch_and_cache(tmp_path: Path) -> None:
     assert b"0 phrases, 0 bytes" in run("cache", "stats", *where, cwd=tmp_path).stdout
 
 
-def test_prefetch_reads_standard_input_into_this_users_file(tmp_path: Path) -> None:
-    done = run("prefetch", "-", cwd=tmp_path, input="Да.\n".encode(), XDG_CACHE_HOME=str(tmp_path))
+def test_prefetch_reads_standard_input_into_this_users_file(tmp_path: Path, service: dict[str, str]) -> None:
+    here = service | {"XDG_CACHE_HOME": str(tmp_path), "TTS_TRIO_CACHE": ""}
+    done = run("prefetch", "-", cwd=tmp_path, input="Да.\n".encode(), **here)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "tts_trio" / "phrases.sqlite3").stat().st_size > 10_000
 
 
-def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path) -> None:
+def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path, service: dict[str, str]) -> None:
     (tmp_path / "phrases.txt").write_text("Да.\nНет.\n", encoding="utf-8")
     terminal, side = os.openpty()
     command = [sys.executable, "-m", "tts_trio", "prefetch", "phrases.txt", "--cache", "kept"]
-    environment = _ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())}
+    environment = _ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())} | service
     with subprocess.Popen(command, cwd=tmp_path, stderr=side, env=environment) as process:
         assert process.wait(60) == 0
     os.close(side)
     shown = os.read(terminal, 65536).decode()
     os.close(terminal)
     assert "░ 1/2" in shown
-    assert "█ 2/2" in shown
+    assert "█ 2/2\r\n2 phrases" in shown
+
+
+def test_prefetch_names_the_lines_that_were_not_kept(tmp_path: Path, service: dict[str, str]) -> None:
+    (tmp_path / "phrases.txt").write_text(f"Да.\n{TEXTS['ru']}\n\n{TEXTS['en']}\n", encoding="utf-8")
+    with closing(sqlite3.connect(tmp_path / "small")) as connection:  # a disk that has room for small phrases only
+        connection.executescript(
+            f"{sqlite._SCHEMA} CREATE TRIGGER small BEFORE INSERT ON phrases WHEN NEW.bytes > 50000 "
+            "BEGIN SELECT RAISE(ABORT, 'disk full'); END;"
+        )
+    done = run("prefetch", "phrases.txt", "--cache", "small", cwd=tmp_path, **service)
+    assert done.returncode == 1
+    line = done.stderr.decode().splitlines()[-1]
+    assert line == "tts-trio: error: phrases.txt, line 2, line 4: not kept by <SqliteCache small>"
+    assert b" 1 phrases" in run("cache", "stats", "--cache", "small", cwd=tmp_path).stdout
+
+
+_NOBODY = {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
+_A_REDIS = "redis://host:port/database"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "environment", "text", "code", "says"),
     [
-        (["prefetch", "missing.txt"], 1, "missing.txt"),
-        (["prefetch", "-"], 2, "no phrase"),
-        (["prefetch", "-", "--format", "wav"], 2, "pcm_16000"),
-        (["cache", "stats", "--cache", "redis://127.0.0.1:9/0"], 1, "127.0.0.1:9"),
-        (["cache", "stats", "--cache", "file"], 1, "file"),
+        (["prefetch", "missing.txt"], _NOBODY, "", 1, "missing.txt"),
+        (["prefetch", "-"], _NOBODY, "", 2, "no phrase"),
+        (["prefetch", "-"], {}, "Да.", 2, "ELEVENLABS_API_KEY"),
+        (["prefetch", "-"], _NOBODY, "Да.\n\n…\n", 2, "-, line 3: text: nothing in it can be spoken"),
+        (["prefetch", "-"], _NOBODY, "Да.\n" + "да " * 400, 2, "-, line 2: a phrase of more than 1000 characters"),
+        (["prefetch", "-", "--format", "wav"], _NOBODY, "Hello", 2, "pcm_16000"),
+        (["cache", "stats", "--cache", "redis://127.0.0.1:9/0"], {}, "", 1, "127.0.0.1:9"),
+        (["cache", "stats", "--cache", "redis://localhost:abc/0"], {}, "", 2, _A_REDIS),
+        (["cache", "stats", "--cache", "redis:/x"], {}, "", 2, _A_REDIS),
+        (["cache", "stats", "--cache", "valkey://127.0.0.1:9/0"], {}, "", 2, _A_REDIS),
+        (["cache", "stats", "--cache", ""], {}, "", 2, _A_REDIS),
+        (["cache", "stats", "--cache", "file"], {}, "", 1, "file"),
     ],
 )
-def test_errors_of_the_cache_are_one_clear_line(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+def test_errors_of_the_cache_are_one_clear_line(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], text: str, code: int, says: str
+) -> None:
     (tmp_path / "file").write_bytes(b"this is no database" * 100)
-    text = b"" if "--format" not in arguments else b"Hello"
-    done = run(*arguments, cwd=tmp_path, input=text)
+    done = run(*arguments, cwd=tmp_path, input=text.encode(), **environment)
     assert done.returncode == code
     lines = done.stderr.decode().splitlines()
     assert lines[-1].startswith("tts-trio: error: ")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from tts_trio.cache import RedisCache, SqliteCache
-from tts_trio.cli.common import AddCommand
+from tts_trio.cli.common import AddCommand, UsageError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # which a letter of a drive is not
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:
@@ -16,15 +19,22 @@ def add_cache_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         metavar="WHERE",
-        default=os.environ.get("TTS_TRIO_CACHE"),
+        default=os.environ.get("TTS_TRIO_CACHE") or None,
         help="a file, or redis://host:port/database (default: TTS_TRIO_CACHE, else this user's file)",
     )
 
 
 @asynccontextmanager
 async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteCache]:
-    """Open the cache that was named; a file where there is no URL."""
-    if where is not None and where.startswith(("redis://", "rediss://", "unix://")):
+    """Open the cache that was named; a file where there is no URL.
+
+    Raises:
+        UsageError: It is named by nothing.
+        ConfigurationError: It is the URL of something else than Redis.
+    """
+    if where == "":
+        raise UsageError("--cache: give a file, or redis://host:port/database")
+    if where is not None and _URL.match(where):
         async with RedisCache(where) as cache:
             yield cache
     else:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 import attrs
 
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
-from tts_trio.cli.common import AddCommand, UsageError, configured
+from tts_trio.cli.common import AddCommand, UsageError
+from tts_trio.config import TTSConfig
+from tts_trio.errors import ConfigurationError
+from tts_trio.fixed_phrase import LONGEST_KEPT, PhraseOrder
 from tts_trio.manager import open_tts
 
 _STANDARD_INPUT = "-"
@@ -21,17 +25,22 @@ class _Progress:
     """A bar on standard error, on a terminal only."""
 
     total: int
-    done: int = 0
+    kept: set[str] = attrs.field(factory=set[str])
     live: bool = attrs.field(factory=sys.stderr.isatty)
 
-    def advance(self, _phrase: str) -> None:
+    def advance(self, phrase: str) -> None:
         """Count a phrase."""
-        self.done += 1
+        self.kept.add(phrase)
         if self.live:
-            filled = _BAR * self.done // self.total
+            done = len(self.kept)
+            filled = _BAR * done // self.total
             bar = "█" * filled + "░" * (_BAR - filled)
-            end = "\n" if self.done == self.total else ""
-            print(f"\r\x1b[K{bar} {self.done}/{self.total}", end=end, file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{bar} {done}/{self.total}", end="", file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        """Leave the line of the bar."""
+        if self.live and self.kept:
+            print(file=sys.stderr)
 
 
 def add_to(add_command: AddCommand) -> None:
@@ -52,7 +61,12 @@ def add_to(add_command: AddCommand) -> None:
 
 
 async def _prefetch(options: argparse.Namespace) -> None:
-    phrases = list(dict.fromkeys(line.strip() for line in _read(options.file).splitlines() if line.strip()))
+    if not os.environ.get("ELEVENLABS_API_KEY"):
+        raise UsageError(
+            "prefetch needs ELEVENLABS_API_KEY: what a local voice says is found again at the same address only; for "
+            "that of `tts-trio serve` set ELEVENLABS_BASE_URL, and any key"
+        )
+    phrases = _phrases(options.file)
     if not phrases:
         raise UsageError(f"{options.file}: there is no phrase in it")
     chosen = {
@@ -62,13 +76,40 @@ async def _prefetch(options: argparse.Namespace) -> None:
         "language_code": options.language,
     }
     given = {field: value for field, value in chosen.items() if value is not None}
-    async with chosen_cache(options.cache) as cache, configured({**given, "phrase_cache": cache}) as config:
+    async with chosen_cache(options.cache) as cache:
+        config = TTSConfig.from_env(**given, phrase_cache=cache)
+        for phrase, line in phrases.items():
+            _check(phrase, config, f"{options.file}, line {line}")
         await cache.statistics()  # fails now, if it is to fail
         progress = _Progress(len(phrases))
         async with open_tts(config) as tts:
-            await tts.prefetch(phrases, on_phrase=progress.advance)
+            try:
+                await tts.prefetch(phrases, on_phrase=progress.advance)
+            finally:
+                progress.finish()
+        if missing := [f"line {line}" for phrase, line in phrases.items() if phrase not in progress.kept]:
+            raise OSError(f"{options.file}, {', '.join(missing)}: not kept by {cache!r}")
         kept = await cache.statistics()
-    print(f"{progress.done} phrases are in {cache!r}, of {kept.phrases} and {kept.bytes} bytes", file=sys.stderr)
+    print(f"{len(phrases)} phrases are in {cache!r}, of {kept.phrases} and {kept.bytes} bytes", file=sys.stderr)
+
+
+def _phrases(file: str) -> dict[str, int]:
+    """The phrases of a file, each with the number of the first line that has it."""
+    phrases: dict[str, int] = {}
+    for number, line in enumerate(_read(file).split("\n"), 1):
+        if phrase := line.strip():
+            phrases.setdefault(phrase, number)
+    return phrases
+
+
+def _check(phrase: str, config: TTSConfig, where: str) -> None:
+    """Refuse a phrase that cannot be spoken or kept."""
+    try:
+        order = PhraseOrder.checked(config, phrase)
+    except ConfigurationError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if not order.may_be_kept:
+        raise UsageError(f"{where}: a phrase of more than {LONGEST_KEPT} characters is not kept")
 
 
 def _read(file: str) -> str:
