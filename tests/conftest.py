@@ -16,10 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     if config.getoption("--exhaustive"):
-        return "exhaustive: every checkpoint is cancelled at, 500 interleavings of interruptions an endpoint, 100,000 words"
+        return "exhaustive: every checkpoint is cancelled at, 500 interruptions an endpoint, 100,000 words"
     return (
         "sampled: 11 checkpoints of a scenario (6 or more over sockets) are cancelled at,"
-        " 40 interleavings of interruptions an endpoint, 8,000 words of 100,000 that nobody hears; seeded; all with --exhaustive"
+        " 40 interleavings of interruptions an endpoint, 8,000 words of 100,000 that nobody hears; seeded;"
+        " all with --exhaustive"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import ConcurrencyError, ConcurrencyLimiter, ConfigurationError, Limiter, MemoryCache
+from tts_trio import ConcurrencyError, ConcurrencyLimiter, ConfigurationError, Limiter, MemoryCache, TTSConfig
 from tts_trio.local_server import Behaviour, Requested, Sent
 
 REFUSED = "too_many_concurrent_requests"
@@ -230,3 +230,72 @@ async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing
                 await listen(audio)
     assert limiter.size == 4
     assert math.isfinite(limiter.size)
+
+
+@pytest.mark.parametrize("way", ["phrase", "reply"])
+@pytest.mark.parametrize("timeout", [0.5, 3.0])
+async def test_the_wait_is_as_long_as_was_said(
+    autojump_clock: trio.testing.MockClock, way: str, timeout: float
+) -> None:
+    """The limiter's own refusal has been waited for: it is not tried again behind the caller's back."""
+    limiter = ConcurrencyLimiter(1, timeout=timeout)
+    config = make_config(limiter=limiter, phrase_cache=None)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts, limiter.slot():
+        began = trio.current_time()
+        with pytest.raises(ConcurrencyError) as caught:
+            async with tts.stream_static_text(RUSSIAN) if way == "phrase" else tts.speak([RUSSIAN]) as audio:
+                await listen(audio)
+        assert trio.current_time() - began == pytest.approx(timeout)
+        assert caught.value.retryable
+
+
+@pytest.mark.parametrize("wait", [1.0, 7.0])
+async def test_who_has_waited_for_a_slot_still_has_time_to_dial(
+    autojump_clock: trio.testing.MockClock, wait: float
+) -> None:
+    limiter = ConcurrencyLimiter(1, timeout=30)
+    refused = False
+    async with memory_service() as service:
+
+        async def dial(config: TTSConfig) -> trio.abc.Stream:
+            if refused:
+                raise ConnectionRefusedError
+            return await service.open_stream(config)
+
+        config = make_config(limiter=limiter, phrase_cache=None)
+        async with speaking(config, dial) as tts, trio.open_nursery() as nursery:
+            said: list[str] = []
+
+            async def say() -> None:
+                async with tts.stream_static_text(RUSSIAN) as audio:
+                    said.append(heard(await listen(audio), config))
+
+            async with limiter.slot():
+                nursery.start_soon(say)
+                await trio.sleep(wait)
+                refused = True
+                for link in service.links:
+                    await link.aclose()
+                await trio.sleep(0.01)
+            await trio.sleep(0.1)
+            refused = False
+    assert said == [RUSSIAN]
+
+
+async def test_one_request_however_long_it_waits_for_its_slot(autojump_clock: trio.testing.MockClock) -> None:
+    """P30: those who come meanwhile join it, and a prefetch that waited for them finds the phrase in the cache."""
+    limiter = ConcurrencyLimiter(1)
+    config = make_config(limiter=limiter, phrase_cache=MemoryCache())
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+
+        async def say() -> None:
+            async with tts.stream_static_text(RUSSIAN) as audio:
+                assert heard(await listen(audio), config) == RUSSIAN
+
+        async with trio.open_nursery() as nursery:
+            async with limiter.slot():
+                nursery.start_soon(tts.prefetch, [RUSSIAN])
+                for _ in range(3):
+                    await trio.sleep(1.5)
+                    nursery.start_soon(say)
+        assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1

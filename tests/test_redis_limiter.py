@@ -17,7 +17,15 @@ import trio
 from tests.cache.test_redis import Redis
 from tests.cache.test_redis import redis as redis
 from tests.helpers import TEXTS, heard, listen, make_config
-from tts_trio import ConcurrencyError, ConfigurationError, Limiter, RedisLimiter, open_tts
+from tts_trio import (
+    ConcurrencyError,
+    ConfigurationError,
+    Limiter,
+    RedisLimiter,
+    TTSManager,
+    WebSocketConnectionManager,
+    open_tts,
+)
 from tts_trio.local_server import Behaviour, LocalServer, Requested, ToneVoice, open_local_server
 
 pytestmark = [
@@ -159,6 +167,34 @@ async def test_those_on_the_line_come_before_the_prefetch_of_another_process(red
     assert order == ["reply", "prefetch"]
 
 
+async def test_those_on_the_line_come_before_the_prefetch_of_their_own_process(redis: Redis) -> None:
+    order: list[str] = []
+    async with (
+        RedisLimiter(redis.url, 1, timeout=2) as ours,
+        RedisLimiter(redis.url, 1) as theirs,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def wait(name: str) -> None:
+            async with ours.slot(background=name == "prefetch"):
+                order.append(name)
+                await trio.sleep(0.1)
+
+        async with theirs.slot():
+            nursery.start_soon(wait, "prefetch")
+            await trio.sleep(0.2)
+            nursery.start_soon(wait, "reply")
+            await trio.sleep(0.2)
+    assert order == ["reply", "prefetch"]
+
+
+@pytest.mark.parametrize("lease", [0, -1.0, True, float("inf")])
+def test_a_lease_that_is_none(lease: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"^lease: ") as caught:
+        RedisLimiter("redis://127.0.0.1", 1, lease=lease)
+    assert caught.value.field == "lease"
+
+
 async def test_one_process_learns_the_size_for_all(redis: Redis) -> None:
     async with RedisLimiter(redis.url) as one, RedisLimiter(redis.url, timeout=0.1) as two:
         async with two.slot(), two.slot():
@@ -200,3 +236,11 @@ async def test_redis_that_was_never_there(redis: Redis, caplog: pytest.LogCaptur
             pytest.fail("it was left")
     with pytest.raises(ConfigurationError, match="size"):
         RedisLimiter(redis.url, 0)
+
+
+async def test_a_limiter_that_was_not_entered_is_no_failure_of_the_network() -> None:
+    config = make_config(limiter=RedisLimiter("redis://127.0.0.1:1", 1))
+    connections = WebSocketConnectionManager(config)
+    with pytest.raises(ConfigurationError, match=r"^limiter: "):
+        async with connections, TTSManager(config, connections):
+            pytest.fail("it would refuse every utterance")

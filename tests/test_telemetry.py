@@ -224,6 +224,38 @@ async def test_an_exporter_that_fails_costs_no_call(
     assert "could not be told of" in caplog.text
 
 
+async def test_metrics_that_are_broken_end_no_call(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def __getattr__(self, _name: str) -> Any:
+            def fail(*_arguments: object, **_named: object) -> None:
+                raise OSError("the metrics are broken")
+
+            return fail
+
+    class Meters:
+        def get_meter(self, *_arguments: object) -> Any:
+            return self
+
+        def create_histogram(self, *_arguments: object, **_named: object) -> Broken:
+            return Broken()
+
+        create_counter = create_histogram
+
+    monkeypatch.setattr(metrics, "get_meter_provider", Meters)
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak([ENGLISH]) as audio:
+            sound = await audio.receive()
+            for link in service.links:
+                await link.aclose()
+            sound += await listen(audio)
+    assert audio.outcome is not None
+    assert audio.outcome.end == "finished"
+    for what in ("a dial", "an utterance", "a lost socket"):
+        assert f"{what} could not be told of" in caplog.text
+
+
 SPEAK_WITHOUT = """
 import sys
 sys.modules["opentelemetry"] = None  # as if it were not installed

@@ -15,9 +15,9 @@ from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, Usage
 from tts_trio.config import TTSConfig
-from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.intake import check_text
-from tts_trio.phrase_source import Answered, Asked, PhraseEvent, PhraseSource, Service
+from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech import ending
 from tts_trio.text import speakable
 from tts_trio.utterance import Utterance
@@ -163,6 +163,7 @@ class FixedPhrase:
         self._timer = trio.CancelScope()
         self._heard_more = trio.Event()
         self._retry_after = 0.0
+        self._admitted = math.inf
 
     @property
     def usage(self) -> Usage:
@@ -223,8 +224,10 @@ class FixedPhrase:
         self._retry_after = error.retry_after or 0.0
         self.utterance.lost(error, now)
         never_asked = self.utterance.timeline.first_sent is None
-        given_up = self.utterance.timeline.started + self._config.connect_timeout if never_asked else math.inf
-        if given_up <= now or self.utterance.deadline() <= now + self._retry_after:
+        given_up = self._admitted + self._config.connect_timeout if never_asked else math.inf
+        # The limiter's own refusal, not the service's: it has been waited for already.
+        no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
+        if no_slot or given_up <= now or self.utterance.deadline() <= now + self._retry_after:
             self.utterance.fail(error, now)  # as good as waiting in vain, and says why
 
     async def _ask(self) -> None:
@@ -237,6 +240,9 @@ class FixedPhrase:
 
     async def _take(self, event: PhraseEvent) -> None:
         match event:
+            case Admitted():
+                self._admitted = min(self._admitted, trio.current_time())
+                return
             case Asked():
                 now = trio.current_time()
                 self.utterance.phrases_to_send(now)

@@ -17,6 +17,7 @@ from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.fixed_phrase import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
 from tts_trio.phrase_source import Service
 from tts_trio.prefetch import Floor, Prefetch
+from tts_trio.redis_client import RedisClient
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped
 from tts_trio.telemetry import telemetry_for
@@ -73,6 +74,9 @@ class TTSManager(Scoped):
     async def _run(self) -> AsyncGenerator[None]:
         from tts_trio.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
 
+        limiter = self.config.limiter
+        if isinstance(limiter, RedisClient) and not limiter.is_open:
+            raise ConfigurationError("limiter: enter its `async with` block before this one", field="limiter")
         self._telemetry = telemetry_for(self.config)
         async with HttpConnections(self.config, open_stream=self._connections.open_stream) as self._http:
             with single_error():

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
+class Admitted:
+    """The service may be asked: there was a slot of the plan's for it."""
+
+
+@attrs.frozen
 class Asked:
     """The request is on its way, over a connection that is open: from now on audio is owed."""
 
@@ -41,7 +46,7 @@ class Answered:
     concurrency: int | None = None
 
 
-PhraseEvent: TypeAlias = Asked | Answered | AudioReceived
+PhraseEvent: TypeAlias = Admitted | Asked | Answered | AudioReceived
 
 TakeEvent: TypeAlias = Callable[[PhraseEvent], Awaitable[None]]
 """Takes the next event, and returns when there is room for more."""
@@ -78,6 +83,7 @@ class Service:
         """Send the request, and hand over the answer as it comes."""
         slot = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
         async with slot:
+            await take(Admitted())
             await self._ask(request, take)
 
     async def _ask(self, request: SpeechRequest, take: TakeEvent) -> None:

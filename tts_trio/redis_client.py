@@ -53,6 +53,11 @@ class RedisClient(Scoped):
         self._nursery: trio.Nursery | None = None
         self._next_try = -math.inf
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its block was entered, and not left."""
+        return self._client is not None
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {urlsplit(self._url).hostname}, {'open' if self._client else 'closed'}>"
 

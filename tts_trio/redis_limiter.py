@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 
+from tts_trio.errors import ConfigurationError
 from tts_trio.limiter import ConcurrencyLimiter, OnTimeout, check_limits, refused
 from tts_trio.redis_client import RedisClient
 
@@ -95,6 +96,8 @@ class RedisLimiter(RedisClient):
             ConfigurationError: A value is not allowed.
         """
         check_limits(size, timeout, on_timeout)
+        if isinstance(lease, bool) or not 0 < lease < math.inf:
+            raise ConfigurationError(f"lease: {lease!r} is not allowed; it must be seconds above 0", field="lease")
         super().__init__(url)
         self._size = size
         self._timeout = timeout
@@ -103,7 +106,8 @@ class RedisLimiter(RedisClient):
         self._keys = [f"{prefix}{name}" for name in ("slots", "waiting", "size")]
         self._held: set[str] = set()
         self._unreleased: list[str] = []
-        self._turns = ConcurrencyLimiter(1, timeout=math.inf)  # one utterance asks at a time
+        # One utterance asks at a time; one in the background asks beside it, or it would hold up those on the line.
+        self._turns = {background: ConcurrencyLimiter(1, timeout=math.inf) for background in (False, True)}
         self._well = True
 
     @asynccontextmanager
@@ -136,7 +140,7 @@ class RedisLimiter(RedisClient):
         token = secrets.token_hex(8)
         try:
             with trio.move_on_after(math.inf if background else self._timeout) as scope:
-                async with self._turns.slot(background=background):
+                async with self._turns[background].slot():
                     while not await self._has(token, background=background):  # noqa: ASYNC110 - polled
                         await trio.sleep(random.uniform(0.5, 1.5) * _POLL)  # noqa: S311 - no secret
             if scope.cancelled_caught and self._on_timeout == "raise":

@@ -22,6 +22,8 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -122,16 +124,16 @@ class _OpenTelemetry:
         }
 
     def utterance_ended(self, speech: Speech) -> None:
-        try:
+        with _harmless("an utterance"):
             self._tell(speech)
-        except Exception:  # whatever an exporter does, the call goes on
-            logger.exception("an utterance could not be told of")
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
-        self._instruments.connect.record(seconds, self._attributes | _error_type(error))
+        with _harmless("a dial"):
+            self._instruments.connect.record(seconds, self._attributes | _error_type(error))
 
     def socket_lost(self, error: TTSError) -> None:
-        self._instruments.losses.add(1, self._attributes | _error_type(error))
+        with _harmless("a lost socket"):
+            self._instruments.losses.add(1, self._attributes | _error_type(error))
 
     def _tell(self, speech: Speech) -> None:
         utterance, usage, timeline = speech.utterance, speech.usage, speech.utterance.timeline
@@ -182,6 +184,15 @@ class _OpenTelemetry:
             if error is not None:
                 span.set_status(StatusCode.ERROR)  # its message may quote a text
         span.end(wall + round(now * 1e9))
+
+
+@contextmanager
+def _harmless(what: str) -> Generator[None]:
+    """Whatever an exporter does, the call goes on."""
+    try:
+        yield
+    except Exception:
+        logger.exception("%s could not be told of", what)
 
 
 def _error_type(error: TTSError | None) -> dict[str, str]:

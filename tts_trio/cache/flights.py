@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from typing import TypeAlias
 
 import attrs
@@ -18,7 +19,7 @@ from tts_trio.cache.entry import phrase_key
 from tts_trio.cache.shelf import Shelf
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
-from tts_trio.phrase_source import Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
+from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -42,7 +43,7 @@ class Flight:
         self.stored = trio.Event()
         self.asked = False
         self.complete = False
-        self._began = trio.current_time()
+        self._asked_at = math.inf
         self._events: list[PhraseEvent] = []
         self._error: TTSError | None = None
         self._followers = 0
@@ -55,7 +56,7 @@ class Flight:
 
     def can_be_joined(self, first_audio_timeout: float, *, background: bool) -> bool:
         """Whether it is on time, or has arrived; who is waited for does not join what waits for all others."""
-        on_time = trio.current_time() < self._began + first_audio_timeout and (background or not self._waits)
+        on_time = trio.current_time() < self._asked_at + first_audio_timeout and (background or not self._waits)
         return self._error is None and not self.scope.cancel_called and (on_time or bool(self.pieces))
 
     @property
@@ -64,6 +65,8 @@ class Flight:
 
     async def take(self, event: PhraseEvent) -> None:  # noqa: ASYNC910 - there is always room
         """Take the next event; for its task."""
+        if isinstance(event, Asked):
+            self._asked_at = trio.current_time()
         self._events.append(event)
         self._tell()
 
@@ -110,6 +113,17 @@ class Flight:
                 self.scope.cancel(reason="nobody waits for this phrase any more")
         if self._error is not None:
             raise copy.copy(self._error) from self._error.__cause__
+
+
+_SOON = 0.1  # seconds in a queue, after which the phrase may have come into the cache
+
+
+class _StoredMeanwhile(Exception):
+    """The phrase came into the cache while its request waited for its turn."""
+
+    def __init__(self, pieces: tuple[AudioReceived, ...]) -> None:
+        super().__init__()
+        self.pieces = pieces
 
 
 _Place: TypeAlias = tuple[int, str]  # of a cache, and the key in it
@@ -187,7 +201,20 @@ class CachedPhrases:
             pieces = await self._shelf.claim(key, self._config.first_audio_deadline())
         if pieces is None:
             flight.asked = True
-            await self._service.ask(request, flight.take)
-            return
+            queued_since = trio.current_time()
+
+            async def take(event: PhraseEvent) -> None:
+                if isinstance(event, Admitted) and trio.current_time() > queued_since + _SOON:
+                    stored = await self._shelf.get(key)
+                    if stored is not None:
+                        raise _StoredMeanwhile(stored)
+                await flight.take(event)
+
+            try:
+                await self._service.ask(request, take)
+            except _StoredMeanwhile as found:
+                flight.asked, pieces = False, found.pieces
+            else:
+                return
         for event in (Asked(), Answered(), *pieces):
             await flight.take(event)
