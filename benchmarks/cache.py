@@ -22,7 +22,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from benchmarks.script import Report, Target, progress
+from benchmarks import pictures
+from benchmarks.script import Report, Target, options_of, progress
 from tts_trio import MemoryCache, PhraseCache, RedisCache, SqliteCache, TTSConfig, TTSManager, open_tts
 from tts_trio.local_server import ToneVoice, open_local_server
 
@@ -142,13 +143,10 @@ async def main(options: argparse.Namespace) -> None:
                 bar.update()
     report.add("Fixed phrases, ms from asking", rows)
     report.add("Targets", (target.row() for target in targets))
+    medians = {str(row["from"]): float(str(row["first piece, ms"])) for row in rows}
+    pictures.bars(report.picture(), "A fixed phrase, from asking to its first piece", "ms", medians)
     report.write()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", default=Path("benchmark-results"), help="where the JSON goes"
-    )
-    trio.run(main, parser.parse_args())
+    trio.run(main, options_of(__doc__ or "").parse_args())

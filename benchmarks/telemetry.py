@@ -2,10 +2,13 @@
 
 An utterance is spoken once, in memory, and then told of many times: to nobody (OpenTelemetry is not installed), to the
 API without an SDK, and to the SDK with exporters in memory. Beside it, the processor time of such an utterance itself.
+
+    python -m benchmarks telemetry [--quick] [--out DIR]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +24,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from benchmarks import pictures
+from benchmarks.script import Report, options_of, progress
 from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
 from tts_trio.channels import Speech
 from tts_trio.manager import TTSManager
@@ -72,22 +77,35 @@ def _tellers() -> dict[str, Telemetry]:
     return tellers
 
 
-async def _main() -> None:
+async def _main(options: argparse.Namespace) -> None:
+    report = Report("telemetry", options)
+    fewer = 10 if options.quick else 1
     keeper = _Keeper()
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         with patch.object(tts, "_telemetry", keeper):
             await _speak(tts)
         began = time.process_time()
-        for _ in range(_UTTERANCES):
+        for _ in range(_UTTERANCES // fewer):
             await _speak(tts)
-        whole = (time.process_time() - began) / _UTTERANCES * 1e6
+        whole = (time.process_time() - began) / (_UTTERANCES // fewer) * 1e6
     speech = keeper.speech
     assert speech is not None
-    print(f"{'an utterance, both ends':24} {whole:10.1f} µs")
-    for name, teller in _tellers().items():
-        cost = _microseconds(_TIMES, lambda teller=teller: teller.utterance_ended(speech))
-        print(f"{'told: ' + name:24} {cost:10.1f} µs")
+    costs: dict[str, float] = {}
+    tellers = _tellers()
+    with progress(len(tellers)) as bar:
+        for name, teller in tellers.items():
+            costs[name] = _microseconds(_TIMES // fewer, lambda teller=teller: teller.utterance_ended(speech))
+            bar.update()
+    report.add(
+        "Telling of an utterance, processor time in µs",
+        (
+            {"OpenTelemetry": name, "µs": cost, "of an utterance, both ends": cost / whole}
+            for name, cost in costs.items()
+        ),
+    )
+    pictures.bars(report.picture(), "Telling OpenTelemetry of an utterance", "µs", costs)
+    report.write()
 
 
 if __name__ == "__main__":
-    trio.run(_main, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(_main, options_of(__doc__ or "").parse_args(), clock=trio.testing.MockClock(autojump_threshold=0))
