@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.wire.context import Context
 from tts_trio.wire.events import AudioReceived, Final
 
@@ -92,17 +92,18 @@ class Connection:
 
     def close(self) -> None:
         """End it; what is not finished is interrupted, and not a byte of it is heard of any more."""
-        if self.state != "ended":
-            self.forget()
-            self.write(self.context.interrupt())
-            self.socket.released(self)
+        self._give_up(None)
 
     def lose(self, error: TTSError) -> None:
         """Give it up as lost, for this reason, which is not reported to the utterance again."""
+        self._give_up(error)
+
+    def _give_up(self, error: TTSError | None) -> None:
         if self.state != "ended":
             self.forget()
             self.write(self.context.interrupt())
-            self.socket.distrust(error)
+            if error is not None:
+                self.socket.distrust(error)
             self.socket.released(self)
 
     # For its socket.
@@ -127,11 +128,9 @@ class Connection:
             self._on_event(event)
         except Exception as error:
             logger.exception("what came for an utterance could not be taken")
-            failure = TTSConnectionError(f"the utterance failed: {type(error).__name__}")
-            failure.__cause__ = error
             on_loss = self._on_loss
             self.close()
-            _tell(on_loss, failure)
+            _tell(on_loss, unexpected("utterance", error))
 
     def lost(self, error: TTSError) -> None:
         """Take note that nothing comes of it any more, and tell the utterance, if it goes on over it."""

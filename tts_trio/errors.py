@@ -223,6 +223,13 @@ _BY_STATUS: Mapping[int, type[TTSError]] = {
 _PROTOCOL_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
 
 
+def unexpected(what: str, error: Exception) -> TTSConnectionError:
+    """Return what an exception that nobody foresaw is to those who wait: a failure, with the exception as its cause."""
+    failure = TTSConnectionError(f"the {what} failed: {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
+
+
 def classify(
     message: str | None = None,
     *,

@@ -185,9 +185,8 @@ class FixedPhrase:
             with ending(self.utterance), self._scope:
                 while self.utterance.ended is None:
                     await self._wait_before_retry()
-                    deadline = (
-                        self.utterance.deadline()
-                    )  # until the request is sent nothing is owed but by earlier ones
+                    # Until the request is sent nothing is owed but by earlier ones.
+                    deadline = self.utterance.deadline()
                     self.utterance.connected()
                     with trio.CancelScope(deadline=deadline) as self._timer:
                         try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import trio
 
-from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.errors import TTSError, unexpected
 from tts_trio.utterance import Utterance
 
 logger = logging.getLogger(__name__)
@@ -23,9 +23,7 @@ def ending(utterance: Utterance) -> Generator[None]:
         utterance.fail(error, trio.current_time())
     except Exception as error:
         logger.exception("the task of an utterance failed")
-        failure = TTSConnectionError(f"the utterance failed: {type(error).__name__}")
-        failure.__cause__ = error
-        utterance.fail(failure, trio.current_time())
+        utterance.fail(unexpected("utterance", error), trio.current_time())
     finally:
         if utterance.ended is None:
             utterance.interrupt(trio.current_time())

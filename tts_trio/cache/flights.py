@@ -18,7 +18,7 @@ import trio
 from tts_trio.cache.entry import phrase_key
 from tts_trio.cache.shelf import Shelf
 from tts_trio.config import TTSConfig
-from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.errors import TTSError, unexpected
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
@@ -183,9 +183,7 @@ class CachedPhrases:
             flight.end(error)
         except Exception as error:
             logger.exception("the task of a phrase failed")
-            failure = TTSConnectionError(f"the phrase failed: {type(error).__name__}")
-            failure.__cause__ = error
-            flight.end(failure)
+            flight.end(unexpected("phrase", error))
         if flight.asked:
             if flight.complete and any(piece.audio for piece in flight.pieces):
                 await self._shelf.put(key, flight.pieces)

@@ -18,6 +18,26 @@ AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 _LOCAL: dict[str, Any] = {"api_key": "local", "voice_id": "espeak"}
 
 
+_OPTIONS = {
+    "voice_id": ("--voice", "ID", "voice id (default: ELEVENLABS_VOICE_ID)"),
+    "model_id": ("--model", "ID", "model id (default: eleven_flash_v2_5)"),
+    "language_code": ("--language", "CODE", "ISO 639-1, such as ru"),
+}
+"""By the fields of the configuration that they give; a command may have options of its own for others."""
+
+
+def add_options(parser: argparse.ArgumentParser, *fields: str) -> None:
+    """Add the options of a command for these fields of the configuration."""
+    for field in fields:
+        flag, metavar, says = _OPTIONS[field]
+        parser.add_argument(flag, dest=field, metavar=metavar, help=says)
+
+
+def given_in(options: argparse.Namespace, *fields: str) -> dict[str, Any]:
+    """Return those of these fields of the configuration that were given on the command line."""
+    return {field: value for field in fields if (value := getattr(options, field)) is not None}
+
+
 class UsageError(Exception):
     """What was asked for on the command line cannot be done; the text says what can."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
-from tts_trio.cli.common import AddCommand, UsageError
+from tts_trio.cli.common import AddCommand, UsageError, add_options, given_in
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError
 from tts_trio.fixed_phrase import LONGEST_KEPT, PhraseOrder
@@ -52,10 +52,10 @@ def add_to(add_command: AddCommand) -> None:
         "is found again by the same voice, model, format, language and settings only.",
     )
     parser.add_argument("file", metavar="FILE", help="a phrase a line, in UTF-8; '-' is standard input")
-    parser.add_argument("--voice", metavar="ID", help="voice id (default: ELEVENLABS_VOICE_ID)")
-    parser.add_argument("--model", metavar="ID", help="model id (default: eleven_flash_v2_5)")
-    parser.add_argument("--format", metavar="FORMAT", help="such as ulaw_8000 (default: pcm_16000)")
-    parser.add_argument("--language", metavar="CODE", help="ISO 639-1, such as ru")
+    add_options(parser, "voice_id", "model_id", "language_code")
+    parser.add_argument(
+        "--format", dest="output_format", metavar="FORMAT", help="such as ulaw_8000 (default: pcm_16000)"
+    )
     add_cache_argument(parser)
     parser.set_defaults(run=_prefetch)
 
@@ -69,13 +69,7 @@ async def _prefetch(options: argparse.Namespace) -> None:
     phrases = _phrases(options.file)
     if not phrases:
         raise UsageError(f"{options.file}: there is no phrase in it")
-    chosen = {
-        "voice_id": options.voice,
-        "model_id": options.model,
-        "output_format": options.format,
-        "language_code": options.language,
-    }
-    given = {field: value for field, value in chosen.items() if value is not None}
+    given = given_in(options, "voice_id", "model_id", "language_code", "output_format")
     async with chosen_cache(options.cache) as cache:
         config = TTSConfig.from_env(**given, phrase_cache=cache)
         for phrase, line in phrases.items():

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tts_trio.cli.common import AddCommand, UsageError, configured
+from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
 from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, report
 from tts_trio.config import TTSConfig
@@ -38,8 +38,7 @@ def add_to(add_command: AddCommand) -> None:
         "(default: ELEVENLABS_BASE_URL)",
     )  # fmt: skip
     probe.add_argument("--rounds", type=int, default=10, metavar="N", help="how often (default: %(default)s)")
-    probe.add_argument("--voice", metavar="ID", help="voice id (default: ELEVENLABS_VOICE_ID)")
-    probe.add_argument("--model", metavar="ID", help="model id (default: eleven_flash_v2_5)")
+    add_options(probe, "voice_id", "model_id")
     probe.add_argument("--endpoint", metavar="NAME", help="of the WebSocket (default: stream-input)")
     probe.add_argument("--text", default=_TEXT, help="what is said (default: %(default)s)")
     probe.set_defaults(run=_probe)
@@ -48,8 +47,7 @@ def add_to(add_command: AddCommand) -> None:
 async def _probe(options: argparse.Namespace) -> None:
     if options.rounds < 1:
         raise UsageError("--rounds: it must be at least 1")
-    chosen = {"voice_id": options.voice, "model_id": options.model, "endpoint": options.endpoint}
-    given = {field: value for field, value in chosen.items() if value is not None}
+    given = given_in(options, "voice_id", "model_id", "endpoint")
     async with _configurations(options.urls, given) as configs:
         ways: list[tuple[TTSConfig, _Measure, Series]] = []
         for config in configs:

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tts_trio.cli.common import AddCommand, UsageError, configured
+from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
@@ -83,10 +83,8 @@ def add_to(add_command: AddCommand) -> None:
         help=f"its ending says what it is: {' '.join(_ENDINGS)}; '-' streams to standard output "
         "(default: %(default)s)",
     )  # fmt: skip
-    say.add_argument("--voice", metavar="ID", help="voice id (default: ELEVENLABS_VOICE_ID)")
-    say.add_argument("--model", metavar="ID", help="model id (default: eleven_flash_v2_5)")
+    add_options(say, "voice_id", "model_id", "language_code")
     say.add_argument("--format", metavar="FORMAT", help="such as pcm_16000 or ulaw_8000 (default: by the ending)")
-    say.add_argument("--language", metavar="CODE", help="ISO 639-1, such as ru")
     say.add_argument(
         "--llm", action="store_true", help="speak standard input as it comes, over the WebSocket; else HTTP is used"
     )
@@ -97,14 +95,10 @@ async def _say(options: argparse.Namespace) -> None:
     if options.llm == (options.text is not None):
         raise UsageError("--llm reads standard input: give no text with it" if options.llm else "give a text to say")
     name = _format_for(options.output, options.format)
-    chosen = {
+    given = given_in(options, "voice_id", "model_id", "language_code") | {
         "output_format": name,
-        "voice_id": options.voice,
-        "model_id": options.model,
-        "language_code": options.language,
         "on_lost_connection": "raise" if name.startswith("opus") else "resume",
     }
-    given = {field: value for field, value in chosen.items() if value is not None}
     async with configured(given) as config:
         report = _Report(config.base_url, AudioClock(config.format), trio.current_time())
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from tts_trio.models import DIALOGUE_INACTIVITY
 from tts_trio.wire.encode import encode_frame, encode_query
 from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.stream_input import dictionaries
-
-_INACTIVITY_SECONDS = 20.0  # fixed by the service
 
 
 class TextToDialogue(Endpoint):
@@ -26,7 +25,7 @@ class TextToDialogue(Endpoint):
     @property
     def idle_seconds(self) -> float:
         """After how long without a context the service may close the socket; nothing but a context keeps it open."""
-        return _INACTIVITY_SECONDS
+        return DIALOGUE_INACTIVITY
 
     def path(self) -> str:
         """Return the path and query of the WebSocket, below the base URL."""
