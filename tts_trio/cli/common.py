@@ -42,6 +42,12 @@ class UsageError(Exception):
     """What was asked for on the command line cannot be done; the text says what can."""
 
 
+def show_line(text: str) -> None:
+    """Show a line on standard error that the next one overwrites, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
 @asynccontextmanager
 async def configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
     """The service of the environment, or, with no key there, a local server for as long as the block runs."""

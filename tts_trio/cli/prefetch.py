@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
-from tts_trio.cli.common import AddCommand, UsageError, add_options, given_in
+from tts_trio.cli.common import AddCommand, UsageError, add_options, given_in, show_line
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError
 from tts_trio.fixed_phrase import LONGEST_KEPT, PhraseOrder
@@ -26,20 +26,17 @@ class _Progress:
 
     total: int
     kept: set[str] = attrs.field(factory=set[str])
-    live: bool = attrs.field(factory=sys.stderr.isatty)
 
     def advance(self, phrase: str) -> None:
         """Count a phrase."""
         self.kept.add(phrase)
-        if self.live:
-            done = len(self.kept)
-            filled = _BAR * done // self.total
-            bar = "█" * filled + "░" * (_BAR - filled)
-            print(f"\r\x1b[K{bar} {done}/{self.total}", end="", file=sys.stderr, flush=True)
+        done = len(self.kept)
+        filled = _BAR * done // self.total
+        show_line(f"{'█' * filled}{'░' * (_BAR - filled)} {done}/{self.total}")
 
     def finish(self) -> None:
         """Leave the line of the bar."""
-        if self.live and self.kept:
+        if sys.stderr.isatty() and self.kept:
             print(file=sys.stderr)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import attrs
 
-from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
+from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in, show_line
 from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, report
 from tts_trio.config import TTSConfig
@@ -85,13 +84,10 @@ class _Progress:
 
     total: int
     done: int = 0
-    live: bool = attrs.field(factory=sys.stderr.isatty)
 
     def show(self, doing: str) -> None:
         """Draw it over the one before; with nothing to do it goes away."""
-        if not self.live:
-            return
         columns = shutil.get_terminal_size().columns - 1
         filled = 20 * self.done // self.total
         line = f"[{'#' * filled:20}] {self.done}/{self.total} {doing}" if doing else ""
-        print(f"\r\x1b[K{line[:columns]}", end="", file=sys.stderr, flush=True)
+        show_line(line[:columns])

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
+from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in, show_line
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
@@ -43,23 +43,17 @@ class _Report:
     started: float
     connected: float | None = None
     first_audio: float | None = None
-    live: bool = attrs.field(factory=sys.stderr.isatty)
 
     def chunk(self, audio: bytes) -> None:
         """Take note of audio."""
         self.clock.feed(audio)
         if self.first_audio is None:
             self.first_audio = trio.current_time() - self.started
-        self.progress(f"speaking: {self.clock.seconds:.1f} s")
-
-    def progress(self, text: str) -> None:
-        """Show a line that the next one overwrites, on a terminal only."""
-        if self.live:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        show_line(f"speaking: {self.clock.seconds:.1f} s")
 
     def finish(self, target: str) -> None:
         """Say how it went."""
-        self.progress("")
+        show_line("")
         connected = "-" if self.connected is None else f"{self.connected * 1000:.0f} ms"
         first = "-" if self.first_audio is None else f"{self.first_audio * 1000:.0f} ms"
         took = trio.current_time() - self.started
@@ -113,7 +107,7 @@ async def _say(options: argparse.Namespace) -> None:
             WebSocketConnectionManager(config, open_stream=timed) as connections,
             TTSManager(config, connections) as tts,
         ):
-            report.progress("connecting")
+            show_line("connecting")
             if options.llm:
                 await connections.connect()
             speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
