@@ -21,6 +21,7 @@ from tests.helpers import (
 )
 from tts_trio import (
     ConfigurationError,
+    MemoryCache,
     TextTimeout,
     TTSConnectionError,
     TTSError,
@@ -339,9 +340,6 @@ async def test_bad_input(autojump_clock: trio.testing.MockClock) -> None:
             with pytest.raises(ConfigurationError, match="max_characters") as caught:
                 await text.send("больше десяти")
             assert caught.value.field == "max_characters"
-        with pytest.raises(TypeError, match="must be str, not NoneType"):
-            async with tts.speak([None]) as audio:  # type: ignore[list-item]
-                await listen(audio)
         for bad in ("", "   ", "…", "🙂"):
             with pytest.raises(ConfigurationError, match="text") as caught:
                 tts.stream_static_text(bad)
@@ -352,18 +350,69 @@ async def test_bad_input(autojump_clock: trio.testing.MockClock) -> None:
             tts.stream_static_text("x" * 11)
 
 
-@pytest.mark.parametrize("half", ["\ud83d", "текст \udc00"])
-async def test_half_a_character_is_refused_before_it_is_sent(autojump_clock: trio.testing.MockClock, half: str) -> None:
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-        with pytest.raises(ConfigurationError, match="surrogate"):
-            tts.stream_static_text(half)
-        async with tts.start_llm_stream() as (text, audio):
-            with pytest.raises(ConfigurationError, match="surrogate") as caught:
-                await text.send(half)
-            assert caught.value.field == "text"
-            await text.send("Да, 🙂.")
-            text.close()
-            assert heard(await listen(audio), tts.config) == "Да, 🙂."
+@pytest.mark.parametrize("strip_markdown", [False, True])
+async def test_tokens_that_are_none_are_skipped(autojump_clock: trio.testing.MockClock, strip_markdown: bool) -> None:
+    """As "" is: the deltas of OpenAI's API have both. What is neither text nor None is a TypeError."""
+    config = make_config(strip_markdown=strip_markdown)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        for text in TEXTS.values():
+            middle = len(text) // 2
+            async with tts.speak([None, "", text[:middle], None, text[middle:], None]) as audio:
+                assert heard(await listen(audio), tts.config) == text
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+        for wrong in (0, False, b"bytes", ["text"]):
+            with pytest.raises(TypeError, match=f"text must be str, not {type(wrong).__name__}"):
+                async with tts.speak(["Да.", wrong]) as audio:  # type: ignore[list-item]
+                    await listen(audio)
+
+
+HALVES = [
+    (["Да, \ud83d", "\ude42 хорошо."], "Да, 🙂 хорошо."),
+    (["Yes, \ud83d", "", None, "\ude42", " good."], "Yes, 🙂 good."),
+    (["Да, \ud83d", " хорошо."], "Да, \ufffd хорошо."),
+    (["Yes, \ude42\ud83d good."], "Yes, \ufffd\ufffd good."),
+    (["Да, хорошо \ud83d"], "Да, хорошо \ufffd"),
+    (["Yes, ok\ud83d\ude42\ud83d"], "Yes, ok🙂\ufffd"),
+]
+
+
+@pytest.mark.parametrize("strip_markdown", [False, True])
+@pytest.mark.parametrize(("tokens", "whole"), HALVES)
+async def test_halves_of_a_character_are_joined_over_tokens(
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    tokens: list[str | None],
+    whole: str,
+    strip_markdown: bool,
+) -> None:
+    """A lone half becomes U+FFFD, with a line in the log, and the reply goes on; it is told back so, too."""
+    config = make_config(strip_markdown=strip_markdown)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with tts.speak(tokens) as audio:
+            await listen(audio)
+        assert audio.outcome is not None
+        assert (audio.outcome.end, audio.outcome.spoken_text, audio.outcome.unspoken_text) == ("finished", whole, "")
+        assert "".join(text for _, text in service.texts()).split() == whole.split()
+    assert ("U+FFFD" in caplog.text) == ("\ufffd" in whole)
+
+
+@pytest.mark.parametrize(("given", "whole"), [("Да \ud83d\ude42.", "Да 🙂."), ("Yes \ud83d.", "Yes \ufffd.")])
+async def test_halves_of_a_character_in_a_text_known_in_advance(
+    autojump_clock: trio.testing.MockClock, given: str, whole: str
+) -> None:
+    config = make_config(phrase_cache=MemoryCache())
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with tts.stream_static_text(given, previous_text=given, next_text=given) as audio:
+            await listen(audio)
+        assert audio.outcome is not None
+        assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", whole)
+        await tts.prefetch([given, whole])
+        async with tts.stream_static_text(whole) as audio:
+            await listen(audio)
+        assert audio.usage.characters == 0  # the one that was prefetched
+        with pytest.raises(ConfigurationError, match="nothing in it can be spoken"):
+            tts.stream_static_text("\ud83d")
 
 
 async def test_closing_the_audio_by_its_own_block(autojump_clock: trio.testing.MockClock) -> None:

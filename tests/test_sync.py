@@ -189,6 +189,26 @@ def test_tokens_that_block_hold_nothing_up(server: LocalServer) -> None:
             list(audio)
 
 
+@pytest.mark.parametrize("language", TEXTS)
+def test_tokens_that_are_none_are_skipped(server: LocalServer, language: str) -> None:
+    """As "" is, and as with `async`: None is not the end. What is neither text nor None is a TypeError."""
+    text = TEXTS[language]
+    with open_tts(make_config(base_url=server.base_url, language_code=language)) as tts:
+        with tts.speak([None, text[:20], None, "", text[20:], None]) as audio:
+            assert heard(b"".join(audio), tts.config) == text
+        with tts.start_llm_stream() as (tokens, audio):
+            with tokens:
+                for token in (None, text, None):
+                    tokens.send(token)
+                with pytest.raises(TypeError, match="text must be str, not int"):
+                    tokens.send(0)  # type: ignore[arg-type]
+            assert heard(b"".join(audio), tts.config) == text
+        for wrong in (0, b"bytes", ["text"]):
+            with pytest.raises(TypeError, match=f"text must be str, not {type(wrong).__name__}"):
+                with tts.speak([text, wrong]) as audio:  # type: ignore[list-item]
+                    list(audio)
+
+
 def test_errors_come_bare(server: LocalServer) -> None:
     config = make_config(base_url=server.base_url, text_timeout=0.2, connect_timeout=0.3)
     with open_tts(config) as tts:

@@ -223,7 +223,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             raise error
 
 
-class TextChannel(trio.abc.SendChannel[str]):
+class TextChannel(trio.abc.SendChannel[str | None]):
     """The text of one reply, in pieces of any size: `await text.send(token)`; `text.close()` when it is complete.
 
     Closing it means that the reply is complete. `with text:` closes it at its end, but not when an error or a
@@ -238,11 +238,15 @@ class TextChannel(trio.abc.SendChannel[str]):
         self._abandon = abandon
         self._closed = False
 
-    async def send(self, value: str) -> None:
-        """Add a piece of text. It never waits for audio; "" is ignored.
+    async def send(self, value: str | None) -> None:
+        """Add a piece of text. It never waits for audio.
+
+        Args:
+            value: The text. "" and None, which the deltas of an LLM's API may have, are skipped. Half of a surrogate
+                pair waits for the other half in the next piece; a lone one becomes U+FFFD.
 
         Raises:
-            TypeError: It is no `str`.
+            TypeError: It is neither a `str` nor None.
             ConfigurationError: The reply would be longer than `max_characters`.
             UtteranceEnded: The reply has ended.
             TTSError: The reply failed.
@@ -251,11 +255,11 @@ class TextChannel(trio.abc.SendChannel[str]):
         await trio.lowlevel.checkpoint()
         self.send_nowait(value)
 
-    def send_nowait(self, value: str) -> None:
+    def send_nowait(self, value: str | None) -> None:
         """Like `send`, without a checkpoint."""
         if self._closed:
             raise trio.ClosedResourceError("this text channel was closed")
-        self._accept(value)
+        self._accept("" if value is None else value)
 
     def close(self) -> None:
         """Say that the reply is complete: its rest is spoken, and the audio ends after it."""

@@ -16,7 +16,7 @@ from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, Usage
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
-from tts_trio.intake import check_text
+from tts_trio.intake import whole_text
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech import ending
 from tts_trio.text import speakable
@@ -68,8 +68,9 @@ class PhraseOrder:
             TypeError: A text is no `str`.
             ConfigurationError: It cannot be had.
         """
-        for given in (text, previous_text or "", next_text or ""):
-            check_text(given)
+        text = whole_text(text)
+        previous_text = None if previous_text is None else whole_text(previous_text)
+        next_text = None if next_text is None else whole_text(next_text)
         if not speakable(text):
             raise ConfigurationError("text: nothing in it can be spoken; it needs a letter or a digit", field="text")
         if len(text) > config.max_characters:

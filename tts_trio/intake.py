@@ -12,26 +12,37 @@ from tts_trio.text import MarkdownStripper, phrases_for
 
 logger = logging.getLogger(__name__)
 
+_REPLACEMENT = "\ufffd"
 _WARNING = 30.0  # seconds without text, after which it looks as if somebody forgot to close it
 
 
-def check_text(text: object) -> None:
-    """Refuse what is no text that can be sent.
+def whole_text(text: str) -> str:
+    """Return a text in whole characters: the halves of a surrogate pair are joined, and a lone one becomes U+FFFD.
+
+    Such halves come from what cuts a text between its UTF-16 units; UTF-8 cannot encode them.
 
     Raises:
         TypeError: It is no `str`.
-        ConfigurationError: It has half of a surrogate pair in it, which UTF-8 does not know.
+    """
+    check_type(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if whole.count(_REPLACEMENT) > text.count(_REPLACEMENT):
+            logger.warning("half of a surrogate pair in a text was replaced by U+FFFD")
+        return whole
+    return text
+
+
+def check_type(text: object) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        TypeError: It is no `str`.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be str, not {type(text).__name__}")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = text[error.start]
-            raise ConfigurationError(
-                f"text: {half!r} at {error.start} is half of a surrogate pair; give whole characters", field="text"
-            ) from None
 
 
 class Intake:
@@ -47,6 +58,7 @@ class Intake:
         self.complete = False
         self._config = config
         self._characters = 0
+        self._half = ""  # of a surrogate pair, whose other half may come with the next token
         self._markdown = MarkdownStripper() if config.strip_markdown else None
         self._phraser = phrases_for(
             config.phrase_policy, language_code=config.language_code, ssml=config.enable_ssml_parsing
@@ -58,8 +70,10 @@ class Intake:
         """Take a piece of text, and return what of it is to be spoken.
 
         Raises:
+            TypeError: It is no `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
         """
+        check_type(token)
         if not token:
             return ""
         limit = self._config.max_characters
@@ -67,11 +81,18 @@ class Intake:
             raise ConfigurationError(
                 f"max_characters: a reply may have at most {limit} characters", field="max_characters"
             )
-        return self._gather(token if self._markdown is None else self._markdown.feed(token), now)
+        text = self._half + token
+        end = len(text) - ("\ud800" <= text[-1] <= "\udbff")
+        self._half = text[end:]
+        text = whole_text(text[:end])
+        return self._gather(text if self._markdown is None else self._markdown.feed(text), now)
 
     def close(self, now: float) -> str:
         """Take note that the text is complete, and return what of it was held back until now."""
-        rest = "" if self._markdown is None else self._gather(self._markdown.close(), now)
+        rest = whole_text(self._half)
+        if self._markdown is not None:
+            rest = self._markdown.feed(rest) + self._markdown.close()
+        self._gather(rest, now)
         self.complete = True
         self.phrases.extend(self._phraser.close())
         return rest

@@ -117,8 +117,8 @@ class TTSManager(Scoped):
 
         Raises:
             TypeError: A text is no `str`.
-            ConfigurationError: `text` has nothing to speak, is longer than `max_characters`, or is no Unicode text; or
-                the model is a v3 one and takes neither `previous_text` nor `next_text`.
+            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`; or the model is a v3
+                one and takes neither `previous_text` nor `next_text`.
             RuntimeError: The manager is closed or was not entered.
         """
         order = PhraseOrder.checked(
@@ -181,14 +181,15 @@ class TTSManager(Scoped):
             yield reply.text, audio
 
     @asynccontextmanager
-    async def speak(self, tokens: AsyncIterable[str] | Iterable[str]) -> AsyncGenerator[AudioChannel]:
+    async def speak(self, tokens: AsyncIterable[str | None] | Iterable[str | None]) -> AsyncGenerator[AudioChannel]:
         """Speak the text of an iterable as it comes; `start_llm_stream` with a task that feeds it.
 
         Args:
-            tokens: Pieces of text of any size. It is iterated in a task inside of this block, and closed at its end. If
-                it raises, the error leaves the block bare and no tail is spoken.
+            tokens: Pieces of text of any size; "" and None are skipped. It is iterated in a task inside of this block,
+                and closed at its end. If it raises, the error leaves the block bare and no tail is spoken.
 
         Raises:
+            TypeError: A token is neither a `str` nor None.
             TTSConnectionError: There is no connection within `connect_timeout`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
         """
@@ -222,7 +223,9 @@ class TTSManager(Scoped):
         return self._nursery, self._http
 
 
-async def _feed(tokens: AsyncIterable[str] | Iterable[str], text: TextChannel, audio: AudioChannel) -> None:
+async def _feed(
+    tokens: AsyncIterable[str | None] | Iterable[str | None], text: TextChannel, audio: AudioChannel
+) -> None:
     with text:
         if isinstance(tokens, AsyncIterable):
             async with AsyncExitStack() as stack:
@@ -237,7 +240,7 @@ async def _feed(tokens: AsyncIterable[str] | Iterable[str], text: TextChannel, a
                     return
 
 
-async def _sent(token: str, text: TextChannel, audio: AudioChannel) -> bool:
+async def _sent(token: str | None, text: TextChannel, audio: AudioChannel) -> bool:
     """Send a token; False when the reply has ended or failed, which the audio channel tells the caller."""
     try:
         await text.send(token)

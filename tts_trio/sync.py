@@ -236,7 +236,7 @@ class TextChannel:
         self._text = text
         self._portal = portal
 
-    def send(self, value: str) -> None:
+    def send(self, value: str | None) -> None:
         """Add a piece of text, from any thread; raises what `tts_trio.TextChannel.send` does."""
         self._portal.call(self._text.send_nowait, value)
 
@@ -300,28 +300,32 @@ class TTSManager(_Scoped):
             yield TextChannel(text, self.portal), AudioChannel(audio, self.portal)
 
     @contextmanager
-    def speak(self, tokens: Iterable[str]) -> Generator[AudioChannel]:
+    def speak(self, tokens: Iterable[str | None]) -> Generator[AudioChannel]:
         """Speak the text of an iterable as it comes.
 
         Args:
-            tokens: Pieces of text of any size. It is iterated in a thread of its own, so it may block, and audio comes
-                meanwhile; a wait of its for the next token outlives an interruption, whose token is dropped.
+            tokens: Pieces of text of any size; "" and None are skipped. It is iterated in a thread of its own, so it
+                may block, and audio comes meanwhile; a wait of its for the next token outlives an interruption, whose
+                token is dropped.
+
+        Raises what `tts_trio.TTSManager.speak` does.
         """
         with _inside(self.portal, lambda: self._manager.speak(_from_a_thread(tokens))) as audio:
             yield AudioChannel(audio, self.portal)
 
 
-async def _from_a_thread(tokens: Iterable[str]) -> AsyncGenerator[str]:  # noqa: ASYNC900 - closed by `speak`
+async def _from_a_thread(tokens: Iterable[str | None]) -> AsyncGenerator[str | None]:  # noqa: ASYNC900 - closed by `speak`
     iterator = iter(tokens)
     own_thread = trio.CapacityLimiter(1)  # not one of the 40 that DNS lookups share
-    while (
-        token := await trio.to_thread.run_sync(_next, iterator, abandon_on_cancel=True, limiter=own_thread)
-    ) is not None:
-        yield token
+    while token := await trio.to_thread.run_sync(_next, iterator, abandon_on_cancel=True, limiter=own_thread):
+        yield token[0]
 
 
-def _next(iterator: Iterator[str]) -> str | None:
-    return next(iterator, None)
+def _next(iterator: Iterator[str | None]) -> tuple[str | None] | None:
+    """Take the next token, in a tuple; None when there is none. `StopIteration` cannot pass through a coroutine."""
+    for token in iterator:
+        return (token,)
+    return None
 
 
 @contextmanager

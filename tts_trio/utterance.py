@@ -22,7 +22,7 @@ from tts_trio.errors import (
     TTSError,
     UtteranceEnded,
 )
-from tts_trio.intake import Intake, check_text
+from tts_trio.intake import Intake
 from tts_trio.ledger import Ledger, Leg
 from tts_trio.listener import Listener
 from tts_trio.outcome import End, Outcome, Timeline
@@ -82,7 +82,6 @@ class Utterance:
             UtteranceEnded: The utterance, or its text, has ended.
             TTSError: It failed.
         """
-        check_text(token)
         self._require_text_open()
         self._accept(self._intake.take(token, now), now)
 
