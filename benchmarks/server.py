@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
 import statistics
 import subprocess
 import sys
@@ -65,7 +64,7 @@ def run(streams: int, voice: str) -> tuple[list[list[float]], float]:
             trio.run(measure, base_url, 1)  # so that the speech is cached, as in a benchmark's second round
             times = trio.run(measure, base_url, streams)
         finally:
-            server.send_signal(signal.SIGINT)
+            server.terminate()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return times, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

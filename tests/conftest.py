@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests import helpers
@@ -12,6 +14,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--exhaustive", action="store_true", help="cancel at every checkpoint, try all interleavings; takes minutes"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take SIGINT back where it is ignored, as it is for what a script runs in the background.
+
+    Who starts a process hands that down, and the tests interrupt what they start.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -51,7 +51,7 @@ class Stage:
     tts: TTSManager
     idle_tasks: int  # of the manager, when nothing is said
     text: list[str]  # what replies say, as tokens; enough to fill the window of a deaf peer
-    fails: type[TTSError] | tuple[()]  # how a reply ends that is not interrupted
+    fails: tuple[type[TTSError], ...]  # how a reply may end that is not interrupted
 
     def new_connections(self) -> WebSocketConnectionManager:
         return WebSocketConnectionManager(self.config, open_stream=self.open_stream)
@@ -73,13 +73,13 @@ async def static_phrase(stage: Stage) -> None:
 
 
 async def speak(stage: Stage) -> None:
-    with suppress(stage.fails):
+    with suppress(*stage.fails):
         async with stage.tts.speak(stage.text) as audio:
             await listen(audio)
 
 
 async def llm_stream_in_two_tasks(stage: Stage) -> None:
-    with suppress(stage.fails), single_error():
+    with suppress(*stage.fails), single_error():
         async with stage.tts.start_llm_stream() as (text, audio), trio.open_nursery() as nursery:
 
             async def feed() -> None:
@@ -92,7 +92,7 @@ async def llm_stream_in_two_tasks(stage: Stage) -> None:
 
 
 async def barge_in(stage: Stage) -> None:
-    with suppress(stage.fails):
+    with suppress(*stage.fails):
         async with stage.tts.start_llm_stream() as (text, audio):
             await text.send("Сначала одно предложение. ")
             await audio.receive()
@@ -108,7 +108,7 @@ async def close(stage: Stage) -> None:
         async with tts.start_llm_stream() as (text, audio):
             await text.send("Сначала одно предложение. ")
             await audio.receive()
-            with suppress(stage.fails):
+            with suppress(*stage.fails):
                 for token in stage.text:
                     await text.send(token)
             await connections.close()
@@ -240,7 +240,7 @@ async def on_stage(
             await until(lambda: connections.statistics().dialling == 0)
             idle = tasks_of_the_client(server_nursery) + 1  # at most one more HTTP connection is kept
             text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [(ENGLISH + " ") * 5] * to_fill_a_window
-            fails = TTSConnectionError if peer == "deaf" else ()
+            fails = (TTSConnectionError,) if peer == "deaf" else ()
             yield Stage(config, server, server_nursery, opener, connections, tts, idle, text, fails)
 
 

@@ -146,6 +146,19 @@ def test_serve_and_say_against_it(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
 
+def test_what_a_test_starts_can_be_interrupted() -> None:
+    program = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"True\n"
+
+
+def test_the_tests_run_in_the_background_of_a_script() -> None:
+    """There SIGINT is ignored, which processes inherit: what waited for its effect never ended."""
+    this = f"{__file__}::{test_what_a_test_starts_can_be_interrupted.__name__}"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", this]
+    done = subprocess.run(["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command], capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.fixture(scope="module")
 def service() -> Generator[dict[str, str]]:
     """The environment of those who speak with `tts-trio serve`."""

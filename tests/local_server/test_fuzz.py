@@ -115,17 +115,20 @@ def post(body: bytes, query: str = "", expect: bytes = b"") -> bytes:
         (b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
         (b"GET //[ HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
         (b"GET http://[/ HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
-        (post(b"[" * 100_000), b"422 Unprocessable Entity"),
-        (post(b'{"text": ' * 500 + b"1" + b"}" * 500), b"422 Unprocessable Entity"),
+        (post(b"[" * 100_000), b"422 "),
+        (post(b'{"text": ' * 500 + b"1" + b"}" * 500), b"422 "),
         (post(b'{"text": "Hi", "x": ' + b"[" * 90 + b"]" * 90 + b"}"), b"200 OK"),
         (post(b'{"text": "\\ud800 Hi"}'), b"200 OK"),
-        (post(b'{"text": "Hi", "seed": ' + b"1" * 5000 + b"}"), b"422 Unprocessable Entity"),
-        (post(b'{"text": "Hi"}', "optimize_streaming_latency=" + "9" * 5000), b"422 Unprocessable Entity"),
+        (post(b'{"text": "Hi", "seed": ' + b"1" * 5000 + b"}"), b"422 "),
+        (post(b'{"text": "Hi"}', "optimize_streaming_latency=" + "9" * 5000), b"422 "),
         (post(b'{"text": "Hi"}', expect=b"expect: 100-continue\r\n"), b"100 Continue"),
     ],
 )
 async def test_rude_requests(request_: bytes, status: bytes, autojump_clock: MockClock) -> None:
-    """What once ended the server: the next request on the same connection is answered."""
+    """What once ended the server: the next request on the same connection is answered.
+
+    The reason of a 422 is Python's, and has another word since 3.13.
+    """
     log: list[str] = []
     async with trio.open_nursery() as nursery:
         server = LocalServer(voice=ToneVoice(), record=lambda record: log.append(as_json(record)))
