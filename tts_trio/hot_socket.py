@@ -11,6 +11,7 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
+from tts_trio.deadlines import has_passed
 from tts_trio.errors import TTSConnectionError, TTSError, classify
 from tts_trio.transport import OpenStream, single_error
 from tts_trio.wire import endpoint_for
@@ -235,6 +236,7 @@ class HotSocket:
         while True:
             with trio.CancelScope(deadline=self._due()) as self._timer:
                 await trio.sleep_forever()
+            await has_passed(self._lost_slot_at)
             self._do_what_is_due(trio.current_time())
 
     def _due(self) -> float:

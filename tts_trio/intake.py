@@ -107,18 +107,22 @@ class Intake:
         """Take note of how much speech is ahead of the listener: the more it is, the longer a phrase may be."""
         self._phraser.lead(seconds)
 
+    def given_up_at(self) -> float:
+        """Return the time at which the reply is given up, if no text comes before."""
+        return math.inf if self.complete else self._last_text + self._config.text_timeout
+
     def deadline(self) -> float:
         """Return the time at which `expire` is to be called, if no text comes before."""
         if self.complete:
             return math.inf
         warning = math.inf if self._warned else self._last_text + _WARNING
-        return min(self._last_text + self._config.text_timeout, warning, self._phrase_due())
+        return min(self.given_up_at(), warning, self._phrase_due())
 
     def expire(self, now: float) -> TextTimeout | None:
         """Do what is due; return why the reply is given up, or None."""
         if self.complete:
             return None
-        if self._last_text + self._config.text_timeout <= now:
+        if self.given_up_at() <= now:
             return TextTimeout(f"the text was neither fed nor closed for {self._config.text_timeout:g} s")
         if self._phrase_due() <= now:
             self.phrases.extend(self._phraser.expire(now))

@@ -17,6 +17,7 @@ from tts_trio.channels import AudioChannel, TextChannel, Usage
 from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.deadlines import has_passed
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.limiter import Limiter
 from tts_trio.phrases_over_http import PhrasesOverHttp
@@ -126,6 +127,7 @@ class Reply:
         while True:
             with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
                 await trio.sleep_forever()
+            await has_passed(self.utterance.overdue_at)
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
                 self._connection.lose(error)

@@ -261,8 +261,14 @@ class Utterance:
             due.append(self.room_at())
         return min(due)
 
+    def overdue_at(self) -> float:
+        """Return the time from which on somebody is late: the service with audio, or the caller with text."""
+        if self.ended is not None:
+            return math.inf
+        return min(self._debt.due(), self._debt.starved_at(), self._intake.given_up_at())
+
     def expire(self, now: float) -> TTSError | None:
-        """Do what is due.
+        """Do what is due; where `overdue_at` has passed, only after everything that had come by then was taken.
 
         Returns:
             Why the connection in use is to be given up, or None. `lost` was then called already.

@@ -21,6 +21,7 @@ import trio_websocket
 import wsproto.utilities
 
 from tts_trio.config import TTSConfig
+from tts_trio.deadlines import comes_within
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response
 from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error, without_key
 
@@ -186,7 +187,7 @@ class WebSocket:
                         scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
                         on_open()
                         nursery.start_soon(self._write, websocket)
-                        nursery.start_soon(self._ping, websocket)
+                        nursery.start_soon(self._ping, websocket, nursery)
                         nursery.start_soon(self._await_answers, websocket, nursery)
                         await self._closing.wait()
                         if self.error is None:
@@ -253,13 +254,11 @@ class WebSocket:
                 await websocket.send_message(message)
                 self._writing_since = math.inf
 
-    async def _ping(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    async def _ping(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
         timeout = self._config.ping_timeout
         while True:
             await trio.sleep(self._config.ping_interval)
-            with trio.move_on_after(timeout) as scope, suppress(trio_websocket.ConnectionClosed):
-                await websocket.ping()
-            if scope.cancelled_caught:
+            if not await self._answers(websocket, nursery, timeout):
                 self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
 
     async def _await_answers(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
@@ -269,14 +268,19 @@ class WebSocket:
     async def _await_answer(
         self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, since: float
     ) -> None:
-        answered = trio.Event()
-        nursery.start_soon(self._ping_once, websocket, answered)  # not cancelled in time: that could tear its frame
-        with trio.move_on_at(since + _ANSWER_SECONDS):
-            await answered.wait()
+        if await self._answers(websocket, nursery, _ANSWER_SECONDS):
             return
         # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
         if self._last_message < since or self._writing_since <= since:
             self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
+
+    async def _answers(
+        self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, seconds: float
+    ) -> bool:
+        """Send a ping, and tell whether its pong comes in time."""
+        answered = trio.Event()
+        nursery.start_soon(self._ping_once, websocket, answered)  # not cancelled in time: that could tear its frame
+        return await comes_within(seconds, answered)
 
     async def _ping_once(self, websocket: trio_websocket.WebSocketConnection, answered: trio.Event) -> None:
         with suppress(trio_websocket.ConnectionClosed):

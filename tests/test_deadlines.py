@@ -1,0 +1,151 @@
+"""A deadline is judged only after everything that had come by then was taken: a loop that stood still blames nobody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+import trio
+
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
+from tts_trio import AudioChannel, ServiceTimeout, open_tts
+from tts_trio.deadlines import has_passed
+from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+
+every_language = pytest.mark.parametrize("language", TEXTS)
+
+
+def replays(audio: AudioChannel) -> int:
+    return cast("Any", audio)._speech.utterance.replays
+
+
+@pytest.mark.usefixtures("endpoint")
+@every_language
+@pytest.mark.parametrize("seconds", [1.1, 2.2, 3.5, 11.0])
+@pytest.mark.parametrize("at", ["first text", "first audio", "third audio"])
+async def test_a_loop_that_was_blocked_says_nothing_twice(
+    autojump_clock: trio.testing.MockClock, language: str, seconds: float, at: str
+) -> None:
+    """P33: for longer than any timeout; what had come by then renews the debt, and the connection is kept."""
+    text, config = TEXTS[language], make_config()
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with tts.start_llm_stream() as (channel, audio):
+            await channel.send(text)
+            channel.close()
+            sound: list[bytes] = []
+            if at == "first text":
+                autojump_clock.jump(seconds)
+            async for chunk in audio:
+                sound.append(chunk)
+                if len(sound) == {"first audio": 1, "third audio": 3}.get(at):
+                    autojump_clock.jump(seconds)
+        assert heard(b"".join(sound), config) == text
+        assert replays(audio) == 0
+        assert audio.outcome is not None
+        assert audio.outcome.end == "finished"
+
+
+async def test_a_peer_that_is_silent_is_late_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
+    """P1, P12: to the millisecond where the loop ran, and a second after it ran again where it stood still."""
+    config = make_config(max_replays=0)
+    for blocked in (0.0, 5.0):
+        async with memory_service() as service, speaking(config, service.open_stream) as tts:
+            async with tts.speak([TEXTS["en"]]) as audio:
+                with pytest.raises(ServiceTimeout):
+                    await audio.receive()
+                    service.freeze()
+                    began = trio.current_time()
+                    autojump_clock.jump(blocked)
+                    await listen(audio)
+            waited = trio.current_time() - began
+            assert waited == pytest.approx(blocked + 1 if blocked else 3, abs=0.3)
+
+
+async def test_tokens_that_came_in_time_are_taken_before_the_text_is_late(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P33: the one who gives text is judged likewise."""
+    text = TEXTS["ru"]
+    async with memory_service() as service, speaking(make_config(text_timeout=5.0), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (channel, audio), trio.open_nursery() as nursery:
+
+            async def feed() -> None:
+                async for token in tokens(text, 0.5):
+                    await channel.send(token)
+                channel.close()
+
+            nursery.start_soon(feed)
+            sound = [await audio.receive()]
+            autojump_clock.jump(7.0)
+            sound.append(await listen(audio))
+        assert heard(b"".join(sound), tts.config).split() == text.split()
+
+
+# Real sockets: the server is in another thread, and goes on while the loop of the client stands still.
+
+
+@contextmanager
+def server_in_a_thread(behaviour: Behaviour) -> Generator[str]:
+    ready, urls, over = threading.Event(), list[str](), list[Any]()
+
+    async def serve() -> None:
+        async with open_local_server(behaviour, voice=ToneVoice()) as server:
+            urls.append(server.base_url)
+            stop = trio.Event()
+            over.append((trio.lowlevel.current_trio_token(), stop))
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    ready.wait()
+    try:
+        yield urls[0]
+    finally:
+        [(token, stop)] = over
+        token.run_sync_soon(stop.set)
+        thread.join()
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_a_blocked_loop_over_real_sockets(at: int) -> None:
+    """P33: the stall, the first audio and the whole reply are overdue when the loop goes on."""
+    text = TEXTS["ru"]
+    with server_in_a_thread(Behaviour(model_latency=0.02, speed=60)) as base_url:
+        config = make_config(
+            base_url=base_url,
+            first_audio_timeout=0.15,
+            stall_timeout=0.15,
+            reply_deadline=0.3,
+            ping_interval=0.1,
+            ping_timeout=0.1,
+        )
+        async with open_tts(config) as tts, tts.start_llm_stream() as (channel, audio):
+            await channel.send(text)
+            channel.close()
+            sound = [await audio.receive() for _ in range(at)]
+            time.sleep(0.6)  # noqa: ASYNC251 - that is the point
+            sound.append(await listen(audio))
+        assert heard(b"".join(sound), config) == text
+        assert replays(audio) == 0
+
+
+async def test_a_deadline_that_moves_has_not_passed(autojump_clock: trio.testing.MockClock) -> None:
+    deadline = trio.current_time()
+    assert await has_passed(lambda: deadline)
+    assert trio.current_time() == deadline
+
+    async def move() -> None:
+        nonlocal deadline
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        deadline += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(move)
+        assert not await has_passed(lambda: deadline)

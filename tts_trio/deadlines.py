@@ -1,0 +1,58 @@
+"""When is somebody late? A deadline is judged after everything that had come by then was taken.
+
+trio cancels what has timed out in the same turn of the loop in which the socket becomes readable. So where any task
+blocked the loop, or the process was stopped (SIGSTOP, a paused virtual machine), for longer than a timeout, the timeout
+fires while the answer lies in the kernel's buffer, unread: it is we who were late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+# Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
+# largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes.
+_TURNS = 400
+
+# A timer that fires so late tells that the loop, or the process, stood still. Then the peer may have waited for us, too
+# (a full window, text that we had not written, a machine that was paused), and is given a round trip.
+_LATE = 0.05
+_ROUND_TRIP = 1.0
+
+_TICK = 0.1  # what the loop took longer for, it stood still for
+
+
+async def has_passed(deadline: Callable[[], float]) -> bool:
+    """Tell whether a deadline has passed, once everything that had come by then was taken.
+
+    Args:
+        deadline: Returns the deadline in seconds of trio's clock. What comes in time moves it, or sets it to infinity.
+
+    Returns:
+        False as soon as it lies in the future: at once if it does so already. True after about 10 ms without that, and
+        after a second where the loop had stood still.
+    """
+    late = trio.current_time() - deadline()
+    patience_ends = trio.current_time() + (_ROUND_TRIP if late > _LATE else 0.0)
+    turns = 0
+    while deadline() <= trio.current_time():
+        if turns < _TURNS:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+        elif trio.current_time() < patience_ends:
+            await trio.sleep(0.01)
+        else:
+            return True
+    return False
+
+
+async def comes_within(seconds: float, event: trio.Event) -> bool:
+    """Wait for an event, for so many seconds in which the loop ran, and tell whether it came."""
+    while seconds > 0 and not event.is_set():
+        with trio.move_on_after(min(_TICK, seconds)):
+            await event.wait()
+        seconds -= _TICK
+    expired = trio.current_time()
+    return not await has_passed(lambda: math.inf if event.is_set() else expired)
