@@ -968,9 +968,8 @@ async def test_the_key_is_nowhere_but_in_its_header(
     assert KEY.encode() in peer.requests[0][1]
     assert "[api key]" in "".join(shown)
     assert KEY not in "".join(shown)
-    assert {"httpx", "httpcore.http11"} <= {record.name for record in caplog.records}
-    # httpcore itself reports, at DEBUG, an answer that it cannot read; a service that repeats the key is in there.
-    assert KEY not in "".join(line for line in caplog.text.splitlines() if "You sent" not in line)
+    assert "httpx" in {record.name for record in caplog.records}
+    assert KEY not in caplog.text
 
 
 async def test_an_unexpected_error_of_a_dial_is_logged_and_typed(

@@ -55,6 +55,12 @@ def root_cause(error: BaseException) -> BaseException:
             return error
 
 
+def telling_cause(error: BaseException) -> BaseException | None:
+    """Return what was behind an error where it says more than ours will: what the system said; else None."""
+    cause = root_cause(error)
+    return cause if isinstance(cause, OSError) else None
+
+
 def without_key(data: bytes, config: TTSConfig) -> bytes:
     """Blot the API key out of what a peer sent before it gets to HTTP libraries, whose errors and logs repeat it."""
     key = config.api_key.encode("ascii")

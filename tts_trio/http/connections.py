@@ -13,7 +13,7 @@ import trio
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSError, classify_response
 from tts_trio.http.pool import ConnectionPool, open_pool
-from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url, httpcore_url
+from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
 from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
@@ -75,10 +75,8 @@ class HttpConnections(Scoped):
             "accept-encoding": "identity",
             "content-type": "application/json",
         }
-        base_url = http_url(self._config)
-        self._base_url = str(base_url).rstrip("/")
-        origin = httpcore_url(base_url).origin
-        async with open_pool(self._config, origin, self._open_stream) as self._pool:
+        self._base_url = str(http_url(self._config)).rstrip("/")
+        async with open_pool(self._config, self._open_stream) as self._pool:
             transport = HotTransport(self._config, self._pool)
             # With a transport of its own and without trust_env, the client builds no TLS context, which would block
             # the loop for 139 ms. Deadlines are the transport's.

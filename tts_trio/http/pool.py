@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
-import attrs
-import httpcore
 import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.dialling import Backoff, dial_limit
 from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.http.connection import HttpConnection
 from tts_trio.http.stream import WatchedStream
 from tts_trio.transport import OpenStream, root_cause, single_error
 
 logger = logging.getLogger(__name__)
-
-
-@attrs.define(eq=False)
-class HttpConnection:
-    """One HTTP/1.1 connection.
-
-    Attributes:
-        stream: What it runs over.
-        http: httpcore's half of it.
-        opened: When it was opened, by trio's clock.
-        watch: The scope of the task that watches it while it is idle.
-        outlives: What it is used for may go on when the pool is closed, and closes it then.
-    """
-
-    stream: WatchedStream
-    http: httpcore.AsyncHTTP11Connection
-    opened: float = attrs.field(factory=trio.current_time)
-    watch: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    outlives: bool = False
 
 
 class ConnectionPool:
@@ -47,12 +28,9 @@ class ConnectionPool:
     dialled in the background.
     """
 
-    def __init__(
-        self, config: TTSConfig, origin: httpcore.Origin, open_stream: OpenStream, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, config: TTSConfig, open_stream: OpenStream, nursery: trio.Nursery) -> None:
         self._config = config
         self._spares = config.spare_connections()
-        self._origin = origin
         self._open_stream = open_stream
         self._nursery = nursery
         self._where = urlsplit(config.base_url).netloc
@@ -92,7 +70,7 @@ class ConnectionPool:
         """
         if not self._closed:
             self._dialled_on_demand += 1
-            self._nursery.start_soon(self._dial_on_demand)
+            self._nursery.start_soon(self._guarded, self._dial_on_demand)
         try:
             with trio.fail_after(self._config.connect_timeout):
                 given = await self._wanted.receive()
@@ -105,10 +83,10 @@ class ConnectionPool:
         return given
 
     async def give_back(self, connection: HttpConnection) -> None:
-        """Keep a connection whose answer was read to its end; close it if it was not."""
+        """Keep a connection whose answer was read to its end; close it if it was not, or if more came than that."""
         self._backoff.connection_works(connection.opened)
-        connection.outlives = False
-        if connection.http.is_idle():
+        if connection.reusable:
+            connection.renew()
             await self._offer(connection)
         else:
             await self.drop(connection, lost=connection.stream.ended)
@@ -142,15 +120,7 @@ class ConnectionPool:
     async def keep_warm(self) -> None:
         """Dial whenever there are too few idle connections; never ends."""
         while True:
-            while self._enough():
-                await self._changed.wait()
-            await trio.sleep(self._backoff.wait())
-            if self._enough():
-                continue
-            try:
-                await self._offer(await self._dial())
-            except TTSError as error:
-                logger.info("%s", error)
+            await self._guarded(self._warm_up)
 
     def close(self) -> None:
         """Open nothing any more; whoever waits for a connection is told so."""
@@ -162,6 +132,27 @@ class ConnectionPool:
         for connection in list(self._connections):
             if not connection.outlives:
                 await self.drop(connection)
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task in the background: what nobody foresaw costs its own connection, and never the conversation."""
+        try:
+            await task()
+        except Exception:
+            logger.exception("a task of the HTTP connections to %s failed", self._where)
+            self._backoff.dial_failed()
+
+    async def _warm_up(self) -> None:
+        while self._enough():
+            await self._changed.wait()
+        await trio.sleep(self._backoff.wait())
+        if self._enough():
+            return
+        try:
+            connection = await self._dial()
+        except TTSError as error:
+            logger.info("%s", error)
+        else:
+            await self._offer(connection)
 
     async def _dial_on_demand(self) -> None:
         try:
@@ -185,7 +176,7 @@ class ConnectionPool:
             self._backoff.dial_failed()
             cause = self._explain(error).without(self._config.api_key)
             raise cause from (None if cause is error else error)
-        connection = HttpConnection(stream, httpcore.AsyncHTTP11Connection(self._origin, stream))
+        connection = HttpConnection(stream, self._config)
         self._connections.add(connection)
         return connection
 
@@ -204,22 +195,32 @@ class ConnectionPool:
                 return TTSConnectionError(f"the connection to {self._where} failed: {type(error).__name__}")
 
     async def _offer(self, connection: HttpConnection) -> None:
-        """Give an open connection to the request that waits longest, or keep it, or close what is too many."""
-        if self._waiting():
-            self._given.send_nowait(connection)
-        elif self._closed or len(self._idle) > self._spares:  # one to use, and those behind it, are there
+        """Give an open connection to the request that waits longest, or keep it, or close what is too many.
+
+        Whoever gets it, it is watched until the request is sent: what comes before that is the answer to nothing.
+        """
+        waiting = self._waiting()
+        if self._closed or (not waiting and len(self._idle) > self._spares):  # one to use, and those behind it
             await self.drop(connection)
         else:
-            connection.watch = trio.CancelScope(deadline=trio.current_time() + self._config.spare_lifetime)
             connection.stream.expect_nothing()
-            self._idle.append(connection)
-            self._nursery.start_soon(self._watch, connection, connection.watch)
+            connection.watch = trio.CancelScope()
+            self._nursery.start_soon(self._guarded, partial(self._watch, connection, connection.watch))
+            if waiting:
+                self._given.send_nowait(connection)
+            else:
+                connection.fresh = False
+                connection.watch.deadline = trio.current_time() + self._config.spare_lifetime
+                self._idle.append(connection)
         self._announce()
 
     async def _watch(self, connection: HttpConnection, scope: trio.CancelScope) -> None:
         """Wait for the end of an idle connection, or for the beginning of the answer to what it was taken for."""
-        with scope:
-            await connection.stream.watch()
+        try:
+            with scope:
+                await connection.stream.watch()
+        except Exception:
+            logger.exception("a connection to %s broke in a way that nobody foresaw", self._where)
         if connection in self._idle:  # nobody took it, so the peer says goodbye, or speaks out of turn
             await self.drop(connection, lost=not scope.cancel_called)
         elif scope.cancel_called:
@@ -238,14 +239,11 @@ class ConnectionPool:
 
 
 @asynccontextmanager
-async def open_pool(
-    config: TTSConfig, origin: httpcore.Origin, open_stream: OpenStream
-) -> AsyncGenerator[ConnectionPool]:
+async def open_pool(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerator[ConnectionPool]:
     """Keep connections hot for as long as the block runs.
 
     Args:
         config: Where to, with which deadlines and how many `spares`.
-        origin: The same place, as httpcore names it.
         open_stream: Opens byte streams to the service, TLS included.
 
     Yields:
@@ -253,7 +251,7 @@ async def open_pool(
     """
     with single_error():
         async with trio.open_nursery() as nursery:
-            pool = ConnectionPool(config, origin, open_stream, nursery)
+            pool = ConnectionPool(config, open_stream, nursery)
             nursery.start_soon(pool.keep_warm)
             try:
                 yield pool

@@ -1,108 +1,107 @@
-"""A trio stream as httpcore wants it, watched while nothing is expected of it."""
+"""A byte stream of one HTTP connection, watched while nothing is expected of it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
-
-import httpcore
 import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.transport import without_key
 
 _RECEIVE_BYTES = 65536
+_LAST_LOOK = 0.001  # seconds, in which what has come already is read
 
 
-class WatchedStream(httpcore.AsyncNetworkStream):
-    """A byte stream of one HTTP connection.
+class WatchedStream:
+    """A byte stream whose peer speaks only when it is asked.
 
-    While the connection is idle, `watch` reads: this is how its end is noticed before the next request, over any
-    stream, with TLS too. That read is not cancelled when a request comes. It stays, and gets the beginning of the
-    answer, so that nothing can be lost between the two.
+    While nothing is expected, the task of `watch` reads: this is how the end of the connection, or something unasked,
+    is noticed before the next request, over any stream, with TLS too. That read is not cancelled when a request is
+    sent. It stays, and gets the beginning of the answer, so that nothing can be lost between the two.
 
     Attributes:
         received: Bytes received since this was last set to 0.
         ended: The peer closed the connection, or it broke.
-        step: What is being done, for messages.
     """
 
     def __init__(self, stream: trio.abc.Stream, config: TTSConfig) -> None:
         self.received = 0
         self.ended = False
-        self.step = "sending the request"
         self._stream = stream
         self._config = config
         self._watched: trio.Event | None = None
         self._ahead = b""
-        self._unwritten = bytearray()
 
     def expect_nothing(self) -> None:
         """Leave the next read to `watch`, which has to be run then."""
+        assert self._watched is None
         self._watched = trio.Event()
+        self._ahead = b""
 
     async def watch(self) -> None:
         """Read, and return when there is something to read or the connection has ended."""
         assert self._watched is not None
         try:
-            self._ahead = await self._receive(_RECEIVE_BYTES)
-        except httpcore.ReadError:
-            self._ahead = b""
+            self._ahead = await self._receive()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # as at the end of the stream: `receive` gives b""
         finally:
             self._watched.set()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's
-        """Read what has come, or wait for more; `b""` at the end.
+    async def is_quiet(self) -> bool:
+        """Let `watch` read what has come already; whether nothing had.
+
+        Its task needs one pass of the loop to begin, one in which its read ends, and its turn in the third.
+        """
+        assert self._watched is not None
+        for _ in range(3):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return not self._watched.is_set()
+
+    async def send(self, data: bytes, deadline: float) -> None:
+        """Write all of it.
 
         Raises:
-            httpcore.ReadTimeout: Nothing came for so many seconds.
-            httpcore.ReadError: The connection broke, or was closed here.
+            trio.TooSlowError: The peer did not take it in time.
+            trio.BrokenResourceError, trio.ClosedResourceError: The connection broke, or was closed here.
         """
-        with _mapped(trio.TooSlowError, httpcore.ReadTimeout), trio.fail_after(_seconds(timeout)):
-            if self._unwritten:
-                with suppress(httpcore.WriteError):  # the peer may have answered before it closed
-                    await self._write()
-            self.step = "reading the answer" if self.received else "waiting for the answer"
-            if self._watched is None:
-                return await self._receive(max_bytes)
-            await self._watched.wait()
-            self._watched = None
-            return self._ahead
+        with trio.fail_at(deadline):
+            await self._stream.send_all(data)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's
-        """Take what is to be written. It leaves in one piece, head and body, when the answer is waited for."""
-        self.step = "sending the request"
-        self._unwritten += buffer
+    async def receive(self, deadline: float) -> bytes:
+        """Read what has come, or wait for more; `b""` at the end.
 
-    async def _write(self) -> None:
-        unwritten, self._unwritten = bytes(self._unwritten), bytearray()
-        with _mapped((trio.BrokenResourceError, trio.ClosedResourceError), httpcore.WriteError):
-            await self._stream.send_all(unwritten)
+        The deadline is judged after a last look, which takes what had come by then: where it was the loop that was
+        blocked, or the process that was stopped, the peer is not late.
+
+        Raises:
+            trio.TooSlowError: Nothing came in time.
+            trio.BrokenResourceError, trio.ClosedResourceError: The connection broke, or was closed here.
+        """
+        with trio.move_on_at(deadline - _LAST_LOOK):
+            return await self._next()
+        with trio.move_on_at(max(deadline, trio.current_time() + _LAST_LOOK)):
+            return await self._next()
+        raise trio.TooSlowError
 
     async def aclose(self) -> None:
         """Close at once, without a goodbye that could wait for the peer."""
         await trio.aclose_forcefully(self._stream)
 
-    async def _receive(self, max_bytes: int) -> bytes:
-        with _mapped((trio.BrokenResourceError, trio.ClosedResourceError), httpcore.ReadError):
-            try:
-                data = bytes(await self._stream.receive_some(max_bytes))
-            except trio.BrokenResourceError:
-                self.ended = True
-                raise
+    async def _next(self) -> bytes:
+        if self._watched is None:
+            return await self._receive()
+        await self._watched.wait()
+        self._watched = None
+        return self._ahead
+
+    async def _receive(self) -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(_RECEIVE_BYTES))
+        except trio.ClosedResourceError:
+            raise
+        except Exception:
+            self.ended = True
+            raise
         self.received += len(data)
         self.ended = not data
         return without_key(data, self._config)
-
-
-@contextmanager
-def _mapped(found: type[Exception] | tuple[type[Exception], ...], raised: type[Exception]) -> Generator[None]:
-    try:
-        yield
-    except found as error:
-        raise raised(str(error)) from error
-
-
-def _seconds(timeout: float | None) -> float:
-    return math.inf if timeout is None else timeout

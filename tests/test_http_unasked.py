@@ -1,0 +1,289 @@
+"""What a server sends over HTTP without being asked is heard by nobody: in memory, over TCP, and over TLS."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+import trustme
+
+from tests.helpers import API_KEY, listen
+from tts_trio import ProtocolError, TTSConfig, TTSManager, WebSocketConnectionManager
+from tts_trio.http import HttpConnections
+from tts_trio.local_server.memory import memory_connection
+from tts_trio.transport import OpenStream, open_stream
+from tts_trio.wire.http import SpeechRequest
+
+Script = Callable[[trio.abc.Stream], Awaitable[None]]
+
+
+def answer(body: bytes, status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: audio/pcm\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def receive_request(stream: trio.abc.Stream) -> bytes:
+    """The body of the next request; it is JSON, in one piece with its head."""
+    data = b""
+    while not data.endswith(b"}"):
+        received = await stream.receive_some()
+        if not received:
+            raise trio.BrokenResourceError
+        data += received
+    return data.partition(b"\r\n\r\n")[2]
+
+
+def request(number: int) -> SpeechRequest:
+    return SpeechRequest(path="/v1/text-to-speech/abc/stream", body=b'{"text":"number %02d"}' % number)
+
+
+READ = 65536  # bytes: of as many one read takes at most, and TLS has a whole number of its records in them
+LATE = ("an answer right behind", "an answer after a while", "an interim answer behind")
+"""What may cross the next request where that follows at once: then nobody could tell."""
+OTHER = answer(b"other words")
+UNASKED: dict[str, Callable[[trio.abc.Stream, bytes], Awaitable[None]]] = {}
+
+
+def unasked(name: str) -> Callable[[Callable[[trio.abc.Stream, bytes], Awaitable[None]]], None]:
+    return partial(UNASKED.__setitem__, name)
+
+
+@unasked("an answer in the same read")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said) + OTHER)
+
+
+@unasked("a part of an answer in the same read")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said) + OTHER[:20])
+    await trio.sleep(0.02)
+    await stream.send_all(OTHER[20:])
+
+
+@unasked("an answer right behind")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said))
+    await stream.send_all(OTHER)
+
+
+@unasked("an answer behind the end of a read")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    told = answer(said)
+    padding = b"x-padding: " + b"x" * (READ - len(told) - len("x-padding: \r\n")) + b"\r\n"
+    told = told.replace(b"content-type", padding + b"content-type")
+    assert len(told) == READ
+    await stream.send_all(told + OTHER)
+
+
+@unasked("an answer after a while")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said))
+    await trio.sleep(0.005)
+    await stream.send_all(OTHER)
+
+
+@unasked("a blank line")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said) + b"\r\n")
+
+
+@unasked("an interim answer behind")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said))
+    await stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+
+@unasked("a FIN behind an answer")
+async def _(stream: trio.abc.Stream, said: bytes) -> None:
+    await stream.send_all(answer(said) + OTHER)
+    await stream.aclose()
+
+
+async def tell_more(stream: trio.abc.Stream, unasked: str) -> None:
+    """Answer each request by its own body, and say more than that."""
+    while True:
+        await UNASKED[unasked](stream, await receive_request(stream))
+
+
+@asynccontextmanager
+async def serving(over: str, script: Script) -> AsyncGenerator[tuple[TTSConfig, OpenStream]]:
+    """A server of raw bytes; yields a configuration, and what opens streams to it."""
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        try:
+            await script(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as nursery:
+
+        async def open_in_memory(_config: TTSConfig) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            client, server = memory_connection()
+            nursery.start_soon(serve, server)
+            return client
+
+        config, opener = TTSConfig(api_key=API_KEY, voice_id="abc", base_url="http://127.0.0.1"), open_in_memory
+        if over != "memory":
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            where = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+            accepting: trio.abc.Listener[trio.abc.Stream] = listener
+            config, opener = config.evolve(base_url=f"http://{where}"), open_stream
+            if over == "TLS":
+                authority = trustme.CA()
+                theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+                authority.issue_cert("127.0.0.1").configure_cert(theirs)
+                authority.configure_trust(ours)
+                accepting = trio.SSLListener(listener, theirs, https_compatible=True)
+                config = config.evolve(base_url=f"https://{where}", ssl_context=ours)
+            nursery.start_soon(trio.serve_listeners, serve, [accepting])
+        yield config, opener
+        nursery.cancel_scope.cancel()
+
+
+async def hear(connections: HttpConnections, asked: SpeechRequest) -> bytes:
+    async with connections.stream(asked) as response:
+        return b"".join([piece async for piece in response])
+
+
+@pytest.mark.parametrize(
+    ("unasked", "gap"),
+    [(name, gap) for name in UNASKED for gap in (0, 0.01) if gap or name not in LATE],
+)
+@pytest.mark.parametrize("over", ["memory", "TCP", "TLS"])
+async def test_what_comes_behind_an_answer_is_heard_by_nobody(over: str, unasked: str, gap: float) -> None:
+    """P32: each request is answered by its own words, whatever the server says besides, and no task dies of it."""
+    async with serving(over, partial(tell_more, unasked=unasked)) as (config, opener):
+        async with HttpConnections(config, open_stream=opener) as connections:
+            for number in range(8):
+                assert await hear(connections, request(number)) == request(number).body
+                if gap:
+                    await trio.sleep(gap)
+
+
+@pytest.mark.parametrize("over", ["memory", "TCP", "TLS"])
+async def test_requests_that_wait_for_a_connection_get_none_that_said_more(over: str) -> None:
+    """P32: a connection that goes from one request straight to the next is looked at, too."""
+    async with serving(over, partial(tell_more, unasked="an answer behind the end of a read")) as (config, opener):
+        heard: dict[int, bytes] = {}
+
+        async def ask(number: int) -> None:
+            heard[number] = await hear(connections, request(number))
+
+        async with HttpConnections(config, open_stream=opener) as connections, trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(ask, number)
+        assert heard == {number: request(number).body for number in range(12)}
+
+
+@pytest.mark.parametrize("said", [OTHER, b"HTTP/1.1 100 Continue\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n"])
+@pytest.mark.parametrize("over", ["memory", "TCP", "TLS"])
+async def test_who_speaks_before_it_is_asked_is_not_asked(over: str, said: bytes) -> None:
+    """P32: an answer that came before its request was sent is the answer to nothing."""
+    asked: list[bytes] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        await stream.send_all(said)
+        asked.append(await receive_request(stream))
+
+    async with serving(over, script) as (config, opener):
+        async with HttpConnections(config, open_stream=opener) as connections:
+            for _ in range(3):
+                with pytest.raises(ProtocolError, match=r"it speaks before it is asked|sent something"):
+                    await hear(connections, request(0))
+            await trio.sleep(0.02)
+    assert asked == []
+
+
+async def test_an_interim_answer_costs_the_connection_and_not_the_answer() -> None:
+    """P32: nobody asked for an interim answer, so what came with it is used, and its connection is not."""
+    ports: list[object] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        while True:
+            said = await receive_request(stream)
+            ports.append(stream)
+            await stream.send_all(
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(said)
+            )
+
+    async with serving("memory", script) as (config, opener):
+        async with HttpConnections(config, open_stream=opener) as connections:
+            for number in range(3):
+                assert await hear(connections, request(number)) == request(number).body
+    assert len(set(map(id, ports))) == 3
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["cache", "no cache"])
+@pytest.mark.parametrize("over", ["TCP", "TLS"])
+async def test_a_call_outlives_a_server_that_says_everything_twice(over: str, cached: bool) -> None:
+    """P32: a static text is heard in its own sound, again from the cache too, and the conversation goes on."""
+    texts = ["First of all, good morning.", "Во-вторых, доброе утро.", "Thirdly, nothing.", "Наконец, всё."]
+
+    async def script(stream: trio.abc.Stream) -> None:
+        while True:
+            said = await receive_request(stream)
+            number = next(i for i, text in enumerate(texts) if text.encode() in said)
+            await stream.send_all(answer(bytes([number, 1]) * 8000) + answer(b"\xee\xee" * 8000))
+
+    async with serving(over, script) as (config, opener):
+        config = config if cached else config.evolve(phrase_cache=None)
+
+        async with (
+            WebSocketConnectionManager(config, open_stream=opener) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            for _ in range(2):
+                for number, text in enumerate(texts):
+                    async with tts.stream_static_text(text) as audio:
+                        assert await listen(audio) == bytes([number, 1]) * 8000
+                    assert audio.outcome is not None
+                    assert audio.outcome.end == "finished"
+
+
+class _Strange(trio.abc.Stream):
+    """A stream that breaks, when it is idle, in a way that no stream should."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._received = 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._received == 1:
+            raise trio.BusyResourceError("another task is already reading this fd")
+        self._received += 1
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def test_no_background_task_ends_the_conversation(caplog: pytest.LogCaptureFixture) -> None:
+    """P32: what nobody foresaw in the task that watches a connection is logged, and costs that connection."""
+
+    async def script(stream: trio.abc.Stream) -> None:
+        while True:
+            await stream.send_all(answer(await receive_request(stream)))
+
+    async with serving("memory", script) as (config, opener):
+
+        async def open_strange(config: TTSConfig) -> trio.abc.Stream:
+            return _Strange(await opener(config))
+
+        async with HttpConnections(config, open_stream=open_strange) as connections:
+            for number in range(4):
+                assert await hear(connections, request(number)) == request(number).body
+                await trio.sleep(0.01)
+    assert "BusyResourceError" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.ERROR}

@@ -1,0 +1,146 @@
+"""One HTTP/1.1 connection: a request leaves in one piece, its answer comes as it arrives, and failures are typed."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import h11
+import httpx
+import trio
+
+from tts_trio.config import TTSConfig
+from tts_trio.errors import ProtocolError, ServiceTimeout, TTSConnectionError, TTSError
+from tts_trio.http.stream import WatchedStream
+from tts_trio.transport import telling_cause
+
+_LONGEST_HEAD = 102400  # bytes: a longer one is no answer
+
+
+class HttpConnection:
+    """One HTTP/1.1 connection, for one request at a time. h11 does the framing.
+
+    Attributes:
+        stream: What it runs over.
+        opened: When it was opened, in seconds of trio's clock.
+        watch: The scope of the task that watches it until a request is sent over it.
+        fresh: It was dialled for the request that takes it: it was never idle, and has answered nothing.
+        asked: The request that it was taken for was written to it, or a part of it.
+        outlives: What it is used for may go on when the pool is closed, and closes it then.
+    """
+
+    def __init__(self, stream: WatchedStream, config: TTSConfig) -> None:
+        self.stream = stream
+        self.opened = trio.current_time()
+        self.watch = trio.CancelScope()
+        self.fresh = True
+        self.asked = False
+        self.outlives = False
+        self._config = config
+        self._where = urlsplit(config.base_url).netloc
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
+        self._interim = False
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the peer closed it before the answer began."""
+        return self.stream.ended and not self.stream.received
+
+    @property
+    def reusable(self) -> bool:
+        """Whether its answer was read to the end, and the peer has sent nothing besides."""
+        done = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        return done and self._http.trailing_data == (b"", False) and not self._interim
+
+    def renew(self) -> None:
+        """Make it ready for another request; it has to be reusable."""
+        self._http.start_next_cycle()
+        self.fresh = self.asked = self.outlives = False
+
+    async def ask(self, request: httpx.Request) -> h11.Response:
+        """Send a request, and return the head of its answer.
+
+        Raises:
+            TTSError: Something came before it was asked, the connection was lost (`asked` and `hung_up` say whether
+                asking again could double anything), what came is no HTTP, or nothing came within `reply_deadline`.
+        """
+        deadline = trio.current_time() + self._config.reply_deadline
+        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+        events = (head, h11.Data(data=request.content), h11.EndOfMessage())
+        message = b"".join(self._http.send(event) or b"" for event in events)
+        if not await self.stream.is_quiet():
+            raise self._spoke_unasked()
+        self.asked = True
+        self.stream.received = 0
+        try:
+            await self.stream.send(message, deadline)
+        except trio.TooSlowError:
+            raise self._too_slow("sending the request") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it may have answered before it closed
+        event = await self._next_event(deadline)
+        while isinstance(event, h11.InformationalResponse):
+            self._interim = True
+            event = await self._next_event(deadline)
+        assert isinstance(event, h11.Response)
+        return event
+
+    async def receive(self) -> bytes:
+        """Return what comes next of the body; `b""` at its end.
+
+        Raises:
+            TTSError: It broke off, or nothing came for `stall_timeout`.
+        """
+        while isinstance(event := await self._next_event(None), h11.Data):
+            if event.data:
+                return bytes(event.data)
+        return b""
+
+    async def _next_event(self, answer_by: float | None) -> h11.Event:
+        """Return the next event of the answer, whose head has to come by that time; what is behind it may not stall."""
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise self._unreadable(error) from None
+            if isinstance(event, h11.Event):
+                return event
+            data = await self._receive(answer_by)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise self._lost()
+            self._http.receive_data(data)
+
+    async def _receive(self, answer_by: float | None) -> bytes:
+        deadline = trio.current_time() + self._config.stall_timeout if answer_by is None else answer_by
+        try:
+            return await self.stream.receive(deadline)
+        except trio.TooSlowError:
+            if answer_by is not None:
+                raise self._too_slow(self._step) from None
+            raise ServiceTimeout(
+                f"nothing from {self._where} for {self._config.stall_timeout:g} s in the middle of its answer"
+            ) from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._lost() from telling_cause(error)
+
+    @property
+    def _step(self) -> str:
+        return "reading the answer" if self.stream.received else "waiting for the answer"
+
+    def _lost(self) -> TTSError:
+        return TTSConnectionError(f"the connection to {self._where} was lost while {self._step}")
+
+    def _too_slow(self, step: str) -> TTSError:
+        return ServiceTimeout(f"no answer from {self._where} within {self._config.reply_deadline:g} s (still {step})")
+
+    def _unreadable(self, error: h11.RemoteProtocolError) -> TTSError:
+        if self.stream.ended:
+            return self._lost()
+        # What the peer sent is in the message.
+        return ProtocolError(f"{self._where} does not answer as an HTTP server: {error}").without(self._config.api_key)
+
+    def _spoke_unasked(self) -> TTSError:
+        if self.stream.ended:
+            return TTSConnectionError(f"the connection to {self._where} was closed before the request was sent")
+        if self.fresh:
+            return ProtocolError(f"{self._where} does not answer as an HTTP server: it speaks before it is asked")
+        return TTSConnectionError(f"{self._where} sent something that it was not asked for")
