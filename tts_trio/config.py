@@ -12,40 +12,70 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tts_trio.cache import PhraseCache, process_cache
+from tts_trio.cache import CACHE, PhraseCache, process_cache
 from tts_trio.errors import ConfigurationError
 from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
-from tts_trio.limiter import Limiter
+from tts_trio.limiter import LIMITER, Limiter
 from tts_trio.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
-from tts_trio.proxy import Proxy
-from tts_trio.rules import ID, is_a, matches, one_of, refuse, rule, seconds, to_tuple, unless_none, whole
-from tts_trio.text import PhrasePolicy, PhrasesFactory
+from tts_trio.proxy import PROXY, Proxy
+from tts_trio.rules import (
+    ID,
+    Rule,
+    is_a,
+    matches,
+    one_of,
+    seconds,
+    split_url,
+    to_tuple,
+    tuple_of,
+    unless_none,
+    whole,
+)
+from tts_trio.text import POLICY, PhrasePolicy, PhrasesFactory
 from tts_trio.voice import PronunciationDictionary, VoiceSettings
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
-_API_KEY = re.compile(r"[\x21-\x7e]+")
-_URL = re.compile(r"(https?|wss?)://[^\s/?#@]+(/[^\s?#]*)?")
-_A_URL = "a URL such as https://api.elevenlabs.io, without credentials, query or fragment"
+_API_KEY = re.compile(r"[\x21-\x7e]{1,512}")
+_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+_PATH = re.compile(r"(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*")
+_A_URL = (
+    "a URL such as https://api.elevenlabs.io: a host name in ASCII, perhaps a port and a path, without credentials, "
+    "query or fragment"
+)
 
 
 def _check_api_key(_instance: object, _attribute: object, value: object) -> None:
+    if hasattr(value, "get_secret_value"):
+        raise ConfigurationError(
+            f"api_key: it must be str, not {type(value).__name__}; give its get_secret_value()", field="api_key"
+        )
     if not isinstance(value, str) or not value:
         raise ConfigurationError(
             "api_key: missing; give api_key=, or set ELEVENLABS_API_KEY for from_env()", field="api_key"
         )
     if not _API_KEY.fullmatch(value):  # the value stays out of the message
-        raise ConfigurationError("api_key: it must be printable ASCII without blanks or line ends", field="api_key")
+        raise ConfigurationError(
+            "api_key: it must be up to 512 characters of printable ASCII, without blanks or line ends", field="api_key"
+        )
 
 
-def _check_proxy(_instance: object, _attribute: object, value: Any) -> None:
-    Proxy.parse(value)
+def _is_base_url(value: object) -> bool:
+    url = split_url(value, _SCHEMES)
+    if url is None or "@" in url.netloc or url.netloc.endswith(":") or "?" in str(value) or "#" in str(value):
+        return False
+    dots = {".", ".."}.intersection(url.path.split("/"))  # HTTP libraries resolve them, each in its own way
+    return not dots and _PATH.fullmatch(url.path) is not None
 
 
 def _show_proxy(value: str | None) -> str:
     return "None" if value is None else f"'{Proxy.parse(value)}'"
 
 
+_SSL_CONTEXT = Rule(
+    "an ssl.SSLContext for clients",
+    lambda value: isinstance(value, ssl.SSLContext) and value.protocol != ssl.PROTOCOL_TLS_SERVER,
+)
 _PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
 """Marks a field that belongs to a WebSocket for its life: a change of it means another socket."""
 
@@ -54,8 +84,8 @@ _PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
 class TTSConfig:
     """One voice, model, format and set of deadlines; immutable, and checked when it is made.
 
-    Times are in seconds. `evolve` gives a changed copy. Every field is refused with a `ConfigurationError` that names
-    the field and what is allowed.
+    Times are in seconds, `int` or `float`: 0.001 to 1,000,000 (11 days) where a field does not say otherwise. `evolve`
+    gives a changed copy. Every field is refused with a `ConfigurationError` that names the field and what is allowed.
 
     Attributes:
         api_key: The ElevenLabs API key. Never shown by `repr`, and sent in the header `xi-api-key` only.
@@ -87,17 +117,17 @@ class TTSConfig:
         seed: 0 to 4294967295, for speech that repeats as well as the service can; None for none.
         pronunciation_dictionary_locators: Up to 3 dictionaries.
         enable_logging: False is the service's zero retention mode (enterprise only).
-        base_url: Where the service is, for HTTP and WebSocket alike. `http` and `ws` are refused for anything but
-            this machine, since the key would travel readable.
+        base_url: Where the service is, for HTTP and WebSocket alike, without the "/v1" of its paths. `http` and `ws`
+            are refused for anything but this machine, since the key would travel readable.
         allow_plaintext: Takes that refusal back.
         ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honours
             SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: The URL of an HTTP proxy, for HTTP and WebSocket alike, such as "http://user:password@proxy:3128"; its
             credentials are never shown by `repr`. None: that of HTTPS_PROXY, unless NO_PROXY names the service's host.
-        inactivity_timeout: Whole seconds, up to 180: after how much silence the service closes a socket.
-        keep_alive_interval: How long after the last text frame a keep-alive is sent.
-        ping_interval: Between WebSocket pings.
-        ping_timeout: For a pong; after it the socket counts as lost.
+        inactivity_timeout: Whole seconds, 5 to 180: after how much silence the service closes a socket.
+        keep_alive_interval: How long after the last text frame a keep-alive is sent; at least 1 s.
+        ping_interval: Between WebSocket pings; at least 1 s.
+        ping_timeout: For a pong; after it the socket counts as lost. At least 0.1 s.
         connect_timeout: One dial (DNS, TCP, TLS, upgrade, first pong), and the longest wait of `connect`,
             `get_connection`, `start_llm_stream` and `speak` for a hot connection.
         first_audio_timeout: From text that should be heard to its first sound. None: 2 s, or 5 s for the v3 and v4
@@ -122,11 +152,12 @@ class TTSConfig:
         limiter: How many utterances are generated at once, in all conversations that are given the same object: a
             `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own; None: as many as one likes,
             and what is above the plan's concurrency is refused by the service.
-        max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent.
+        max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent; at
+            least 0.01 s.
         max_characters: Of one reply.
         spares: Hot connections kept behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, whose sockets
             each hold one of the plan's dialogue sessions for their whole life.
-        spare_lifetime: After which an idle connection is replaced.
+        spare_lifetime: After which an idle connection is replaced; at least 10 s.
     """
 
     api_key: str = attrs.field(repr=False, validator=_check_api_key, metadata=_PER_SOCKET)
@@ -158,12 +189,7 @@ class TTSConfig:
     auto_mode: bool = attrs.field(default=True, validator=is_a(bool), metadata=_PER_SOCKET)
     chunk_length_schedule: tuple[int, ...] | None = attrs.field(
         default=None,
-        validator=unless_none(
-            rule(
-                "a list of whole numbers from 50 to 500",
-                lambda schedule: bool(schedule) and all(type(n) is int and 50 <= n <= 500 for n in schedule),
-            )
-        ),
+        validator=unless_none(tuple_of("whole numbers from 50 to 500", 1, 100, whole(50, 500).good)),
         converter=to_tuple,
         metadata=_PER_SOCKET,
     )
@@ -178,64 +204,43 @@ class TTSConfig:
     seed: int | None = attrs.field(default=None, validator=unless_none(whole(0, 4_294_967_295)), metadata=_PER_SOCKET)
     pronunciation_dictionary_locators: tuple[PronunciationDictionary, ...] = attrs.field(
         default=(),
-        validator=rule(
-            "at most 3 of PronunciationDictionary",
-            lambda value: len(value) <= 3 and all(isinstance(item, PronunciationDictionary) for item in value),
-        ),
+        validator=tuple_of("PronunciationDictionary", 0, 3, is_a(PronunciationDictionary).good),
         converter=to_tuple,
         metadata=_PER_SOCKET,
     )
     enable_logging: bool = attrs.field(default=True, validator=is_a(bool), metadata=_PER_SOCKET)
 
     base_url: str = attrs.field(
-        default="https://api.elevenlabs.io", validator=matches(_URL, _A_URL), metadata=_PER_SOCKET
+        default="https://api.elevenlabs.io", validator=Rule(_A_URL, _is_base_url, secret=True), metadata=_PER_SOCKET
     )
     allow_plaintext: bool = attrs.field(default=False, validator=is_a(bool))
     ssl_context: ssl.SSLContext | None = attrs.field(
-        default=None, validator=unless_none(is_a(ssl.SSLContext)), repr=False, metadata=_PER_SOCKET
+        default=None, validator=unless_none(_SSL_CONTEXT), repr=False, metadata=_PER_SOCKET
     )
-    proxy: str | None = attrs.field(
-        default=None, validator=unless_none(_check_proxy), repr=_show_proxy, metadata=_PER_SOCKET
-    )
+    proxy: str | None = attrs.field(default=None, validator=unless_none(PROXY), repr=_show_proxy, metadata=_PER_SOCKET)
 
-    inactivity_timeout: int = attrs.field(default=180, validator=whole(1, 180), metadata=_PER_SOCKET)
-    keep_alive_interval: float = attrs.field(default=15.0, validator=seconds)
-    ping_interval: float = attrs.field(default=10.0, validator=seconds)
-    ping_timeout: float = attrs.field(default=5.0, validator=seconds)
-    connect_timeout: float = attrs.field(default=5.0, validator=seconds)
-    first_audio_timeout: float | None = attrs.field(default=None, validator=unless_none(seconds))
-    stall_timeout: float = attrs.field(default=3.0, validator=seconds)
-    reply_deadline: float = attrs.field(default=10.0, validator=seconds)
-    text_timeout: float = attrs.field(default=120.0, validator=seconds)
-    close_timeout: float = attrs.field(default=0.25, validator=seconds)
+    inactivity_timeout: int = attrs.field(default=180, validator=whole(5, 180), metadata=_PER_SOCKET)
+    keep_alive_interval: float = attrs.field(default=15.0, validator=seconds(1))
+    ping_interval: float = attrs.field(default=10.0, validator=seconds(1))
+    ping_timeout: float = attrs.field(default=5.0, validator=seconds(0.1))
+    connect_timeout: float = attrs.field(default=5.0, validator=seconds(0.001))
+    first_audio_timeout: float | None = attrs.field(default=None, validator=unless_none(seconds(0.001)))
+    stall_timeout: float = attrs.field(default=3.0, validator=seconds(0.001))
+    reply_deadline: float = attrs.field(default=10.0, validator=seconds(0.001))
+    text_timeout: float = attrs.field(default=120.0, validator=seconds(0.001))
+    close_timeout: float = attrs.field(default=0.25, validator=seconds(0.001))
     on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=one_of("resume", "raise"))
     fallback: Literal["http"] | None = attrs.field(default=None, validator=unless_none(one_of("http")))
     max_replays: int = attrs.field(default=2, validator=whole(0, 10))
-    phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(
-        factory=PhrasePolicy,
-        validator=rule(
-            "a PhrasePolicy, or a callable that returns Phrases",
-            lambda value: isinstance(value, PhrasePolicy) or callable(value),
-        ),
-    )
+    phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
     strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
-    phrase_cache: PhraseCache | None = attrs.field(
-        factory=process_cache,
-        validator=unless_none(
-            rule("a PhraseCache, with get and put, or None", lambda value: isinstance(value, PhraseCache))
-        ),
-    )
-    phrase_cache_timeout: float = attrs.field(default=0.02, validator=seconds)
-    limiter: Limiter | None = attrs.field(
-        default=None,
-        validator=unless_none(
-            rule("a Limiter, with slot and learn, or None", lambda value: isinstance(value, Limiter))
-        ),
-    )
-    max_lead: float = attrs.field(default=20.0, validator=seconds)
+    phrase_cache: PhraseCache | None = attrs.field(factory=process_cache, validator=unless_none(CACHE))
+    phrase_cache_timeout: float = attrs.field(default=0.02, validator=seconds(0.001))
+    limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))
+    max_lead: float = attrs.field(default=20.0, validator=seconds(0.01))
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))
     spares: int | None = attrs.field(default=None, validator=unless_none(whole(0, 3)))
-    spare_lifetime: float = attrs.field(default=600.0, validator=seconds)
+    spare_lifetime: float = attrs.field(default=600.0, validator=seconds(10))
 
     def __attrs_post_init__(self) -> None:
         self._check_base_url()
@@ -276,16 +281,16 @@ class TTSConfig:
         return self.websocket_endpoint() == "text-to-dialogue"
 
     def _check_base_url(self) -> None:
-        try:
-            url = urlsplit(self.base_url)
-            host, _port = url.hostname or "", url.port
-        except ValueError:
-            raise refuse("base_url", self.base_url, _A_URL) from None
-        if url.scheme in {"http", "ws"} and not self.allow_plaintext and not _is_loopback(host):
+        url = urlsplit(self.base_url)
+        if url.scheme in {"http", "ws"} and not self.allow_plaintext and not _is_loopback(url.hostname or ""):
             raise ConfigurationError(
-                f"base_url: {self.base_url!r} would send the key unencrypted to another machine; use https, or set "
+                f"base_url: {self.base_url} would send the key unencrypted to another machine; use https, or set "
                 "allow_plaintext=True",
                 field="base_url",
+            )
+        if url.path.rstrip("/").endswith("/v1"):
+            raise ConfigurationError(
+                f"base_url: {self.base_url} ends in /v1, which is added to it; leave that out", field="base_url"
             )
 
     @classmethod

@@ -6,16 +6,18 @@ slot from its first phrase until its final, a fixed phrase from its request unti
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 import trio
 
-from tts_trio.errors import ConcurrencyError, ConfigurationError
+from tts_trio.errors import ConcurrencyError
+from tts_trio.rules import Rule, is_async, is_instance, one_of, or_endless, seconds, takes, unless_none, whole
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
 
@@ -38,6 +40,21 @@ class Limiter(Protocol):
     def learn(self, size: int) -> None:
         """Take note of how many at once the service allows (`maximum-concurrent-requests`)."""
         ...
+
+
+def _limits(value: Any) -> bool:
+    """Whether it has what a `Limiter` has, and `slot` is no coroutine and no `contextmanager` without async."""
+    if not is_instance(value, Limiter) or is_async(value.slot) or is_async(value.learn):
+        return False
+    synchronous = inspect.isgeneratorfunction(inspect.unwrap(value.slot))
+    return not synchronous and takes(value.slot, background=True) and takes(value.learn, 1)
+
+
+LIMITER = Rule(
+    "a Limiter: an object, not its class, whose slot(background=...) gives an async context manager, and learn(size)",
+    _limits,
+)
+"""What `limiter` may be."""
 
 
 @attrs.define(eq=False)
@@ -138,11 +155,6 @@ def check_limits(size: int | None, timeout: float, on_timeout: str) -> None:
     Raises:
         ConfigurationError: A value is not allowed.
     """
-    if size is not None and (type(size) is not int or size < 1):
-        raise ConfigurationError(f"size: {size!r} is not allowed; it must be a whole number from 1", field="size")
-    if isinstance(timeout, bool) or not timeout >= 0:
-        raise ConfigurationError(f"timeout: {timeout!r} is not allowed; it must be in seconds", field="timeout")
-    if on_timeout not in ("raise", "proceed"):
-        raise ConfigurationError(
-            f"on_timeout: {on_timeout!r} is not allowed; it must be 'raise' or 'proceed'", field="on_timeout"
-        )
+    unless_none(whole(1, 1_000_000)).check("size", size)
+    or_endless(seconds(0)).check("timeout", timeout)
+    one_of("raise", "proceed").check("on_timeout", on_timeout)

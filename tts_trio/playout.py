@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import trio
 
 from tts_trio.channels import AudioChannel
-from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.errors import TTSError
+from tts_trio.rules import seconds
 
 
 class PacedFrames(trio.abc.ReceiveChannel[bytes]):
@@ -19,10 +18,7 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
     def __init__(self, audio: AudioChannel, lead: float, ms: int) -> None:
         """Pace a channel's audio; see `paced`."""
         self._frames = audio.frames(ms)
-        if not ms / 1000 <= lead < math.inf:
-            raise ConfigurationError(
-                f"lead: {lead!r} is not allowed; it must be at least one frame, {ms / 1000:g} s", field="lead"
-            )
+        seconds(ms / 1000).check("lead", lead)
         self._audio = audio
         self._lead = lead
         self._seconds = ms / 1000

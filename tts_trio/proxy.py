@@ -10,8 +10,10 @@ import attrs
 import trio
 
 from tts_trio.errors import ConfigurationError, ProtocolError, TTSConnectionError, TTSError
+from tts_trio.rules import Rule, split_url
 
 _RECEIVE_BYTES = 4096
+_SCHEMES = frozenset({"http", "https"})
 _PASSING = frozenset({408, 425, 429})  # HTTP statuses below 500 that another try may not get
 
 
@@ -41,27 +43,24 @@ class Proxy:
         Raises:
             ConfigurationError: It is none; the message does not repeat it, for there may be a password in it.
         """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except (AttributeError, TypeError, ValueError):
-            raise _no_proxy() from None
-        if parts.scheme not in {"http", "https"} or not host or parts.path.strip("/") or parts.query or parts.fragment:
-            raise _no_proxy()
+        parts = split_url(url, _SCHEMES)
+        if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ConfigurationError(f"proxy: it must be {PROXY.allowed}", field="proxy")
         secure = parts.scheme == "https"
         authorization = None
         if parts.username is not None:
             credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             authorization = f"Basic {base64.b64encode(credentials).decode()}"
-        return cls(host, port or (443 if secure else 80), secure, authorization)
+        return cls(parts.hostname or "", parts.port or (443 if secure else 80), secure, authorization)
 
 
-def _no_proxy() -> ConfigurationError:
-    return ConfigurationError(
-        "proxy: it must be a URL such as http://proxy.example:3128, with user:password@ before the host if it wants "
-        "them; SOCKS is not spoken",
-        field="proxy",
-    )
+PROXY = Rule(
+    "a URL such as http://proxy.example:3128, with user:password@ before the host if it wants them; SOCKS is not "
+    "spoken",
+    Proxy.parse,
+    secret=True,
+)
+"""What `proxy` may be."""
 
 
 def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import trio
 
 from tts_trio.errors import ConfigurationError
+from tts_trio.rules import Rule, split_url
 from tts_trio.scoped import Scoped
 
 if TYPE_CHECKING:
@@ -24,13 +25,29 @@ _ANSWER_TIMEOUT = 1.0  # seconds; who waits for an answer waits for a part of it
 _PAUSE = 1.0  # seconds without a try, after one that failed
 _CONNECTIONS = 4
 
-_DATABASE = re.compile(r"(/[0-9]*)?")
+_SCHEMES = frozenset({"redis", "rediss"})
+_DATABASE = re.compile(r"(/[0-9]{0,9})?")
+_OPTIONS = {"db": re.compile(r"[0-9]{1,9}")} | {
+    f"ssl_{name}": re.compile(values)
+    for name, values in {
+        "cert_reqs": "none|optional|required",
+        "check_hostname": "true|false",
+        "ca_certs": ".+",
+        "certfile": ".+",
+        "keyfile": ".+",
+    }.items()
+}
+_URL = (
+    "redis://host:port/database, rediss:// for TLS, or unix:///path, with user:password@ before the host if it wants "
+    f"them, and no ?option=value but {', '.join(_OPTIONS)}"
+)
 
 
 class RedisClient(Scoped):
     """A connection to a server for as long as the block runs: an async context manager, which connects meanwhile.
 
-    Entering it raises a `ConfigurationError` where coredis is not installed.
+    Entering it raises a `ConfigurationError` where coredis is not installed, or a file that the URL names (`ssl_...`)
+    cannot be read.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,14 +57,10 @@ class RedisClient(Scoped):
             url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
 
         Raises:
-            ConfigurationError: It is none of these; the message does not repeat it, for there may be a password in it.
+            ConfigurationError: It is none of these, or has options other than `db` and `ssl_...`; the message does not
+                repeat it, for there may be a password in it.
         """
-        if not _is_allowed(url):
-            raise ConfigurationError(
-                "url: it must be redis://host:port/database, rediss:// for TLS, or unix:///path, with user:password@ "
-                "before the host if it wants them",
-                field="url",
-            )
+        Rule(_URL, _is_allowed, secret=True).check("url", url)
         self._url = url
         self._client: Redis[bytes] | None = None
         self._nursery: trio.Nursery | None = None
@@ -72,14 +85,17 @@ class RedisClient(Scoped):
             ) from None
         from tts_trio.transport import single_error  # which knows of the configuration, which knows of caches
 
-        client = coredis.Redis.from_url(
-            self._url,
-            connect_timeout=_ANSWER_TIMEOUT,
-            stream_timeout=_ANSWER_TIMEOUT,
-            max_connections=_CONNECTIONS,
-            retry_policy=NoRetryPolicy(),
-            verify_version=False,
-        )
+        try:
+            client = coredis.Redis.from_url(
+                self._url,
+                connect_timeout=_ANSWER_TIMEOUT,
+                stream_timeout=_ANSWER_TIMEOUT,
+                max_connections=_CONNECTIONS,
+                retry_policy=NoRetryPolicy(),
+                verify_version=False,
+            )
+        except OSError as error:
+            raise ConfigurationError(f"url: a file that it names cannot be used: {error}", field="url") from None
         with single_error():
             async with client:
                 with single_error():
@@ -125,14 +141,20 @@ class RedisClient(Scoped):
 
 
 def _is_allowed(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
-    except (AttributeError, TypeError, ValueError):
+    if url.startswith("unix:///"):
+        parts = split_url(url.replace("unix://", "redis://localhost", 1), _SCHEMES)
+    else:
+        parts = split_url(url, _SCHEMES)
+    if parts is None or parts.fragment:
         return False
-    if parts.scheme == "unix":
-        return len(parts.path) > 1
-    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and bool(_DATABASE.fullmatch(parts.path))
+    if url.startswith("unix:"):
+        return len(parts.path) > 1 and _are_options(parts.query)
+    return _DATABASE.fullmatch(parts.path) is not None and _are_options(parts.query)
+
+
+def _are_options(query: str) -> bool:
+    options = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    return all(name in _OPTIONS and _OPTIONS[name].fullmatch(value) for name, value in options)
 
 
 class _Answer(Generic[T]):

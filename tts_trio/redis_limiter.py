@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, suppress
 
 import trio
 
-from tts_trio.errors import ConfigurationError
 from tts_trio.limiter import ConcurrencyLimiter, OnTimeout, check_limits, refused
 from tts_trio.redis_client import RedisClient
+from tts_trio.rules import TEXT, seconds
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +89,15 @@ class RedisLimiter(RedisClient):
             size: How many at once, in all processes; None: as many as the service says to any of them.
             timeout: The longest wait for a slot, in seconds.
             on_timeout: After it: "raise" a `ConcurrencyError`, or "proceed" without a slot.
-            lease: Seconds after which the slots of a process that died are free again.
+            lease: Seconds after which the slots of a process that died are free again; at least 0.1.
             prefix: Of all keys; one for each account.
 
         Raises:
             ConfigurationError: A value is not allowed.
         """
         check_limits(size, timeout, on_timeout)
-        if isinstance(lease, bool) or not 0 < lease < math.inf:
-            raise ConfigurationError(f"lease: {lease!r} is not allowed; it must be seconds above 0", field="lease")
+        seconds(0.1).check("lease", lease)
+        TEXT.check("prefix", prefix)
         super().__init__(url)
         self._size = size
         self._timeout = timeout

@@ -1,66 +1,127 @@
-"""Validators for attrs fields: what they refuse is told by the field's name and by what is allowed."""
+"""The validators of every class that a user fills in: a refusal names the field, the value and what is allowed.
+
+`Rule` is a validator of attrs; `Rule.check` does the same for an argument. A value may be anything at all, so nothing
+that it raises while it is looked at comes out.
+"""
 
 from __future__ import annotations
 
+import inspect
+import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
 from tts_trio.errors import ConfigurationError
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+LONGEST = 1_000_000
+"""Seconds of the longest timeout or interval: eleven and a half days."""
 
-Check: TypeAlias = "Callable[[Any, attrs.Attribute[Any], Any], None]"
+_LONGEST_URL = 2000
+_SHOWN = 100  # characters of a refused value
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_AUTHORITY = re.compile(r"([^@]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 
 
 def refuse(field: str, value: object, allowed: str) -> ConfigurationError:
-    """Return the refusal of a value."""
-    return ConfigurationError(f"{field}: {value!r} is not allowed; it must be {allowed}", field=field)
+    """Return the refusal of a value, which is quoted: of no use for what may hold a secret."""
+    return ConfigurationError(f"{field}: {_shown(value)} is not allowed; it must be {allowed}", field=field)
 
 
-def rule(allowed: str, good: Callable[[Any], bool]) -> Check:
-    """A validator that says, when it refuses, which field it was and what would have been right."""
+@attrs.frozen
+class Rule:
+    """What a field may be.
 
-    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    Attributes:
+        allowed: In words, as they go on after "it must be".
+        good: Whether a value is allowed.
+        secret: The value may hold a password, so that the refusal does not repeat it.
+    """
+
+    allowed: str
+    good: Callable[[Any], object]
+    secret: bool = False
+
+    def __call__(self, _instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        """Check a field of an attrs class; raises as `check` does."""
+        self.check(attribute.name, value)
+
+    def check(self, field: str, value: object) -> None:
+        """Refuse a value that is not allowed.
+
+        Raises:
+            ConfigurationError: It names the field, the value and what is allowed.
+        """
         try:
-            accepted = good(value)
-        except (TypeError, ValueError):
+            accepted = bool(self.good(value))
+        except Exception:  # noqa: BLE001 - the value's own comparisons may raise anything
             accepted = False
-        if not accepted:
-            raise refuse(attribute.name, value, allowed)
+        if accepted:
+            return
+        if self.secret:
+            raise ConfigurationError(f"{field}: it must be {self.allowed}", field=field)
+        raise refuse(field, value, self.allowed)
 
-    return check
 
-
-def matches(pattern: re.Pattern[str], allowed: str) -> Check:
+def matches(pattern: re.Pattern[str], allowed: str) -> Rule:
     """A text of this pattern."""
-    return rule(allowed, lambda value: pattern.fullmatch(value) is not None)
+    return Rule(allowed, pattern.fullmatch)
 
 
-def number(low: float, high: float) -> Check:
-    """A number in this range."""
-    allowed = f"a number from {low:g} to {high:g}"
-    return rule(allowed, lambda value: not isinstance(value, bool) and low <= value <= high)
+def number(low: float, high: float, what: str = "a number") -> Rule:
+    """An `int` or `float` in this range: what only looks like a number goes to pieces where it is sent, or slept."""
+    return Rule(
+        f"{what} from {low:.12g} to {high:.12g}",
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high,
+    )
 
 
-def whole(low: int, high: int) -> Check:
+def seconds(low: float, high: float = LONGEST) -> Rule:
+    """A duration in seconds."""
+    return number(low, high, "a number of seconds")
+
+
+def or_endless(rule: Rule) -> Rule:
+    """`math.inf`, or what another rule allows."""
+    return Rule(
+        f"{rule.allowed}, or math.inf", lambda value: (type(value) is float and value == math.inf) or rule.good(value)
+    )
+
+
+def whole(low: int, high: int) -> Rule:
     """A whole number in this range."""
-    allowed = f"a whole number from {low} to {high}"
-    return rule(allowed, lambda value: type(value) is int and low <= value <= high)
+    return Rule(f"a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
 
 
-def one_of(*values: str) -> Check:
+def one_of(*values: str) -> Rule:
     """One of these texts."""
-    return rule(f"one of {', '.join(values)}", lambda value: value in values)
+    return Rule(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
-def is_a(kind: type) -> Check:
+def is_a(kind: type) -> Rule:
     """Of this type."""
     allowed = "True or False" if kind is bool else f"of the type {kind.__name__}"
-    return rule(allowed, lambda value: isinstance(value, kind))
+    return Rule(allowed, lambda value: isinstance(value, kind))
+
+
+def tuple_of(what: str, least: int, most: int, good: Callable[[Any], object]) -> Rule:
+    """A list or tuple, frozen by `to_tuple`, of so many values that are good."""
+
+    def holds(value: tuple[Any, ...]) -> bool:
+        return type(value) is tuple and least <= len(value) <= most and all(map(good, value))
+
+    return Rule(f"a list of {f'{least} to' if least else 'at most'} {most} {what}", holds)
+
+
+def unless_none(rule: Rule) -> Rule:
+    """None, or what another rule allows."""
+    return Rule(f"{rule.allowed}, or None", lambda value: value is None or rule.good(value), rule.secret)
 
 
 def to_tuple(value: Any) -> Any:
@@ -68,5 +129,74 @@ def to_tuple(value: Any) -> Any:
     return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
-seconds = rule("a number of seconds above 0", lambda value: not isinstance(value, bool) and 0 < value < math.inf)
-unless_none = attrs.validators.optional
+TEXT = Rule("text without half surrogate pairs", lambda value: f"-{value}".encode() and type(value) is str)
+
+
+def split_url(url: object, schemes: frozenset[str]) -> SplitResult | None:
+    """Take a URL apart that every library below can use; None where it is not such a one.
+
+    Args:
+        url: Anything.
+        schemes: Those that it may have.
+
+    Returns:
+        Its parts. The host is an IP address or a name in ASCII, the port is absent or 1 to 65535, nothing in it is a
+        blank or a control character.
+    """
+    if not isinstance(url, str) or len(url) > _LONGEST_URL or not url.isprintable() or re.search(r"[\s\\]", url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    authority = _AUTHORITY.fullmatch(parts.netloc)
+    if parts.scheme not in schemes or authority is None or not _is_host(authority["host"]):
+        return None
+    return parts if authority["port"] is None or 0 < int(authority["port"]) < 65536 else None
+
+
+def is_instance(value: object, protocol: type) -> bool:
+    """Whether it is an object with the methods of a runtime protocol, and not the class of such objects."""
+    return not isinstance(value, type) and isinstance(value, protocol)
+
+
+def takes(function: object, *arguments: object, **named: object) -> bool:
+    """Whether a function can be called like this, as far as its signature tells."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C may have none
+        return True
+    return True
+
+
+def is_async(function: object) -> bool:
+    """Whether it is an `async def`, be it decorated."""
+    found = inspect.unwrap(cast("Callable[..., Any]", function))
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None))  # noqa: B004
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        return _is_address(host[1:-1])
+    return _is_address(host) if host.rpartition(".")[2].isdigit() else _NAME.fullmatch(host) is not None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - its own, or Python's for an int of over 4,300 digits
+        return f"this {type(value).__name__}"
+    text = "".join(char if char.isprintable() else " " for char in text[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tts_trio.cache.memory import MemoryCache as MemoryCache
 from tts_trio.cache.memory import process_cache as process_cache
+from tts_trio.cache.protocol import CACHE as CACHE
 from tts_trio.cache.protocol import CacheStatistics as CacheStatistics
 from tts_trio.cache.protocol import PhraseCache as PhraseCache
 from tts_trio.cache.protocol import SharedPhraseCache as SharedPhraseCache

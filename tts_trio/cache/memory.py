@@ -6,7 +6,7 @@ import functools
 import threading
 from collections import OrderedDict
 
-from tts_trio.cache.protocol import CacheStatistics
+from tts_trio.cache.protocol import BYTES, CacheStatistics
 
 _DEFAULT_BYTES = 64 * 2**20  # a good half hour of pcm_16000, two hours and a quarter of ulaw_8000
 
@@ -22,8 +22,12 @@ class MemoryCache:
         """Make an empty cache.
 
         Args:
-            max_bytes: Above which the phrases that were not used for longest are dropped.
+            max_bytes: Above which the phrases that were not used for longest are dropped; 0 keeps none.
+
+        Raises:
+            ConfigurationError: It is no whole number of bytes.
         """
+        BYTES.check("max_bytes", max_bytes)
         self._max_bytes = max_bytes
         self._phrases: OrderedDict[str, bytes] = OrderedDict()  # the one used last is the last
         self._bytes = 0

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
+
+from tts_trio.rules import Rule, is_async, is_instance, takes, whole
+
+BYTES = whole(0, 2**50)
+"""What a cache's `max_bytes` may be."""
 
 
 @attrs.frozen
@@ -49,3 +54,18 @@ class SharedPhraseCache(PhraseCache, Protocol):
     async def release(self, key: str) -> None:
         """Take back a claim of this process."""
         ...
+
+
+def _keeps_phrases(value: Any) -> bool:
+    """Whether it has what a `PhraseCache` has, all of it async; and what a `SharedPhraseCache` has, if it is one."""
+    uses = {"get": ("key",), "put": ("key", b"")}
+    if isinstance(value, SharedPhraseCache):
+        uses |= {"claim": ("key", 1.0), "release": ("key",)}
+    methods = {name: getattr(value, name) for name in uses}
+    return is_instance(value, PhraseCache) and all(
+        is_async(method) and takes(method, *uses[name]) for name, method in methods.items()
+    )
+
+
+CACHE = Rule("a PhraseCache: an object, not its class, with async def get(key) and put(key, value)", _keeps_phrases)
+"""What `phrase_cache` may be."""

@@ -6,8 +6,10 @@ import secrets
 
 from tts_trio.cache.protocol import CacheStatistics
 from tts_trio.redis_client import RedisClient
+from tts_trio.rules import TEXT, seconds
 
 _MONTH = 30 * 24 * 3600
+_TEN_YEARS = 10 * 365 * 24 * 3600
 _KEY_CHARACTERS = 64
 
 # Takes back a claim unless it is another's by now.
@@ -31,12 +33,14 @@ class RedisCache(RedisClient):
         Args:
             url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
             prefix: Of all keys. Accounts that are not to hear each other's phrases need one each.
-            lifetime: Seconds after which a phrase that was not used is dropped.
+            lifetime: Seconds after which a phrase that was not used is dropped: from 1 to ten years.
 
         Raises:
-            ConfigurationError: The URL is none of these.
+            ConfigurationError: A value is not allowed.
         """
         super().__init__(url)
+        TEXT.check("prefix", prefix)
+        seconds(1, _TEN_YEARS).check("lifetime", lifetime)
         self._prefix = prefix
         self._lifetime = round(lifetime)
         self._token = secrets.token_hex(8)

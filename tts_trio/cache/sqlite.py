@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from tts_trio.cache.protocol import CacheStatistics
+from tts_trio.cache.protocol import BYTES, CacheStatistics
+from tts_trio.rules import Rule, unless_none
 
 if TYPE_CHECKING:
     import sqlite3
 
 T = TypeVar("T")
+
+_PATH = unless_none(
+    Rule("the path of a file, as str or os.PathLike", lambda path: b"\0" not in os.fsencode(path) and Path(path).name)
+)
 
 _DEFAULT_BYTES = 2**30
 _BUSY_TIMEOUT = 1.0  # seconds to wait for another process's write
@@ -50,8 +55,13 @@ class SqliteCache:
 
         Args:
             path: Of the file; None for `default_path()`.
-            max_bytes: Of phrases, above which those that were not used for longest are dropped.
+            max_bytes: Of phrases, above which those that were not used for longest are dropped; 0 keeps none.
+
+        Raises:
+            ConfigurationError: A value is not allowed.
         """
+        _PATH.check("path", path)
+        BYTES.check("max_bytes", max_bytes)
         self.path = Path(path) if path is not None else default_path()
         self._max_bytes = max_bytes
         self._threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio phrases in a file")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import attrs
 
+from tts_trio.rules import refuse
 from tts_trio.text import ssml
 from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
 from tts_trio.text.lexicon import lexicon_for
@@ -239,9 +242,15 @@ def phrases_for(policy: PhrasePolicy | PhrasesFactory, *, language_code: str | N
         policy: A policy, or the user's own callable.
         language_code: ISO 639-1. None: a warning is logged, once a process.
         ssml: Whether the service obeys tags.
+
+    Raises:
+        ConfigurationError: The callable returned something else.
     """
     if language_code is None:
         warn_of_unknown_language()
     if isinstance(policy, PhrasePolicy):
         return Phraser(policy, language_code=language_code, ssml=ssml)
-    return policy()
+    made = cast("object", policy())  # whatever its type says
+    if not isinstance(made, Phrases):
+        raise refuse("phrase_policy", made, "a callable that returns Phrases, with all of their methods")
+    return made

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from tts_trio.rules import Rule, is_async, takes
+from tts_trio.text.policy import PhrasePolicy
 
 logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Phrases(Protocol):
     """What turns the tokens of one reply into phrases; `Phraser`, or anything with the same methods.
 
@@ -44,6 +48,24 @@ class Phrases(Protocol):
 
 PhrasesFactory: TypeAlias = Callable[[], Phrases]
 """What can stand in the place of a `PhrasePolicy`: called once for each reply."""
+
+
+def _makes_phrases(value: Any) -> bool:
+    if isinstance(value, PhrasePolicy):
+        return True
+    if isinstance(value, type):
+        good = all(callable(getattr(value, name, None)) for name in _METHODS)
+    else:  # what a function returns is seen when it is called
+        good = getattr(value, "__self__", None) is not PhrasePolicy and not is_async(value)
+    return good and takes(value)
+
+
+_METHODS = ("feed", "deadline", "expire", "close", "lead")
+
+POLICY = Rule(
+    "a PhrasePolicy, such as PhrasePolicy.eager(), or a callable without arguments that returns Phrases", _makes_phrases
+)
+"""What `phrase_policy` may be."""
 
 
 @cache

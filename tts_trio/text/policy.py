@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
+from tts_trio.errors import ConfigurationError
+from tts_trio.rules import number, or_endless, seconds, unless_none, whole
 from tts_trio.text.boundaries import Grade
 
-
-def _seconds(_: object, field: attrs.Attribute[Any], value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{field.name} must be 0 or more seconds (math.inf for never), not {value!r}")
-
-
-def _words(_: object, field: attrs.Attribute[Any], value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError(f"{field.name} must be 1 word or more, or None for never, not {value!r}")
-
-
-def _at_least_low_lead(policy: PhrasePolicy, _: attrs.Attribute[float], value: float) -> None:
-    if not value >= policy.low_lead:
-        raise ValueError(f"plenty_lead must be at least low_lead ({policy.low_lead!r}), not {value!r}")
-
-
-def _speech_rate(_: object, field: attrs.Attribute[float], value: float) -> None:
-    if not 1 <= value <= 100:
-        raise ValueError(f"{field.name} must be from 1 to 100, not {value!r}")
+_WORDS = whole(1, 1000)
+_SECONDS = or_endless(seconds(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -59,19 +42,27 @@ class PhrasePolicy:
             between two reports of it; on the fast side, so that the estimate errs towards a low queue.
 
     Raises:
-        ValueError: A number is out of range; the message names the field and what is allowed.
+        ConfigurationError: A number is out of range; the message names the field and what is allowed. It is a
+            `ValueError`.
     """
 
-    clause_words: int | None = attrs.field(default=3, validator=_words)
-    breath_words: int | None = attrs.field(default=4, validator=_words)
-    enough_words: int | None = attrs.field(default=6, validator=_words)
-    long_words: int = attrs.field(default=30, validator=_words)
-    patience_first: float = attrs.field(default=0.15, validator=_seconds)
-    patience_later: float = attrs.field(default=0.4, validator=_seconds)
-    patience_figure: float = attrs.field(default=2.0, validator=_seconds)
-    low_lead: float = attrs.field(default=1.0, validator=_seconds)
-    plenty_lead: float = attrs.field(default=5.0, validator=_at_least_low_lead)
-    characters_per_second: float = attrs.field(default=18.0, validator=_speech_rate)
+    clause_words: int | None = attrs.field(default=3, validator=unless_none(_WORDS))
+    breath_words: int | None = attrs.field(default=4, validator=unless_none(_WORDS))
+    enough_words: int | None = attrs.field(default=6, validator=unless_none(_WORDS))
+    long_words: int = attrs.field(default=30, validator=_WORDS)
+    patience_first: float = attrs.field(default=0.15, validator=_SECONDS)
+    patience_later: float = attrs.field(default=0.4, validator=_SECONDS)
+    patience_figure: float = attrs.field(default=2.0, validator=_SECONDS)
+    low_lead: float = attrs.field(default=1.0, validator=_SECONDS)
+    plenty_lead: float = attrs.field(default=5.0, validator=_SECONDS)
+    characters_per_second: float = attrs.field(default=18.0, validator=number(1, 100))
+
+    def __attrs_post_init__(self) -> None:
+        if self.plenty_lead < self.low_lead:
+            raise ConfigurationError(
+                f"plenty_lead: {self.plenty_lead:g} is not allowed; it must be at least low_lead, {self.low_lead:g}",
+                field="plenty_lead",
+            )
 
     @classmethod
     def sentence(cls) -> PhrasePolicy:
