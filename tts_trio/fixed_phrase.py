@@ -247,6 +247,7 @@ class FixedPhrase:
                 now = trio.current_time()
                 self.utterance.phrases_to_send(now)
                 self.utterance.end_to_send(now)
+                self.utterance.ask_anew(now)
             case Answered():
                 self._answered = event
             case _:

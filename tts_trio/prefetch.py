@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from tts_trio.cache.entry import phrase_key
+from tts_trio.cache.entry import Wanted
 from tts_trio.cache.shelf import Shelf
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
@@ -94,7 +94,7 @@ class Prefetch:
         if error is not None:
             self._error = self._error or error
             scope.cancel(reason="a phrase cannot be had")
-        elif await self.shelf.holds(phrase_key(order.config.base_url, order.request())):  # it may be ill, or too small
+        elif await self.shelf.holds(Wanted.of(order.config, order.request())):  # it may be ill, or too small
             self.on_phrase(order.text)
 
     async def _ask(self, order: PhraseOrder) -> TTSError | None:

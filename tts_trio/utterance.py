@@ -252,6 +252,12 @@ class Utterance:
         """Count what is owed from now on: until now it was we who made the service wait."""
         self._debt.excuse(now)
 
+    def ask_anew(self, now: float) -> None:
+        """Count the first audio from now on: what was asked for before now failed, and not for this utterance."""
+        if self._debt.owed:
+            self._debt.forget()
+            self._debt.incur(now)
+
     def deadline(self) -> float:
         """Return the time at which `expire` is to be called, if nothing happens before."""
         if self.ended is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import attrs
 import pytest
@@ -12,15 +14,22 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
 from tts_trio import (
+    AuthenticationError,
+    ConcurrencyError,
+    ConcurrencyLimiter,
     ConfigurationError,
     EmptyAudio,
     MemoryCache,
+    PolicyError,
+    ServiceTimeout,
     TTSConfig,
     TTSConnectionError,
+    TTSError,
     TTSManager,
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Behaviour, Fault, Requested
+from tts_trio.transport import OpenStream
 
 SLOW = Behaviour(speed=1.0)  # audio comes as it is heard, so that there is time for something to happen
 CALLERS = 20
@@ -219,7 +228,11 @@ async def test_when_the_firsts_conversation_ends_before_it_has_asked(
     assert "failed" not in caplog.text
 
 
-async def test_what_fails_for_one_fails_for_all_and_is_retried_together(autojump_clock: MockClock) -> None:
+# --- whoever joins a request shares its answer, and not its troubles
+
+
+async def test_while_the_service_is_ill_each_asks_for_himself_and_one_at_a_time(autojump_clock: MockClock) -> None:
+    """Each fails by his own requests, and no storm of them comes of it."""
     config = make_config(phrase_cache=MemoryCache())
     failing = Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),))
     async with memory_service(failing) as service, conversations(5, config, service) as managers:
@@ -235,7 +248,172 @@ async def test_what_fails_for_one_fails_for_all_and_is_retried_together(autojump
                 nursery.start_soon(call, tts)
         assert len(failed) == len(set(map(id, failed))) == 5
         assert all(error.unspoken_text == RUSSIAN for error in failed)
-        assert posts(service) < 3 * 5
+        assert posts(service) == 5 * (1 + config.max_replays)
+
+
+@asynccontextmanager
+async def joined(
+    service: Service, first: TTSConfig, *others: TTSConfig, open_stream: OpenStream | None = None
+) -> AsyncGenerator[tuple[list[str], list[TTSError]]]:
+    """Conversations that ask for one phrase, the others a moment after the first; what they heard, and its failure."""
+    said: list[str] = []
+    failed: list[TTSError] = []
+
+    async def call(tts: TTSManager) -> None:
+        said.append(await hear(tts, RUSSIAN))
+
+    async with AsyncExitStack() as stack:
+        managers = [await stack.enter_async_context(speaking(config, service.open_stream)) for config in others]
+        connections = WebSocketConnectionManager(first, open_stream=open_stream or service.open_stream)
+        await stack.enter_async_context(connections)
+        one = await stack.enter_async_context(TTSManager(first, connections))
+        await trio.sleep(0.1)
+        async with trio.open_nursery() as nursery:
+
+            async def fail() -> None:
+                try:
+                    await call(one)
+                except TTSError as error:
+                    failed.append(error)
+
+            nursery.start_soon(fail)
+            await wait_all_tasks_blocked()
+            for tts in managers:
+                nursery.start_soon(call, tts)
+            yield said, failed
+
+
+DELAY = Fault("delay", "answer", 0.1, path="/stream")
+
+
+def shared(**changes: Any) -> TTSConfig:
+    return make_config(phrase_cache=MemoryCache(), max_replays=0, **changes)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+async def test_a_wrong_key_is_the_trouble_of_who_has_it(autojump_clock: MockClock, language: str) -> None:
+    good = shared(language_code=language)
+    bad = good.evolve(api_key="sk_of_somebody_else")
+    async with memory_service(Behaviour(api_keys=(good.api_key,), faults=(DELAY,))) as service:
+        async with joined(service, bad, good, good, good) as (said, failed):
+            pass
+        assert said == [RUSSIAN] * 3
+        assert [type(error) for error in failed] == [AuthenticationError]
+        assert posts(service) == 2
+
+
+async def test_an_exhausted_quota_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
+    config = shared()
+    quota = Behaviour(faults=(DELAY, Fault("status", "answer", 402, path="/stream", count=1)))
+    async with memory_service(quota) as service:
+        async with joined(service, config, config, config) as (said, failed):
+            pass
+        assert said == [RUSSIAN] * 2
+        assert len(failed) == 1
+        assert posts(service) == 2
+
+
+async def test_a_full_limiter_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
+    full = ConcurrencyLimiter(1, timeout=1)
+    first = shared(limiter=full)
+    for limiter in (None, ConcurrencyLimiter(1)):
+        other = first.evolve(limiter=limiter)
+        async with memory_service() as service, full.slot():
+            async with joined(service, first, other) as (said, failed):
+                began = trio.current_time()
+                while not said:  # noqa: ASYNC110 - a conversation tells nobody
+                    await trio.sleep(0.01)
+                assert trio.current_time() - began < 0.8
+            assert said == [RUSSIAN]
+            assert [type(error) for error in failed] == [ConcurrencyError]
+        assert other.phrase_cache is not None
+        await other.phrase_cache.clear()  # type: ignore[attr-defined]
+
+
+async def test_a_proxy_that_is_down_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
+    good = shared()
+    through = good.evolve(proxy="http://127.0.0.1:1", connect_timeout=30.0)
+    async with memory_service() as service:
+        async with joined(service, through, good, open_stream=no_network) as (said, failed):
+            began = trio.current_time()
+            while not said:  # noqa: ASYNC110 - a conversation tells nobody
+                await trio.sleep(0.01)
+            assert trio.current_time() - began < 0.8
+        assert said == [RUSSIAN]
+        assert len(failed) == 1
+
+
+async def test_short_timeouts_are_the_trouble_of_who_has_them(autojump_clock: MockClock) -> None:
+    patient = shared(first_audio_timeout=5.0)
+    hasty = patient.evolve(reply_deadline=0.5)
+    async with memory_service(Behaviour(model_latency=1.0)) as service:
+        async with joined(service, hasty, patient) as (said, failed):
+            pass
+        assert said == [RUSSIAN]
+        assert len(failed) == 1
+
+
+async def test_a_connection_that_was_cut_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
+    config = shared()
+    cut = Behaviour(faults=(DELAY, Fault("reset", "answer", path="/stream", count=2)))
+    async with memory_service(cut) as service:
+        async with joined(service, config, config, config) as (said, failed):
+            pass
+        assert said == [RUSSIAN] * 2
+        assert len(failed) == 1
+        assert posts(service) == 3  # the first was asked over an idle connection, so it was sent over another, too
+
+
+async def test_what_is_wrong_with_the_text_is_told_to_all(autojump_clock: MockClock) -> None:
+    """Whoever asked again would be told the same, and be charged for the try."""
+    config = shared()
+    body = {"detail": {"type": "invalid_request", "code": "content_against_policy", "message": "not this"}}
+
+    async def refuse(stream: trio.abc.Stream) -> None:
+        async with stream:
+            while data := await stream.receive_some():
+                if data.startswith(b"POST"):
+                    asked.append(data)
+                    await trio.sleep(0.1)
+                    text = json.dumps(body)
+                    head = f"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
+                    await stream.send_all(f"{head}\r\n\r\n{text}".encode())
+
+    asked: list[bytes] = []
+    refused: list[PolicyError] = []
+    async with trio.open_nursery() as nursery:
+
+        async def open_stream(_config: TTSConfig) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(refuse, theirs)
+            return ours
+
+        connections = WebSocketConnectionManager(config, open_stream=open_stream)
+        async with connections, TTSManager(config, connections) as tts, trio.open_nursery() as callers:
+
+            async def call() -> None:
+                with pytest.raises(PolicyError) as caught:
+                    await hear(tts, RUSSIAN)
+                refused.append(caught.value)
+
+            for _ in range(3):
+                callers.start_soon(call)
+        nursery.cancel_scope.cancel()
+    assert len(refused) == 3
+    assert len(asked) == 1
+
+
+async def test_who_asks_after_others_troubles_still_ends_in_his_own_time(autojump_clock: MockClock) -> None:
+    """His wait is his first audio's, for the others, and once more for himself."""
+    config = shared(first_audio_timeout=1.0)
+    hanging = Behaviour(faults=(Fault("freeze", "answer", path="/stream"),))
+    async with memory_service(hanging) as service:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with joined(service, config.evolve(reply_deadline=0.8), config, config):
+                began = trio.current_time()
+        assert caught.group_contains(ServiceTimeout)
+        assert trio.current_time() - began < 2.0
 
 
 async def test_who_comes_late_does_not_wait_for_a_request_that_hangs(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""How a phrase is stored: its key, and bytes that tell whether they are what was stored.
+"""How a phrase is stored: its key, bytes that tell whether they are what was stored, and whether it can be this phrase.
 
 The key is the request itself, so it covers whatever changes the sound: the text and what stands before and after it,
 the voice and its settings, model, format, language, seed, dictionaries, normalisation, `optimize_streaming_latency`,
@@ -16,12 +16,19 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import attrs
+
+from tts_trio.config import TTSConfig
+from tts_trio.durations import longest_seconds, most_bytes, shortest_seconds
+from tts_trio.formats import AudioClock, AudioFormat
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
 _MAGIC = b"tts_trio phrase 1\n"
 _DIGEST_BYTES = 16
 _LENGTH_BYTES = 4
+_CHARACTER_BYTES = 64  # of memory, for a character and its times
+_LATEST_MS = 24 * 3600 * 1000
 
 
 def phrase_key(base_url: str, request: SpeechRequest) -> str:
@@ -58,15 +65,84 @@ def decode(key: str, stored: bytes) -> tuple[AudioReceived, ...]:
     if stored[:begin] != _MAGIC + _digest(content):
         raise ValueError("its checksum is wrong")
     head_end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "big")
-    stored_key, shapes = json.loads(content[_LENGTH_BYTES:head_end])
-    if stored_key != key:
-        raise ValueError("it belongs to another key")
-    pieces: list[AudioReceived] = []
-    at = head_end
-    for length, alignment, normalized in shapes:
-        pieces.append(AudioReceived(content[at : at + length], _load(alignment), _load(normalized)))
-        at += length
+    try:
+        stored_key, shapes = json.loads(content[_LENGTH_BYTES:head_end])
+        if stored_key != key:
+            raise ValueError("it belongs to another key")
+        pieces: list[AudioReceived] = []
+        at = head_end
+        for length, alignment, normalized in shapes:
+            if type(length) is not int or length < 0:
+                raise ValueError("a piece has no length")
+            pieces.append(AudioReceived(content[at : at + length], _load(alignment), _load(normalized)))
+            at += length
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"it has another shape: {error}") from None
+    if at != len(content):
+        raise ValueError("its audio is not what its pieces take")
     return tuple(pieces)
+
+
+@attrs.frozen
+class Wanted:
+    """A phrase that is looked for in a cache, or is to be kept there.
+
+    Attributes:
+        key: What it is kept under.
+        text: What is spoken in it.
+        format: In which format.
+    """
+
+    key: str
+    text: str
+    format: AudioFormat
+
+    @classmethod
+    def of(cls, config: TTSConfig, request: SpeechRequest) -> Wanted:
+        """Return what the answer to a request is to be."""
+        return cls(phrase_key(config.base_url, request), request.text, config.format)
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes that its pieces take at the most."""
+        return most_bytes(self.text, self.format)
+
+    def seconds(self, pieces: Sequence[AudioReceived]) -> float:
+        """Return how long the whole samples, frames or pages in these pieces sound."""
+        clock = AudioClock(self.format)
+        for piece in pieces:
+            clock.feed(piece.audio)
+        return clock.seconds
+
+    def check(self, pieces: Sequence[AudioReceived]) -> None:
+        """Check that this can be the phrase: it decodes to sound that is about as long as its text takes.
+
+        Raises:
+            ValueError: It cannot.
+        """
+        if sum(map(memory, pieces)) > self.most_memory:
+            raise ValueError("it is too large for its text")
+        for piece in pieces:
+            for alignment in (piece.alignment, piece.normalized_alignment):
+                if alignment is not None:
+                    _check_times(alignment)
+        seconds = self.seconds(pieces)
+        if not seconds or not shortest_seconds(self.text) <= seconds <= longest_seconds(self.text):
+            raise ValueError(f"it sounds for {seconds:g} s, which {len(self.text)} characters do not")
+
+
+def memory(piece: AudioReceived) -> int:
+    """Return how many bytes a piece takes in memory, about."""
+    times = (piece.alignment, piece.normalized_alignment)
+    return len(piece.audio) + sum(_CHARACTER_BYTES * len(each.chars) for each in times if each is not None)
+
+
+def _check_times(alignment: Alignment) -> None:
+    chars, starts, durations = alignment.chars, alignment.starts_ms, alignment.durations_ms
+    if not len(chars) == len(starts) == len(durations) or not all(type(char) is str for char in chars):
+        raise ValueError("its characters do not fit their times")
+    if not all(type(ms) is int and -_LATEST_MS <= ms <= _LATEST_MS for ms in (*starts, *durations)):
+        raise ValueError("its times are none")
 
 
 def _digest(content: bytes) -> bytes:
@@ -78,4 +154,7 @@ def _dump(alignment: Alignment | None) -> list[Any] | None:
 
 
 def _load(stored: list[list[Any]] | None) -> Alignment | None:
-    return None if stored is None else Alignment(*map(tuple, stored))
+    if stored is None:
+        return None
+    chars, starts, durations = stored
+    return Alignment(tuple(chars), tuple(starts), tuple(durations))

@@ -3,6 +3,10 @@
 A phrase on its way is a `Flight`. It belongs to nobody's conversation: the one that asked may be interrupted, or over,
 while others go on listening. So it runs in a system task of trio's, hands what has come so far to whoever comes later,
 and is given up when the last one leaves before its end.
+
+Whoever joins a flight shares its answer, and not its troubles. The one that asked may have a wrong key, no credits, a
+limiter that is full, a proxy that is down, or shorter timeouts: if the flight fails before its first audio, those who
+joined it ask for themselves, the first of them for the others; and each of them alone when his first audio is overdue.
 """
 
 from __future__ import annotations
@@ -15,15 +19,21 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from tts_trio.cache.entry import phrase_key
+from tts_trio.cache.entry import Wanted, memory
 from tts_trio.cache.shelf import Shelf
 from tts_trio.config import TTSConfig
-from tts_trio.errors import TTSError, unexpected
+from tts_trio.errors import EmptyAudio, ProtocolError, TTSError, unexpected
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
 logger = logging.getLogger(__name__)
+
+
+_ABOUT_THE_TEXT = frozenset(
+    {"content_against_policy", "max_character_limit_exceeded", "text_too_long", "unsupported_language"}
+)
+"""The service's identifiers of what it would answer to everybody who asks for the text."""
 
 
 class Flight:
@@ -34,39 +44,66 @@ class Flight:
         stored: Set when its task is over: the phrase is in the cache, or will not be.
         asked: It is the service that was asked for it.
         complete: All of it has come.
+        pieces: The audio that has come.
     """
 
-    def __init__(self, *, background: bool) -> None:
-        """Begin one; nobody on the line waits for it, if it is in the background."""
+    def __init__(self, config: TTSConfig, wanted: Wanted, *, background: bool) -> None:
+        """Begin one for the conversation of this configuration.
+
+        Args:
+            config: Of the conversation that asks.
+            wanted: What is asked for.
+            background: Nobody on the line waits for it.
+        """
+        self._config = config
+        self._wanted = wanted
         self._background = background
         self.scope = trio.CancelScope()
         self.stored = trio.Event()
         self.asked = False
         self.complete = False
-        self._asked_at = math.inf
+        self.pieces: list[AudioReceived] = []
+        self._memory = 0
+        self._asked_at: float | None = None
+        self._news_at = -math.inf
         self._events: list[PhraseEvent] = []
         self._error: TTSError | None = None
         self._followers = 0
         self._news = trio.Event()
 
-    @property
-    def pieces(self) -> list[AudioReceived]:
-        """The audio that has come."""
-        return [event for event in self._events if isinstance(event, AudioReceived)]
+    def can_be_joined(self, config: TTSConfig, *, background: bool) -> bool:
+        """Whether a conversation of this configuration is served by it as soon as by a request of its own.
 
-    def can_be_joined(self, first_audio_timeout: float, *, background: bool) -> bool:
-        """Whether it is on time, or has arrived; who is waited for does not join what waits for all others."""
-        on_time = trio.current_time() < self._asked_at + first_audio_timeout and (background or not self._waits)
-        return self._error is None and not self.scope.cancel_called and (on_time or bool(self.pieces))
-
-    @property
-    def _waits(self) -> bool:
-        return self._background and not self._events
+        So it is when the phrase is coming, or was asked for and is not late. A flight that waits for a slot or a
+        connection is joined by who would wait for the same, and not by who is on the line, if it is in the background.
+        """
+        if self.complete:
+            return True
+        if self._error is not None or self.scope.cancel_called:
+            return False
+        now = trio.current_time()
+        if self.pieces:
+            return now < self._news_at + config.stall_timeout
+        if self._asked_at is not None:
+            return now < self._asked_at + config.first_audio_deadline()
+        if self._background and not background and not self._events:
+            return False
+        return _way(self._config) == _way(config)
 
     async def take(self, event: PhraseEvent) -> None:  # noqa: ASYNC910 - there is always room
-        """Take the next event; for its task."""
+        """Take the next event; for its task.
+
+        Raises:
+            ProtocolError: There is more than any speech of the text takes.
+        """
+        self._news_at = trio.current_time()
         if isinstance(event, Asked):
-            self._asked_at = trio.current_time()
+            self._asked_at = self._news_at
+        elif isinstance(event, AudioReceived):
+            self._memory += memory(event)
+            if self._memory > self._wanted.most_memory:
+                raise ProtocolError(f"the answer is longer than {len(self._wanted.text)} characters can sound")
+            self.pieces.append(event)
         self._events.append(event)
         self._tell()
 
@@ -115,6 +152,12 @@ class Flight:
             raise copy.copy(self._error) from self._error.__cause__
 
 
+def _way(config: TTSConfig) -> tuple[object, ...]:
+    """What a request waits for before it is sent, and for how long."""
+    return config.limiter, config.proxy, config.ssl_context, config.connect_timeout
+
+
+_CLAIMED = 1.0  # seconds, for which somebody on the line waits for what another process has claimed
 _SOON = 0.1  # seconds in a queue, after which the phrase may have come into the cache
 
 
@@ -159,60 +202,81 @@ class CachedPhrases:
 
     async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         """Hand over the phrase, from wherever it can be had soonest."""
-        flights = _flights_of_this_run()
-        key = phrase_key(self._config.base_url, request)
-        place = id(self._shelf.cache), key
-        flight = flights.get(place)
-        timeout, background = self._config.first_audio_deadline(), self._background
-        first = flight is None or not flight.can_be_joined(timeout, background=background)
-        if flight is None or first:
-            flight = flights[place] = Flight(background=background)
-            trio.lowlevel.spawn_system_task(self._fly, flight, place, request, name=f"tts_trio phrase {key[:8]}")
-        await flight.follow(take, charged=first)
+        wanted = Wanted.of(self._config, request)
+        patience = trio.current_time() + self._config.first_audio_deadline()
+        while True:
+            flight, first = self._flight(wanted, request, may_join=trio.current_time() < patience)
+            try:
+                await flight.follow(take, charged=first)
+            except TTSError as error:
+                if first or flight.pieces or error.code in _ABOUT_THE_TEXT:
+                    raise
+                logger.debug("a request of another conversation failed, so this one asks for itself: %s", error)
+            else:
+                break
         if self._background:
             await flight.stored.wait()
 
-    async def _fly(self, flight: Flight, place: _Place, request: SpeechRequest) -> None:
+    def _flight(self, wanted: Wanted, request: SpeechRequest, *, may_join: bool) -> tuple[Flight, bool]:
+        """Return the flight of a phrase, and whether it was begun for this."""
+        flights = _flights_of_this_run()
+        place = id(self._shelf.cache), wanted.key
+        flight = flights.get(place)
+        if flight is not None and may_join and flight.can_be_joined(self._config, background=self._background):
+            return flight, False
+        flight = flights[place] = Flight(self._config, wanted, background=self._background)
+        name = f"tts_trio phrase {wanted.key[:8]}"
+        trio.lowlevel.spawn_system_task(self._fly, flight, place, wanted, request, name=name)
+        return flight, True
+
+    async def _fly(self, flight: Flight, place: _Place, wanted: Wanted, request: SpeechRequest) -> None:
         """Bring a phrase and store it; as a system task it must not raise."""
-        _, key = place
         try:
             with flight.scope:
-                await self._bring(flight, key, request)
-                flight.end()
+                await self._bring(flight, wanted, request)
         except TTSError as error:
             flight.end(error)
         except Exception as error:
             logger.exception("the task of a phrase failed")
             flight.end(unexpected("phrase", error))
-        if flight.asked:
-            if flight.complete and any(piece.audio for piece in flight.pieces):
-                await self._shelf.put(key, flight.pieces)
-            await self._shelf.release(key)
         flights = _flights_of_this_run()
         if flights.get(place) is flight:  # only now: whoever came while it was stored was served by it
             del flights[place]
         flight.stored.set()
 
-    async def _bring(self, flight: Flight, key: str, request: SpeechRequest) -> None:
-        pieces = await self._shelf.get(key)
+    async def _bring(self, flight: Flight, wanted: Wanted, request: SpeechRequest) -> None:
+        pieces = await self._shelf.get(wanted)
         if pieces is None:
-            pieces = await self._shelf.claim(key, self._config.first_audio_deadline())
+            timeout = self._config.first_audio_deadline()
+            pieces = await self._shelf.claim(wanted, timeout if self._background else min(timeout, _CLAIMED))
         if pieces is None:
-            flight.asked = True
-            queued_since = trio.current_time()
-
-            async def take(event: PhraseEvent) -> None:
-                if isinstance(event, Admitted) and trio.current_time() > queued_since + _SOON:
-                    stored = await self._shelf.get(key)
-                    if stored is not None:
-                        raise _StoredMeanwhile(stored)
-                await flight.take(event)
-
-            try:
-                await self._service.ask(request, take)
-            except _StoredMeanwhile as found:
-                flight.asked, pieces = False, found.pieces
-            else:
-                return
+            async with self._shelf.claimed(wanted):
+                pieces = await self._fetch(flight, wanted, request)
+                if pieces is None:
+                    flight.end()
+                    await self._shelf.put(wanted, flight.pieces)
+                    return
         for event in (Asked(), Answered(), *pieces):
             await flight.take(event)
+        flight.end()
+
+    async def _fetch(self, flight: Flight, wanted: Wanted, request: SpeechRequest) -> tuple[AudioReceived, ...] | None:
+        """Have the service answer; return the phrase if it came into the cache before the service was asked."""
+        flight.asked = True
+        queued_since = trio.current_time()
+
+        async def take(event: PhraseEvent) -> None:
+            if isinstance(event, Admitted) and trio.current_time() > queued_since + _SOON:
+                stored = await self._shelf.get(wanted)
+                if stored is not None:
+                    raise _StoredMeanwhile(stored)
+            await flight.take(event)
+
+        try:
+            await self._service.ask(request, take)
+        except _StoredMeanwhile as found:
+            flight.asked = False
+            return found.pieces
+        if not wanted.seconds(flight.pieces):
+            raise EmptyAudio("the service sent no audio for the text: nothing in its answer sounds")
+        return None

@@ -54,6 +54,11 @@ class MemoryCache:
             while self._bytes > self._max_bytes:
                 self._bytes -= len(self._phrases.popitem(last=False)[1])
 
+    async def delete(self, key: str) -> None:  # noqa: ASYNC910 - nothing to wait for
+        """Forget a phrase, if it is there."""
+        with self._lock:
+            self._bytes -= len(self._phrases.pop(key, b""))
+
     async def statistics(self) -> CacheStatistics:  # noqa: ASYNC910 - nothing to wait for
         """Tell what is in it."""
         return CacheStatistics(len(self._phrases), self._bytes)

@@ -30,8 +30,9 @@ class PhraseCache(Protocol):
     """Keeps phrases: opaque bytes by opaque keys of 64 hexadecimal digits.
 
     What is stored carries its key and a checksum, so a cache that gives the wrong bytes, or cut or altered ones, does
-    no harm. Neither does one that raises any exception, or takes its time: the phrase is fetched then. Whoever can read
-    a cache can hear what was said; no API key is in it, so accounts that share one share their phrases.
+    no harm. Neither does one that raises any exception, or takes its time: the phrase is fetched then. Where it has an
+    `async def delete(key)` too, what it gave wrongly is deleted. Whoever can read a cache can hear what was said; no
+    API key is in it, so accounts that share one share their phrases.
     """
 
     async def get(self, key: str) -> bytes | None:
@@ -44,11 +45,23 @@ class PhraseCache(Protocol):
 
 
 @runtime_checkable
+class DeletingPhraseCache(PhraseCache, Protocol):
+    """A cache that can forget a phrase."""
+
+    async def delete(self, key: str) -> None:
+        """Forget a phrase, if it is there."""
+        ...
+
+
+@runtime_checkable
 class SharedPhraseCache(PhraseCache, Protocol):
     """A cache by which processes agree on who asks the service for a phrase that none of them has."""
 
     async def claim(self, key: str, seconds: float) -> bool:
-        """Claim a phrase for a short while; False: another process has claimed it, and is about to store it."""
+        """Claim a phrase for a short while, or claim it for longer; False: another process has claimed it.
+
+        Who has claimed it claims it again and again until it is stored, so that it is free soon when he dies.
+        """
         ...
 
     async def release(self, key: str) -> None:

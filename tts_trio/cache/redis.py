@@ -12,6 +12,14 @@ _MONTH = 30 * 24 * 3600
 _TEN_YEARS = 10 * 365 * 24 * 3600
 _KEY_CHARACTERS = 64
 
+# Claims a phrase, or claims it for longer, unless another has claimed it. ARGV: token, milliseconds.
+_CLAIM = """
+local owner = redis.call('get', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
 # Takes back a claim unless it is another's by now.
 _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
@@ -58,14 +66,17 @@ class RedisCache(RedisClient):
         """Store a phrase; raises as `get` does."""
         await self._ask(lambda client: client.set(self._prefix + key, value, ex=self._lifetime))
 
-    async def claim(self, key: str, seconds: float) -> bool:
-        """Claim a phrase for a short while; False: another process has claimed it. Raises as `get` does."""
-        from coredis.tokens import PureToken
+    async def delete(self, key: str) -> None:
+        """Forget a phrase, if it is there; raises as `get` does."""
+        await self._ask(lambda client: client.unlink([self._prefix + key]))
 
-        claim, milliseconds = self._claim(key), max(1, round(seconds * 1000))
-        return bool(
-            await self._ask(lambda client: client.set(claim, self._token, condition=PureToken.NX, px=milliseconds))
-        )
+    async def claim(self, key: str, seconds: float) -> bool:
+        """Claim a phrase for a short while, or for longer; False: another process has claimed it.
+
+        Raises as `get` does.
+        """
+        arguments = [self._token, max(1, round(seconds * 1000))]
+        return bool(await self._ask(lambda client: client.eval(_CLAIM, keys=[self._claim(key)], args=arguments)))
 
     async def release(self, key: str) -> None:
         """Take back a claim of this cache; raises as `get` does."""

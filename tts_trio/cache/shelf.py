@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
 
-from tts_trio.cache.entry import decode, encode
-from tts_trio.cache.protocol import PhraseCache, SharedPhraseCache
+from tts_trio.cache.entry import Wanted, decode, encode
+from tts_trio.cache.protocol import DeletingPhraseCache, PhraseCache, SharedPhraseCache
+from tts_trio.transport import single_error
 from tts_trio.wire.events import AudioReceived
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PATIENCE = 1.0  # seconds, for what nobody on the line waits for
+_LEASE = 0.3  # seconds, after which the claim of a process that died lapses; one that lives renews it
 _POLL = 0.02  # seconds between two looks at what another process fetches
 
 
@@ -39,34 +42,43 @@ class Shelf:
         self._timeout = timeout
         self._well = True
 
-    async def get(self, key: str) -> tuple[AudioReceived, ...] | None:
+    async def get(self, wanted: Wanted) -> tuple[AudioReceived, ...] | None:
         """Return the pieces of a whole phrase, or None."""
-        return await self._get(key, self._timeout)
+        return await self._get(wanted, self._timeout)
 
-    async def holds(self, key: str) -> bool:
+    async def holds(self, wanted: Wanted) -> bool:
         """Whether a whole phrase is there; for those who are in no hurry."""
-        return await self._get(key, _PATIENCE) is not None
+        return await self._get(wanted, _PATIENCE) is not None
 
-    async def _get(self, key: str, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
-        stored = await self._guard(timeout, None, self.cache.get, key)
+    async def _get(self, wanted: Wanted, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
+        stored = await self._guard(timeout, None, self.cache.get, wanted.key)
         if stored is None:
             return None
         try:
-            return decode(key, stored)
+            pieces = decode(wanted.key, stored)
+            wanted.check(pieces)
         except Exception as error:  # noqa: BLE001 - a cache may be anybody's, and give anything
             logger.warning("a phrase in %r is not what was stored, so it is fetched anew: %s", self.cache, error)
+            if isinstance(self.cache, DeletingPhraseCache):
+                await self._guard(timeout, None, self.cache.delete, wanted.key)
             return None
+        return pieces
 
-    async def put(self, key: str, pieces: Sequence[AudioReceived]) -> None:
-        """Store a whole phrase."""
-        await self._guard(_PATIENCE, None, self.cache.put, key, encode(key, pieces))
+    async def put(self, wanted: Wanted, pieces: Sequence[AudioReceived]) -> None:
+        """Store a whole phrase, if that is what it is."""
+        try:
+            wanted.check(pieces)
+        except ValueError as error:
+            logger.warning("an answer is not kept: %s", error)
+            return
+        await self._guard(_PATIENCE, None, self.cache.put, wanted.key, encode(wanted.key, pieces))
 
-    async def claim(self, key: str, patience: float) -> tuple[AudioReceived, ...] | None:
+    async def claim(self, wanted: Wanted, patience: float) -> tuple[AudioReceived, ...] | None:
         """Agree with other processes on who asks for a phrase that is not there.
 
         Args:
-            key: Of the phrase.
-            patience: Seconds to wait for another process that has claimed it, and to claim it for.
+            wanted: The phrase.
+            patience: Seconds to wait for another process that has claimed it.
 
         Returns:
             The phrase, which another process has stored; None: it is for this one to ask for it.
@@ -74,17 +86,34 @@ class Shelf:
         if (cache := self._shared) is None or not self._well:
             return None
         with trio.move_on_after(patience):
-            while not await self._guard(self._timeout, True, cache.claim, key, patience):  # noqa: FBT003 - as if claimed
+            while not await self._guard(self._timeout, True, cache.claim, wanted.key, _LEASE):  # noqa: FBT003 - as if claimed
                 await trio.sleep(_POLL)
-                if (pieces := await self.get(key)) is not None:
+                if (pieces := await self.get(wanted)) is not None:
                     return pieces
-            return await self.get(key)  # it may have been stored between the two
+            return await self.get(wanted)  # it may have been stored between the two
         return None
 
-    async def release(self, key: str) -> None:
-        """Take back what was claimed."""
-        if self._shared is not None:
-            await self._guard(_PATIENCE, None, self._shared.release, key)
+    @asynccontextmanager
+    async def claimed(self, wanted: Wanted) -> AsyncGenerator[None]:
+        """Keep the claim of a phrase for as long as the block runs, and take it back."""
+        if (cache := self._shared) is None:
+            yield
+            return
+
+        async def renew() -> None:
+            while True:
+                await trio.sleep(_LEASE / 3)
+                await self._guard(_PATIENCE, True, cache.claim, wanted.key, _LEASE)  # noqa: FBT003 - as if claimed
+
+        try:
+            with single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(renew)
+                    yield
+                    nursery.cancel_scope.cancel(reason="the phrase is stored")
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._guard(_PATIENCE, None, cache.release, wanted.key)
 
     async def _guard(self, timeout: float, failed: T, use: Callable[..., Awaitable[T]], *arguments: object) -> T:  # noqa: ASYNC109 - of a cache's
         """Use the cache, or give `failed` where it is slow or broken, with one warning for each time it gets so."""

@@ -87,6 +87,10 @@ class SqliteCache:
         if len(value) <= self._max_bytes:
             await self._in_thread(partial(self._put, key, value))
 
+    async def delete(self, key: str) -> None:
+        """Forget a phrase, if it is there; raises as `put` does."""
+        await self._in_thread(partial(self._delete, key))
+
     async def statistics(self) -> CacheStatistics:
         """Tell what is in it."""
         return await self._in_thread(self._statistics)
@@ -140,9 +144,15 @@ class SqliteCache:
             return None
         with self._open() as connection:
             row = connection.execute("SELECT value, used FROM phrases WHERE key = ?", (key,)).fetchone()
-            if row is not None and time.time() - row[1] > _USED_AGAIN:
+            if row is None:
+                return None
+            value, used = row
+            if not isinstance(value, bytes):  # SQLite stores anything in any column
+                connection.execute("DELETE FROM phrases WHERE key = ?", (key,))
+                return None
+            if not isinstance(used, float) or time.time() - used > _USED_AGAIN:
                 connection.execute("UPDATE phrases SET used = ? WHERE key = ?", (time.time(), key))
-        return None if row is None else bytes(row[0])
+            return value
 
     def _put(self, key: str, value: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +166,11 @@ class SqliteCache:
                 "(SELECT rowid, SUM(bytes) OVER (ORDER BY used DESC, rowid DESC) AS kept FROM phrases) WHERE kept > ?)",
                 (self._max_bytes,),
             )
+
+    def _delete(self, key: str) -> None:
+        if self.path.exists():
+            with self._open() as connection:
+                connection.execute("DELETE FROM phrases WHERE key = ?", (key,))
 
     def _statistics(self) -> CacheStatistics:
         if not self.path.exists():

@@ -31,11 +31,13 @@ class SpeechRequest:
         path: Path and query, below the base URL.
         body: The JSON body.
         timed: The answer is not raw audio but lines for `TimedLines`.
+        text: What is spoken; it is in the body, too.
     """
 
     path: str
     body: bytes
     timed: bool = False
+    text: str = ""
 
 
 def stream_request(
@@ -94,6 +96,7 @@ def stream_request(
         path=f"/v1/{where}/{form}?{encode_query(query)}",
         body=json.dumps(given, ensure_ascii=False).encode(),
         timed=timed,
+        text=text,
     )
 
 
