@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -30,11 +30,27 @@ _THREADS = 8  # at once: own ones, for those of trio's default limiter are what 
 _HUNG = 2.0  # seconds in which none of them began or ended anything, above the busy timeout
 _USED_AGAIN = 3600.0  # seconds, after which a use is worth a write
 
+_VERSION = 1  # of the schema; the files of the version before that have 0, and are migrated
 _SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS phrases
     (key TEXT PRIMARY KEY, value BLOB NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS phrases_by_use ON phrases (used, bytes);
+
+-- What all phrases take, kept by triggers: a sum over all of them would make each phrase cost more than the one before.
+CREATE TABLE IF NOT EXISTS total (bytes INTEGER NOT NULL);
+DELETE FROM total;
+INSERT INTO total SELECT COALESCE(SUM(bytes), 0) FROM phrases;
+CREATE TRIGGER IF NOT EXISTS phrase_replaced BEFORE INSERT ON phrases
+    BEGIN DELETE FROM phrases WHERE key = new.key; END;
+CREATE TRIGGER IF NOT EXISTS phrase_inserted AFTER INSERT ON phrases
+    BEGIN UPDATE total SET bytes = bytes + new.bytes; END;
+CREATE TRIGGER IF NOT EXISTS phrase_deleted AFTER DELETE ON phrases
+    BEGIN UPDATE total SET bytes = bytes - old.bytes; END;
+PRAGMA user_version = 1;
+COMMIT;
 """
+_DELETE_OLDEST = "DELETE FROM phrases WHERE rowid = (SELECT rowid FROM phrases ORDER BY used LIMIT 1)"
 
 
 def default_path() -> Path:
@@ -47,7 +63,8 @@ class SqliteCache:
     """Keeps the phrases used last in an SQLite file, up to a number of bytes.
 
     Any number of processes and conversations may use one file. Nothing is kept open between two uses, so there is
-    nothing to close, and a fork does no harm.
+    nothing to close, and a fork does no harm. What is made is for its owner only: the file (0600), and directories
+    (0700); other rights that it has got are left as they are. A file that may be read and not written is read.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int = _DEFAULT_BYTES) -> None:
@@ -122,7 +139,7 @@ class SqliteCache:
             self._moved = time.monotonic()
 
     @contextmanager
-    def _open(self) -> Generator[sqlite3.Connection]:
+    def _open(self, *, write: bool = True) -> Generator[sqlite3.Connection]:
         """Open the file for one transaction.
 
         Raises:
@@ -131,41 +148,59 @@ class SqliteCache:
         import sqlite3  # loaded late: most use another cache
 
         try:
-            with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT)) as connection:
-                connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
-                connection.executescript(_SCHEMA)
+            with closing(self._connect() if write else self._connect_to_read()) as connection:
+                if write:
+                    _prepare(connection)
                 with connection:
                     yield connection
         except sqlite3.Error as error:
             raise OSError(f"{self.path}: {error}") from error
 
+    def _connect(self, options: str = "mode=rw") -> sqlite3.Connection:
+        import sqlite3
+
+        return sqlite3.connect(f"{self.path.absolute().as_uri()}?{options}", uri=True, timeout=_BUSY_TIMEOUT)
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        """Connect, without the files beside it that SQLite writes for readers too, where they cannot be made."""
+        import sqlite3
+
+        for options in ("mode=rw", "mode=ro"):
+            connection = self._connect(options)
+            try:
+                connection.execute("SELECT 1 FROM sqlite_master")
+            except sqlite3.OperationalError:
+                connection.close()
+            else:
+                return connection
+        return self._connect("immutable=1")
+
     def _get(self, key: str) -> bytes | None:
         if not self.path.exists():
             return None
-        with self._open() as connection:
-            row = connection.execute("SELECT value, used FROM phrases WHERE key = ?", (key,)).fetchone()
+        with self._open(write=False) as connection:
+            query = "SELECT value, used FROM phrases WHERE key = ?"
+            row = connection.execute(query, (key,)).fetchone() if _has_phrases(connection) else None
             if row is None:
                 return None
             value, used = row
-            if not isinstance(value, bytes):  # SQLite stores anything in any column
-                connection.execute("DELETE FROM phrases WHERE key = ?", (key,))
-                return None
-            if not isinstance(used, float) or time.time() - used > _USED_AGAIN:
-                connection.execute("UPDATE phrases SET used = ? WHERE key = ?", (time.time(), key))
-            return value
+            good = isinstance(value, bytes)  # SQLite stores anything in any column
+            if not good or not isinstance(used, float) or time.time() - used > _USED_AGAIN:
+                _note_use(connection, key, good=good)
+        return value if good else None
 
     def _put(self, key: str, value: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists():
+            _make_directory(self.path.parent)
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))  # SQLite's own files beside it are as it is
         with self._open() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for a writer
             connection.execute("BEGIN IMMEDIATE")
             entry = (key, value, len(value), time.time())
             connection.execute("INSERT OR REPLACE INTO phrases VALUES (?, ?, ?, ?)", entry)
-            connection.execute(
-                "DELETE FROM phrases WHERE rowid IN (SELECT rowid FROM "
-                "(SELECT rowid, SUM(bytes) OVER (ORDER BY used DESC, rowid DESC) AS kept FROM phrases) WHERE kept > ?)",
-                (self._max_bytes,),
-            )
+            while connection.execute("SELECT bytes > ? FROM total", (self._max_bytes,)).fetchone()[0]:
+                if not connection.execute(_DELETE_OLDEST).rowcount:  # somebody else's program has miscounted
+                    connection.execute("UPDATE total SET bytes = (SELECT COALESCE(SUM(bytes), 0) FROM phrases)")
+                    break
 
     def _delete(self, key: str) -> None:
         if self.path.exists():
@@ -175,12 +210,43 @@ class SqliteCache:
     def _statistics(self) -> CacheStatistics:
         if not self.path.exists():
             return CacheStatistics(0, 0)
-        with self._open() as connection:
-            return CacheStatistics(
-                *connection.execute("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM phrases").fetchone()
-            )
+        with self._open(write=False) as connection:
+            if not _has_phrases(connection):
+                return CacheStatistics(0, 0)
+            query = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM phrases"
+            return CacheStatistics(*connection.execute(query).fetchone())
 
     def _clear(self) -> None:
         if self.path.exists():
             with self._open() as connection:
                 connection.execute("DELETE FROM phrases")
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or migrate those of an earlier version, where it was not done yet."""
+    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
+    if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+        connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for a writer
+        connection.executescript(_SCHEMA)
+
+
+def _has_phrases(connection: sqlite3.Connection) -> bool:
+    """Whether the table is there; in a file that was made a moment ago it is not yet."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'phrases'").fetchone() is not None
+
+
+def _note_use(connection: sqlite3.Connection, key: str, *, good: bool) -> None:
+    """Note that a phrase was used, or delete what is none; not where that would have to wait."""
+    import sqlite3
+
+    with suppress(sqlite3.OperationalError):  # another process writes, or the file may be read only
+        connection.execute("PRAGMA busy_timeout = 0")
+        if good:
+            connection.execute("UPDATE phrases SET used = ? WHERE key = ?", (time.time(), key))
+        else:
+            connection.execute("DELETE FROM phrases WHERE key = ?", (key,))
+
+
+def _make_directory(directory: Path) -> None:
+    for missing in reversed([each for each in (directory, *directory.parents) if not each.exists()]):
+        missing.mkdir(0o700, exist_ok=True)
