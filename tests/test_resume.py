@@ -25,6 +25,7 @@ from tts_trio import (
     TTSConfig,
     TTSConnectionError,
     TTSManager,
+    VoiceSettings,
     WebSocketConnectionManager,
 )
 from tts_trio.formats import AudioClock
@@ -499,3 +500,19 @@ async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
             assert said.endswith(text.split(",")[-1])
             assert set(text.split()) <= set(said.split())
             assert 5 < seconds < 5 + 4
+
+
+@pytest.mark.endpoints("stream-input", "multi-stream-input")
+@every_language
+async def test_an_answer_that_ends_early_is_gone_on_with(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    """P2, P13: the times of a clip have come with its first message, and the final comes before its second one."""
+    text = {"en": "Hello, and thank you.", "ru": "Здравствуйте, спасибо."}[language]
+    config = make_config(sync_alignment=False, voice_settings=VoiceSettings(speed=0.7))  # 1.9 s: two messages
+    fault = Fault("early_final", "audio", frame=1, count=1, path=websocket_path())
+    async with memory_service(Behaviour(faults=(fault,))) as service:
+        async with speaking(config, service.open_stream) as tts:
+            audio, said, _ = await say(service, tts, text)
+            assert whole_words(said, text) == text.split()
+            assert [word.text for word in audio.words] == text.split()
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -399,3 +401,174 @@ def test_spoken_and_unspoken_are_what_was_accepted(
     assert all(text[word.start : word.end].strip() for word in utterance.words)
     if utterance.error is not None:
         assert utterance.error.spoken_text + utterance.error.unspoken_text == accepted
+
+
+# What came, and not what was announced.
+
+
+def announced(text: str, share: float, ms: int = 120) -> AudioReceived:
+    """A message with the times of all this text, and a share of its sound."""
+    whole = clip(text, ms)
+    return attrs.evolve(whole, audio=whole.audio[: round(len(whole.audio) / 2 * share) * 2])
+
+
+def words_heard(text: str, share: float) -> str:
+    """The words of `announced` whose last letter came."""
+    came = round(len(text) * share, 6)
+    return " ".join(word for word in text.split() if text.index(word) + len(word.rstrip(".,?!")) <= came)
+
+
+SHARES = [0.02, 0.1, 0.3, 0.5, 0.75, 0.9]
+
+
+@every_language
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_final_with_a_part_of_the_audio_is_no_end(language: str, share: float, delivered: bool) -> None:
+    """P2, P9, P13: the rest is said over the next connection, from the first word that was not heard whole."""
+    first = {"en": "Hello, and thank you all. ", "ru": "Здравствуйте, спасибо за звонок! "}[language]
+    utterance, sent = started(first)
+    assert "".join(sent[:1]) == first
+    utterance.receive(announced(first, share), 0.1)
+    if delivered:
+        drain(utterance, 0.1)
+    utterance.receive(Final(), 0.2)
+    assert (utterance.ended, utterance.has_connection, utterance.replays) == (None, False, 1)
+    drain(utterance, 0.2)
+    heard = words_heard(first, share)
+    assert utterance.spoken(math.inf) == heard
+    assert [word.text for word in utterance.words] == heard.split()
+    utterance.connected()
+    rest = first[len(heard) :].lstrip()
+    assert send(utterance, 0.3) == [rest, ""]
+    utterance.receive(clip(rest), 0.4)
+    utterance.receive(Final(), 0.4)
+    assert utterance.ended == "finished"
+    drain(utterance, 0.5)
+    assert [word.text for word in utterance.words] == first.split()
+
+
+@every_language
+@pytest.mark.parametrize("share", SHARES)
+def test_half_of_an_answer_is_no_static_text(language: str, share: float) -> None:
+    """P33: an answer that has begun is not asked for again, so this is a failure."""
+    text = SENTENCES[language]
+    utterance = Utterance(make_config(static_timestamps=True), 0.0, resumes=False)
+    utterance.say(text, 0.0)
+    utterance.connected()
+    assert send(utterance, 0.0) == [text, ""]
+    utterance.receive(announced(text, share), 0.1)
+    drain(utterance, 0.1)
+    utterance.receive(Final(), 0.2)
+    assert isinstance(utterance.error, TTSConnectionError)
+    assert utterance.error.spoken_text == words_heard(text, share)
+    assert utterance.error.spoken_text + utterance.error.unspoken_text == text
+
+
+@every_language
+def test_a_clip_without_its_end_before_the_next_one(language: str) -> None:
+    """P9, P13: what is said after a gap is not heard, and all is said again from the gap on."""
+    text = SENTENCES[language]
+    first, second = text[: text.index(".") + 2], text[text.index(".") + 2 :] + " "
+    utterance, _ = started(text)
+    utterance.receive(clip(first), 0.1)
+    assert send(utterance, 0.1) == [second, ""]
+    utterance, _ = started(text)
+    utterance.receive(announced(first, 0.4), 0.1)
+    assert send(utterance, 0.1) == [second, ""]
+    utterance.receive(clip(second), 0.2)
+    assert (utterance.has_connection, utterance.replays) == (False, 1)
+    heard = words_heard(first, 0.4)
+    assert len(drain(utterance, 0.2)) <= len(announced(first, 0.4).audio)
+    utterance.connected()
+    [rest] = send(utterance, 0.3)
+    utterance.receive(clip(rest), 0.4)
+    assert [rest, *send(utterance, 0.4)] == [first[len(heard) :].lstrip(), second, ""]
+
+
+def test_times_that_were_announced_pay_no_debt() -> None:
+    """P12: where their sound does not come, the connection stalls, though the LLM pauses."""
+    patient = PhrasePolicy(patience_first=math.inf, patience_later=math.inf)
+    utterance, _ = started("Раз, два, три. Д", complete=False, phrase_policy=patient)
+    utterance.receive(announced("Раз, два, три. ", 0.3), 0.5)
+    assert utterance.overdue_at() == 3.5
+    utterance.receive(silence(1.2), 1.0)
+    assert utterance.overdue_at() == 120
+
+
+@pytest.mark.parametrize("sync_alignment", [True, False])
+@every_language
+def test_dialogue_times_may_be_longer_than_their_sound(language: str, sync_alignment: bool) -> None:
+    """1,413 ms of times for 1,233 ms of sound; and the words of a message begin with its first sample."""
+    utterance, sent = started(
+        SENTENCES[language], endpoint="text-to-dialogue", model_id="eleven_v3_conversational",
+        apply_text_normalization="off", sync_alignment=sync_alignment,
+    )  # fmt: skip
+    pieces = [sent[0][:8], sent[0][8:]] if sync_alignment else [sent[0]]
+    began = 0.0
+    for piece in pieces:
+        utterance.receive(announced(piece, 1233 / 1413), 0.1)
+        began += len(announced(piece, 1233 / 1413).audio) / 32
+    drain(utterance, 0.1)
+    assert utterance.spoken(math.inf) == sent[0].strip()
+    assert utterance.words[-1].end_ms <= began
+    following = send(utterance, 0.2)
+    assert following[1:] == [""]
+    utterance.receive(announced(following[0], 1233 / 1413), 0.3)
+    assert utterance.words[len(sent[0].split())].start_ms == pytest.approx(began)
+    utterance.receive(Final(), 0.4)
+    assert (utterance.ended, utterance.replays) == ("finished", 0)
+
+
+# A word and the mark after it.
+
+
+def with_pauses(text: str, ms: int = 60, pause: int = 400) -> AudioReceived:
+    """A message in which a mark lasts as long as a pause."""
+    durations = tuple(pause if char in ".,!?»" else ms for char in text)
+    starts = tuple(itertools.accumulate(durations[:-1], initial=0))
+    alignment = Alignment(tuple(text), starts, durations)
+    return AudioReceived(bytes(32 * sum(durations)), alignment, alignment)
+
+
+@pytest.mark.parametrize(
+    ("said", "rest"),
+    [("Yes, ", "I do."), ("Hello. ", "How are you?"), ("«Да!» ", "Нет."), ("Здравствуйте. ", "Чем помочь?")],
+)
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_word_has_been_heard_when_its_last_letter_has(said: str, rest: str, delivered: bool) -> None:
+    """P13, P38: wherever a pause is cut, the word before it is not said again, and its mark is not lost."""
+    message = with_pauses(said)
+    letters_ms = 60 * len(said.strip(" ,.!«»")) + (60 if said[0] == "«" else 0)
+    for cut_ms in range(letters_ms - 60, len(message.audio) // 32, 20):
+        utterance, _ = started(said + rest)
+        utterance.receive(attrs.evolve(message, audio=message.audio[: 32 * cut_ms]), 0.1)
+        if delivered:
+            drain(utterance, 0.1)
+        utterance.lost(LOST, 0.1)
+        utterance.connected()
+        again = "".join(send(utterance, 0.2))
+        if cut_ms < letters_ms:
+            assert again.strip().startswith(said.strip())
+            continue
+        assert again.split() == rest.split()
+        kept = len(drain(utterance, 0.3)) / 32
+        assert kept == (0 if delivered else min(cut_ms, len(message.audio) // 32 - 60))  # the pause is not cut off
+        assert utterance.spoken(cut_ms) == said.strip()
+        assert utterance.words[-1].end_ms <= letters_ms
+
+
+@pytest.mark.parametrize("word", ["Да.", "Stop!", "100%.", "«Нет»…"])
+def test_a_mark_that_is_missing_costs_nothing(word: str) -> None:
+    """P13: no empty replay, no error; the text is whole."""
+    message = with_pauses(word + " ")
+    letters = len(word) - len(word.rstrip(".!…»"))
+    for end in ("final", "lost"):
+        utterance, _ = started(word, on_lost_connection="raise")
+        cut = len(message.audio) - 32 * (60 + 60 * (word[-1] == "…") + 400 * (letters - (word[-1] == "…")))
+        utterance.receive(attrs.evolve(message, audio=message.audio[:cut]), 0.1)
+        utterance.receive(Final(), 0.2) if end == "final" else utterance.lost(LOST, 0.2)
+        assert (utterance.ended, utterance.replays) == ("finished", 0)
+        drain(utterance, 0.3)
+        assert utterance.outcome is not None
+        assert utterance.outcome.spoken_text == word

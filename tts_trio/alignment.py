@@ -6,9 +6,11 @@ the audio:
 
 - A clip begins where its audio begins: after the audio that was received before the message with its times. Only
   times that do not restart, or that follow an alignment that broke off inside a phrase (that of a whole clip ends in a
-  blank, as recorded), go on with those before.
-- Nothing is placed beyond the audio. A word has a time once all its audio came, and a clip whose times turn out to
-  be longer than its audio is compressed into it.
+  blank, as recorded), go on with those before. On text-to-dialogue every message counts from its own first sample,
+  and may count more than it has (1,413 ms of times for 1,233 ms of audio, measured live by others in September 2026).
+- Nothing is placed beyond the audio. A word has a time once the audio of its last letter came: the mark after it may
+  be a pause of 400 ms. A clip whose times turn out to be a little longer than its audio is compressed into it; where
+  they are much longer, a part of the audio is missing, and so are its words.
 - `alignment` (the characters sent) is believed where it continues the text; else the words of `normalizedAlignment`
   (the characters read) are looked for (`read_words.py`). Where neither continues the text, the clip of a phrase came
   without times, and a later phrase is tried. What maps nowhere gives no times: then the last certain place counts,
@@ -19,18 +21,25 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 
 import attrs
 
-from tts_trio.read_words import Glyph, Reading, find_words, read_alignment, word_spans
+from tts_trio.read_words import Glyph, Reading, Times, find_words, letters_end, read_alignment, word_spans
 from tts_trio.text import speakable
 from tts_trio.wire.events import Alignment
 
 # Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
 _ROUNDING_MS = 0.5
+
+# How much longer than its audio the times of a clip may be, up to its last letter. The text-to-speech models' audio is
+# as long as its times, the mark and the blank at their end included (recorded; elevenlabs-python #689), so that no more
+# may be missing than a frame of a codec; the dialogues' times are 13 % longer than their audio (above).
+_ROUNDED_MS = 60.0
+_OVERRUN = 0.15
 
 # A text can be read in fewer words than it was written in.
 _WORDS_TO_SPARE = 8
@@ -53,7 +62,7 @@ class Word:
             end of a phrase, which are one there.
         end: Where it ends there.
         start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
-        end_ms: When it ends there.
+        end_ms: When its last letter or digit ends there; punctuation after that may be a pause, and is no part of it.
     """
 
     text: str
@@ -61,6 +70,14 @@ class Word:
     end: int
     start_ms: float
     end_ms: float
+
+
+@attrs.frozen
+class _Timed:
+    """A word, and when the marks after its last letter end."""
+
+    word: Word
+    mark_ms: float
 
 
 @attrs.frozen
@@ -78,7 +95,7 @@ class _Place:
     Attributes:
         reading: The one of its two alignments that says so.
         first: Index of the first word.
-        times: Begin and end of that word and the following, in milliseconds as in the reading.
+        times: When that word and the following are heard, in milliseconds as in the reading.
         cursor: How far the text is aligned with it, in characters.
         cut_ms: When the word began in which that is, if it is inside one.
         known: How many glyphs of the reading that took.
@@ -86,7 +103,7 @@ class _Place:
 
     reading: Reading
     first: int
-    times: Sequence[tuple[float, float]]
+    times: Sequence[Times]
     cursor: int
     cut_ms: float | None
     known: int
@@ -98,14 +115,23 @@ class SpokenText:
     Malformed alignments are passed over; nothing here raises because of what the service sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, dialogue: bool = False, held_back_ms: float = 0.0) -> None:
+        """Begin an utterance.
+
+        Args:
+            dialogue: Every message has times of its own, which count from its first sample.
+            held_back_ms: So much of the audio of a clip may come with the next one.
+        """
+        self._dialogue = dialogue
+        self._held_back_ms = held_back_ms
         self._text = ""
         self._spans: list[tuple[int, int]] = []  # where the words begin and end
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
         self._received_ms = 0.0
+        self._valid_ms = math.inf  # where a part of the audio is missing; what came after that counts for nothing
         self._cursor = 0  # how far the text is aligned, in characters
         self._cut_ms: float | None = None  # when the word began that the cursor stands in
-        self._timed: list[Word] = []  # some may lie beyond the audio that came so far
+        self._timed: list[_Timed] = []  # some may lie beyond the audio that came so far
         self._untimed: list[_Reached] = []  # where text ended whose words have no times of their own
         # The clip that is being timed: where it began, its first word in `_timed`, what its times count from, where
         # they end so far, and whether they broke off, so that the next alignment goes on with them.
@@ -135,9 +161,9 @@ class SpokenText:
         self._received_ms += ms
         source, read = read_alignment(alignment), read_alignment(normalized)
         said = read or source
-        if said is None:
+        if said is None or self._valid_ms < math.inf:
             return
-        continues = self._broken_off
+        continues = self._broken_off and not self._dialogue
         if self._unknown:
             base_ms = self._base_for(said, begins_ms, continues=continues)
             said = said.after([glyph.later(-base_ms) for glyph in self._unknown])
@@ -151,6 +177,9 @@ class SpokenText:
             return
         base_ms = self._base_for(said, begins_ms, continues=continues)
         if base_ms != self._base_ms and not continues:
+            if self._is_missing(begins_ms, self._held_back_ms, _OVERRUN):
+                self._valid_ms = begins_ms
+                return
             self._end_clip(begins_ms)
             self._clip_ms, self._clip_words = begins_ms, len(self._timed)
         self._base_ms, self._aligned_ms = base_ms, base_ms + said.end_ms
@@ -160,6 +189,8 @@ class SpokenText:
         if self._broken_off:
             known = place.known if place else 0
             self._unknown = [glyph.later(base_ms) for glyph in said.glyphs[known:][-_LONGEST_UNKNOWN:]]
+        if self._dialogue and not self._is_missing(self._received_ms, 0.0, _OVERRUN):
+            self._end_clip(self._received_ms)
 
     def final(self) -> None:
         """Note that the service said that all is spoken."""
@@ -179,7 +210,7 @@ class SpokenText:
     @property
     def words(self) -> tuple[Word, ...]:
         """The words whose audio is known to have come, in order; they never overlap."""
-        return tuple(self._timed[: self._words_until(self._received_ms)])
+        return tuple(timed.word for timed in self._timed[: self._words_until(self._heard_ms)])
 
     @property
     def covered(self) -> int:
@@ -196,6 +227,21 @@ class SpokenText:
     def aligned_ms(self) -> float:
         """Until when the alignments so far tell what is heard, in milliseconds; the audio itself may still come."""
         return self._aligned_ms
+
+    @property
+    def lost_audio(self) -> bool:
+        """Whether a clip ended before its times did: some of the words before the last ones were not heard."""
+        return self._valid_ms < math.inf
+
+    def lacks_audio(self, *, strictly: bool) -> bool:
+        """Whether audio is still to come for the words that have times.
+
+        Args:
+            strictly: The service said that this was all; else, unless in doubt.
+        """
+        held_back_ms = 0.0 if strictly else self._held_back_ms
+        share = _OVERRUN if self._dialogue or not strictly else 0.0
+        return self.lost_audio or self._is_missing(self._received_ms, held_back_ms, share)
 
     def spoken(self, until_ms: float) -> str:
         """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
@@ -216,17 +262,28 @@ class SpokenText:
         offset = self._spans[following][0] if following < len(self._spans) else len(self._text)
         return offset, min(reached.ms, delivered_ms)
 
+    @property
+    def _heard_ms(self) -> float:
+        return min(self._received_ms, self._valid_ms)
+
+    def _is_missing(self, ms: float, held_back_ms: float, overrun: float) -> bool:
+        """Whether the audio ended before the last word did, if it ended here."""
+        if not self._timed:
+            return False
+        end_ms = self._timed[-1].word.end_ms
+        return end_ms - ms > _ROUNDED_MS + held_back_ms + overrun * (end_ms - self._clip_ms)
+
     def _words_until(self, ms: float) -> int:
-        return bisect.bisect_right(self._timed, ms, key=attrgetter("end_ms"))
+        return bisect.bisect_right(self._timed, ms, key=lambda timed: timed.word.end_ms)
 
     def _reached(self, until_ms: float) -> _Reached:
-        ms = min(until_ms + _ROUNDING_MS, self._received_ms)
+        ms = min(until_ms + _ROUNDING_MS, self._heard_ms)
         reached = [_Reached(0, 0.0)]
         if passed := bisect.bisect_right(self._untimed, ms, key=attrgetter("ms")):
             reached.append(self._untimed[passed - 1])
         if ended := self._words_until(ms):
-            word = self._timed[ended - 1]
-            reached.append(_Reached(word.end, word.end_ms))
+            timed = self._timed[ended - 1]
+            reached.append(_Reached(timed.word.end, min(timed.mark_ms, self._heard_ms)))
         return max(reached, key=attrgetter("offset"))
 
     def _word_at(self, offset: int) -> int:
@@ -244,7 +301,7 @@ class SpokenText:
         later = self._phrases[bisect.bisect_right(self._phrases, first) :]
         begins = [(phrase, self._spans[phrase][0]) for phrase in later if phrase < len(self._spans)]
         # Speech is passed only if there was audio for it.
-        unheard = begins_ms <= (self._timed[-1].end_ms if self._timed else 0.0)
+        unheard = begins_ms <= (self._timed[-1].mark_ms if self._timed else 0.0)
         farthest = self.covered if unheard else len(self._text)
         for index, offset in [(first, self._cursor), *begins]:
             place = (
@@ -259,22 +316,27 @@ class SpokenText:
     def _match(self, reading: Reading, first: int, offset: int) -> _Place | None:
         """Match the source's own characters, blanks aside."""
         text, cursor = self._text, offset
-        times: list[tuple[float, float]] = []
-        start_ms: float | None = None
-        for glyph in reading.glyphs:
+        times: list[Times] = []
+        begun: int | None = None  # the glyph with which the word begins, or the rest of it
+        letters = 0  # the one after its last letter
+        for index, glyph in enumerate(reading.glyphs):
             if glyph.char.isspace():
                 continue
             while cursor < len(text) and text[cursor].isspace():
                 cursor += 1
             if cursor == len(text) or text[cursor] != glyph.char:
                 return None
+            start, end = self._spans[first + len(times)]
+            begun = index if begun is None else begun
             cursor += 1
-            start_ms = glyph.start_ms if start_ms is None else start_ms
-            if cursor == self._spans[first + len(times)][1]:
-                times.append((start_ms, glyph.end_ms))
-                start_ms = None
+            if cursor <= start + letters_end(text[start:end]):
+                letters = index + 1
+            if cursor == end:
+                times.append(reading.times(begun, max(letters, begun + 1), index + 1))
+                begun = None
         if cursor == offset:
             return None
+        start_ms = None if begun is None else reading.glyphs[begun].start_ms
         return _Place(reading, first, times, cursor, start_ms, len(reading.glyphs))
 
     def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> _Place | None:
@@ -303,12 +365,13 @@ class SpokenText:
         if place.first > self._word_at(self._cursor):
             self._pass(place.first, begins_ms)
             cut_ms = None
-        for index, (start_ms, end_ms) in enumerate(place.times, place.first):
+        for index, times in enumerate(place.times, place.first):
             start, end = self._spans[index]
-            earliest_ms = self._timed[-1].end_ms if self._timed else 0.0
-            start_ms = max(earliest_ms, base_ms + start_ms if cut_ms is None else cut_ms)
-            end_ms = max(start_ms, base_ms + end_ms)
-            self._timed.append(Word(self._text[start:end], start, end, start_ms, end_ms))
+            earliest_ms = self._timed[-1].mark_ms if self._timed else 0.0
+            start_ms = max(earliest_ms, base_ms + times.start_ms if cut_ms is None else cut_ms)
+            end_ms = max(start_ms, base_ms + times.end_ms)
+            word = Word(self._text[start:end], start, end, start_ms, end_ms)
+            self._timed.append(_Timed(word, max(end_ms, base_ms + times.mark_ms)))
             cut_ms = None
         if place.cut_ms is None:
             self._cut_ms = None
@@ -319,19 +382,25 @@ class SpokenText:
     def _pass(self, words: int, ms: float) -> None:
         """Note that so many words have ended by a time, whether or not they have times of their own."""
         offset = self._spans[words - 1][1] if words else 0
-        if offset > max(self._timed[-1].end if self._timed else 0, self._untimed[-1].offset if self._untimed else 0):
+        timed = self._timed[-1].word.end if self._timed else 0
+        if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
             self._untimed.append(_Reached(offset, ms))
 
     def _end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""
-        words = self._timed[self._clip_words :]
-        if not words or words[-1].end_ms <= ms:
+        timed = self._timed[self._clip_words :]
+        if not timed or timed[-1].mark_ms <= ms:
             return
-        factor = (ms - self._clip_ms) / (words[-1].end_ms - self._clip_ms)
+        length_ms = timed[-1].word.end_ms - self._clip_ms
+        factor = min(1.0, (ms - self._clip_ms) / length_ms) if length_ms else 0.0
 
         def compress(time_ms: float) -> float:
             return min(ms, self._clip_ms + (time_ms - self._clip_ms) * factor)
 
         self._timed[self._clip_words :] = [
-            attrs.evolve(word, start_ms=compress(word.start_ms), end_ms=compress(word.end_ms)) for word in words
+            _Timed(
+                attrs.evolve(word.word, start_ms=compress(word.word.start_ms), end_ms=compress(word.word.end_ms)),
+                compress(word.mark_ms),
+            )
+            for word in timed
         ]

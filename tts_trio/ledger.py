@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 
 from attrs import evolve
 
 from tts_trio.alignment import SpokenText, Word
-from tts_trio.formats import AudioClock, AudioFormat, WholeSamples
+from tts_trio.config import TTSConfig
+from tts_trio.formats import AudioClock, Codec, WholeSamples
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived
 
 # Of silence, without times, the service ends what went over a connection with 9 to 33 ms (recorded).
 _LONGEST_TAIL_MS = 100.0
+
+# What an encoder may keep back until more comes: some frames of mp3, a page of opus (FFmpeg's encoders).
+_HELD_BACK_MS: Mapping[Codec, float] = {"mp3": 100.0, "opus": 1000.0}
 
 
 class Leg:
@@ -28,13 +33,16 @@ class Leg:
         complete: Its end marker was sent.
     """
 
-    def __init__(self, format: AudioFormat, offset: int, started_ms: float) -> None:  # noqa: A002 - its name everywhere
-        self.spoken = SpokenText()
+    def __init__(self, config: TTSConfig, offset: int, started_ms: float) -> None:
+        self.spoken = SpokenText(
+            dialogue=config.websocket_endpoint() == "text-to-dialogue",
+            held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
+        )
         self.complete = False
         self._offset = offset  # where its text begins in the text sent
         self._started_ms = started_ms  # where its audio begins in the audio received
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
-        self._samples = WholeSamples(format)
+        self._samples = WholeSamples(config.format)
 
     @property
     def heard(self) -> bool:
@@ -48,10 +56,11 @@ class Leg:
 
     @property
     def lacks_audio(self) -> bool:
-        """Whether the alignment ends before the text does, and the audio does so, too."""
+        """Whether this cannot be all: words have times and no audio, or neither."""
         spoken = self.spoken
         silent = spoken.received_ms <= spoken.aligned_ms + _LONGEST_TAIL_MS
-        return self.timed and silent and speakable(spoken.text[spoken.covered :])
+        untold = silent and speakable(spoken.text[spoken.covered :])
+        return self.timed and (untold or spoken.lacks_audio(strictly=True))
 
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and give the whole samples (frames, pages) that can be delivered, and their seconds."""
@@ -100,17 +109,18 @@ class Ledger:
         silent: Whether no byte of audio has come yet; headers of a stream are bytes that last no time.
     """
 
-    def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - its name everywhere
+    def __init__(self, config: TTSConfig) -> None:
         self.legs: list[Leg] = []
         self.characters_sent = 0
         self.received_seconds = 0.0
         self.silent = True
-        self._format = format
+        self._config = config
+        self._format = config.format
         self._accepted = bytearray()  # UTF-8: a list of tokens would take eight times the memory of their text
         self._sent: list[str] = []  # without what is to be said again
         self._sent_characters = 0
         self._waiting: deque[bytes] = deque()  # audio not yet delivered
-        self._delivered = AudioClock(format)
+        self._delivered = AudioClock(config.format)
 
     def accept(self, text: str) -> None:
         """Note text that the caller gave."""
@@ -118,7 +128,7 @@ class Ledger:
 
     def begin_leg(self) -> None:
         """Begin to send over a fresh connection."""
-        self.legs.append(Leg(self._format, self._sent_characters, self.received_seconds * 1000))
+        self.legs.append(Leg(self._config, self._sent_characters, self.received_seconds * 1000))
 
     def send(self, phrase: str) -> None:
         """Note a phrase that leaves."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import attrs
 
+from tts_trio.text import speakable
 from tts_trio.wire.events import Alignment
 
 # Scripts without blanks between words that can be cut anywhere: kana and Chinese characters.
@@ -56,14 +57,23 @@ class Glyph(NamedTuple):
         return Glyph(self.char, self.start_ms + ms, self.end_ms + ms)
 
 
+class Times(NamedTuple):
+    """When a word is heard, in milliseconds: the pause of a mark after it may be long, and have a sound of its own."""
+
+    start_ms: float
+    end_ms: float
+    """When its last letter or digit ends."""
+    mark_ms: float
+    """When the marks after that end."""
+
+
 class ReadWord(NamedTuple):
     """One word of a reading; `end` is the index of the glyph after it."""
 
     key: str
     ends_sentence: bool
     end: int
-    start_ms: float
-    end_ms: float
+    times: Times
 
 
 @attrs.frozen
@@ -102,10 +112,14 @@ class Reading:
         """Its words, without those that are punctuation only."""
         text = "".join(glyph.char for glyph in self.glyphs)
         return [
-            ReadWord(key, _ends_sentence(word), end, self.glyphs[start].start_ms, self.glyphs[end - 1].end_ms)
+            ReadWord(key, _ends_sentence(word), end, self.times(start, start + letters_end(word), end))
             for start, end in word_spans(text)
             if (key := _key(word := text[start:end]))
         ]
+
+    def times(self, start: int, letters: int, end: int) -> Times:
+        """When the word is heard whose glyphs are from `start` to `end`, its letters and digits to `letters`."""
+        return Times(self.glyphs[start].start_ms, self.glyphs[letters - 1].end_ms, self.glyphs[end - 1].end_ms)
 
 
 @attrs.frozen
@@ -114,12 +128,12 @@ class Found:
 
     Attributes:
         skipped: How many of the words written, all of them whole phrases, come before what was read.
-        times: When the words after those were read: begin and end of each, in milliseconds as in the reading.
+        times: When the words after those were read, in milliseconds as in the reading.
         read: How many glyphs of the reading that took; of those that follow it is not certain which words they read.
     """
 
     skipped: int
-    times: Sequence[tuple[float, float]]
+    times: Sequence[Times]
     read: int
 
 
@@ -129,6 +143,14 @@ def word_spans(text: str) -> Iterator[tuple[int, int]]:
     Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
     """
     return (match.span() for match in _WORD.finditer(text))
+
+
+def letters_end(word: str) -> int:
+    """Where the last letter, digit or spoken sign of a word ends; at its end if it has none."""
+    for end in range(len(word), 0, -1):
+        if speakable(word[end - 1]) or unicodedata.combining(word[end - 1]):
+            return end
+    return len(word)
 
 
 def read_alignment(alignment: Alignment | None) -> Reading | None:
@@ -284,34 +306,35 @@ def _steps(table: Sequence[bytes], column: int) -> list[_Step]:
     return steps[::-1]
 
 
-def _share(
-    steps: Sequence[_Step], read: Sequence[ReadWord], keys: Sequence[str], begin_ms: float
-) -> list[tuple[float, float]]:
+def _share(steps: Sequence[_Step], read: Sequence[ReadWord], keys: Sequence[str], begin_ms: float) -> list[Times]:
     """Give every word written in these steps its time: that of its equal, or its share of the time between two."""
-    times: list[tuple[float, float]] = []
+    times: list[Times] = []
     for equal, group in itertools.groupby(steps, key=lambda step: step.kind is _Kind.EQUAL):
         run = list(group)
-        said = [read[step.read] for step in run if step.kind is not _Kind.NOT_READ]
+        said = [read[step.read].times for step in run if step.kind is not _Kind.NOT_READ]
         meant = [keys[step.written] for step in run if step.kind is not _Kind.NOT_WRITTEN]
         if equal or len(said) == len(meant):
-            times += ((word.start_ms, word.end_ms) for word in said)
+            times += said
         elif meant:
-            ended_ms = times[-1][1] if times else begin_ms
+            ended_ms = times[-1].mark_ms if times else begin_ms
             following = run[-1].read + (run[-1].kind is not _Kind.NOT_READ)
             if said:
-                begin, end = said[0].start_ms, said[-1].end_ms
+                span = Times(said[0].start_ms, *said[-1][1:])
             else:
-                begin, end = ended_ms, read[following].start_ms if following < len(read) else ended_ms
-            times += _split(begin, end, [max(1, len(key)) for key in meant])
+                end = read[following].times.start_ms if following < len(read) else ended_ms
+                span = Times(ended_ms, end, end)
+            times += _split(span, [max(1, len(key)) for key in meant])
         elif times:  # said besides: it belongs to the word before
-            times[-1] = times[-1][0], said[-1].end_ms
+            times[-1] = Times(times[-1].start_ms, *said[-1][1:])
     return times
 
 
-def _split(begin_ms: float, end_ms: float, weights: Sequence[int]) -> Iterator[tuple[float, float]]:
-    per_weight = (end_ms - begin_ms) / sum(weights)
-    borders = [begin_ms + per_weight * so_far for so_far in itertools.accumulate(weights, initial=0)]
-    return itertools.pairwise(borders)
+def _split(span: Times, weights: Sequence[int]) -> Iterator[Times]:
+    per_weight = (span.end_ms - span.start_ms) / sum(weights)
+    borders = [span.start_ms + per_weight * so_far for so_far in itertools.accumulate(weights, initial=0)]
+    for start, end in itertools.pairwise(borders[:-1]):
+        yield Times(start, end, end)
+    yield Times(borders[-2], *span[1:])
 
 
 def _key(word: str) -> str:

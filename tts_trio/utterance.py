@@ -64,7 +64,7 @@ class Utterance:
         self.has_connection = False
         self._config = config
         self._resumes = resumes and config.on_lost_connection == "resume"
-        self._ledger = Ledger(config.format)
+        self._ledger = Ledger(config)
         self._intake = Intake(config, now)
         self._error: TTSError | None = None
         self._came_empty = False  # the last connection said "done" and gave no sound
@@ -203,7 +203,9 @@ class Utterance:
         if self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
         self._intake.lead(self.lead(now))
-        if not leg.complete and self._paid(leg, aligned=leg.spoken.covered > covered):
+        if leg.spoken.lost_audio:
+            self.lost(TTSConnectionError("a part of the audio did not come"), now)
+        elif not leg.complete and self._paid(leg, aligned=leg.spoken.covered > covered):
             self._debt.pay()
 
     @staticmethod
@@ -213,9 +215,9 @@ class Utterance:
         Where alignment is missing, or does not map, the first audio beyond what was aligned pays: better to miss a
         stall than to see one that is none, and to say the same words twice.
         """
-        if aligned:
-            return not speakable(leg.spoken.text[leg.spoken.covered :])
-        return leg.spoken.received_ms > leg.spoken.aligned_ms
+        if not speakable(leg.spoken.text[leg.spoken.covered :]):
+            return not leg.spoken.lacks_audio(strictly=False)
+        return not aligned and leg.spoken.received_ms > leg.spoken.aligned_ms
 
     def _receive_final(self, now: float) -> None:
         """The service ends this connection's part: the utterance ends with it, or goes on over the next one."""
