@@ -251,7 +251,7 @@ async def test_in_codecs_that_say_no_words(autojump_clock: trio.testing.MockCloc
             assert audio.outcome is not None
             assert audio.outcome.delivered_seconds == pytest.approx(lengths[-1])
             if output_format == "mp3_44100_128":
-                assert all(chunk.startswith(b"\xff\xfb") for chunk in sound)  # whole frames
+                assert all(chunk.startswith(b"\xff\xfb") for chunk in sound)  # whole frames, and no tag
                 rate = config.format.sample_rate
                 assert len(decode(output_format, whole)) / rate == pytest.approx(lengths[-1], abs=0.06)
     uncut = lengths[-1]

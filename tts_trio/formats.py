@@ -111,6 +111,8 @@ class WholeSamples:
     """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and tells how long it is.
 
     ElevenLabs' HTTP chunks have odd sizes (recorded from the live API), so a 16-bit sample can straddle two of them.
+    The ID3 tag that a stream of mp3 begins with (reported by users) is left out: streams are joined, and a decoder
+    takes a tag in their midst for damage.
 
     Attributes:
         held: The bytes of a sample, frame or page that has begun and not ended.
@@ -118,10 +120,19 @@ class WholeSamples:
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
         self._clock = AudioClock(format)
+        self._before_tag = format.codec == "mp3"
         self.held = b""
 
     def feed(self, data: bytes) -> bytes:
         """Give what is whole among the bytes held and these, and hold the rest."""
+        if self._before_tag:
+            data, self.held = self.held + data, b""
+            tag = _id3_length(data, 0)
+            if len(data) < max(tag, _LONGEST_TAG_HEADER):
+                self.held = data
+                return b""
+            self._before_tag = False
+            data = data[tag:]
         self._clock.feed(data)
         if self.held:
             data = self.held + data
@@ -288,7 +299,7 @@ def _mp3_frame(buffer: bytearray, at: int) -> tuple[int, float]:
     return samples // 8 * kbps * 1000 // sample_rate + (third >> 1 & 1), samples / sample_rate
 
 
-def _id3_length(buffer: bytearray, at: int) -> int:
+def _id3_length(buffer: bytes | bytearray, at: int) -> int:
     if buffer.startswith(b"TAG", at):
         return 128
     if not buffer.startswith(b"ID3", at):

@@ -52,7 +52,8 @@ async def say_on_contexts(here: Town, route: str) -> list[str]:
     if route == "text-to-dialogue":
         socket = await here.dialogue()
         await socket.send({"context_id": "a", "voices": [VOICE]})
-        await socket.send({"context_id": "a", "inputs": [{"text": ENGLISH, "voice_id": VOICE}], "flush": True})
+        inputs = [{"text": f"{ENGLISH} All aboard, if you please.", "voice_id": VOICE}]
+        await socket.send({"context_id": "a", "inputs": inputs, "flush": True})
     else:
         socket = await here.socket(route)
         await socket.send({"context_id": "a", "text": ENGLISH, "flush": True})
@@ -69,6 +70,7 @@ async def ask(here: Town, text: str = ENGLISH, form: str = "/stream") -> Reply |
 
 
 # ENGLISH gives three audio messages, the tail and isFinal.
+# A dialogue has no tail, and so its text is longer by a message.
 WHOLE = ["audio"] * 4 + ["final", "close 1000", "eof"]
 
 ON_WEBSOCKETS: list[tuple[Fault, list[str]]] = [

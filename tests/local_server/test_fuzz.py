@@ -112,7 +112,7 @@ def post(body: bytes, query: str = "", expect: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
+        (b"HEAD /v1/models HTTP/1.1\r\nhost: x\r\n\r\n", b"405 Method Not Allowed"),
         (b"GET //[ HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
         (b"GET http://[/ HTTP/1.1\r\nhost: x\r\n\r\n", b"404 Not Found"),
         (post(b"[" * 100_000), b"422 "),

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.local_server.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
-from tts_trio.local_server import Behaviour
+from tts_trio.local_server import Behaviour, read_tones
 
 
 async def quiet(socket: PlainSocket, seconds: float) -> list[Heard]:
@@ -148,6 +148,47 @@ async def test_rare_formats_on_websocket(accepted: bool, output_format: str, aut
     async with town(rare_formats_on_websocket=accepted) as here:
         socket = await here.socket(output_format=output_format)
         assert (socket.rejection is None) == accepted
+
+
+@pytest.mark.parametrize(("speaks", "status"), [(True, 200), (False, 400)])
+async def test_v4_over_text_to_speech(speaks: bool, status: int, autojump_clock: MockClock) -> None:
+    async with town(v4_over_text_to_speech=speaks) as here:
+        for model_id in ("eleven_v4", "eleven_v4_turbo"):
+            answer = await here.http().speak(RUSSIAN, model_id=model_id)
+            assert answer is not None
+            assert answer.status == status
+            if status == 400:
+                assert answer.json["detail"]["code"] == "unsupported_model"
+        answer = await here.http().speak(RUSSIAN, model_id="eleven_v3")
+        assert answer is not None
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("code", ["max_character_limit_exceeded", "text_too_long"])
+async def test_too_long_code(code: str, autojump_clock: MockClock) -> None:
+    async with town(too_long_code=code) as here:
+        answer = await here.http().speak("a" * 5501, model_id="eleven_v3")
+        assert answer is not None
+        assert (answer.status, answer.json["detail"]["status"]) == (400, code)
+
+
+@pytest.mark.parametrize("content_type", ["audio/opus", "audio/ogg"])
+async def test_opus_content_type(content_type: str, autojump_clock: MockClock) -> None:
+    async with town(opus_content_type=content_type) as here:
+        answer = await here.http().speak("Да.", query={"output_format": "opus_48000_32"})
+        assert answer is not None
+        assert answer.headers["content-type"] == content_type
+
+
+@pytest.mark.parametrize(("on", "said"), [(False, " Room 42. "), (True, " Room forty-two. ")])
+async def test_fast_models_normalise(on: bool, said: str, autojump_clock: MockClock) -> None:
+    async with town(fast_models_normalise=on) as here:
+        socket = await here.socket()
+        await socket.say("Room 42.")
+        assert tones(await socket.hear_all()) == said
+        answer = await here.http().speak("Room 42.")
+        assert answer is not None
+        assert read_tones(answer.body, 16000) == said
 
 
 async def test_overlapping_alignment(autojump_clock: MockClock) -> None:

@@ -1,22 +1,24 @@
-"""text-to-dialogue as a plain client sees it: both WebSockets and the HTTP endpoints, for the v3 and v4 models."""
+"""text-to-dialogue as a plain client sees it: both WebSockets, for the v3 and v4 models.
+
+The HTTP endpoints are in `test_dialogue_http.py`.
+"""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.local_server.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, Reply, Town, kinds, of, tones, town
-from tts_trio.local_server import Fault, Sent, read_tones
+from tests.local_server.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, kinds, of, tones, town
+from tts_trio.local_server import Fault, Sent
 
 TEXTS = pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
 OTHER = "21m00Tcm4TlvDq8ikWAM"
 OUT_OF_RANGE = (
     "Invalid setting for stability received, expected to be greater or equal to 0.0 and less or equal to 1.0,"
-    " received 2."
+    " received 2.0."
 )
 
 
@@ -42,12 +44,12 @@ async def test_a_turn_on_stream_input(text: str, autojump_clock: MockClock) -> N
         socket = await here.dialogue("stream-input")
         await speak(socket, text, None)
         heard = await socket.hear_all()
-    assert kinds(heard)[-5:] == ["turn", "audio", "final", "close 1000", "eof"]
+    assert kinds(heard)[-5:] == ["audio", "turn", "final", "close 1000", "eof"]
     assert set(kinds(heard)[:-5]) == {"audio"}
     assert tones(heard).strip() == text
     assert list(heard[0].message) == ["audio", "alignment", "normalized_alignment"]
     assert heard[0].message["alignment"] is None
-    assert heard[-5].message == {"is_final_audio_for_turn": True}
+    assert heard[-4].message == {"is_final_audio_for_turn": True}
     assert heard[-3].message == {"is_final": True}
 
 
@@ -59,7 +61,7 @@ async def test_a_turn_on_multi_stream_input(text: str, autojump_clock: MockClock
             await speak(socket, text, name)
         heard = await socket.hear_until(10)
     for name in ("a", "b"):
-        assert kinds(of(heard, name))[-3:] == ["turn", "audio", "final"]
+        assert kinds(of(heard, name))[-3:] == ["audio", "turn", "final"]
         assert tones(of(heard, name)).strip() == text
     assert heard[-1].message == {"is_final": True, "context_id": "b"}
 
@@ -69,13 +71,43 @@ async def test_alignment_restarts_in_every_message(text: str, autojump_clock: Mo
     async with town() as here:
         socket = await here.dialogue("stream-input", sync_alignment="true")
         await speak(socket, text, None)
-        heard = [item for item in await socket.hear_all() if item.kind == "audio"][:-1]
+        heard = [item for item in await socket.hear_all() if item.kind == "audio"]
     assert len(heard) > 1
     for item in heard:
         assert set(item.message["alignment"]) == {"chars", "char_start_times_ms", "char_durations_ms"}
         assert item.message["alignment"]["char_start_times_ms"][0] == 0
         assert item.message["normalized_alignment"] is None
     assert "".join("".join(item.message["alignment"]["chars"]) for item in heard).strip() == text
+
+
+@TEXTS
+@pytest.mark.parametrize("alignment", ["plain", "overrunning"])
+async def test_alignments_may_overrun_their_sound(text: str, alignment: str, autojump_clock: MockClock) -> None:
+    async with town(alignment=alignment) as here:
+        socket = await here.dialogue("stream-input", sync_alignment="true")
+        await speak(socket, text, None)
+        heard = [item for item in await socket.hear_all() if item.kind == "audio"]
+    for item in heard:
+        times = item.message["alignment"]
+        aligned = times["char_start_times_ms"][-1] + times["char_durations_ms"][-1]
+        sound = len(item.audio) / 32
+        assert aligned == pytest.approx(sound * (1413 / 1233 if alignment == "overrunning" else 1), abs=1)
+        assert times["char_start_times_ms"][0] == 0
+
+
+@pytest.mark.parametrize("tag", ["alone", "joined"])
+async def test_mp3_begins_with_a_tag(tag: str, autojump_clock: MockClock) -> None:
+    async with town(id3_tag=tag) as here:
+        socket = await here.dialogue("stream-input", output_format="mp3_22050_32", sync_alignment="true")
+        await socket.send({"voices": [VOICE]})
+        for text in ("Да. ", "Нет. "):
+            await socket.send({"inputs": [line(text)], "flush": True})
+        await socket.send({"close_socket": True})
+        audio = [item for item in await socket.hear_all() if item.kind == "audio"]
+    assert [item.audio[:3] == b"ID3" for item in audio] == [True, *[False] * (len(audio) - 1)]
+    assert (len(audio[0].audio) == 45) == (tag == "alone")
+    assert (audio[0].message["alignment"] is None) == (tag == "alone")
+    assert all(item.message["alignment"] for item in audio[1:])
 
 
 async def test_the_buffer_wants_forty_characters_and_eight_words(autojump_clock: MockClock) -> None:
@@ -182,7 +214,7 @@ async def test_a_message_for_a_closing_context(late: float, autojump_clock: Mock
         await socket.hear_until(1)
         await speak(socket, "Нет.")
         again = kinds(await socket.hear_until(5))
-    assert again == (["error", "close 1008", "eof"] if late else ["audio", "turn", "audio", "final"])
+    assert again == (["error", "close 1008", "eof"] if late else ["audio", "turn", "final"])
 
 
 async def test_models(autojump_clock: MockClock) -> None:
@@ -194,7 +226,8 @@ async def test_models(autojump_clock: MockClock) -> None:
         assert socket.rejection is not None
         status, _, body = socket.rejection
         assert (status, body["detail"]["code"], body["detail"]["param"]) == (400, "unsupported_model", "model_id")
-        for query in ({"apply_text_normalization": "auto"}, {"seed": "x"}, {"sync_alignment": "much"}):
+        assert (await here.dialogue(apply_text_normalization="auto")).rejection is None
+        for query in ({"apply_text_normalization": "maybe"}, {"seed": "x"}, {"sync_alignment": "much"}):
             assert (await here.dialogue(**query)).rejection is not None
 
 
@@ -228,7 +261,7 @@ async def test_twenty_seconds_and_keep_alive(autojump_clock: MockClock) -> None:
         await several.send({"context_id": "a", "keep_alive": True})
         heard = await several.hear_until(36)
         assert heard[0].at == pytest.approx(35.075)
-        assert kinds(heard) == ["audio", "turn", "audio", "final"], "what it had to say"
+        assert kinds(heard) == ["audio", "turn", "final"], "what it had to say"
         assert await several.hear_until(100) == [], "and the socket lives on"
         sent = [(r.time, r.error) for r in here.server.records if isinstance(r, Sent) and r.error]
         assert sent == [(35.0, "input_timeout_exceeded")], "and that was on the single one"
@@ -281,82 +314,5 @@ async def test_faults_strike_by_context(autojump_clock: MockClock) -> None:
         for name in ("a", "b"):
             await speak(socket, "Да.", name)
         heard = await socket.hear_until(5)
-    assert kinds(of(heard, "a")) == ["final", "audio", "turn", "audio", "final"]
-    assert kinds(of(heard, "b")) == ["audio", "turn", "audio"]
-
-
-# --- HTTP
-
-
-async def ask(here: Town, form: str = "/stream", query: str = "output_format=pcm_16000", **body: Any) -> Reply:
-    reply = await here.http().call("POST", f"/v1/text-to-dialogue{form}?{query}", json.dumps(body).encode())
-    assert reply is not None
-    return reply
-
-
-@TEXTS
-@pytest.mark.parametrize("form", ["", "/stream"])
-async def test_http(form: str, text: str, autojump_clock: MockClock) -> None:
-    async with town() as here:
-        reply = await ask(here, form, inputs=[line(text), line("Да.", OTHER)])
-    assert read_tones(reply.body, 16000) == f" {text} Да. "
-    assert ("content-length" in reply.headers) == (form == "")
-    assert reply.headers["content-type"] == "audio/pcm"
-    assert reply.headers["character-cost"] == str(len(text) + 4)
-
-
-@TEXTS
-@pytest.mark.parametrize("form", ["/with-timestamps", "/stream/with-timestamps"])
-async def test_voice_segments(form: str, text: str, autojump_clock: MockClock) -> None:
-    """Each says whose some characters of its own object are, and together they say it of all."""
-    async with town() as here:
-        reply = await ask(here, form, inputs=[line(text), line("Да. ", OTHER), line(text)])
-    objects = [json.loads(item) for item in reply.body.splitlines()]
-    assert (len(objects) > 1) == form.startswith("/stream")
-    said = ["", "", ""]
-    for part in objects:
-        characters = part["alignment"]["characters"]
-        for segment in part["voice_segments"]:
-            index, start, end = (
-                segment[name] for name in ("dialogue_input_index", "character_start_index", "character_end_index")
-            )
-            said[index] += "".join(characters[start:end])
-            assert segment["voice_id"] == (VOICE, OTHER, VOICE)[index]
-            assert segment["start_time_seconds"] == part["alignment"]["character_start_times_seconds"][start]
-            assert segment["end_time_seconds"] == part["alignment"]["character_end_times_seconds"][end - 1]
-    assert said == [text, "Да.", text]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        ({"inputs": [line("Hi")], "model_id": "eleven_flash_v2_5"}, 400, "unsupported_model"),
-        ({"inputs": [line("Hi")], "model_id": "eleven_v4_turbo"}, 200, None),
-        ({"inputs": [line("Hi"), line("Ho", OTHER)], "model_id": "eleven_v4_turbo"}, 400, "invalid_parameters"),
-        ({"inputs": [line("Hi", "nobody")]}, 404, "voice_not_found"),
-        ({"inputs": [line("a" * 5001)]}, 400, "max_character_limit_exceeded"),
-        ({"inputs": [line("Hi")], "settings": {"stability": 2}}, 400, "invalid_voice_settings"),
-        ({"inputs": [line("Hi")], "settings": {"stability": "much"}}, 422, None),
-        ({"inputs": [line("Hi")], "settings": {"stability": 0.5}, "no_such_option": True}, 200, None),
-        ({"inputs": [{"text": "Hi"}]}, 422, None),
-        ({"inputs": "Hi"}, 422, None),
-        ({}, 422, None),
-    ],
-)
-async def test_http_bodies(body: dict[str, Any], status: int, code: str | None, autojump_clock: MockClock) -> None:
-    async with town(voices=(VOICE, OTHER)) as here:
-        reply = await ask(here, **body)
-    assert reply.status == status
-    if code:
-        assert code in {reply.json["detail"].get("code"), reply.json["detail"]["status"]}
-    elif status == 422:
-        assert reply.json["detail"][0]["loc"][0] == "body"
-
-
-async def test_http_needs_a_key_and_a_post(autojump_clock: MockClock) -> None:
-    async with town() as here:
-        client = here.http()
-        no_key = await client.call("POST", "/v1/text-to-dialogue/stream", b"{}", **{"xi-api-key": ""})
-        no_post = await client.call("GET", "/v1/text-to-dialogue")
-        nothing = await client.call("POST", "/v1/text-to-dialogue/nothing")
-    assert [reply.status for reply in (no_key, no_post, nothing) if reply] == [401, 405, 404]
+    assert kinds(of(heard, "a")) == ["final", "audio", "turn", "final"]
+    assert kinds(of(heard, "b")) == ["audio", "turn"]

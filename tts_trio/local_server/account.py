@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from collections import deque
 
 import attrs
 
@@ -13,6 +14,7 @@ from tts_trio.local_server.catalogue import Model
 
 _QUEUE_DELAY = 0.05  # the documentation's figure for a request that waits for a slot
 _TOKEN_LIFE = 15 * 60.0
+_REMEMBERED = 1000  # requests
 
 
 @attrs.define(eq=False)
@@ -28,12 +30,40 @@ class Slot:
     end: float
 
 
+@attrs.frozen
+class HistoryItem:
+    """What is kept of one request, as `GET /v1/history` names it.
+
+    Attributes:
+        history_item_id: Its id there.
+        request_id: Its id in the headers of its answer.
+        voice_id: Who spoke; of a dialogue, who spoke first.
+        model_id: The model.
+        output_format: Of ElevenLabs.
+        content_type: Of the sound.
+        text: What was spoken.
+        character_count_change_from: Credits spent before it.
+        character_count_change_to: Credits spent with it.
+    """
+
+    history_item_id: str
+    request_id: str
+    voice_id: str
+    model_id: str
+    output_format: str
+    content_type: str
+    text: str
+    character_count_change_from: int
+    character_count_change_to: int
+
+
 class Account:
     """The account behind the keys.
 
     Attributes:
         behaviour: Of the server, as it is now.
         used: Credits spent.
+        history: The latest requests, the last one first; only those over HTTP.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -43,6 +73,7 @@ class Account:
         self._tokens: dict[str, float] = {}
         self._sessions = 0
         self.used = 0
+        self.history: deque[HistoryItem] = deque(maxlen=_REMEMBERED)
 
     def check_key(self, key: str) -> None:
         """Raise a `ServiceError` unless this is a good key."""
@@ -62,12 +93,12 @@ class Account:
             raise errors.invalid_key()
 
     def charge(self, characters: int, model: Model) -> int:
-        """Pay for a text, and return its price in credits.
+        """Pay for a text, and return its price in credits; no text costs one.
 
         Raises:
             ServiceError: The quota does not suffice.
         """
-        price = max(1, round(characters * model.credits_a_character)) if characters else 0
+        price = max(1, round(characters * model.credits_a_character))
         quota = self.behaviour.quota
         if quota is not None and self.used + price > quota:
             raise errors.quota_exceeded(self.behaviour.quota_status, quota, max(0, quota - self.used), price)

@@ -161,6 +161,7 @@ class Behaviour:
     api_keys: tuple[str, ...] | None = _option(None, help="the good keys; none given: any key that is not empty")
     voices: tuple[str, ...] | None = _option(None, help="the known voice ids; none given: any well-formed one")
     forbidden_formats: tuple[str, ...] = _option((), help="output formats above this account's tier (403)")
+    forbidden_voices: tuple[str, ...] = _option((), help="voices above this account's plan (402 paid_plan_required)")
     quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
     quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")
     concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: any")
@@ -225,10 +226,27 @@ class Behaviour:
     rare_formats_on_websocket: bool = _switch(
         *_YES_OR_NO, help="mp3_24000_48, pcm_32000 and pcm_48000 on WebSockets: accepted, or refused"
     )
-    alignment: Literal["plain", "overlapping", "absent"] = _switch(
-        "plain", "overlapping", "absent",
-        help="overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not",
+    alignment: Literal["plain", "overlapping", "overrunning", "absent"] = _switch(
+        "plain", "overlapping", "overrunning", "absent",
+        help="overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not;"
+        " overrunning: a dialogue's alignments last longer than the sound that they come with",
     )  # fmt: skip
+    fast_models_normalise: bool = _switch(
+        False, True,  # noqa: FBT003 - the two choices
+        help="the text normaliser of Flash and Turbo v2.5 is off by default (models page), or on (changelog)",
+    )  # fmt: skip
+    v4_over_text_to_speech: bool = _switch(
+        *_YES_OR_NO, help="plain /v1/text-to-speech speaks the v4 models, or refuses them (400)"
+    )
+    too_long_code: Literal["max_character_limit_exceeded", "text_too_long"] = _switch(
+        "max_character_limit_exceeded", "text_too_long", help="what a text above the limit is called"
+    )
+    id3_tag: Literal["alone", "joined"] = _switch(
+        "alone", "joined", help="mp3 on dialogue sockets: its ID3 tag is a message of its own, or begins the first one"
+    )
+    opus_content_type: Literal["audio/opus", "audio/ogg"] = _switch(
+        "audio/opus", "audio/ogg", help="the content type of opus over HTTP"
+    )
 
     faults: tuple[Fault, ...] = attrs.field(
         default=(), validator=attrs.validators.deep_iterable(instance_of(Fault)), metadata={"help": ""}

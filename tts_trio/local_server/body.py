@@ -1,61 +1,99 @@
-"""JSON from clients: the bodies of HTTP requests, checked field by field as the service checks them."""
+"""JSON from clients: the bodies of HTTP requests, read and refused by pydantic, as the service's own are.
+
+So `"true"` is a boolean here and `1.0` an integer, and a complaint has the service's words.
+"""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from email.message import Message
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-import attrs
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tts_trio.local_server import errors
 
-SETTINGS = {
-    "stability": (0.0, 1.0),
-    "similarity_boost": (0.0, 1.0),
-    "style": (0.0, 1.0),
-    "speed": (0.7, 1.2),
-    "clone_strength": (0.0, 1.0),
-}
-"""The range of each number in `voice_settings`."""
-
-MOST_SEED = 2**32 - 1
-_EFFECTS = {"distance": (0.0, 1.0), "send_level": (0.0, 1.0), "pan": (-1.0, 1.0)}
-_LONGEST_LIST = 3  # dictionaries, and ids of requests
 _DEEPEST = 100  # levels of JSON
-_Check = tuple[type | tuple[type, ...], str, str]
-_STRING: _Check = (str, "string_type", "Input should be a valid string")
-_OBJECT: _Check = (dict, "model_attributes_type", "Input should be a valid dictionary")
-_LIST: _Check = (list, "list_type", "Input should be a valid list")
-_BOOLEAN: _Check = (bool, "bool_type", "Input should be a valid boolean")
-_FIELDS: dict[str, _Check] = {
-    "model_id": _STRING,
-    "language_code": _STRING,
-    "previous_text": _STRING,
-    "apply_text_normalization": _STRING,
-    "pronunciation_dictionary_locators": _LIST,
-    "previous_request_ids": _LIST,
-    "next_request_ids": _LIST,
-    "seed": (int, "int_type", "Input should be a valid integer"),
-    "use_pvc_as_ivc": _BOOLEAN,
-    "audio_effects": _OBJECT,
-}
-_SPEECH_FIELDS = _FIELDS | {
-    "text": _STRING,
-    "next_text": _STRING,
-    "voice_settings": _OBJECT,
-    "apply_language_text_normalization": _BOOLEAN,
-}
-_DIALOGUE_FIELDS = _FIELDS | {"future_text": _STRING, "settings": _OBJECT}
+_LONGEST_CONTEXT = 100  # characters of `previous_text` and `future_text` of a dialogue (official SDK)
+
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+Normalisation: TypeAlias = Literal["auto", "on", "off"]
+
+BOOLEAN = TypeAdapter(bool)
+LATENCY: TypeAdapter[int | None] = TypeAdapter(Annotated[int, Field(ge=0, le=4)])
+"""`optimize_streaming_latency`."""
+
+_RequestIds = Annotated[list[str], Field(max_length=3)]
+_Context = Annotated[str, Field(max_length=_LONGEST_CONTEXT)]
 
 
-@attrs.frozen
-class Line:
+class VoiceSettings(BaseModel):
+    """How a voice speaks; what is out of its range is another error (`check_settings`)."""
+
+    stability: float | None = None
+    similarity_boost: float | None = None
+    style: float | None = None
+    use_speaker_boost: bool | None = None
+    speed: float | None = None
+    clone_strength: float | None = None
+
+
+class Locator(BaseModel):
+    """A pronunciation dictionary."""
+
+    pronunciation_dictionary_id: str
+    version_id: str | None = None
+
+
+class AudioEffects(BaseModel):
+    """What is done to the sound; nothing, here."""
+
+    distance: Annotated[float, Field(ge=0, le=1)] | None = None
+    send_level: Annotated[float, Field(ge=0, le=1)] | None = None
+    pan: Annotated[float, Field(ge=-1, le=1)] | None = None
+
+
+class Line(BaseModel):
     """A line of a dialogue."""
 
     text: str
     voice_id: str
+
+
+class _Body(BaseModel):
+    model_id: str | None = None
+    language_code: str | None = None
+    previous_request_ids: _RequestIds | None = None
+    next_request_ids: _RequestIds | None = None
+    pronunciation_dictionary_locators: Annotated[list[Locator], Field(max_length=3)] | None = None
+    seed: Seed | None = None
+    apply_text_normalization: Normalisation | None = None
+    use_pvc_as_ivc: bool | None = None
+    audio_effects: AudioEffects | None = None
+
+
+class SpeechBody(_Body):
+    """The body of a text-to-speech request."""
+
+    text: str
+    previous_text: str | None = None
+    next_text: str | None = None
+    voice_settings: VoiceSettings | None = None
+    apply_language_text_normalization: bool | None = None
+
+
+class DialogueBody(_Body):
+    """The body of a text-to-dialogue request."""
+
+    inputs: Annotated[list[Line], Field(min_length=1)]
+    previous_text: _Context | None = None
+    future_text: _Context | None = None
+    settings: VoiceSettings | None = None
+
+
+B = TypeVar("B", SpeechBody, DialogueBody)
+T = TypeVar("T")
 
 
 def parse_json(data: str | bytes) -> Any:
@@ -82,107 +120,67 @@ def _children(value: Any) -> Iterable[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else ()
 
 
-def parse_body(data: bytes) -> dict[str, Any]:
-    """Give the known fields of a text-to-speech body, absent ones as None; others are ignored, as by the service.
+def parse_body(kind: type[B], data: bytes, content_type: str) -> B:
+    """Read a body; fields it does not know are ignored, and null is absent, as with the service.
+
+    Args:
+        kind: What it is to be.
+        data: The body.
+        content_type: The request's; with any but JSON's the body has no fields. "" is JSON's.
 
     Raises:
         InvalidBody: A field is missing, or of a wrong type or range.
     """
-    given = _object(data)
-    complaints: list[dict[str, Any]] = []
-    if given.get("text") is None:
-        complaints.append(errors.complaint("missing", ["body", "text"], "Field required", None))
-    complaints += _wrong_fields(given, _SPEECH_FIELDS, "voice_settings")
-    if complaints:
-        raise errors.InvalidBody(complaints)
-    return {name: given.get(name) for name in _SPEECH_FIELDS}
-
-
-def parse_dialogue(data: bytes) -> tuple[tuple[Line, ...], dict[str, Any]]:
-    """Give the lines and the other known fields of a text-to-dialogue body.
-
-    Raises:
-        InvalidBody: A field is missing, or of a wrong type or range.
-    """
-    given = _object(data)
-    complaints: list[dict[str, Any]] = []
-    inputs: Any = given.get("inputs")
-    if not isinstance(inputs, list):
-        kind, message = ("missing", "Field required") if inputs is None else _LIST[1:]
-        complaints.append(errors.complaint(kind, ["body", "inputs"], message, inputs))
-        inputs = []
-    lines: list[Line] = []
-    for index, item in enumerate(cast("list[Any]", inputs)):
-        line = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
-        for name in ("text", "voice_id"):
-            if not isinstance(line.get(name), str):
-                location: list[str | int] = ["body", "inputs", index, name]
-                complaints.append(errors.complaint(_STRING[1], location, _STRING[2], line.get(name)))
-        lines.append(Line(str(line.get("text")), str(line.get("voice_id"))))
-    complaints += _wrong_fields(given, _DIALOGUE_FIELDS, "settings")
-    if complaints:
-        raise errors.InvalidBody(complaints)
-    return tuple(lines), {name: given.get(name) for name in _DIALOGUE_FIELDS}
-
-
-def _object(data: bytes) -> dict[str, Any]:
+    given: Any = {}
+    if data and not _is_json(content_type):
+        given = None
+    elif data:
+        try:
+            given = parse_json(data)
+        except ValueError as error:
+            place = error.pos if isinstance(error, json.JSONDecodeError) else 0
+            complaint = errors.complaint("json_invalid", ["body", place], "JSON decode error", {})
+            raise errors.InvalidBody([complaint]) from error
+        given = {} if given is None else given
+    if not isinstance(given, dict):  # then every field is missing, the optional ones too: FastAPI's words
+        raise errors.InvalidBody([_missing(name) for name in kind.model_fields])
+    present = {name: value for name, value in cast("dict[str, Any]", given).items() if value is not None}
     try:
-        body = parse_json(data or b"null")
-    except ValueError as error:
-        raise errors.InvalidBody([errors.complaint("json_invalid", ["body", 0], "JSON decode error", {})]) from error
-    if not isinstance(body, dict):
-        raise errors.InvalidBody([errors.complaint("missing", ["body"], "Field required", None)])
-    return cast("dict[str, Any]", body)
+        return kind.model_validate(present)
+    except ValidationError as error:
+        raise errors.InvalidBody(_complaints(error, "body")) from None
 
 
-def _wrong_fields(given: dict[str, Any], fields: dict[str, _Check], settings: str) -> list[dict[str, Any]]:
-    complaints: list[dict[str, Any]] = []
-    for name, (kind, code, message) in fields.items():
-        if given.get(name) is not None and not isinstance(given[name], kind):
-            complaints.append(errors.complaint(code, ["body", name], message, given[name]))
-        elif kind is list and len(given.get(name) or ()) > _LONGEST_LIST:
-            message = f"List should have at most {_LONGEST_LIST} items after validation"
-            complaints.append(errors.complaint("too_long", ["body", name], message, given[name]))
-    complaints += _wrong_settings(settings, given.get(settings)) + _wrong_effects(given.get("audio_effects"))
-    if isinstance(seed := given.get("seed"), int):
-        complaints += _wrong_number(["body", "seed"], seed, 0, MOST_SEED)
-    if given.get("apply_text_normalization") not in (None, "auto", "on", "off"):
-        location: list[str | int] = ["body", "apply_text_normalization"]
-        message = "Input should be 'auto', 'on' or 'off'"
-        complaints.append(errors.complaint("enum", location, message, given["apply_text_normalization"]))
-    return complaints
+def parse_query(kind: TypeAdapter[T], query: Mapping[str, str], name: str, default: T) -> T:
+    """Read a parameter of a query.
+
+    Raises:
+        InvalidBody: It is of a wrong type or range.
+    """
+    given = query.get(name)
+    if given is None:
+        return default
+    try:
+        return kind.validate_python(given)
+    except ValidationError as error:
+        raise errors.InvalidBody(_complaints(error, "query", name)) from None
 
 
-def _wrong_settings(field: str, settings: Any) -> list[dict[str, Any]]:
-    """Complain of wrong types; what is out of range is another error."""
-    given = cast("dict[str, Any]", settings) if isinstance(settings, dict) else {}
-    complaints: list[dict[str, Any]] = []
-    for name in SETTINGS:
-        complaints += _wrong_number(["body", field, name], given.get(name), -math.inf, math.inf)
-    boost = given.get("use_speaker_boost")
-    if boost is not None and not isinstance(boost, bool):
-        location: list[str | int] = ["body", field, "use_speaker_boost"]
-        complaints.append(errors.complaint("bool_type", location, "Input should be a valid boolean", boost))
-    return complaints
+def _is_json(content_type: str) -> bool:
+    message = Message()
+    message["content-type"] = content_type or "application/json"
+    subtype = message.get_content_subtype()
+    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _wrong_effects(effects: Any) -> list[dict[str, Any]]:
-    given = cast("dict[str, Any]", effects) if isinstance(effects, dict) else {}
-    complaints: list[dict[str, Any]] = []
-    for name, (low, high) in _EFFECTS.items():
-        complaints += _wrong_number(["body", "audio_effects", name], given.get(name), low, high)
-    return complaints
+def _complaints(error: ValidationError, *location: str) -> list[dict[str, Any]]:
+    return [
+        _missing(str(item["loc"][0]))
+        if item["type"] == "missing" and len(item["loc"]) == 1
+        else errors.complaint(item["type"], [*location, *item["loc"]], item["msg"], item["input"])
+        for item in error.errors(include_url=False, include_context=False)
+    ]
 
 
-def _wrong_number(location: list[str | int], value: Any, low: float, high: float) -> list[dict[str, Any]]:
-    if value is None:
-        return []
-    if not isinstance(value, int | float):
-        return [errors.complaint("float_type", location, "Input should be a valid number", value)]
-    if value < low:
-        return [
-            errors.complaint("greater_than_equal", location, f"Input should be greater than or equal to {low}", value)
-        ]
-    if value > high:
-        return [errors.complaint("less_than_equal", location, f"Input should be less than or equal to {high}", value)]
-    return []
+def _missing(name: str) -> dict[str, Any]:
+    return errors.complaint("missing", ["body", name], "Field required", None)  # as recorded: FastAPI has no input here

@@ -26,7 +26,7 @@ class Model:
 
     Attributes:
         model_id: As clients name it.
-        characters: The most it takes in one request.
+        characters: The most it takes in one request, as documented; it takes a tenth more.
         languages: ISO 639-1 codes.
         credits_a_character: What it costs.
         dialogue_voices: The most voices it speaks with at the text-to-dialogue endpoints; 0: it is not served there,
@@ -41,6 +41,16 @@ class Model:
     dialogue_voices: int = 0
     normalises: bool = True
 
+    @property
+    def is_v3(self) -> bool:
+        """One of the models that refuse what the others take."""
+        return self.model_id.startswith("eleven_v3")
+
+    @property
+    def is_v4(self) -> bool:
+        """One of the models of which it is not settled whether plain text-to-speech has them."""
+        return self.model_id.startswith("eleven_v4")
+
 
 MODELS = {
     model.model_id: model
@@ -51,9 +61,9 @@ MODELS = {
         Model("eleven_turbo_v2", 30_000, _ENGLISH, credits_a_character=0.5),
         Model("eleven_multilingual_v2", 10_000, _MULTILINGUAL),
         Model("eleven_v3", 5_000, _V3, dialogue_voices=10),
-        Model("eleven_v3_conversational", 5_000, _V3, dialogue_voices=1),
+        Model("eleven_v3_conversational", 5_000, _V3, credits_a_character=0.5, dialogue_voices=1),
         Model("eleven_v4", 10_000, _V3, dialogue_voices=10),
-        Model("eleven_v4_turbo", 10_000, _V3, dialogue_voices=1),
+        Model("eleven_v4_turbo", 10_000, _V3, credits_a_character=0.5, dialogue_voices=1),
     )
 }
 DEFAULT_MODEL = "eleven_multilingual_v2"
@@ -61,6 +71,16 @@ DEFAULT_DIALOGUE_MODEL = "eleven_v3"
 DEFAULT_DIALOGUE_SOCKET_MODEL = "eleven_v3_conversational"
 
 _VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
+
+
+SETTINGS = {
+    "stability": 0.5,
+    "similarity_boost": 0.75,
+    "style": 0.0,
+    "use_speaker_boost": True,
+    "speed": 1.0,
+}
+"""Of every voice, and by default."""
 
 
 def models() -> list[dict[str, Any]]:
@@ -74,7 +94,7 @@ def models() -> list[dict[str, Any]]:
             "can_be_finetuned": False,
             "token_cost_factor": model.credits_a_character,
             "maximum_text_length_per_request": model.characters,
-            "concurrency_group": "turbo" if model.credits_a_character < 1 else "standard",
+            "concurrency_group": "standard" if model.dialogue_voices or model.credits_a_character == 1 else "turbo",
             "languages": [{"language_id": code, "name": code} for code in model.languages],
             "model_rates": {"character_cost_multiplier": model.credits_a_character, "cost_discount_multiplier": 1.0},
         }
@@ -82,26 +102,40 @@ def models() -> list[dict[str, Any]]:
     ]
 
 
-def voices(behaviour: Behaviour) -> dict[str, Any]:
-    """Give the body of `GET /v1/voices` (and `/v2/voices`)."""
-    ids = tuple(_VOICES) if behaviour.voices is None else behaviour.voices
-    listed = [
-        {
-            "voice_id": voice_id,
-            "name": _VOICES.get(voice_id, voice_id),
-            "category": "premade",
-            "labels": {},
-            "settings": {
-                "stability": 0.5,
-                "similarity_boost": 0.75,
-                "style": 0.0,
-                "use_speaker_boost": True,
-                "speed": 1.0,
-            },
-        }
-        for voice_id in ids
-    ]
-    return {"voices": listed, "has_more": False, "total_count": len(listed), "next_page_token": None}
+def voices(behaviour: Behaviour) -> list[dict[str, Any]]:
+    """Give the voices that are listed."""
+    return [voice(voice_id) for voice_id in (_VOICES if behaviour.voices is None else behaviour.voices)]
+
+
+def voice(voice_id: str) -> dict[str, Any]:
+    """Give the body of `GET /v1/voices/{voice_id}`."""
+    return {
+        "voice_id": voice_id,
+        "name": voice_name(voice_id),
+        "category": "premade",
+        "labels": {},
+        "settings": SETTINGS,
+    }
+
+
+def voice_name(voice_id: str) -> str:
+    """Give the name of a voice, known or not."""
+    return _VOICES.get(voice_id, voice_id)
+
+
+def user(behaviour: Behaviour, used: int) -> dict[str, Any]:
+    """Give the body of `GET /v1/user`."""
+    return {
+        "user_id": "local",
+        "workspace_id": "local",
+        "subscription": subscription(behaviour, used),
+        "is_new_user": False,
+        "can_use_delayed_payment_methods": False,
+        "is_onboarding_completed": True,
+        "is_onboarding_checklist_completed": True,
+        "created_at": 0,
+        "seat_type": "workspace_admin",
+    }
 
 
 def subscription(behaviour: Behaviour, used: int) -> dict[str, Any]:

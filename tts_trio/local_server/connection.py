@@ -12,9 +12,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import attrs
 import h11
 import trio
+from wsproto.events import RejectConnection
 from wsproto.utilities import RemoteProtocolError
 
-from tts_trio.local_server import errors
+from tts_trio.local_server import errors, staged_errors
 from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
@@ -81,8 +82,19 @@ class Connection:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._wire.receive())
         except h11.RemoteProtocolError:
+            await self._refuse_bytes()
             return None
         return event if isinstance(event, h11.Request | h11.Data | h11.EndOfMessage) else None
+
+    async def _refuse_bytes(self) -> None:
+        """Answer what is no HTTP as uvicorn does, if the client can still hear it."""
+        if self._wire.ended_by_client or self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        body = b"Invalid HTTP request received."
+        headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
+        await self._send_head(400, [*headers, ("connection", "close")], None)
+        await self._send_body_part(body, None, None)
+        await self._send_event(h11.EndOfMessage())
 
     async def _read(self, head: h11.Request) -> Request | None:
         """Read the rest of a request; None if it does not come."""
@@ -123,9 +135,9 @@ class Connection:
                 continue
             match fault.action:
                 case "status":
-                    answer = refuse(errors.by_status(int(fault.value or 0)), self._service.account)
+                    answer = refuse(staged_errors.by_status(int(fault.value or 0)), self._service.account)
                 case "error_200":
-                    answer = refuse(errors.by_status(500), self._service.account, status=200)
+                    answer = refuse(staged_errors.by_status(500), self._service.account, status=200)
                 case "until_eof":
                     await self._answer_until_eof(int(fault.value or 0))
                 case "content_type":
@@ -161,8 +173,13 @@ class Connection:
         try:
             try:
                 accepted = socket.accept(list(head.headers), headers)
-            except RemoteProtocolError:
-                return refuse(errors.invalid_parameter("upgrade", "This is no good WebSocket upgrade."), account)
+            except RemoteProtocolError as error:
+                refusal = refuse(errors.invalid_parameter("upgrade", f"This is no good upgrade: {error}."), account)
+                hint = error.event_hint
+                if not isinstance(hint, RejectConnection):
+                    return refusal
+                wanted = [(name.decode(), value.decode()) for name, value in hint.headers]
+                return attrs.evolve(refusal, status=hint.status_code, headers=[*refusal.headers, *wanted])
             self._socket = socket
             await self._wire.send(accepted, trickle=trickle)
             self._wire.record(Answered, status=_SWITCHING, headers=dict(headers))
@@ -220,7 +237,7 @@ class Connection:
 
     async def _answer_until_eof(self, status: int) -> None:
         """Answer with a body that has neither length nor chunks."""
-        error = errors.by_status(status)
+        error = staged_errors.by_status(status)
         body = json.dumps(error.body(self._service.account.trace_id()))
         reason = responses.get(status, "")
         head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
+from pydantic import ValidationError
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.body import VoiceSettings
 from tts_trio.local_server.parameters import Parameters, check_settings, known_voice
-from tts_trio.local_server.speech import Alignment, Clip
+from tts_trio.local_server.speech import Alignment, Clip, tagged
 from tts_trio.local_server.utterance import Utterance
 
 _LEAST_CHARACTERS = 40  # both are wanted before a generation that nothing else asks for
 _LEAST_WORDS = 8
+_OVERRUN = 1413 / 1233  # by so much an alignment was longer than its sound, when somebody measured it live
 _FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
 
 
@@ -40,9 +43,7 @@ class DialogueContext(Utterance):
                 raise errors.voice_does_not_exist(voice_id)
         if len(set(listed)) > parameters.model.dialogue_voices:
             raise errors.too_many_voices(parameters.model.dialogue_voices)
-        settings = first.get("voice_settings")
-        if isinstance(settings, dict):
-            check_settings(cast("dict[str, Any]", settings))
+        check_settings(_settings(first))
         return {"voices": listed}
 
     def refuse_settings(self, later: Mapping[str, Any]) -> None:
@@ -79,6 +80,26 @@ class DialogueContext(Utterance):
             self.generate(now)
         self._text += text
 
+    def speak(self, clip: Clip, now: float) -> None:
+        """Take the speech of the oldest order: each is a file of its own, and the first mp3 of them has a tag."""
+        if self.parameters.output_format.startswith("mp3") and not self._sounds:
+            clip = tagged(clip, alone=self.behaviour.id3_tag == "alone")
+        super().speak(clip, now)
+
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
-        """Only `sync_alignment` aligns here, and then each message for itself."""
-        return super()._alignments(clip, index) if self.parameters.sync_alignment else (None, None)
+        """Only `sync_alignment` aligns here, and then each message with sound for itself."""
+        if not self.parameters.sync_alignment or clip.slices[index].end_ms == 0:
+            return None, None
+        alignment, normalised = super()._alignments(clip, index)
+        if alignment and alignment.chars and self.behaviour.alignment == "overrunning":
+            alignment = alignment.stretched(_OVERRUN)
+        return alignment, normalised
+
+
+def _settings(first: Mapping[str, Any]) -> VoiceSettings:
+    try:
+        return VoiceSettings.model_validate(first.get("voice_settings") or {})
+    except ValidationError as error:
+        complaint = error.errors()[0]
+        field = ".".join(map(str, ["voice_settings", *complaint["loc"]]))
+        raise errors.invalid_parameter("voice_settings", f"{field}: {complaint['msg']}") from None

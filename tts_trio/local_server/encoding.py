@@ -49,6 +49,9 @@ OUTPUT_FORMATS = (
 )
 """The values of `output_format` at the endpoints that answer with a whole file."""
 
+ID3_TAG = b"ID3\x04\0\0\0\0\0\x23TSSE\0\0\0\x0f\0\0\x03Lavf61.7.100\0".ljust(45, b"\0")
+"""What the service's mp3 begins with: the name of FFmpeg's muxer."""
+
 
 class Encoder:
     """Encodes one stream of mono sound.

@@ -117,6 +117,29 @@ def voice_does_not_exist(voice_id: str) -> ServiceError:
     return ServiceError(404, "voice_id_does_not_exist", f"A voice with voice_id {voice_id} does not exist.")
 
 
+def paid_plan_required() -> ServiceError:
+    """A voice that the plan forbids, which is not a lack of credits."""
+    return ServiceError(
+        402,
+        "paid_plan_required",
+        "Free users cannot use library voices via the API.",
+        "payment_required",
+        "payment_required",
+        error="paid_plan_required",
+    )
+
+
+def no_speech_model(model_id: str) -> ServiceError:
+    """A model that plain text-to-speech does not have."""
+    return ServiceError(
+        400,
+        "unsupported_model",
+        f"Model '{model_id}' is not supported on the text-to-speech endpoints.",
+        "validation_error",
+        param="model_id",
+    )
+
+
 def no_dialogue_model(model_id: str) -> ServiceError:
     """Any other model at the text-to-dialogue endpoints."""
     return ServiceError(
@@ -230,12 +253,36 @@ def context_is_closing(context_id: str) -> ServiceError:
     return ServiceError(400, "invalid_parameters", f"Context {context_id} is closing.", param="context_id")
 
 
-def text_too_long(limit: int, given: int) -> ServiceError:
+def text_too_long(code: str, limit: int, given: int) -> ServiceError:
     """More text than the model takes at once."""
     return ServiceError(
         400,
-        "max_character_limit_exceeded",
+        code,
         f"This request's text has {given} characters and exceeds the character limit of {limit} characters.",
+    )
+
+
+def empty_text(position: int) -> ServiceError:
+    """A dialogue model's text without anything to say."""
+    return ServiceError(
+        400,
+        "invalid_parameters",
+        f"Input at position {position} has empty text. Please provide text to be spoken.",
+        "validation_error",
+        "input_text_empty",
+        param="text",
+    )
+
+
+def invalid_stability(allowed: tuple[float, ...]) -> ServiceError:
+    """A stability between the steps of the v3 models."""
+    return ServiceError(
+        400,
+        "invalid_parameters",
+        f"Invalid TTD stability value. Must be one of: {list(allowed)} (0.0 = Creative, 0.5 = Natural, 1.0 = Robust)",
+        "validation_error",
+        "invalid_ttd_stability",
+        param="stability",
     )
 
 
@@ -283,39 +330,3 @@ def input_timeout(seconds: float) -> ServiceError:
         " terminated. Please make sure to either feed the input in the timely manner, or to send the end of input"
         ' text (empty string "") when done.',
     )
-
-
-def by_name(name: str) -> ServiceError:
-    """Give an error frame for the fault `error_frame`, by the name it has on the wire."""
-    texts = {
-        "internal_error": "We are sorry, something went wrong. You are not charged for this request.",
-        "invalid_api_key": "Invalid API key",
-        "quota_exceeded": "This request exceeds your quota of 10000. You have 0 credits remaining, while 10 credits"
-        " are required for this request.",
-        "detected_unusual_activity": "Unusual activity detected. Free Tier usage disabled.",
-        "system_busy": "The system is experiencing heavy traffic, please try again.",
-    }
-    return ServiceError(500, name, texts.get(name, f"Error {name}."))
-
-
-def by_status(status: int) -> ServiceError:
-    """Give the service's body for an HTTP status that the fault `status` asks for."""
-    known = {
-        400: malformed_key(),
-        401: invalid_key(),
-        402: quota_exceeded(402, 10_000, 0, 10),
-        403: ServiceError(
-            403,
-            "unauthorized",
-            "The API key you used is missing the permission text_to_speech to execute this operation.",
-            "authorization_error",
-            "missing_permissions",
-        ),
-        404: voice_not_found("unknown"),
-        429: ServiceError(
-            429, "system_busy", "The system is experiencing heavy traffic, please try again.", "rate_limit_error"
-        ),
-        500: ServiceError(500, "internal_error", "An internal error occurred.", "internal_error"),
-        503: ServiceError(503, "service_unavailable", "The service is unavailable.", "service_unavailable"),
-    }
-    return known.get(status) or ServiceError(status, "error", f"HTTP {status}.", "error")

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import attrs
 
-from tts_trio.local_server import catalogue, errors
-from tts_trio.local_server.account import Account, Slot
+from tts_trio.local_server import errors, resources
+from tts_trio.local_server.account import Account, HistoryItem, Slot
 from tts_trio.local_server.body import Line
-from tts_trio.local_server.parameters import Request, authenticate, parse_dialogue_http, parse_http
-from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
+from tts_trio.local_server.http_parameters import parse_dialogue_http, parse_http
+from tts_trio.local_server.parameters import Request, authenticate
+from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced, tagged
 
 Headers = list[tuple[str, str]]
 
@@ -30,7 +31,6 @@ _CONTENT_TYPES = {
     "mp3": "audio/mpeg",
     "pcm": "audio/pcm",
     "wav": "audio/wav",
-    "opus": "audio/opus",
     "ulaw": "audio/ulaw",
     "alaw": "audio/alaw",
     "m4a": "audio/mp4",
@@ -45,10 +45,10 @@ _EXPOSED_HEADERS = (
 _EVERY_ANSWER: Headers = [
     ("server", "uvicorn"),
     ("access-control-allow-origin", "*"),
-    (
-        "access-control-expose-headers",
-        _EXPOSED_HEADERS,
-    ),
+    ("access-control-allow-headers", "*"),
+    ("access-control-allow-methods", "POST, PATCH, OPTIONS, DELETE, GET, PUT"),
+    ("access-control-max-age", "600"),
+    ("access-control-expose-headers", _EXPOSED_HEADERS),
     ("strict-transport-security", "max-age=1800;"),
     ("vary", "Accept-Language"),
     ("via", "1.1 google"),
@@ -82,7 +82,7 @@ class SpeechAnswer:
     slot: Slot
     form: Literal["", "/stream", "/with-timestamps", "/stream/with-timestamps"]
     headers: Headers
-    lines: tuple[Line, ...] = ()
+    lines: Sequence[Line] = ()
 
 
 @attrs.frozen
@@ -127,6 +127,8 @@ def refuse(error: errors.ServiceError, account: Account, status: int | None = No
 def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
     """Make the body of an answer of its speech."""
     behaviour, start = account.behaviour, answer.slot.start
+    if answer.order.output_format.startswith("mp3"):
+        clip = tagged(clip)
     first = start + behaviour.model_latency
     heard_first = clip.slices[0].end_ms if clip.slices else 0.0
     ready = [first + (piece.end_ms - heard_first) / 1000 / behaviour.speed for piece in clip.slices] or [first]
@@ -145,58 +147,63 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
 
 
 def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
-    behaviour = account.behaviour
+    if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+        return _plain(200, "OK", account)
     if match := _SPEECH.fullmatch(request.path):
         if request.method != "POST":
-            return _json(405, {"detail": "Method Not Allowed"}, account)
+            return _not_allowed(["POST"], account)
         authenticate(request, account)
         return _speech(request, match["voice"], match["form"], account, now)
-    call = (request.method, request.path)
-    if call not in _OTHER_CALLS:
-        return _json(404, {"detail": "Not Found"}, account)
-    authenticate(request, account)
-    if call == ("GET", "/v1/models"):
-        return _json(200, catalogue.models(), account)
-    if call == ("GET", "/v1/user/subscription"):
-        return _json(200, catalogue.subscription(behaviour, account.used), account)
-    if call == ("POST", "/v1/single-use-token/tts_websocket"):
-        return _json(200, {"token": account.issue_token(now)}, account)
-    return _json(200, catalogue.voices(behaviour), account)
-
-
-_OTHER_CALLS = {
-    ("GET", "/v1/models"),
-    ("GET", "/v1/user/subscription"),
-    ("GET", "/v1/voices"),
-    ("GET", "/v2/voices"),
-    ("POST", "/v1/single-use-token/tts_websocket"),
-}
+    methods: list[str] = []
+    for method, pattern, resource in resources.ROUTES:
+        if match := re.fullmatch(pattern, request.path):
+            if method == request.method:
+                authenticate(request, account)
+                return _json(200, resource(request, account, now, *match.groups()), account)
+            methods.append(method)
+    return _not_allowed(methods, account) if methods else _json(404, {"detail": "Not Found"}, account)
 
 
 def _speech(request: Request, voice_id: str | None, form: Any, account: Account, now: float) -> SpeechAnswer:
     whole = not form.startswith("/stream")
-    lines: tuple[Line, ...] = ()
+    lines: Sequence[Line] = ()
     if voice_id is None:
         lines, parameters = parse_dialogue_http(request, account.behaviour, whole=whole)
-        text = " ".join(line.text for line in lines)
+        voice_id = lines[0].voice_id
+        text, characters = " ".join(line.text for line in lines), sum(len(line.text) for line in lines)
     else:
         text, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
+        characters = len(text) if text.strip() else 0
     start = account.admit(now)
-    price = account.charge(len(text), parameters.model)
+    price = account.charge(characters, parameters.model)
     limit = account.behaviour.concurrency or 10
     family = parameters.output_format.partition("_")[0]
     slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behaviour.speed, now)
+    request_id = account.identifier()
+    content_type = _CONTENT_TYPES.get(family, account.behaviour.opus_content_type)
     headers = [
         *_headers(account),
-        ("content-type", _JSON if "timestamps" in form else _CONTENT_TYPES[family]),
+        ("content-type", _JSON if "timestamps" in form else content_type),
         ("character-cost", str(price)),
-        ("request-id", account.identifier()),
+        ("request-id", request_id),
         ("current-concurrent-requests", str(account.generating(start))),
         ("maximum-concurrent-requests", str(limit)),
         ("workspace-concurrent-requests", str(account.generating(start))),
     ]
     if parameters.logging:
-        headers.append(("history-item-id", account.identifier()))
+        item = HistoryItem(
+            account.identifier(),
+            request_id,
+            voice_id,
+            parameters.model.model_id,
+            parameters.output_format,
+            content_type,
+            text,
+            account.used - price,
+            account.used,
+        )
+        account.history.appendleft(item)
+        headers.append(("history-item-id", item.history_item_id))
     return SpeechAnswer(parameters.order(text), slot, form, headers, lines)
 
 
@@ -254,6 +261,15 @@ def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) ->
             segments.append(segment)
         position += length + (1 if length else 0)
     return segments
+
+
+def _not_allowed(methods: Sequence[str], account: Account) -> Answer:
+    answer = _json(405, {"detail": "Method Not Allowed"}, account)
+    return attrs.evolve(answer, headers=[*answer.headers, ("allow", ", ".join(methods))])
+
+
+def _plain(status: int, text: str, account: Account) -> Answer:
+    return Answer(status, [*_headers(account), ("content-type", "text/plain; charset=utf-8")], text.encode())
 
 
 def _json(status: int, content: object, account: Account) -> Answer:

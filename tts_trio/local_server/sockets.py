@@ -8,8 +8,9 @@ from typing import Any
 
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.multi_stream_input import MultiStreamInput
-from tts_trio.local_server.parameters import Parameters, Request, parse_dialogue_websocket, parse_websocket
+from tts_trio.local_server.parameters import Parameters, Request
 from tts_trio.local_server.socket_core import SocketCore
+from tts_trio.local_server.socket_parameters import parse_dialogue_websocket, parse_websocket
 from tts_trio.local_server.stream_input import StreamInput
 from tts_trio.local_server.text_to_dialogue import DialogueInput, MultiDialogueInput
 

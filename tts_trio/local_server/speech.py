@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import Any, Self
 
 import attrs
 
-from tts_trio.local_server.encoding import Encoder
+from tts_trio.local_server.encoding import ID3_TAG, Encoder
 from tts_trio.local_server.normaliser import Piece, normalise
 from tts_trio.local_server.voices import Voice
 
@@ -38,6 +39,12 @@ class Alignment:
     def since(self, start_ms: float) -> Self:
         """Give the same with times from `start_ms`."""
         return attrs.evolve(self, starts_ms=tuple(start - round(start_ms) for start in self.starts_ms))
+
+    def stretched(self, factor: float) -> Self:
+        """Give the same with times that are so many times as long."""
+        borders = [round(border * factor) for border in [*self.starts_ms, self.starts_ms[-1] + self.durations_ms[-1]]]
+        durations = (end - start for start, end in pairwise(borders))
+        return attrs.evolve(self, starts_ms=tuple(borders[:-1]), durations_ms=tuple(durations))
 
     def for_websocket(self, *, snake: bool) -> dict[str, Any]:
         """Give the object of a WebSocket message, in snake_case or camelCase: whole milliseconds and durations."""
@@ -113,6 +120,14 @@ class Clip:
     def seconds(self) -> float:
         """How long it lasts."""
         return self.slices[-1].end_ms / 1000 if self.slices else 0.0
+
+
+def tagged(clip: Clip, *, alone: bool = False) -> Clip:
+    """Put an ID3 tag before the sound, which is mp3: as a slice of its own that lasts no time, or in the first one."""
+    first, *others = clip.slices or [Slice(b"", 0.0, 0.0)]
+    if alone:
+        return attrs.evolve(clip, slices=(Slice(ID3_TAG, 0.0, 0.0), *clip.slices))
+    return attrs.evolve(clip, slices=(attrs.evolve(first, audio=ID3_TAG + first.audio), *others))
 
 
 def single_spaced(text: str) -> str:

@@ -9,10 +9,15 @@ import attrs
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Behaviour
-from tts_trio.local_server.parameters import Parameters, parse_schedule, speed_of
+from tts_trio.local_server.encoding import Encoder
+from tts_trio.local_server.parameters import Parameters
+from tts_trio.local_server.socket_parameters import parse_schedule, speed_of
+from tts_trio.local_server.speech import silence
 from tts_trio.local_server.utterance import Utterance
 
 _SCHEDULE = (120, 160, 250, 290)  # characters before a generation; the last one repeats
+_TAIL_MS = (9, 10, 26, 33)  # of the last audio message before isFinal: 436, 494, 1288, 1574 bytes at pcm_24000
+_STREAMED_CODECS = ("mp3", "opus")
 _TRIGGER_MINIMUM = 50  # characters below which try_trigger_generation does nothing
 
 
@@ -29,6 +34,12 @@ class SpeechContext(Utterance):
     schedule: tuple[int, ...]
     settings: Mapping[str, Any]
     flushed: bool = attrs.field(default=False, init=False)
+    _stream: Encoder = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._stream = Encoder(self.parameters.output_format)
+        if self.parameters.output_format.startswith(_STREAMED_CODECS):
+            self._encoder = self._stream
 
     @classmethod
     def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
@@ -56,6 +67,9 @@ class SpeechContext(Utterance):
         if message.get("flush") is True:
             self.flushed = True
             self.generate(now)
+
+    def _tail(self) -> bytes:
+        return silence(self._stream, _TAIL_MS[self._generations % len(_TAIL_MS)])
 
     def _add(self, text: str, now: float, *, trigger: bool) -> None:
         self._text += text

@@ -15,10 +15,7 @@ from tts_trio.local_server.behaviour import Behaviour
 from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.messages import Send, Spelling
 from tts_trio.local_server.parameters import Parameters
-from tts_trio.local_server.speech import Alignment, Clip, Order, silence, single_spaced
-
-_TAIL_MS = (9, 10, 26, 33)  # of the last audio message before isFinal: 436, 494, 1288, 1574 bytes at pcm_24000
-_STREAMED_CODECS = ("mp3", "opus")
+from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -61,10 +58,7 @@ class Utterance(ABC):
     _free_at: float = attrs.field(default=-math.inf, init=False)
     _final_delay: float = attrs.field(default=0.0, init=False)
     _slots: list[Slot] = attrs.field(factory=list[Slot], init=False)
-    _encoder: Encoder = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._encoder = Encoder(self.parameters.output_format)
+    _encoder: Encoder | None = attrs.field(default=None, init=False)  # of a stream that all its speech is a part of
 
     @classmethod
     def open(
@@ -133,7 +127,7 @@ class Utterance(ABC):
             self.parameters.order(text),
             speed=self.speed,
             overlapping=self.behaviour.alignment == "overlapping",
-            encoder=self._encoder if self.parameters.output_format.startswith(_STREAMED_CODECS) else None,
+            encoder=self._encoder,
         )
         self._generations += 1
         self.orders.append(order)
@@ -176,10 +170,13 @@ class Utterance(ABC):
         if not self.ended or self._ordered_at:
             return
         at = max(now, self._free_at)
-        if self._sounds:
-            tail = silence(self._encoder, _TAIL_MS[self._generations % len(_TAIL_MS)])
+        if self._sounds and (tail := self._tail()):
             self._put_audio(at, tail, None, None)
         self._finish(at, self._final_delay)
+
+    def _tail(self) -> bytes:
+        """Give the audio that comes between the last speech and isFinal."""
+        return b""
 
     def _finish(self, at: float, delay: float) -> None:
         final = self.spelling.final(self.context_id)

@@ -1,0 +1,131 @@
+"""HTTP requests for speech, checked as the service checks them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from tts_trio.local_server import errors
+from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.body import (
+    BOOLEAN,
+    LATENCY,
+    DialogueBody,
+    Line,
+    SpeechBody,
+    VoiceSettings,
+    parse_body,
+    parse_query,
+)
+from tts_trio.local_server.catalogue import DEFAULT_DIALOGUE_MODEL, DEFAULT_MODEL, Model
+from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS
+from tts_trio.local_server.parameters import (
+    Parameters,
+    Request,
+    check_settings,
+    find_format,
+    find_language,
+    find_model,
+    known_voice,
+    normalises,
+)
+
+_STABILITIES = (0.0, 0.5, 1.0)  # of the v3 models
+_OVERLONG_PERCENT = 110  # of the documented limit: so much is taken
+_TAG = re.compile(r"\[[^\]]*\]")
+_EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}  # and skin tones
+
+
+def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: bool) -> tuple[str, Parameters]:
+    """Check a text-to-speech request, and return its text and parameters.
+
+    Args:
+        request: The request.
+        voice_id: From its path.
+        behaviour: Of the server.
+        whole: At the endpoints that answer with a whole file there are more formats.
+
+    Raises:
+        InvalidBody: 422.
+        ServiceError: Anything else that is wrong with it.
+    """
+    body = parse_body(SpeechBody, request.body, request.headers.get("content-type", ""))
+    latency = parse_query(LATENCY, request.query, "optimize_streaming_latency", None)
+    logging = parse_query(BOOLEAN, request.query, "enable_logging", default=True)
+    output_format = find_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    if not known_voice(voice_id, behaviour):
+        raise errors.voice_not_found(voice_id)
+    model = find_model(body.model_id or DEFAULT_MODEL)
+    if model.is_v4 and not behaviour.v4_over_text_to_speech:
+        raise errors.no_speech_model(model.model_id)
+    if model.is_v3:
+        given = {"previous_text": body.previous_text, "next_text": body.next_text}
+        for field in filter(given.get, given):
+            raise errors.not_supported_with_model(field, model.model_id)
+    _check_text([body.text], model, behaviour)
+    settings = body.voice_settings or VoiceSettings()
+    _check_settings(settings, model)
+    parameters = Parameters(
+        voice_id,
+        model,
+        output_format,
+        find_language(body.language_code, model, behaviour),
+        normalises(body.apply_text_normalization, model, behaviour, latency),
+        settings.speed or 1.0,
+        logging,
+    )
+    return body.text, parameters
+
+
+def parse_dialogue_http(request: Request, behaviour: Behaviour, *, whole: bool) -> tuple[tuple[Line, ...], Parameters]:
+    """Check a text-to-dialogue request, and return its lines and parameters.
+
+    Args:
+        request: The request.
+        behaviour: Of the server.
+        whole: At the endpoints that answer with a whole file there are more formats.
+
+    Raises:
+        InvalidBody: 422.
+        ServiceError: Anything else that is wrong with it.
+    """
+    body = parse_body(DialogueBody, request.body, request.headers.get("content-type", ""))
+    logging = parse_query(BOOLEAN, request.query, "enable_logging", default=True)
+    output_format = find_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    model = find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
+    voices = dict.fromkeys(line.voice_id for line in body.inputs)
+    for voice_id in voices:
+        if not known_voice(voice_id, behaviour):
+            raise errors.voice_not_found(voice_id)
+    if len(voices) > model.dialogue_voices:
+        raise errors.too_many_voices(model.dialogue_voices)
+    _check_text([line.text for line in body.inputs], model, behaviour)
+    _check_settings(body.settings or VoiceSettings(), model)
+    language = find_language(body.language_code, model, behaviour)
+    normalise = normalises(body.apply_text_normalization, model, behaviour)
+    return tuple(body.inputs), Parameters("", model, output_format, language, normalise, logging=logging)
+
+
+def _check_text(texts: list[str], model: Model, behaviour: Behaviour) -> None:
+    """Refuse too much text, and for the dialogue models none at all."""
+    for position, text in enumerate(texts):
+        if model.dialogue_voices and _is_empty(text):
+            raise errors.empty_text(position)
+    characters = sum(map(len, texts))
+    if characters * 100 > model.characters * _OVERLONG_PERCENT:
+        raise errors.text_too_long(behaviour.too_long_code, model.characters, characters)
+
+
+def _is_empty(text: str) -> bool:
+    """Say whether nothing but blanks, tags ("[laughs]") and emoji are in a text."""
+    return not any(map(_is_text, _TAG.sub("", text)))
+
+
+def _is_text(character: str) -> bool:
+    return unicodedata.category(character) not in {"Zs", "Zl", "Zp", "Cc", "Cf", "So"} and character not in _EMOJI_PARTS
+
+
+def _check_settings(settings: VoiceSettings, model: Model) -> None:
+    check_settings(settings)
+    if model.is_v3 and settings.stability is not None and settings.stability not in _STABILITIES:
+        raise errors.invalid_stability(_STABILITIES)
