@@ -1,4 +1,8 @@
-"""The text of a reply as it comes in: refused or taken, cut into phrases, and missed when it does not come."""
+"""The text of a reply as it comes in: refused or taken, cut into phrases, and missed when it does not come.
+
+What was taken is read in slices: the first one at once, the rest when it is due, which is soon, so that a long text
+does not hold up the loop.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from collections import deque
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TextTimeout
-from tts_trio.text import MarkdownStripper, phrases_for
+from tts_trio.models import is_v3
+from tts_trio.text import MarkdownStripper, phrases_for, slices
 
 logger = logging.getLogger(__name__)
 
@@ -50,57 +55,80 @@ class Intake:
 
     Attributes:
         phrases: Those that have not been sent.
-        complete: No more will come.
+        closed: The caller has no more text.
+        complete: No more phrases will come.
     """
 
     def __init__(self, config: TTSConfig, now: float) -> None:
         self.phrases: deque[str] = deque()
+        self.closed = False
         self.complete = False
         self._config = config
         self._characters = 0
+        self._unread: deque[str] = deque()
         self._half = ""  # of a surrogate pair, whose other half may come with the next token
         self._markdown = MarkdownStripper() if config.strip_markdown else None
         self._phraser = phrases_for(
-            config.phrase_policy, language_code=config.language_code, ssml=config.enable_ssml_parsing
+            config.phrase_policy,
+            language_code=config.language_code,
+            ssml=config.enable_ssml_parsing,
+            audio_tags=is_v3(config.model_id),
         )
         self._last_text = now
         self._warned = False
 
-    def take(self, token: str, now: float) -> str:
-        """Take a piece of text, and return what of it is to be spoken.
+    def take(self, token: str, now: float) -> None:
+        """Take a piece of text, to be read.
 
         Raises:
             TypeError: It is no `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
         """
         check_type(token)
-        if not token:
-            return ""
         limit = self._config.max_characters
         if self._characters + len(token) > limit:
             raise ConfigurationError(
                 f"max_characters: a reply may have at most {limit} characters", field="max_characters"
             )
+        self._characters += len(token)
         text = self._half + token
-        end = len(text) - ("\ud800" <= text[-1] <= "\udbff")
+        end = len(text) - ("\ud800" <= text[-1:] <= "\udbff")
         self._half = text[end:]
-        text = whole_text(text[:end])
-        return self._gather(text if self._markdown is None else self._markdown.feed(text), now)
+        self._unread.extend(slices(whole_text(text[:end])))
+        self._last_text = now
 
-    def close(self, now: float) -> str:
-        """Take note that the text is complete, and return what of it was held back until now."""
-        rest = whole_text(self._half)
-        if self._markdown is not None:
-            rest = self._markdown.feed(rest) + self._markdown.close()
-        self._gather(rest, now)
-        self.complete = True
-        self.phrases.extend(self._phraser.close())
-        return rest
+    def close(self) -> None:
+        """Take note that the caller has no more text."""
+        self.closed = True
+        self._unread.append(whole_text(self._half))
+
+    def read(self, now: float) -> str:
+        """Cut the next slice into phrases, and return what of it is to be spoken."""
+        text = self._strip(self._unread.popleft()) if self._unread else ""
+        if self.closed and not self._unread and self._markdown is not None:
+            text += self._markdown.close()
+        if text:
+            self.phrases.extend(self._phraser.feed(text, now))
+        if self.closed and not self._unread:
+            self.complete = True
+            self.phrases.extend(self._phraser.close())
+        return text
+
+    def drop(self) -> str:
+        """Drop what was not sent and what was not read; return what of it is known to nobody yet."""
+        unread = "".join(self._unread) + ("" if self.closed else whole_text(self._half))
+        held = "" if self._markdown is None or self.complete else self._markdown.close()
+        self.phrases.clear()
+        self._unread.clear()
+        return held + unread
+
+    def _strip(self, text: str) -> str:
+        return text if self._markdown is None else self._markdown.feed(text)
 
     def take_whole(self, phrase: str) -> str:
         """Take a text as one phrase, complete, and return it."""
         self.phrases.append(phrase)
-        self.complete = True
+        self.closed = self.complete = True
         return phrase
 
     def lead(self, seconds: float) -> None:
@@ -109,12 +137,19 @@ class Intake:
 
     def given_up_at(self) -> float:
         """Return the time at which the reply is given up, if no text comes before."""
-        return math.inf if self.complete else self._last_text + self._config.text_timeout
+        return math.inf if self.closed else self._last_text + self._config.text_timeout
+
+    @property
+    def unread(self) -> bool:
+        """Whether text was taken that is to be read now."""
+        return bool(self._unread)
 
     def deadline(self) -> float:
         """Return the time at which `expire` is to be called, if no text comes before."""
         if self.complete:
             return math.inf
+        if self._unread:
+            return -math.inf
         warning = math.inf if self._warned else self._last_text + _WARNING
         return min(self.given_up_at(), warning, self._phrase_due())
 
@@ -130,13 +165,6 @@ class Intake:
             self._warned = True
             logger.warning("a reply got no text for %g s: was its text channel not closed?", _WARNING)
         return None
-
-    def _gather(self, text: str, now: float) -> str:
-        self._last_text = now
-        self._characters += len(text)
-        if text:
-            self.phrases.extend(self._phraser.feed(text, now))
-        return text
 
     def _phrase_due(self) -> float:
         due = self._phraser.deadline()

@@ -83,17 +83,22 @@ class Utterance:
             TTSError: It failed.
         """
         self._require_text_open()
-        self._accept(self._intake.take(token, now), now)
+        self._intake.take(token, now)
+        self._read(now)
 
     def complete(self, now: float) -> None:
         """Say that the text is complete. Saying so twice, or after the end, changes nothing."""
-        if self.ended is None and not self._intake.complete:
-            self._accept(self._intake.close(now), now)
+        if self.ended is None and not self._intake.closed:
+            self._intake.close()
+            self._read(now)
 
     def say(self, text: str, now: float) -> None:
         """Take a text as one phrase, complete: what a fixed phrase is."""
         self._characters_a_second = math.inf  # its audio is read as the listener needs it, so none is on its way
         self._accept(self._intake.take_whole(text), now)
+
+    def _read(self, now: float) -> None:
+        self._accept(self._intake.read(now), now)
 
     def _accept(self, text: str, now: float) -> None:
         if text:
@@ -106,7 +111,7 @@ class Utterance:
             raise error
         if self.ended is not None:
             raise UtteranceEnded(f"the reply is {self.ended}: it takes no more text")
-        if self._intake.complete:
+        if self._intake.closed:
             raise UtteranceEnded("the text of this reply was closed")
 
     # Text goes out.
@@ -289,6 +294,8 @@ class Utterance:
             error = ServiceTimeout("audio was owed and did not come in time")
             self.lost(error, now)
             return error
+        elif self._intake.unread:
+            self._read(now)
         elif (timeout := self._intake.expire(now)) is not None:
             self.fail(timeout, now)
         return None
@@ -331,7 +338,7 @@ class Utterance:
         self.ended = end
         self.has_connection = False
         self.timeline = attrs.evolve(self.timeline, ended=now)
-        self._intake.phrases.clear()
+        self._ledger.accept(self._intake.drop())
 
     # What became of it.
 

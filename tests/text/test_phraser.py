@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tts_trio.text import PhrasePolicy, Phraser, phrases_for, speakable
@@ -313,3 +313,139 @@ def test_the_language_is_missed_once_a_process(caplog: pytest.LogCaptureFixture)
         phrases_for(PhrasePolicy(), language_code=None)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "language_code" in caplog.text
+
+
+TAGGED = st.lists(
+    st.sampled_from(
+        [
+            '<break time="1s"/>',
+            '<break time="1s"/>' * 16,
+            f'<break x="{"a " * 200}"/>',
+            f"<{'b' * 400}>",
+            '<phoneme alphabet="ipa" ph="a. b!">to. mato</phoneme>',
+            "<p>One. Two!</p>",
+            "<sub alias='你好。再见'>你好。再见，好</sub>",
+            "<speak>",
+            "</speak>",
+            "<",
+            ">",
+            "5 < 6.",
+            "Hello, there.",
+            "Да. Нет!",
+            "你好。",
+            "…",
+            " ",
+            "\n",
+        ]
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def inside_tags(text: str) -> set[int]:
+    """The places inside of a tag, or of an element that ends."""
+    inside: set[int] = set()
+    for match in re.finditer(r"<(phoneme|p|sub)\b[^<>]*>[^<>]*</\1>|<[/a-z][^<>]*>", text):
+        inside |= set(range(match.start() + 1, match.end()))
+    return inside
+
+
+@given(pieces=TAGGED, sizes=st.lists(st.integers(1, 400), min_size=1), stalls=st.booleans())
+@settings(deadline=None)
+def test_any_ssml_comes_out_whole(pieces: list[str], sizes: list[int], stalls: bool) -> None:
+    """In tokens of any size, with stalls or without: nothing raises, nothing is lost or cut inside of tags."""
+    text = "".join(pieces)
+    phraser = Phraser(PhrasePolicy.eager(), language_code="en", ssml=True)
+    phrases: list[str] = []
+    position, now = 0, 0.0
+    while position < len(text):
+        size = sizes[position % len(sizes)]
+        phrases += phraser.feed(text[position : position + size], now)
+        position += size
+        now += 5.0 if stalls else 0.01
+        while (deadline := phraser.deadline()) is not None and deadline <= now:
+            phrases += phraser.expire(deadline)
+    phrases += phraser.close()
+    assert "".join("".join([*phrases, phraser.pending]).split()) == "".join(text.split())
+    inside, at = inside_tags(text), 0
+    for phrase in phrases:
+        at = text.index(phrase.rstrip(), at) + len(phrase.rstrip())
+        assert at not in inside, (phrase, text[at:][:20])
+
+
+@pytest.mark.parametrize("tags", ['<break time="1s"/>' * 16, f"<{'a' * 400}>", f"<a{' b' * 200}>"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_many_tags_without_a_blank_between_them(tags: str, size: int) -> None:
+    phraser = Phraser(PhrasePolicy.eager(), language_code="en", ssml=True)
+    text = f"Привет.{tags} Hello. {tags} Well, {tags}"
+    phrases = [phrase for i in range(0, len(text), size) for phrase in phraser.feed(text[i : i + size], 0.0)]
+    assert "".join(phrases + phraser.close()) == text + " "
+
+
+ORDINALS = {
+    "de": [
+        "Ich habe am 3. Juni Geburtstag.",
+        "Der 2. Stock ist offen.",
+        "Sie sind der 100. Anrufer heute.",
+        "Im 19. Jahrhundert war das anders.",
+    ],
+    "cs": ["Sejdeme se 3. Června 5 u nádraží."],
+    "fi": ["Tapaamme 24. Joulukuuta asemalla."],
+    "da": ["Vi ses den 1. Juledag klokken ti."],
+    "pl": ["To był 3. Maja w Warszawie."],
+}
+
+
+@pytest.mark.parametrize(("language", "text"), [(code, text) for code in ORDINALS for text in ORDINALS[code]])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("policy", [PhrasePolicy.sentence(), PhrasePolicy.eager(), PhrasePolicy.balanced()])
+def test_an_ordinal_is_not_the_end_of_a_sentence(policy: PhrasePolicy, size: int, text: str, language: str) -> None:
+    phrases = phrases_of(text, policy, size=size, language_code=language)
+    assert not any(re.search(r"\d\. \Z", phrase) for phrase in phrases)
+    assert "".join(phrases) == text + " "
+
+
+def test_what_is_no_ordinal_ends_a_sentence() -> None:
+    sentences = ["Das war im Jahr 2025. ", "Wir haben bis 18 Uhr offen. ", "Die Nummer ist 4217. ", "Danke! "]
+    assert phrases_of("".join(sentences), PhrasePolicy.sentence(), language_code="de") == sentences
+    phraser = Phraser(PhrasePolicy(), language_code="de")
+    assert phraser.feed("Sie sind die Nummer 15.", 0.0) == []
+    assert phraser.expire(phraser.deadline() or 0) == ["Sie sind "]  # "15. Juni"?
+    assert phraser.deadline() == 2.0
+    assert phraser.expire(2.0) == ["die Nummer 15. "]
+
+
+AUDIO_TAGS = [
+    "[clears throat] Yes, of course I can help you with that.",
+    "[laughs softly, then sighs] And then, well, we go on.",
+    "I see. [whispers, very quietly] Да, конечно, [clears throat] сейчас посмотрю.",
+    "Well,[in a slow, dramatic voice]she said it to me.",
+]
+
+
+@pytest.mark.parametrize("text", AUDIO_TAGS)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("gap", [0.02, 5.0])
+@pytest.mark.parametrize("policy", [PhrasePolicy.eager(), PhrasePolicy(clause_words=1, breath_words=1, enough_words=1)])
+def test_nothing_is_cut_inside_of_an_audio_tag(policy: PhrasePolicy, gap: float, size: int, text: str) -> None:
+    """A v3 model would read its halves aloud. It stays with what follows, which is spoken in its way."""
+    phraser = Phraser(policy, language_code="en", audio_tags=True)
+    phrases: list[str] = []
+    for i in range(0, len(text), size):
+        phrases += phraser.feed(text[i : i + size], i * gap)
+        while (deadline := phraser.deadline()) is not None and deadline <= (i + 1) * gap:
+            phrases += phraser.expire(deadline)
+    phrases += phraser.close()
+    assert all(phrase.count("[") == phrase.count("]") for phrase in phrases)
+    assert "".join("".join(phrases).split()) == "".join(text.split())
+    if gap < 1:
+        assert len(phrases) > 1
+        assert not any(phrase.endswith("] ") for phrase in phrases)
+
+
+def test_a_remark_in_brackets_is_cut_where_it_is_long_or_no_tag() -> None:
+    remark = "[please note that all our offices are closed on the 24th of December, and on the first day of January]"
+    for audio_tags, text in [(False, remark), (True, remark[:-1] + ", unless you call before that day.]")]:
+        phraser = Phraser(PhrasePolicy.eager(), language_code="en", audio_tags=audio_tags)
+        assert len(phraser.feed(text, 0.0) + phraser.close()) > 1

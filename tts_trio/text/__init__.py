@@ -10,7 +10,7 @@ from tts_trio.text.markdown import MarkdownStripper
 from tts_trio.text.phraser import Phraser, phrases_for
 from tts_trio.text.phrases import POLICY, Phrases, PhrasesFactory
 from tts_trio.text.policy import PhrasePolicy
-from tts_trio.text.words import speakable
+from tts_trio.text.words import slices, speakable
 
 __all__ = [
     "POLICY",
@@ -20,5 +20,6 @@ __all__ = [
     "Phrases",
     "PhrasesFactory",
     "phrases_for",
+    "slices",
     "speakable",
 ]

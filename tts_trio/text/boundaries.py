@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from itertools import takewhile
 from typing import cast
 
 from tts_trio.text.lexicon import Lexicon
@@ -74,15 +75,20 @@ def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sen
     """Whether a full stop ends a sentence, where `sentencex` alone would be wrong."""
     if word.core in lexicon.abbreviations or word.is_letter or start.islower():
         return False
-    if word.is_number and (word.starts_line or not following):
+    if word.is_number and (word.starts_line or not following or _may_be_ordinal(word, lexicon)):
         return False
     if start.isdigit() and len(word.core) <= lexicon.short_abbreviation:
         return False
     if word.core in lexicon.answers and _is_alone(sentence):
         return True
     language = lexicon.language or ("ru" if "а" <= word.core[0] <= "я" else "en")
-    probe = start or "A"
+    probe = "".join(takewhile(str.isalnum, following[following.index(start) :])) or "A"
     return segmenter()(language, f"{sentence} {probe}")[-1] == probe
+
+
+def _may_be_ordinal(word: Word, lexicon: Lexicon) -> bool:
+    """Whether the full stop may stand for "-th", so that a capital letter after it says nothing: "am 3. Juni"."""
+    return lexicon.ordinals and word.mark is Mark.FULL_STOP and word.core.isdecimal() and len(word.core) <= 3
 
 
 def _is_alone(sentence: str) -> bool:
@@ -144,6 +150,8 @@ def ending(word: Word, previous: Word | None, *, lexicon: Lexicon, sentence: str
     """
     if word.mark is Mark.NONE or word.tail[-1] in _JOINING_MARKS or word.core in _ADDRESS_BEGINNINGS:
         return Ending.OPEN
+    if _may_be_ordinal(word, lexicon):
+        return Ending.UNSURE
     following = "A" if word.is_number else ""
     if grade(word, "", following, complete=False, lexicon=lexicon, sentence=sentence) is None:
         return Ending.OPEN

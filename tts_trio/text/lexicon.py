@@ -38,6 +38,7 @@ class Lexicon:
         closing_abbreviations: With a full stop they may end a sentence, if a capital follows.
         address_hints: Words before an address of the Internet.
         answers: Words that `sentencex` takes for abbreviations although they can be sentences of their own.
+        ordinals: Whether a figure and a full stop are an ordinal: "am 3. Juni".
         short_abbreviation: A word of so many letters or fewer, a full stop and a figure are an abbreviation that no
             list knows.
         short_word: Without lists, words of so many letters are taken for function words.
@@ -58,6 +59,7 @@ class Lexicon:
     closing_abbreviations: frozenset[str] = frozenset()
     address_hints: frozenset[str] = frozenset()
     answers: frozenset[str] = frozenset()
+    ordinals: bool = False
     short_abbreviation: int = 4
     short_word: int = 0
     beginnings_of_clingers: frozenset[str] = attrs.field(
@@ -193,6 +195,9 @@ ENGLISH = Lexicon(
 
 UNKNOWN = Lexicon(short_word=3)
 
+# Languages that write an ordinal with a full stop ("d." in the dates of Unicode's CLDR, and in other ordinals).
+_ORDINALS = _words("bs cs da de et eu fi fo hr hu is lb lv nb nn no pl sk sl sr tr")
+
 
 @cache
 def lexicon_for(language_code: str | None) -> Lexicon:
@@ -211,4 +216,4 @@ def lexicon_for(language_code: str | None) -> Lexicon:
             },
         )
     known = {"ru": RUSSIAN, "en": ENGLISH}.get(language_code)
-    return known or attrs.evolve(UNKNOWN, language=language_code)
+    return known or attrs.evolve(UNKNOWN, language=language_code, ordinals=language_code in _ORDINALS)

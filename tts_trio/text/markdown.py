@@ -6,6 +6,8 @@ import re
 
 import attrs
 
+from tts_trio.text.words import slices
+
 
 @attrs.frozen
 class _Rule:
@@ -24,17 +26,19 @@ class _Rule:
     read_again: bool = False
 
 
-_FENCE = _Rule(re.compile(r"[ \t]*```[^\n]*(?:\n|\Z)"), re.compile(r"[ \t]*(?:`{0,2}|```[^\n]{0,80})\Z"))
+_FENCE = _Rule(re.compile(r"[ \t]{0,80}```[^\n]*(?:\n|\Z)"), re.compile(r"[ \t]{0,80}(?:`{0,2}|```[^\n]{0,80})\Z"))
 
 # The first rule that applies is the one that counts. No pattern looks at more than a few hundred characters of what is
-# not known to its end, so that nothing is held back for long.
+# not known to its end, so that nothing is held back for long, and that what is held back is read again in no time.
 _AT_LINE_START = (
     _FENCE,
     _Rule(  # --- a line across the page
-        re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?:\n|\Z)"), re.compile(r"[ \t]*(?:[-*_][ \t]*){1,80}\Z")
+        re.compile(r"[ \t]{0,80}([-*_])(?:[ \t]{0,80}\1){2,}[ \t]{0,80}(?:\n|\Z)"),
+        re.compile(r"(?=.{1,200}\Z)[ \t]*(?:[-*_][ \t]*){1,80}\Z"),
     ),
     _Rule(  # headings, items of lists that are not numbered, quotations
-        re.compile(r"[ \t]*(?:#{1,6}|[-*+]|>)[ \t]+"), re.compile(r"[ \t]*(?:(?:#{1,6}|[-*+]|>)[ \t]*)?\Z")
+        re.compile(r"[ \t]{0,80}(?:#{1,6}|[-*+]|>)[ \t]{1,80}"),
+        re.compile(r"[ \t]{0,80}(?:(?:#{1,6}|[-*+]|>)[ \t]{0,80})?\Z"),
     ),
 )
 _INLINE = (
@@ -76,14 +80,14 @@ class MarkdownStripper:
 
     def feed(self, token: str) -> str:
         """Take a piece of text of any size, and return what is certain of the text without marks."""
-        self._text += token
-        return self._read(final=False)
+        return "".join([self._read(piece, final=False) for piece in slices(token)])
 
     def close(self) -> str:
         """Return what is left, the reply being complete."""
-        return self._read(final=True)
+        return self._read("", final=True)
 
-    def _read(self, *, final: bool) -> str:
+    def _read(self, piece: str, *, final: bool) -> str:
+        self._text += piece
         plain: list[str] = []
         while self._at < len(self._text):
             rule = next((rule for rule in self._rules() if self._begins(rule, final=final) or self._match(rule)), None)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import cast
 
 import attrs
 
 from tts_trio.rules import refuse
 from tts_trio.text import ssml
+from tts_trio.text.audio_tags import is_open
 from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
+from tts_trio.text.buffer import Buffer
 from tts_trio.text.lexicon import lexicon_for
 from tts_trio.text.phrases import Phrases, PhrasesFactory, warn_of_unknown_language
 from tts_trio.text.policy import PhrasePolicy
-from tts_trio.text.words import Word, read_word, runs, speakable, split_unspaced
+from tts_trio.text.words import LONGEST_MARK, Mark, Word, read_word, runs, slices, speakable, split_unspaced
 
 # How many characters of a sentence, of what stands between two words, and of the next word are looked at, so that a
 # token costs the same however long these are.
 _LOOK_BACK = 300
 _WORD_CHARACTERS = 40
+_BEST_FIRST = tuple(sorted(Grade, reverse=True))
 
 
 @attrs.frozen
 class _Place:
-    """A place where a phrase may end: after so many characters of the text, with so many words before it."""
+    """A place where a phrase may end: its position, and how many words of the reply are before it."""
 
     end: int
     words: int
-    grade: Grade
 
 
 class Phraser:
@@ -38,25 +41,41 @@ class Phraser:
     nothing to speak (`speakable`) stays with the words before it, or after it in a line of its own; where
     there are none it is not given out at all.
 
+    The text is read as runs of non-blanks. When a run with something to speak, a word, is whole, the place before it is
+    graded, and noted under its grade; of the last run, which may go on, it is graded again with each token. A phrase is
+    cut at the best place that has words enough before it. Positions and numbers of words are those of the whole reply.
+    What a token costs depends on its length alone: a long one is taken in slices, and phrases leave after each of them.
+
     Args:
         policy: When and where phrases end.
         language_code: ISO 639-1. None: Russian and English are told by their script.
         ssml: Whether tags are obeyed by the service (`enable_ssml_parsing`): then nothing is cut inside of a tag or
             of an element, and tags count for nothing to speak.
+        audio_tags: Whether the model performs what stands in square brackets, such as "[clears throat]" (v3): then
+            nothing is cut inside of them.
     """
 
-    def __init__(self, policy: PhrasePolicy, *, language_code: str | None = None, ssml: bool = False) -> None:
+    def __init__(
+        self, policy: PhrasePolicy, *, language_code: str | None = None, ssml: bool = False, audio_tags: bool = False
+    ) -> None:
         self._policy = policy
         self._ssml = ssml
+        self._audio_tags = audio_tags
         self._lexicon = lexicon_for(language_code)
-        self._text = ""  # accepted, not given out, and before the run that is being received
-        self._run = ""  # the run of non-blanks that is being received
+        self._text = Buffer()  # accepted, and not given out
+        self._run = 0  # where the run begins that is being received; at the end of the text if there is none
+        self._looked = 0  # up to where that run was looked at
+        self._shown = ""  # its first characters, tags aside
         self._run_speaks = False  # whether it has something to speak
         self._word: Word | None = None  # the last whole word; it may have been given out
-        self._words = 0  # how many words _text has
-        self._places: list[_Place] = []  # in _text, in order
-        self._given = False  # whether a phrase has been given out
+        self._gap_end = 0  # where a phrase ends that ends after this word: what follows in its line belongs to it
+        self._line_ended = False  # whether a line break follows it
         self._fresh_line = True  # whether the run stands first in its line
+        self._words = 0  # how many whole words there were
+        self._words_given = 0
+        self._places: dict[Grade, list[_Place]] = {grade: [] for grade in _BEST_FIRST}  # each in order
+        self._sentence = 0  # where the sentence begins
+        self._given = False  # whether a phrase has been given out
         self._fed_at = 0.0
         self._due: float | None = None  # when a patience is over; None: all are
         self._silent_at = 0.0  # when the speech given out so far is over, as far as is known
@@ -66,7 +85,7 @@ class Phraser:
     @property
     def pending(self) -> str:
         """The text accepted and not yet given out."""
-        return self._text + self._run
+        return self._text.read(self._text.start, self._text.end)
 
     def lead(self, seconds: float) -> None:
         """Take note of how much speech is ahead of the listener; without it that is estimated by the length.
@@ -87,21 +106,22 @@ class Phraser:
             return []
         self._fed_at = now
         self._due = now + (self._policy.patience_later if self._given else self._policy.patience_first)
-        for blank, run in runs(token):
-            if blank and self._ssml and ssml.is_open(self._run):
-                self._run += run
-            elif blank:
-                self._end_run()
-                if self._text or not self._given:
-                    self._text += run
-                self._fresh_line = self._fresh_line or "\n" in run
-            else:
-                self._receive(run)
-        return self._take(now)
+        phrases: list[str] = []
+        for piece in slices(token):
+            for blank, run in runs(piece):
+                if not blank:
+                    self._receive(run)
+                elif self._is_open():
+                    self._text.add(run)
+                else:
+                    self._receive_blanks(run)
+            self._look()
+            phrases += self._take(now)
+        return phrases
 
     def deadline(self) -> float | None:
         """When to call `expire` if nothing is fed before; None where a pause changes nothing."""
-        return self._due if self._words or self._run else None
+        return self._due if self._words > self._words_given or self._run < self._text.end else None
 
     def expire(self, now: float) -> list[str]:
         """Return what can be spoken of a text that has stalled; nothing before the `deadline`.
@@ -117,18 +137,17 @@ class Phraser:
         self._due = certain if last is Ending.UNSURE and now < certain else None
         if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
             self._end_run()
-            return self._give(_Place(len(self._text), self._words, Grade.SENTENCE), now)
-        place = None if self._run_speaks else self._place_before("", complete=False)
-        if place is None and self._places:
-            place = self._places[-1]
-        return [] if place is None else self._give(place, now)
+            return [self._give(self._end(), now)]
+        found = None if self._run_speaks else self._grade_place("", complete=False)
+        if found is not None:
+            return [self._give(self._last_place(), now)]
+        noted = [places[-1] for places in self._places.values() if places]
+        return [self._give(max(noted, key=lambda place: place.end), now)] if noted else []
 
     def close(self) -> list[str]:
         """Return what is left, the reply being complete."""
         self._end_run()
-        if not self._speakable(self._text):
-            return []
-        return self._give(_Place(len(self._text), self._words, Grade.SENTENCE), self._silent_at)
+        return [self._give(self._end(), self._silent_at)] if self._speakable(self.pending) else []
 
     def _visible(self, text: str) -> str:
         return ssml.visible(text) if self._ssml else text
@@ -136,79 +155,118 @@ class Phraser:
     def _speakable(self, text: str) -> bool:
         return speakable(self._visible(text))
 
+    def _is_open(self) -> bool:
+        """Whether the text ends inside of what must stay together, blanks and all."""
+        if not (self._ssml or self._audio_tags):
+            return False
+        run = self._text.read(self._run, min(self._text.end, self._run + ssml.LONGEST + 1))
+        return (self._ssml and ssml.is_open(run)) or (self._audio_tags and is_open(run))
+
     def _receive(self, run: str) -> None:
         """Add non-blanks to the run, which ends after a mark where no blanks are written."""
-        *whole, last = split_unspaced(self._run + run, known=len(self._run))
-        for self._run in whole:
-            self._run_speaks = self._speakable(self._run)
-            self._end_run()
-        self._run = last
-        if not self._run_speaks:
-            self._run_speaks = self._speakable(last[-max(len(run), _LOOK_BACK) :])
+        known = self._text.read(max(self._run, self._text.end - LONGEST_MARK), self._text.end)
+        *whole, last = split_unspaced(known + run, known=len(known))
+        for piece in whole:
+            self._text.add(piece)
+            if not self._is_open():
+                self._end_run()
+        self._text.add(last)
+
+    def _receive_blanks(self, blanks: str) -> None:
+        self._end_run()
+        if self._text.start < self._text.end or not self._given:
+            self._text.add(blanks)
+        self._run = self._looked = self._text.end
+        if "\n" in blanks:
+            self._line_ended = self._fresh_line = True
+
+    def _look(self) -> None:
+        """Look at what was added to the run since the last look, as far as it is known what is a tag of it."""
+        new = self._text.read(self._looked, self._text.end)
+        known = ssml.before_open_tag(new) if self._ssml else len(new)
+        self._looked += known
+        shown = self._visible(new[:known])
+        self._shown = (self._shown + shown)[:_WORD_CHARACTERS]
+        self._run_speaks = self._run_speaks or speakable(shown)
 
     def _end_run(self) -> None:
-        run = self._run
-        if not run:
+        if self._run == self._text.end:
             return
-        if self._run_speaks:
-            shown = self._visible(run)
-            place = self._place_before(shown, complete=True)
-            if place is not None:
-                self._places.append(place)
-            word = read_word(shown, end=len(self._text) + len(run), previous=self._word, starts_line=self._fresh_line)
-            self._word = word
-            self._words += word.count
-            self._fresh_line = False
-        self._text += run
-        self._run = ""
+        shown = self._visible(self._text.read(self._run, self._text.end))
+        if speakable(shown):
+            found = self._grade_place(shown, complete=True)
+            if found is not None:
+                self._places[found].append(self._last_place())
+            if found is Grade.SENTENCE:
+                self._sentence = self._run
+            self._word = read_word(shown, end=self._text.end, previous=self._word, starts_line=self._fresh_line)
+            self._words += self._word.count
+            self._gap_end = self._text.end
+            self._line_ended = self._fresh_line = False
+        elif not self._line_ended:
+            self._gap_end = self._text.end
+        self._run = self._looked = self._text.end
+        self._shown = ""
         self._run_speaks = False
 
-    def _place_before(self, following: str, *, complete: bool) -> _Place | None:
-        """Grade the place between the last whole word and the next one, which is known so far."""
+    def _last_place(self) -> _Place:
+        """Return the place after the last whole word, and what belongs to it."""
+        return _Place(self._gap_end, self._words)
+
+    def _end(self) -> _Place:
+        """Return the end of all text."""
+        return _Place(self._text.end, self._words)
+
+    def _grade_place(self, following: str, *, complete: bool) -> Grade | None:
+        """Grade the place after the last whole word, before the next one, which is known so far."""
         word = self._word
-        if word is None or word.end <= 0:
+        if word is None or word.end <= self._text.start:
             return None
-        gap = self._text[word.end : word.end + _LOOK_BACK]
-        line, newline, _ = gap.partition("\n")
-        end = word.end + len(line.rstrip() if newline else gap.rstrip())
-        found = grade(
+        if self._line_ended and not (word.starts_line and word.is_number):
+            return Grade.SENTENCE
+        if self._audio_tags and word.mark is Mark.NONE and word.tail.endswith("]"):
+            return None  # an audio tag belongs to what follows
+        if self._audio_tags and following.startswith("["):
+            following = "A"  # it begins something new
+        gap = self._text.read(word.end, min(self._gap_end, word.end + _LOOK_BACK))
+        return grade(
             word,
-            self._visible(self._text[word.end : end]).replace(" ", ""),
+            self._visible(gap).replace(" ", ""),
             following[:_WORD_CHARACTERS],
             complete=complete,
             lexicon=self._lexicon,
-            sentence=self._visible(self._text[max(0, word.end - _LOOK_BACK) : word.end]),
+            sentence=self._visible(self._text.read(max(self._sentence, word.end - _LOOK_BACK), word.end)),
         )
-        if newline and not (word.starts_line and word.is_number):
-            found = Grade.SENTENCE
-        return None if found is None else _Place(end, self._words, found)
 
     def _take(self, now: float) -> list[str]:
-        """Give out phrases as long as there is a place to end one: the best place, the earliest of equals."""
+        """Give out phrases as long as there is a place to end one."""
         phrases: list[str] = []
-        while True:
-            places = self._places
-            if self._run_speaks:
-                place = self._place_before(self._visible(self._run[:_LOOK_BACK]), complete=False)
-                if place is not None:
-                    places = [*places, place]
-            ahead = self._ahead(now)
-            fit = [
-                place
-                for place in places
-                if place.words >= self._policy.fewest_words(place.grade, first=not self._given, lead=ahead)
-            ]
-            if not fit:
-                return phrases
-            best = max(fit, key=lambda place: place.grade)
-            phrases += self._give(best, now)
+        while (place := self._best_place(now)) is not None:
+            phrases.append(self._give(place, now))
+        return phrases
+
+    def _best_place(self, now: float) -> _Place | None:
+        """Return the best of the places that have words enough before them, the earliest of equals."""
+        ahead = self._ahead(now)
+        before_run = self._grade_place(self._shown, complete=False) if self._run_speaks else None
+        for found in _BEST_FIRST:
+            fewest = self._policy.fewest_words(found, first=not self._given, lead=ahead)
+            places = self._places[found]
+            index = bisect_left(places, self._words_given + fewest, key=lambda place: place.words)
+            if index < len(places):
+                return places[index]
+            if found is before_run and self._words - self._words_given >= fewest:
+                return self._last_place()
+        return None
 
     def _ending_of_run(self) -> Ending:
         """Whether the run that is being received is whole, as far as can be told by itself."""
-        if not self._run_speaks or (self._ssml and ssml.is_open(self._run)):
+        run = self._visible(self._text.read(self._run, self._text.end))
+        if not speakable(run) or self._is_open():
             return Ending.OPEN
-        word = read_word(self._visible(self._run), end=0, previous=self._word, starts_line=self._fresh_line)
-        return ending(word, self._word, lexicon=self._lexicon, sentence=self._visible(self.pending[-_LOOK_BACK:]))
+        word = read_word(run, end=0, previous=self._word, starts_line=self._fresh_line)
+        sentence = self._visible(self._text.read(self._text.end - _LOOK_BACK, self._text.end))
+        return ending(word, self._word, lexicon=self._lexicon, sentence=sentence)
 
     def _ahead(self, now: float) -> float:
         if self._lead is not None:
@@ -216,32 +274,38 @@ class Phraser:
             self._lead = None
         return self._silent_at - now
 
-    def _give(self, place: _Place, now: float) -> list[str]:
-        """Cut the text at a place."""
-        phrase = self._text[: place.end].rstrip() + " "
-        rest = self._text[place.end :].lstrip()
-        cut = len(self._text) - len(rest)
-        self._text = rest
-        self._words -= place.words
-        self._places = [
-            _Place(later.end - cut, later.words - place.words, later.grade)
-            for later in self._places
-            if later.end > place.end
-        ]
-        if self._word is not None:
-            self._word = attrs.evolve(self._word, end=self._word.end - cut)
+    def _give(self, place: _Place, now: float) -> str:
+        """Cut the text at a place, and return the phrase before it."""
+        phrase = self._text.cut(place.end).rstrip() + " "
+        while blanks := self._blanks():
+            self._text.cut(self._text.start + blanks)
+        self._words_given = place.words
+        for places in self._places.values():
+            del places[: bisect_right(places, place.end, key=lambda later: later.end)]
         self._given = True
         self._silent_at = max(self._silent_at, now) + len(phrase) / self._policy.characters_per_second
-        return [phrase]
+        return phrase
+
+    def _blanks(self) -> int:
+        """Return how many blanks the text begins with, as far as is looked."""
+        beginning = self._text.read(self._text.start, min(self._run, self._text.start + _LOOK_BACK))
+        return len(beginning) - len(beginning.lstrip())
 
 
-def phrases_for(policy: PhrasePolicy | PhrasesFactory, *, language_code: str | None, ssml: bool = False) -> Phrases:
+def phrases_for(
+    policy: PhrasePolicy | PhrasesFactory,
+    *,
+    language_code: str | None,
+    ssml: bool = False,
+    audio_tags: bool = False,
+) -> Phrases:
     """Make what turns the tokens of the next reply into phrases.
 
     Args:
         policy: A policy, or the user's own callable.
         language_code: ISO 639-1. None: a warning is logged, once a process.
         ssml: Whether the service obeys tags.
+        audio_tags: Whether the model performs what stands in square brackets.
 
     Raises:
         ConfigurationError: The callable returned something else.
@@ -249,7 +313,7 @@ def phrases_for(policy: PhrasePolicy | PhrasesFactory, *, language_code: str | N
     if language_code is None:
         warn_of_unknown_language()
     if isinstance(policy, PhrasePolicy):
-        return Phraser(policy, language_code=language_code, ssml=ssml)
+        return Phraser(policy, language_code=language_code, ssml=ssml, audio_tags=audio_tags)
     made = cast("object", policy())  # whatever its type says
     if not isinstance(made, Phrases):
         raise refuse("phrase_policy", made, "a callable that returns Phrases, with all of their methods")

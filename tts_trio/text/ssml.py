@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-_TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)[^<>]*>")
+_TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Za-z][\w:-]*+)[^<>]*+>")
 _TAGS = re.compile(r"<(?:[/A-Za-z][^<>]*)?(?:>|\Z)")  # the last one as far as it is known
 _DOCUMENT = "speak"  # the element around a whole reply, which may be cut
-_LONGEST_ELEMENT = 1000  # characters; what is longer was never closed, or is no tag
+
+LONGEST = 1000
+"""Characters of an element; what is longer was never closed, or is no tag."""
 
 
 def visible(text: str) -> str:
@@ -17,12 +19,19 @@ def visible(text: str) -> str:
 
 def is_open(text: str) -> bool:
     """Whether the text ends inside of a tag, or of an element such as ``<phoneme>``, and so may not be cut there."""
-    if len(text) > _LONGEST_ELEMENT or (last := text.rfind("<")) < 0:
+    if len(text) > LONGEST or "<" not in text:
         return False
-    if ">" not in text[last:] and (last + 1 == len(text) or text[last + 1].isalpha() or text[last + 1] == "/"):
+    if before_open_tag(text) < len(text):
         return True
     depth = 0
     for tag in _TAG.finditer(text):
         if tag["name"] != _DOCUMENT and not tag[0].endswith("/>"):
             depth += -1 if tag["end"] else 1
     return depth > 0
+
+
+def before_open_tag(text: str) -> int:
+    """Return how many characters are before the tag inside of which the text ends; all of them if there is none."""
+    last = text.rfind("<")
+    whole = last < 0 or len(text) - last > LONGEST or ">" in text[last:]
+    return len(text) if whole or not (text[last + 1 :][:1].isalpha() or text[last + 1 :][:1] in "/") else last

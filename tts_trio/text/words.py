@@ -12,9 +12,11 @@ import attrs
 _RUNS = re.compile(r"[^\S\u00a0\u2007\u202f]+|(?:\S|[\u00a0\u2007\u202f])+")
 # Languages that write no blanks can be cut after their marks; closing brackets belong to the mark.
 _UNSPACED_MARKS = frozenset("。！？，、；：")
-_AFTER_MARK = r"。！？，、；：…」』”）’】》〉\ufe00-\ufe0f"
-_UNSPACED = re.compile(rf"[。！？，、；：][{_AFTER_MARK}]*(?=[^{_AFTER_MARK}])")
-_LONGEST_MARK = 8  # characters of such a mark and what belongs to it
+_CLOSING = re.compile(r"[。！？，、；：…」』”）’】》〉\ufe00-\ufe0f]+")
+LONGEST_MARK = 8
+"""Characters of such a mark and what belongs to it."""
+_LONGEST_INITIALS = 20  # characters of letters with full stops between them that are read as one word
+_SLICE = 1000  # characters: a few milliseconds
 # Signs that are read aloud though they are no letters.
 _SPOKEN_SIGNS = frozenset("$€£¥₽₴₸₺₹%№")
 _AROUND = ".,;:!?…()«»“”‘’\"'"
@@ -81,25 +83,31 @@ def runs(token: str) -> Iterator[tuple[bool, str]]:
         yield run[0].isspace() and run[0] not in "\u00a0\u2007\u202f", run
 
 
-def split_unspaced(run: str, *, known: int) -> list[str]:
-    """Cut a run of non-blanks after the marks of a language that writes no blanks: "你好。再见" is two words.
+def slices(text: str) -> Iterator[str]:
+    """Cut a text, however long, into pieces that can be read without holding up the loop."""
+    return (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
+
+
+def split_unspaced(run: str, *, known: int) -> Iterator[str]:
+    """Cut what is new of a run after the marks of a language that writes no blanks: "你好。再见" is two words.
 
     Args:
-        run: The run, as far as it is known.
-        known: How many characters of it were looked at before.
+        run: The run, or its end.
+        known: How many characters of it are not new; they are left out.
+
+    Returns:
+        The words, of which the last one may go on; each may be empty.
     """
-    if _UNSPACED_MARKS.isdisjoint(run[max(0, known - _LONGEST_MARK) :]):
-        return [run]
-    pieces: list[str] = []
-    start = 0
-    for match in _UNSPACED.finditer(run):
-        end = match.end()
-        if run[end].isdigit() and match.start() and run[match.start() - 1].isdigit():
-            continue
-        pieces.append(run[start:end])
-        start = end
-    pieces.append(run[start:])
-    return pieces
+    start = known
+    if not _UNSPACED_MARKS.isdisjoint(run):
+        for match in _CLOSING.finditer(run):
+            end = match.end()
+            if not known <= end < len(run) or _UNSPACED_MARKS.isdisjoint(match[0]):
+                continue
+            if not (run[end].isdigit() and run[max(0, match.start() - 1) : match.start()].isdigit()):
+                yield run[start:end]
+                start = end
+    yield run[start:]
 
 
 @attrs.frozen
@@ -151,7 +159,7 @@ def core_of(word: str) -> str:
 
 def _is_code(body: str) -> bool:
     """Whether a word of two characters or more is written in capitals and figures."""
-    return len(body) > 1 and body.isalnum() and not any(char.islower() for char in body) and not body.isdigit()
+    return len(body) > 1 and body.isalnum() and body == body.upper() and not body.isdigit()
 
 
 def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
@@ -167,6 +175,7 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
         and len(core) == 1
         and core.isalpha()
         and previous.is_letter
+        and len(previous.core) < _LONGEST_INITIALS
     ):
         core = f"{previous.core}.{core}"
     unspaced = core[0] >= "\u2e80"

@@ -1,0 +1,149 @@
+"""What a caller gives in one piece: it is read in slices, in a time that grows as its length does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
+from tts_trio.intake import Intake
+from tts_trio.text import MarkdownStripper, PhrasePolicy, Phraser
+
+LENGTH = 20_000
+HOLDS_UP = 0.05  # seconds of the loop that nothing may take in one piece
+
+PIECES = {
+    "English": ENGLISH + " ",
+    "Russian": RUSSIAN + " ",
+    "short sentences": "Yes. No. ",
+    "Chinese": "你好，我可以帮你查一下你的订单。请稍等片刻！",
+    "Chinese without marks": "你",
+    "marks of a language without blanks": "。",
+    "blanks": " ",
+    "line breaks": "\n",
+    "combining marks": "\u0301",
+    "one word": "a",
+    "initials": "A. ",
+    "numbers": "1. ",
+    "emoji": "🙂 ",
+    "no place to cut": "the ",
+    "no-break spaces": "a\u00a0",
+    "emphasis": "**a** ",
+    "signs of emphasis": "*_",
+    "links": "[a](b) ",
+    "links that do not end": "[a](",
+    "brackets": "[",
+    "a list": "- a\n",
+    "rules": "- ",
+    "code": "`a` ",
+    "tags": '<break time="1s"/>',
+    "elements": "<p>One. Two. </p>",
+    "elements that do not end": "<a ",
+    "brackets of tags": "<",
+}
+FEEDS: dict[str, Callable[[], Callable[[str], object]]] = {
+    "phraser": lambda: lambda text: Phraser(PhrasePolicy(), language_code="en").feed(text, 0.0),
+    "phraser, SSML": lambda: lambda text: Phraser(PhrasePolicy(), language_code="de", ssml=True).feed(text, 0.0),
+    "phraser, audio tags": lambda: lambda text: Phraser(PhrasePolicy(), audio_tags=True).feed(text, 0.0),
+    "Markdown": lambda: MarkdownStripper().feed,
+}
+
+
+def cost(feed: Callable[[str], object], text: str) -> float:
+    """Seconds of this process's time, which others on the machine do not lengthen."""
+    began = time.process_time()
+    feed(text)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("face", FEEDS)
+@pytest.mark.parametrize("piece", PIECES)
+def test_one_token_costs_what_its_length_says(piece: str, face: str) -> None:
+    """Four times as long, about four times the time; by its square it would be sixteen times."""
+    text = (PIECES[piece] * LENGTH)[:LENGTH]
+    short = cost(FEEDS[face](), text[: LENGTH // 4])
+    assert cost(FEEDS[face](), text) < max(0.05, 9 * short)
+
+
+@pytest.mark.parametrize("marks", [False, True])
+@pytest.mark.parametrize("piece", PIECES)
+def test_no_slice_holds_up_the_loop(piece: str, marks: bool) -> None:
+    config = make_config(language_code="en", strip_markdown=marks, enable_ssml_parsing=marks)
+    text = (PIECES[piece] * LENGTH)[:LENGTH]
+    intake = Intake(config, 0.0)
+    longest = cost(lambda token: intake.take(token, 0.0), text)
+    said: list[str] = []
+    while not intake.complete:
+        if not intake.unread and not intake.closed:
+            intake.close()
+        longest = max(longest, cost(lambda _: said.append(intake.read(0.0)), ""))
+    assert longest < HOLDS_UP
+    assert marks or "".join(said) == text
+
+
+@pytest.mark.parametrize("piece", ["one word", "blanks", "combining marks", "Chinese without marks", "elements"])
+@pytest.mark.parametrize("markdown", [False, True])
+def test_many_short_tokens_cost_the_same_each(piece: str, markdown: bool) -> None:
+    config = make_config(language_code="en", strip_markdown=markdown, enable_ssml_parsing=piece == "elements")
+    intake = Intake(config, 0.0)
+
+    def feed(text: str) -> None:
+        for token in text:
+            intake.take(token, 0.0)
+            intake.read(0.0)
+
+    text = (PIECES[piece] * LENGTH)[: LENGTH // 2]
+    first = cost(feed, text)
+    cost(feed, text)
+    assert cost(feed, text) < 3 * first + 0.1
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+async def test_others_go_on_while_a_long_text_is_read(language: str) -> None:
+    """The whole of it is accepted at once; it is cut into phrases in slices, and the loop is given back in between."""
+    text = ((ENGLISH if language == "en" else RUSSIAN) + " ") * 400
+    config = make_config(language_code=language, max_lead=1.0)
+    async with (
+        memory_service() as service,
+        speaking(config, service.open_stream) as tts,
+        trio.open_nursery() as nursery,
+    ):
+        longest = 0.0  # seconds of this process between two turns of a task
+
+        async def watch() -> None:
+            nonlocal longest
+            seen = time.process_time()
+            while True:
+                await trio.lowlevel.checkpoint()
+                longest = max(longest, time.process_time() - seen)
+                seen = time.process_time()
+
+        nursery.start_soon(watch)
+        async with tts.start_llm_stream() as (channel, audio):
+            await channel.send(text)
+            channel.close()
+            first = await audio.receive()
+        assert audio.outcome is not None
+        assert audio.outcome.end == "interrupted"
+        assert audio.outcome.spoken_text + audio.outcome.unspoken_text == text
+        assert text.startswith(heard(first, config)[:-1])
+        nursery.cancel_scope.cancel()
+    assert longest < HOLDS_UP
+
+
+async def test_a_long_text_is_spoken_as_it_was_given(autojump_clock: trio.testing.MockClock) -> None:
+    """In one piece, or followed by more before it was read; nothing is lost, and all is in order."""
+    text = " ".join(f"Sentence number {number}, и ещё одна фраза." for number in range(100))
+    config = make_config(language_code="en", max_lead=1000.0)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        for pieces in ([text], [text[:3000], text[3000:3001], text[3001:]]):
+            async with tts.start_llm_stream() as (channel, audio):
+                for piece in pieces:
+                    channel.send_nowait(piece)
+                channel.close()
+                assert heard(await listen(audio), config) == text
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)

@@ -1,0 +1,40 @@
+"""Text that is waiting to be given out."""
+
+from __future__ import annotations
+
+from codecs import utf_32_le_decode, utf_32_le_encode
+
+_WIDTH = 4  # bytes of a character
+
+
+class Buffer:
+    """Text that grows at its end and is cut off at its beginning; what either costs does not grow with the text.
+
+    Positions are counted from the first character that was ever added, so they stay valid when text is cut off.
+
+    Attributes:
+        start: The position of the first character that is there.
+        end: The position after the last one.
+    """
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.end = 0
+        self._data = bytearray()
+
+    def add(self, text: str) -> None:
+        """Add text at the end."""
+        self._data += utf_32_le_encode(text, "surrogatepass")[0]
+        self.end += len(text)
+
+    def read(self, start: int, end: int) -> str:
+        """Return what is there between two positions."""
+        first, last = max(0, start - self.start), max(0, end - self.start)
+        return utf_32_le_decode(self._data[first * _WIDTH : last * _WIDTH], "surrogatepass")[0]
+
+    def cut(self, end: int) -> str:
+        """Cut off what is before a position, and return it."""
+        text = self.read(self.start, end)
+        del self._data[: len(text) * _WIDTH]
+        self.start += len(text)
+        return text
