@@ -140,6 +140,40 @@ async def test_an_outage_under_50_calls_over_sockets(capsys: pytest.CaptureFixtu
             )
 
 
+async def _wait_for_ever(_config: TTSConfig) -> trio.abc.Stream:
+    await trio.sleep_forever()
+    raise AssertionError("it is for ever")
+
+
+@pytest.mark.parametrize("calls", [16, 60])
+async def test_a_silent_host_holds_up_nobody_at_another(autojump_clock: trio.testing.MockClock, calls: int) -> None:
+    """P34: a host that accepts and says nothing costs those who want to talk to it, and nobody else."""
+    async with memory_service(dial_time=DIAL) as service, AsyncExitStack() as stack:
+        await open_calls(stack, calls, make_config(base_url="https://silent.test"), _wait_for_ever)
+        await trio.sleep(1)
+        for _ in range(5):
+            began = trio.current_time()
+            [manager] = await open_calls(stack, 1, make_config(), service.open_stream)
+            async with manager.speak(["Да."]) as audio:
+                assert heard(await listen(audio), manager.config) == "Да."
+                assert audio.timeline.first_sent is not None
+                assert audio.timeline.first_sent - began == pytest.approx(DIAL)
+            await trio.sleep(2)
+
+
+async def test_dials_that_wait_for_their_host_are_no_reason_to_wait_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P34: where one of a host's addresses is silent, those who get another one wait for a second at most."""
+    async with memory_service(dial_time=DIAL) as service, AsyncExitStack() as stack:
+        await open_calls(stack, 8, make_config(), _wait_for_ever)  # sixteen dials, with those for HTTP
+        await trio.sleep(0.1)
+        began = trio.current_time()
+        [manager] = await open_calls(stack, 1, make_config(), service.open_stream)
+        await manager._connections.connect()
+        assert trio.current_time() - began <= 1 + DIAL
+
+
 async def test_a_bad_key_under_200_calls(autojump_clock: trio.testing.MockClock) -> None:
     """P10, P26: each call makes one attempt by WebSocket and one by HTTP, and no more."""
     async with memory_service(Behaviour(api_keys=("another",)), dial_time=DIAL) as service, AsyncExitStack() as stack:

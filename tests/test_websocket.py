@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -18,6 +18,7 @@ from tts_trio import (
     TTSConnectionError,
     TTSError,
 )
+from tts_trio.dialling import DialTurn
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault
 from tts_trio.websocket import WebSocket
 from tts_trio.wire import endpoint_for
@@ -40,6 +41,10 @@ DIALS: list[tuple[Fault, type[TTSError], str, float]] = [
 ]
 
 
+async def run(websocket: WebSocket, first_messages: list[str], on_open: Callable[[], None]) -> None:
+    await websocket.run(await DialTurn.wait(make_config().base_url), first_messages, on_open)
+
+
 @asynccontextmanager
 async def dialling(behaviour: Behaviour) -> AsyncGenerator[tuple[WebSocket, list[str | bytes], trio.Nursery]]:
     config = make_config()
@@ -56,7 +61,7 @@ async def test_a_dial_that_fails_says_why_in_time(
     async with dialling(Behaviour(faults=(fault,))) as (websocket, _, _nursery):
         began = trio.current_time()
         with pytest.raises(kind, match=says) as caught:
-            await websocket.run([" "], lambda: pytest.fail("it is not hot"))
+            await run(websocket, [" "], lambda: pytest.fail("it is not hot"))
         assert trio.current_time() - began <= seconds + 0.01
         assert websocket.closed.is_set()
         assert API_KEY not in str(caught.value)
@@ -71,13 +76,13 @@ async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock
         config = make_config()
         first = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
-        service.nursery.start_soon(first.run, [ENDPOINT.begin(None)], hot.set)
+        service.nursery.start_soon(run, first, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         first.send(ENDPOINT.text(None, "Длинная фраза, которую долго говорить. "))
         await trio.sleep(0.2)
         second = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         with pytest.raises(ConcurrencyError) as caught:
-            await second.run([" "], lambda: None)
+            await run(second, [" "], lambda: None)
         error = caught.value
     assert error.status == 429
 
@@ -87,7 +92,7 @@ async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClo
     faults = (Fault("huge_frame", "audio", 9 * 2**20),)
     async with dialling(Behaviour(faults=faults)) as (websocket, messages, nursery):
         hot = trio.Event()
-        nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
+        nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         websocket.send(ENDPOINT.goodbye)
@@ -120,7 +125,7 @@ async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.M
         nursery,
     ):
         hot = trio.Event()
-        nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
+        nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         await trio.sleep(0.5)
@@ -135,7 +140,7 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
     async with memory_service(Behaviour(faults=(Fault(point, "audio"),))) as service:
         websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
-        service.nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
+        service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         await trio.sleep(0.2)
@@ -153,7 +158,7 @@ async def test_a_polite_close_and_no_torn_frame(autojump_clock: trio.testing.Moc
     async with memory_service() as service:
         websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
-        service.nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
+        service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         before = trio.current_time()
         websocket.close(ENDPOINT.goodbye)
@@ -177,7 +182,7 @@ async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
     async with memory_service() as service:
         websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=broken)
         hot = trio.Event()
-        service.nursery.start_soon(websocket.run, [ENDPOINT.begin(None)], hot.set)
+        service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         await websocket.closed.wait()

@@ -12,7 +12,8 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
-from tts_trio.dialling import Backoff, dial_limit
+from tts_trio.deadlines import time_limit
+from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.hot_socket import HotSocket
 from tts_trio.scoped import Scoped
@@ -174,8 +175,9 @@ class WebSocketConnectionManager(Scoped):
         self._hurry.set()
         self._hurry = trio.Event()
         self._replenish(at_once=True)
+        timeout = self.config.connect_timeout
         try:
-            with trio.move_on_after(self.config.connect_timeout):
+            async with time_limit(timeout):
                 while True:
                     self._require_open()
                     if self._refusal is not None:
@@ -185,13 +187,13 @@ class WebSocketConnectionManager(Scoped):
                     if connection is not None:
                         return connection
                     await self._changed.wait()
+        except trio.TooSlowError:
+            raise TTSConnectionError(
+                f"no connection within {timeout:g} s"
+                + (f"; the last try failed: {self._last_failure}" if self._last_failure else "")
+            ) from self._last_failure
         finally:
             self._waiting -= 1
-        timeout = self.config.connect_timeout
-        raise TTSConnectionError(
-            f"no connection within {timeout:g} s"
-            + (f"; the last try failed: {self._last_failure}" if self._last_failure else "")
-        ) from self._last_failure
 
     def _announce(self) -> None:
         self._changed.set()
@@ -232,29 +234,29 @@ class WebSocketConnectionManager(Scoped):
 
     async def _serve(self, socket: HotSocket, delay: float) -> None:
         """The life of one socket, from its dialling to its replacement."""
-        limit = dial_limit()
+        turn: DialTurn | None = None
         try:
             with self._sockets[socket]:
                 with trio.move_on_after(delay):
                     await self._hurry.wait()  # an explicit call does not wait for a backoff
-                await limit.acquire_on_behalf_of(socket)
+                turn = await DialTurn.wait(self.config.base_url)
                 if self._refusal is not None:  # told to another dial meanwhile: this one would hear the same
                     return
                 self._dials += 1
-                await socket.run()
+                await socket.run(turn)
                 self._socket_ended(socket)
         except TTSError as error:
             self._telemetry.dial_ended(trio.current_time() - socket.began, error)
             self._dial_failed(error)
         finally:
-            _release(limit, socket)
+            if turn is not None:
+                turn.end()
             self._keep_alives += socket.keep_alives
             del self._sockets[socket]
             self._retiring.discard(socket)
             self._on_slot()
 
     def _on_hot(self, socket: HotSocket) -> None:
-        _release(dial_limit(), socket)
         self._telemetry.dial_ended(trio.current_time() - socket.began)
         old = next((retiring for retiring in self._retiring if retiring.usable), None)
         if old is not None:
@@ -303,8 +305,3 @@ class WebSocketConnectionManager(Scoped):
 
     def _refuse(self, error: TTSError, *, raised: bool = False) -> None:
         self._refusal, self._refusal_raised = error, raised
-
-
-def _release(limit: trio.CapacityLimiter, socket: HotSocket) -> None:
-    if socket in limit.statistics().borrowers:
-        limit.release_on_behalf_of(socket)

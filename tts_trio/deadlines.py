@@ -8,9 +8,12 @@ fires while the answer lies in the kernel's buffer, unread: it is we who were la
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
 import trio
+
+from tts_trio.transport import single_error
 
 # Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
 # largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes.
@@ -34,8 +37,7 @@ async def has_passed(deadline: Callable[[], float]) -> bool:
         False as soon as it lies in the future: at once if it does so already. True after about 10 ms without that, and
         after a second where the loop had stood still.
     """
-    late = trio.current_time() - deadline()
-    patience_ends = trio.current_time() + (_ROUND_TRIP if late > _LATE else 0.0)
+    patience_ends = trio.current_time() + patience_after(deadline())
     turns = 0
     while deadline() <= trio.current_time():
         if turns < _TURNS:
@@ -48,6 +50,11 @@ async def has_passed(deadline: Callable[[], float]) -> bool:
     return False
 
 
+def patience_after(deadline: float) -> float:
+    """Return for how many seconds more the peer is waited for: none, or a round trip where the loop had stood still."""
+    return _ROUND_TRIP if trio.current_time() - deadline > _LATE else 0.0
+
+
 async def comes_within(seconds: float, event: trio.Event) -> bool:
     """Wait for an event, for so many seconds in which the loop ran, and tell whether it came."""
     while seconds > 0 and not event.is_set():
@@ -56,3 +63,30 @@ async def comes_within(seconds: float, event: trio.Event) -> bool:
         seconds -= _TICK
     expired = trio.current_time()
     return not await has_passed(lambda: math.inf if event.is_set() else expired)
+
+
+@asynccontextmanager
+async def time_limit(seconds: float) -> AsyncGenerator[trio.Event]:
+    """Limit a block as `trio.fail_after` does, but to so many seconds in which the loop ran.
+
+    Yields:
+        An event. Once it is set, the rest of the block is not limited.
+
+    Raises:
+        trio.TooSlowError: It took longer.
+    """
+    done = trio.Event()
+    completed = False
+
+    async def judge(scope: trio.CancelScope) -> None:
+        if not await comes_within(seconds, done):
+            scope.cancel(reason="it takes too long")
+
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(judge, nursery.cancel_scope)
+            yield done
+            completed = True
+            done.set()
+    if nursery.cancel_scope.cancelled_caught and not completed:
+        raise trio.TooSlowError

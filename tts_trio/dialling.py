@@ -1,4 +1,4 @@
-"""When to dial: a bound on dials at once in one process, and the wait after dials that failed.
+"""When to dial, and for how long: a bound on dials at once to one host, their time limit, and the wait after failures.
 
 When the service comes back after an outage, hundreds of calls do not dial in the same instant: 400 dials at once
 blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rules.
@@ -8,25 +8,76 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import trio
 
+from tts_trio.deadlines import time_limit
+from tts_trio.transport import single_error
+
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
+_WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
 _FIRST_WAIT = 0.25  # seconds, before jitter; it doubles from failure to failure
 _LONGEST_WAIT = 4.0
 _STABLE = 5.0  # seconds: a connection lost sooner than that is a failure of the service, as a failed dial is
 
-_limit: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio dials")
+_limits: trio.lowlevel.RunVar[dict[str, trio.CapacityLimiter]] = trio.lowlevel.RunVar("tts_trio dials")
 
 
-def dial_limit() -> trio.CapacityLimiter:
-    """Return the limiter of which a dial holds one token, from its beginning until it succeeded or failed."""
-    try:
-        return _limit.get()
-    except LookupError:
-        limit = trio.CapacityLimiter(_DIALS_AT_ONCE)
-        _limit.set(limit)
-        return limit
+class DialTurn:
+    """One of the few dials at once that this process makes to a host.
+
+    It is over when the dial has succeeded or failed, and after a second at the latest: a host that is silent holds up
+    nobody but those who want to talk to it, and these no longer than that.
+    """
+
+    def __init__(self, limit: trio.CapacityLimiter) -> None:
+        self._limit = limit
+        self._over = False
+
+    @classmethod
+    async def wait(cls, base_url: str) -> DialTurn:
+        """Wait for a turn to dial the host of this URL. Whoever has one calls `end`, at any moment."""
+        try:
+            limits = _limits.get()
+        except LookupError:
+            limits = dict[str, trio.CapacityLimiter]()
+            _limits.set(limits)
+        turn = cls(limits.setdefault(urlsplit(base_url).netloc, trio.CapacityLimiter(_DIALS_AT_ONCE)))
+        await turn._limit.acquire_on_behalf_of(turn)
+        return turn
+
+    def end(self) -> None:
+        """Let the next one dial. Ending it twice is no error."""
+        if not self._over:
+            self._over = True
+            self._limit.release_on_behalf_of(self)
+
+    @asynccontextmanager
+    async def limited(self, seconds: float) -> AsyncGenerator[trio.Event]:
+        """Dial in this block, for so many seconds at most in which the loop ran.
+
+        Yields:
+            An event, to be set when the dial has succeeded; what follows in the block is not limited.
+
+        Raises:
+            trio.TooSlowError: It took longer.
+        """
+        try:
+            with single_error():
+                async with time_limit(seconds) as done, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._end_in_time, done)
+                    yield done
+                    done.set()
+        finally:
+            self.end()
+
+    async def _end_in_time(self, done: trio.Event) -> None:
+        with trio.move_on_after(_WORKING):
+            await done.wait()
+        self.end()
 
 
 class Backoff:

@@ -15,11 +15,13 @@ from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, Usage
 from tts_trio.config import TTSConfig
+from tts_trio.deadlines import has_passed
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.intake import whole_text
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech import ending
 from tts_trio.text import speakable
+from tts_trio.transport import single_error
 from tts_trio.utterance import Utterance
 from tts_trio.voice import VoiceSettings
 from tts_trio.wire.events import Final
@@ -32,6 +34,7 @@ LONGEST_KEPT = 1000
 """Characters of a phrase that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
 
 _MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
+_RETRY = 0.1  # seconds: a retry waits for half of it at least, and for twice as long as the one before
 _STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants no older ones
 
 
@@ -161,7 +164,9 @@ class FixedPhrase:
         self.utterance.say(order.text, trio.current_time())
         self._answered: Answered | None = None
         self._scope = trio.CancelScope()
+        self._asking = trio.CancelScope()
         self._timer = trio.CancelScope()
+        self._waits_for_room = False
         self._heard_more = trio.Event()
         self._retry_after = 0.0
         self._admitted = math.inf
@@ -183,18 +188,18 @@ class FixedPhrase:
     async def run(self) -> None:
         """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
         try:
-            with ending(self.utterance), self._scope:
-                while self.utterance.ended is None:
-                    await self._wait_before_retry()
-                    # Until the request is sent nothing is owed but by earlier ones.
-                    deadline = self.utterance.deadline()
-                    self.utterance.connected()
-                    with trio.CancelScope(deadline=deadline) as self._timer:
-                        try:
-                            await self._ask()
-                        except TTSError as error:
-                            self._lost(error)
-                    self.utterance.expire(trio.current_time())
+            with ending(self.utterance), self._scope, single_error():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keep_deadlines)
+                    while self.utterance.ended is None:
+                        with trio.CancelScope() as self._asking:
+                            await self._wait_before_retry()
+                            self.utterance.connected()
+                            try:
+                                await self._ask()
+                            except TTSError as error:
+                                self._lost(error)
+                    nursery.cancel_scope.cancel(reason="the utterance has ended")
         finally:
             self.audio.wake()
 
@@ -214,9 +219,20 @@ class FixedPhrase:
         self.audio.wake()
         self._scope.cancel(reason="the utterance has ended")
 
+    async def _keep_deadlines(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._overdue_at()) as self._timer:
+                await trio.sleep_forever()
+            if await has_passed(self._overdue_at):
+                self.utterance.expire(trio.current_time())
+                self._asking.cancel(reason="the service is late")
+
+    def _overdue_at(self) -> float:
+        return math.inf if self._waits_for_room else self.utterance.overdue_at()
+
     async def _wait_before_retry(self) -> None:
         if self.utterance.replays:
-            wait = random.uniform(0.5, 1) * 0.1 * 2**self.utterance.replays  # noqa: S311 - no secret
+            wait = random.uniform(0.5, 1) * _RETRY * 2**self.utterance.replays  # noqa: S311 - no secret
             await trio.sleep(max(wait, self._retry_after))
 
     def _lost(self, error: TTSError) -> None:
@@ -227,7 +243,7 @@ class FixedPhrase:
         given_up = self._admitted + self._config.connect_timeout if never_asked else math.inf
         # The limiter's own refusal, not the service's: it has been waited for already.
         no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
-        if no_slot or given_up <= now or self.utterance.deadline() <= now + self._retry_after:
+        if no_slot or given_up <= now + _RETRY or self.utterance.deadline() <= now + self._retry_after:
             self.utterance.fail(error, now)  # as good as waiting in vain, and says why
 
     async def _ask(self) -> None:
@@ -254,13 +270,16 @@ class FixedPhrase:
                 self.utterance.receive(event, trio.current_time())
                 self.audio.wake()
                 await self._wait_for_room()
-        self._timer.deadline = self.utterance.deadline()
+        self._timer.deadline = self._overdue_at()
 
     async def _wait_for_room(self) -> None:
         """Wait until the listener needs more; the service, which has to wait then, is not late."""
         while (room_at := self.utterance.room_at()) > trio.current_time():
-            self._timer.deadline = math.inf
+            self._waits_for_room = True
             self._heard_more = trio.Event()
-            with trio.move_on_at(room_at):
-                await self._heard_more.wait()
+            try:
+                with trio.move_on_at(room_at):
+                    await self._heard_more.wait()
+            finally:
+                self._waits_for_room = False
             self.utterance.excuse(trio.current_time())

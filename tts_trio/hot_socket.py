@@ -12,6 +12,7 @@ import trio
 from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.deadlines import has_passed
+from tts_trio.dialling import DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError, classify
 from tts_trio.transport import OpenStream, single_error
 from tts_trio.wire import endpoint_for
@@ -135,8 +136,11 @@ class HotSocket:
         self._websocket.close(None if self._connections else self._endpoint.goodbye)
         self._lose_connections(reason or TTSConnectionError("the connection was closed"))
 
-    async def run(self) -> None:
+    async def run(self, turn: DialTurn) -> None:
         """Dial it and keep it until it ends.
+
+        Args:
+            turn: The turn to dial; it ends with the dial.
 
         Raises:
             TTSError: It never became hot.
@@ -147,7 +151,7 @@ class HotSocket:
                 async with trio.open_nursery() as nursery:
                     first = self._new_connection() if self._endpoint.contexts == 1 else None
                     frames = [] if first is None else first.context.begin()
-                    await self._websocket.run(frames, lambda: self._opened(nursery, first))
+                    await self._websocket.run(turn, frames, lambda: self._opened(nursery, first))
                     nursery.cancel_scope.cancel(reason="the connection has ended")
         finally:
             self.dialling = False

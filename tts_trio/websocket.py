@@ -22,6 +22,7 @@ import wsproto.utilities
 
 from tts_trio.config import TTSConfig
 from tts_trio.deadlines import comes_within
+from tts_trio.dialling import DialTurn
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response
 from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error, without_key
 
@@ -162,10 +163,11 @@ class WebSocket:
             self.error = error
             self._closing.set()
 
-    async def run(self, first_messages: Iterable[str], on_open: Callable[[], None]) -> None:
+    async def run(self, turn: DialTurn, first_messages: Iterable[str], on_open: Callable[[], None]) -> None:
         """Dial, then own the socket until it is closed or lost.
 
         Args:
+            turn: The turn to dial; it ends with the dial.
             first_messages: Written as soon as the socket is open.
             on_open: Called when it is hot: the first messages are written and a pong has come back.
 
@@ -175,7 +177,7 @@ class WebSocket:
         stream: _HandshakeStream | None = None
         try:
             with trio.CancelScope() as scope, single_error():
-                with trio.fail_after(self._config.connect_timeout) as deadline:
+                async with turn.limited(self._config.connect_timeout) as hot:
                     stream = _HandshakeStream(await self._open_stream(self._config), self._config)
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
@@ -183,7 +185,7 @@ class WebSocket:
                         for message in first_messages:
                             await websocket.send_message(message)
                         await websocket.ping()
-                        deadline.deadline = math.inf
+                        hot.set()
                         scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
                         on_open()
                         nursery.start_soon(self._write, websocket)

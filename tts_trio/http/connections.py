@@ -11,6 +11,7 @@ import httpx
 import trio
 
 from tts_trio.config import TTSConfig
+from tts_trio.deadlines import time_limit
 from tts_trio.errors import ProtocolError, TTSError, classify_response
 from tts_trio.http.pool import ConnectionPool, open_pool
 from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
@@ -172,9 +173,10 @@ def _explain(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:
 async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
     """Read the body of a refusal, as far as it comes soon and is not too long."""
     body = bytearray()
-    with trio.move_on_after(_REFUSAL_SECONDS), suppress(TTSError):
-        async for chunk in chunks:
-            body += chunk
-            if len(body) >= _MAX_REFUSAL:
-                break
+    with suppress(TTSError, trio.TooSlowError):
+        async with time_limit(_REFUSAL_SECONDS):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= _MAX_REFUSAL:
+                    break
     return bytes(body[:_MAX_REFUSAL])

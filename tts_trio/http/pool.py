@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import trio
 
 from tts_trio.config import TTSConfig
-from tts_trio.dialling import Backoff, dial_limit
+from tts_trio.deadlines import time_limit
+from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.http.connection import HttpConnection
 from tts_trio.http.stream import WatchedStream
@@ -72,7 +73,7 @@ class ConnectionPool:
             self._dialled_on_demand += 1
             self._nursery.start_soon(self._guarded, self._dial_on_demand)
         try:
-            with trio.fail_after(self._config.connect_timeout):
+            async with time_limit(self._config.connect_timeout):
                 given = await self._wanted.receive()
         except trio.EndOfChannel:
             raise TTSConnectionError("the HTTP connections were closed") from None
@@ -169,9 +170,9 @@ class ConnectionPool:
 
     async def _dial(self) -> HttpConnection:
         try:
-            async with dial_limit():
-                with trio.fail_after(self._config.connect_timeout):
-                    stream = WatchedStream(await self._open_stream(self._config), self._config)
+            turn = await DialTurn.wait(self._config.base_url)
+            async with turn.limited(self._config.connect_timeout):
+                stream = WatchedStream(await self._open_stream(self._config), self._config)
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
             self._backoff.dial_failed()
             cause = self._explain(error).without(self._config.api_key)

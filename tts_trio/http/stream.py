@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from tts_trio.config import TTSConfig
+from tts_trio.deadlines import patience_after
 from tts_trio.transport import without_key
 
 _RECEIVE_BYTES = 65536
@@ -70,8 +71,8 @@ class WatchedStream:
     async def receive(self, deadline: float) -> bytes:
         """Read what has come, or wait for more; `b""` at the end.
 
-        The deadline is judged after a last look, which takes what had come by then: where it was the loop that was
-        blocked, or the process that was stopped, the peer is not late.
+        The deadline is judged after a last look, which takes what had come by then: a loop that was blocked, or a
+        process that was stopped, does not make the peer late.
 
         Raises:
             trio.TooSlowError: Nothing came in time.
@@ -79,7 +80,7 @@ class WatchedStream:
         """
         with trio.move_on_at(deadline - _LAST_LOOK):
             return await self._next()
-        with trio.move_on_at(max(deadline, trio.current_time() + _LAST_LOOK)):
+        with trio.move_on_at(max(deadline, trio.current_time() + _LAST_LOOK + patience_after(deadline))):
             return await self._next()
         raise trio.TooSlowError
 

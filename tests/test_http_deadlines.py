@@ -1,0 +1,188 @@
+"""Deadlines of HTTP and of dials are judged after what had come by then was taken: who stood still blames nobody."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
+from tts_trio import AudioChannel, AuthenticationError, ServiceTimeout, TTSConnectionError, TTSManager, open_tts
+from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
+
+every_language = pytest.mark.parametrize("language", TEXTS)
+WAYS: dict[str, dict[str, Any]] = {
+    "cache": {},
+    "no cache": {"phrase_cache": None},
+    "stitched": {"request_stitching": True},
+    "timed": {"static_timestamps": True},
+}
+
+
+def check_whole(audio: AudioChannel, sound: bytes, text: str, config: Any) -> None:
+    assert heard(sound, config) == text
+    assert audio.outcome is not None
+    assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+    assert audio.usage.characters == len(text)  # it was asked for once
+
+
+@every_language
+@pytest.mark.parametrize("way", [*WAYS, "long"])
+@pytest.mark.parametrize("seconds", [3.2, 11.0])
+@pytest.mark.parametrize("at", [0, 3])
+async def test_a_static_text_is_heard_whole_though_the_loop_was_blocked(
+    autojump_clock: trio.testing.MockClock, language: str, way: str, seconds: float, at: int
+) -> None:
+    """P33: for longer than any timeout, before its audio and in the middle of it; and it is asked for once."""
+    text = TEXTS[language] if way != "long" else " ".join([TEXTS[language]] * 8)
+    config = make_config(**WAYS.get(way, {}))
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with tts.stream_static_text(text) as audio:
+            sound = [await audio.receive() for _ in range(at)]
+            if at == 0:
+                await trio.sleep(0.01)  # the request is out
+            autojump_clock.jump(seconds)
+            sound.append(await listen(audio))
+        check_whole(audio, b"".join(sound), text, config)
+        posts = [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+        assert len(posts) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_service_that_is_silent_is_late_all_the_same(autojump_clock: trio.testing.MockClock, way: str) -> None:
+    """P1: to the moment where the loop ran, and a second after it ran again where it stood still."""
+    config = make_config(max_replays=0, **WAYS[way])
+    for blocked in (0.0, 5.0):
+        async with memory_service() as service, speaking(config, service.open_stream) as tts:
+            async with tts.stream_static_text(TEXTS["en"]) as audio:
+                await audio.receive()
+                service.freeze()
+                began = trio.current_time()
+                autojump_clock.jump(blocked)
+                with pytest.raises(ServiceTimeout):
+                    await listen(audio)
+            waited = trio.current_time() - began
+            assert waited == pytest.approx(blocked + 1 if blocked else 3, abs=0.3)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 6.0])
+async def test_a_refusal_is_read_though_the_loop_was_blocked(
+    autojump_clock: trio.testing.MockClock, seconds: float
+) -> None:
+    """P33: what it says lies there already."""
+    config = make_config(max_replays=0)
+    async with memory_service(Behaviour(api_keys=("another",))) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            async with TTSManager(config, connections) as tts:
+                with pytest.raises(AuthenticationError, match="API key is invalid"):
+                    async with tts.stream_static_text(TEXTS["ru"]) as audio:
+                        await trio.sleep(0.01)
+                        autojump_clock.jump(seconds)
+                        await listen(audio)
+
+
+# Real sockets: the server is in another thread, and goes on while the loop of the client stands still.
+
+
+@contextmanager
+def server_in_a_thread(behaviour: Behaviour, context: ssl.SSLContext | None) -> Generator[str]:
+    ready, urls, over = threading.Event(), list[str](), list[Any]()
+
+    async def serve() -> None:
+        async with open_local_server(behaviour, voice=ToneVoice(), ssl_context=context) as server:
+            stop = trio.Event()
+            urls.append(server.base_url)
+            over.append((trio.lowlevel.current_trio_token(), stop))
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    ready.wait()
+    try:
+        yield urls[0]
+    finally:
+        [(token, stop)] = over
+        token.run_sync_soon(stop.set)
+        thread.join()
+
+
+@contextmanager
+def serving(behaviour: Behaviour, *, tls: bool) -> Generator[dict[str, Any]]:
+    """The local server in another thread; yields what of the configuration says where it is."""
+    theirs = ours = None
+    if tls:
+        authority = trustme.CA()
+        theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+        authority.issue_cert("127.0.0.1").configure_cert(theirs)
+        authority.configure_trust(ours)
+    with server_in_a_thread(behaviour, theirs) as base_url:
+        yield {"base_url": base_url, "ssl_context": ours}
+
+
+def stand_still(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - that is the point
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+@pytest.mark.parametrize("way", ["cache", "no cache"])
+@pytest.mark.parametrize("at", [0, 2])
+async def test_a_static_text_over_real_sockets(way: str, at: int, tls: bool) -> None:
+    """P33: the first audio, the stall and the whole text are overdue when the loop goes on."""
+    text = TEXTS["ru"]
+    with serving(Behaviour(model_latency=0.02, speed=60), tls=tls) as where:
+        config = make_config(**where, **WAYS[way], first_audio_timeout=0.15, stall_timeout=0.15, reply_deadline=0.3)
+        async with open_tts(config) as tts, tts.stream_static_text(text) as audio:
+            sound = [await audio.receive() for _ in range(at)]
+            if at == 0:
+                await trio.sleep(0.02)
+            stand_still(0.5)
+            sound.append(await listen(audio))
+        check_whole(audio, b"".join(sound), text, config)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
+@pytest.mark.parametrize("after", [0.0, 0.03])
+async def test_a_dial_goes_on_though_the_loop_was_blocked(after: float, tls: bool) -> None:
+    """P33: in whatever step of it; the handshake is slow enough to be met in its middle."""
+    slow = Behaviour(faults=(Fault("delay", "accept", 0.02), Fault("delay", "answer", 0.02)))
+    with serving(slow, tls=tls) as where:
+        config = make_config(**where, connect_timeout=0.3)
+        async with WebSocketConnectionManager(config) as connections:
+
+            async def block() -> None:
+                await trio.sleep(after)
+                stand_still(0.6)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(block)
+                await connections.connect()
+            assert connections.statistics().dials == 1
+
+
+@pytest.mark.parametrize("blocked", [0.0, 60.0])
+async def test_a_dial_is_given_up_in_time(autojump_clock: trio.testing.MockClock, blocked: float) -> None:
+    """P1: time in which the loop ran counts, and other time does not."""
+
+    async def silent(_config: Any) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def block() -> None:
+        await trio.sleep(2)
+        autojump_clock.jump(blocked)
+
+    async with WebSocketConnectionManager(make_config(), open_stream=silent) as connections:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(block)
+            with pytest.raises(TTSConnectionError, match="within 5 s"):
+                await connections.connect()
+        assert trio.current_time() == pytest.approx(blocked + 5, abs=0.15)
