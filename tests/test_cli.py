@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 import wave
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ import pytest
 import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
 from tests.sound import decode, rms, sample_rate_of
+from tests.terminal import Seen, run_on_a_terminal
 from tts_trio.cache import sqlite
 
+_NOBODY = {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ELEVENLABS_")}
+_HERE = _ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())}
 
 
 def run(*arguments: str, cwd: Path, input: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
@@ -28,10 +32,16 @@ def run(*arguments: str, cwd: Path, input: bytes = b"", **environment: str) -> s
         cwd=cwd,
         input=input,
         capture_output=True,
-        env=_ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())} | environment,
+        env=_HERE | environment,
         timeout=60,
         check=False,
     )
+
+
+def see(*arguments: str, cwd: Path, **environment: str) -> Seen:
+    """The same on a terminal of 80 columns."""
+    plain = {name: value for name, value in _ENVIRONMENT.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    return run_on_a_terminal(["tts_trio", *arguments], cwd=cwd, environment=plain | environment)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +99,13 @@ ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
     (["say", "Hi", "--voice", "../x"], {}, 2, "voice_id"),
     (["say", "…"], {}, 2, "text"),
     (["say", "Hi", "-o", "missing/a.wav"], {}, 1, "'missing/a.wav'"),
+    (["say", "Hi", "-o", "/"], {}, 2, "such as /speech.wav"),
+    (["say", "Hi", "--frob"], {}, 2, "--frob; see tts-trio --help"),
+    (["frob"], {}, 2, "'frob'"),
+    (["serve", "--port", "99999"], {}, 2, "--port: 99999 is not allowed; it must be from 0 to 65535"),
+    (["say", "Hi"], {"ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}, 2, "ELEVENLABS_API_KEY is not set"),
+    (["say", "Hi"], {"ELEVENLABS_LANGUAGE_CODE": "russian"}, 2, "language_code"),
+    (["say", "Hi", "--cache", ""], {}, 2, "--cache: give a file"),
     (["say", "Hi"], {"ELEVENLABS_API_KEY": API_KEY}, 2, "voice_id: missing"),
     (
         ["say", "Hi"],
@@ -111,6 +128,112 @@ def test_errors_are_one_clear_line(
     assert "Traceback" not in done.stderr.decode()
     assert API_KEY not in done.stderr.decode()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("Hello from trio", ["no ELEVENLABS_API_KEY", "server", "connect", "first audio", "audio"]),
+        ("Добрый день", ["no ELEVENLABS_API_KEY", "server", "connect", "first audio", "audio"]),
+        (
+            "Как справи, їжаче?",  # neither Russian nor English: the language has to be given
+            [
+                "no ELEVENLABS_API_KEY",
+                "tts-trio: warning: language_code is unset",
+                "server",
+                "connect",
+                "first audio",
+                "audio",
+            ],
+        ),
+    ],
+)
+def test_what_a_terminal_shows_of_say(tmp_path: Path, text: str, lines: list[str]) -> None:
+    seen = see("say", text, cwd=tmp_path)
+    assert (seen.code, seen.cursor) == (0, True)
+    assert "connecting" in seen.sent
+    assert "speaking: " in seen.sent
+    whole = [line for line in seen.lines if line.startswith(tuple(lines))]  # the others go on with the one above
+    assert [line.startswith(expected) for line, expected in zip(whole, lines, strict=True)] == [True] * len(lines)
+    assert not [line for line in seen.lines if "connecting" in line or "speaking: " in line]
+
+
+def test_an_error_on_a_terminal_stands_alone_and_without_colours_where_none_are_wanted(tmp_path: Path) -> None:
+    for environment, colours in (({}, True), ({"NO_COLOR": "1"}, False)):
+        seen = see("say", "Да.", cwd=tmp_path, **_NOBODY, **environment)
+        assert (seen.code, seen.cursor) == (1, True)
+        assert seen.lines[0].startswith("tts-trio: error: ")
+        assert ("\x1b[1;31m" in seen.sent) == colours
+
+
+def test_the_environment_counts_without_a_key_too(tmp_path: Path) -> None:
+    """The voice is local, and language and model are those that were set."""
+    done = run("say", "Guten Tag", cwd=tmp_path, ELEVENLABS_LANGUAGE_CODE="de", ELEVENLABS_MODEL_ID="eleven_nothing")
+    assert done.returncode == 2
+    assert b"eleven_nothing" in done.stderr
+    done = run("say", "Guten Tag", cwd=tmp_path, ELEVENLABS_LANGUAGE_CODE="de")
+    assert done.returncode == 0
+    german = (tmp_path / "speech.wav").read_bytes()
+    run("say", "Guten Tag", cwd=tmp_path)
+    assert (tmp_path / "speech.wav").read_bytes() != german
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_no_half_file(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "tts_trio", "say", "--llm"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=_HERE) as process:
+        while not list(tmp_path.iterdir()):
+            assert process.poll() is None
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    assert b"Traceback" not in said
+
+
+def test_a_player_that_has_stopped_does_not_keep_a_command_from_ending(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tts_trio", "say", TEXTS["en"], "-o", "-", "--format", "pcm_44100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_HERE) as process:
+        assert process.stdout is not None
+        process.stdout.read(100)
+        time.sleep(0.5)  # the pipe is full: it has room for 0.7 s of sound
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_who_has_heard_enough_is_told_nothing(tmp_path: Path) -> None:
+    """`| head -c 100` ends the command as it ends any other: by SIGPIPE, without a word."""
+    command = [sys.executable, "-m", "tts_trio", "say", TEXTS["en"], "-o", "-", "--format", "pcm_44100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_HERE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(100)
+        process.stdout.close()
+        said = process.stderr.read().decode().splitlines()
+    assert said == ["no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)"]
+    assert process.returncode == 128 + 13
+
+
+def test_sound_is_not_written_to_a_terminal(tmp_path: Path) -> None:
+    seen = see("say", "Hi", "-o", "-", cwd=tmp_path)
+    assert seen.code == 2
+    assert "pipe it into a player" in seen.lines[0]
+
+
+def test_without_rich_a_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['rich'] = None; from tts_trio.cli import main; sys.exit(main(['say', 'Hi']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "tts-trio: error: the commands need rich; install it with: pip install 'tts_trio[cli]'"
+    ]
+
+
+def test_letters_that_a_pipe_cannot_carry_are_replaced(tmp_path: Path, service: dict[str, str]) -> None:
+    for encoding in ("ascii", "cp1251", "utf-8"):
+        done = run("probe", "--rounds", "1", cwd=tmp_path, PYTHONIOENCODING=encoding, **service)
+        assert done.returncode == 0, done.stderr
+        assert ("█" if encoding == "utf-8" else "###") in done.stdout.decode(encoding)
 
 
 def test_the_version(tmp_path: Path) -> None:
@@ -159,69 +282,83 @@ def test_the_tests_run_in_the_background_of_a_script() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.fixture(scope="module")
-def service() -> Generator[dict[str, str]]:
-    """The environment of those who speak with `tts-trio serve`."""
+@contextmanager
+def serving() -> Generator[dict[str, str]]:
+    """Run `tts-trio serve`; gives the environment of those who speak with it."""
     command = [sys.executable, "-m", "tts_trio", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=_ENVIRONMENT) as server:
         assert server.stdout is not None
         said = server.stdout.readline().decode()
         base_url = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
-        yield {"ELEVENLABS_API_KEY": "any", "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": base_url}
-        server.terminate()
+        try:
+            yield {"ELEVENLABS_API_KEY": "any", "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": base_url}
+        finally:
+            server.terminate()
+    assert server.returncode == 128 + signal.SIGTERM
+
+
+@pytest.fixture(scope="module")
+def service() -> Generator[dict[str, str]]:
+    """The environment of those who speak with `tts-trio serve`."""
+    with serving() as environment:
+        yield environment
 
 
 def test_prefetch_and_cache(tmp_path: Path, service: dict[str, str]) -> None:
-    (tmp_path / "phrases.txt").write_text("Добрый день!\n\nGoodbye!\nДобрый день!\n", encoding="utf-8")
+    (tmp_path / "texts.txt").write_text("Добрый день!\n\nGoodbye!\nДобрый день!\n", encoding="utf-8")
     where = ("--cache", "kept.sqlite3")
-    done = run("prefetch", "phrases.txt", *where, cwd=tmp_path, **service)
+    done = run("prefetch", "texts.txt", *where, cwd=tmp_path, **service)
     assert done.returncode == 0, done.stderr
     said = done.stderr.decode()
-    assert "2 phrases are in <SqliteCache kept.sqlite3>, of 2 and " in said
+    assert "2 static texts are in <SqliteCache kept.sqlite3>, of 2 and " in said
+    assert "phrase_cache=SqliteCache('kept.sqlite3')" in said
     assert "\r" not in said  # no bar where there is no terminal
     stats = run("cache", "stats", cwd=tmp_path, TTS_TRIO_CACHE="kept.sqlite3")
     assert stats.returncode == 0
-    assert "2 phrases" in stats.stdout.decode()
-    assert b"0 phrases, 0 bytes" in run("cache", "clear", *where, cwd=tmp_path).stdout
-    assert b"0 phrases, 0 bytes" in run("cache", "stats", *where, cwd=tmp_path).stdout
+    assert "2 static texts" in stats.stdout.decode()
+    assert b"0 static texts, 0 bytes" in run("cache", "clear", *where, cwd=tmp_path).stdout
+    assert b"0 static texts, 0 bytes" in run("cache", "stats", *where, cwd=tmp_path).stdout
 
 
-def test_prefetch_reads_standard_input_into_this_users_file(tmp_path: Path, service: dict[str, str]) -> None:
-    here = service | {"XDG_CACHE_HOME": str(tmp_path), "TTS_TRIO_CACHE": ""}
-    done = run("prefetch", "-", cwd=tmp_path, input="Да.\n".encode(), **here)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "tts_trio" / "phrases.sqlite3").stat().st_size > 10_000
+def test_say_takes_what_was_prefetched(tmp_path: Path) -> None:
+    """What is in the cache is said where the service does not answer any more, and nothing else is."""
+    where = ("--cache", "kept")
+    with serving() as environment:
+        for language, text in TEXTS.items():
+            how = ("--language", language, "--format", "pcm_24000")
+            done = run("prefetch", "-", *where, *how, cwd=tmp_path, input=text.encode(), **environment)
+            assert done.returncode == 0, done.stderr
+            assert b"warning" not in done.stderr
+    for language, text in TEXTS.items():
+        done = run("say", text, *where, "--language", language, cwd=tmp_path, **environment)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "speech.wav").stat().st_size > 48000
+    assert run("say", "Something else.", *where, cwd=tmp_path, **environment).returncode == 1
 
 
 def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path, service: dict[str, str]) -> None:
-    (tmp_path / "phrases.txt").write_text("Да.\nНет.\n", encoding="utf-8")
-    terminal, side = os.openpty()
-    command = [sys.executable, "-m", "tts_trio", "prefetch", "phrases.txt", "--cache", "kept"]
-    environment = _ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())} | service
-    with subprocess.Popen(command, cwd=tmp_path, stderr=side, env=environment) as process:
-        assert process.wait(60) == 0
-    os.close(side)
-    shown = os.read(terminal, 65536).decode()
-    os.close(terminal)
-    assert "░ 1/2" in shown
-    assert "█ 2/2\r\n2 phrases" in shown
+    (tmp_path / "texts.txt").write_text("Да.\nНет.\n", encoding="utf-8")
+    seen = see("prefetch", "texts.txt", "--cache", "kept", "--language", "ru", cwd=tmp_path, **service)
+    assert (seen.code, seen.cursor) == (0, True)
+    assert "prefetching" in seen.sent
+    assert "1/2" in seen.sent
+    assert seen.lines[0].startswith("2 static texts are in <SqliteCache kept>")  # the bar is gone
 
 
 def test_prefetch_names_the_lines_that_were_not_kept(tmp_path: Path, service: dict[str, str]) -> None:
-    (tmp_path / "phrases.txt").write_text(f"Да.\n{TEXTS['ru']}\n\n{TEXTS['en']}\n", encoding="utf-8")
+    (tmp_path / "texts.txt").write_text(f"Да.\n{TEXTS['ru']}\n\n{TEXTS['en']}\n", encoding="utf-8")
     with closing(sqlite3.connect(tmp_path / "small")) as connection:  # a disk that has room for small phrases only
         connection.executescript(
             f"{sqlite._SCHEMA} CREATE TRIGGER small BEFORE INSERT ON phrases WHEN NEW.bytes > 50000 "
             "BEGIN SELECT RAISE(ABORT, 'disk full'); END;"
         )
-    done = run("prefetch", "phrases.txt", "--cache", "small", cwd=tmp_path, **service)
+    done = run("prefetch", "texts.txt", "--cache", "small", cwd=tmp_path, **service)
     assert done.returncode == 1
     line = done.stderr.decode().splitlines()[-1]
-    assert line == "tts-trio: error: phrases.txt, line 2, line 4: not kept by <SqliteCache small>"
-    assert b" 1 phrases" in run("cache", "stats", "--cache", "small", cwd=tmp_path).stdout
+    assert line == "tts-trio: error: texts.txt, line 2, line 4: not kept by <SqliteCache small>"
+    assert b" 1 static texts" in run("cache", "stats", "--cache", "small", cwd=tmp_path).stdout
 
 
-_NOBODY = {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
 _A_REDIS = "redis://host:port/database"
 
 
@@ -229,11 +366,21 @@ _A_REDIS = "redis://host:port/database"
     ("arguments", "environment", "text", "code", "says"),
     [
         (["prefetch", "missing.txt"], _NOBODY, "", 1, "missing.txt"),
-        (["prefetch", "-"], _NOBODY, "", 2, "no phrase"),
+        (
+            ["prefetch", "-"],
+            _NOBODY,
+            "Да.",
+            2,
+            "--cache: give a file, or redis://host:port/database; or set TTS_TRIO_CACHE",
+        ),
+        (["cache", "stats"], {}, "", 2, "--cache: give a file"),
+        (["cache", "stats", "--cache", "phrases.dv"], {}, "", 2, "there is no file 'phrases.dv'"),
+        (["cache", "clear", "--cache", "."], {}, "", 2, "'.'"),
+        (["prefetch", "-"], _NOBODY, "", 2, "no text"),
         (["prefetch", "-"], {}, "Да.", 2, "ELEVENLABS_API_KEY"),
-        (["prefetch", "-"], _NOBODY, "Да.\n\n…\n", 2, "-, line 3: text: nothing in it can be spoken"),
-        (["prefetch", "-"], _NOBODY, "Да.\n" + "да " * 400, 2, "-, line 2: a phrase of more than 1000 characters"),
-        (["prefetch", "-", "--format", "wav"], _NOBODY, "Hello", 2, "pcm_16000"),
+        (["prefetch", "-", "--cache", "x"], _NOBODY, "Да.\n\n…\n", 2, "-, line 3: text: nothing in it can be spoken"),
+        (["prefetch", "-", "--cache", "x"], _NOBODY, "Да.\n" + "да " * 400, 2, "-, line 2: a text of more than 1000"),
+        (["prefetch", "-", "--cache", "x", "--format", "wav"], _NOBODY, "Hello", 2, "pcm_16000"),
         (["cache", "stats", "--cache", "redis://127.0.0.1:9/0"], {}, "", 1, "127.0.0.1:9"),
         (["cache", "stats", "--cache", "redis://localhost:abc/0"], {}, "", 2, _A_REDIS),
         (["cache", "stats", "--cache", "redis:/x"], {}, "", 2, _A_REDIS),

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
+import io
 import itertools
 import os
-import re
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
 import trio
+from rich.console import Console, RenderableType
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, make_config, memory_service
+from tests.terminal import run_on_a_terminal
 from tests.test_cli import run
 from tts_trio import EmptyAudio, TTSConfig, TTSConnectionError
 from tts_trio.cli import main
@@ -84,72 +81,75 @@ def sample(scale: float, *, region: str | None = None) -> Sample:
     return Sample(scaled, sum(scaled.values()), scaled["audio"], region)
 
 
-def test_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def printed(parts: list[RenderableType], columns: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=columns, markup=False)
+    for part in parts:
+        console.print(part)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_the_report() -> None:
     far, near = "https://api.in.residency.elevenlabs.io", "https://api.elevenlabs.io"
-    lines = report(
+    parts = report(
         [
             Series(far, "stream-input", [sample(2.0)]),
-            Series(far, "HTTP", failure=TTSConnectionError("no connection to " + 99 * "x")),
+            Series(far, "HTTP", failure=TTSConnectionError("no connection to [here] " + 99 * "x")),
             Series(near, "stream-input", [sample(scale) for scale in (1.0, 1.2, 1.1)]),
             Series(near, "HTTP", [sample(1.1, region="europe-west4"), sample(3.0, region="europe-west4")]),
         ]
     )
-    text = "\n".join(lines)
-    assert max(map(len, lines)) <= 79
-    assert "stream-input           412.5   450.0   450.0   275.0   300.0   300.0       3" in lines
-    assert "HTTP                   346.5   945.0   945.0   275.0   750.0   750.0       2" in lines
-    assert "\nHTTP: no connection to xxx" in text
+    lines = printed(parts, 80)
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines]
+    assert ["stream-input", "412.5", "450.0", "450.0", "275.0", "300.0", "300.0", "3"] in rows
+    assert ["HTTP", "346.5", "945.0", "945.0", "275.0", "750.0", "750.0", "2"] in rows
+    assert "HTTP: no connection to [here]" in lines
     assert "region: europe-west4" in lines
     assert f"Fastest for replies: {near} (stream-input)" in lines
     assert "  hot, the first audio comes after 275 ms; being hot saves 138 ms each time." in lines
-    assert f"Fastest for fixed phrases: {near} (HTTP)" in lines
+    assert f"Fastest for static texts: {near} (HTTP)" in lines
 
 
 def test_the_waterfall_begins_each_part_where_the_one_before_ends() -> None:
-    lines = [line for line in report([Series("https://x", "stream-input", [sample(1.0)])]) if line.startswith("  cold")]
-    bars = [(len(line[24:]) - len(line[24:].lstrip()), len(line)) for line in lines]
-    assert [line.split()[1:3] for line in lines][-1] == ["audio", "250.0"]
-    for (_, ends), (begins, _) in itertools.pairwise(bars):
-        assert abs(24 + begins - ends) <= 1
-
-
-ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+    lines = printed(report([Series("https://x", "stream-input", [sample(1.0)])]), 80)
+    bars = [line[22:] for line in lines if line.startswith("cold")]
+    assert [line.split()[1:3] for line in lines if line.startswith("cold")][-1] == ["audio", "250.0"]
+    edges = [(len(drawn) - len(drawn.lstrip()), len(drawn)) for drawn in bars]
+    assert edges[0][0] == 0
+    for (_, ends), (begins, _) in itertools.pairwise(edges):
+        assert abs(begins - ends) <= 1
 
 
 def test_without_a_terminal(tmp_path: Path) -> None:
     done = run("probe", "--rounds", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.decode().splitlines()
-    assert max(map(len, lines)) <= 79
-    for said in ("stream-input", "HTTP", "cold upgrade", "hot  audio", "Fastest for replies", "region: us-central1"):
-        assert said in done.stdout.decode()
-    assert "\r" not in done.stderr.decode()
+    said = done.stdout.decode()
+    assert max(map(len, said.splitlines())) <= 80
+    for expected in (
+        "stream-input",
+        "HTTP",
+        "cold upgrade",
+        "hot  audio",
+        "Fastest for replies",
+        "region: us-central1",
+    ):
+        assert expected in said
+    assert done.stderr.decode().splitlines() == ["no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)"]
 
 
-def test_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+@pytest.mark.parametrize("columns", [80, 50])
+def test_on_a_terminal(tmp_path: Path, columns: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ELEVENLABS_", "COLUMNS"))}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tts_trio", "probe", "--rounds", "2"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=environment,
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 65536)
-            except OSError:  # Linux says so at the end
-                break
-    os.close(ours)
-    assert process.returncode == 0
-    said = shown.decode()
-    assert "[##########          ] 2/4" in said
-    assert "Fastest for fixed phrases" in said
-    assert max(len(ANSI.sub("", part)) for part in re.split(r"[\r\n]+", said)) <= 80
+    seen = run_on_a_terminal(
+        ["tts_trio", "probe", "--rounds", "2"], cwd=tmp_path, environment=environment, columns=columns
+    )
+    assert (seen.code, seen.cursor) == (0, True)
+    assert "2/4" in seen.sent
+    assert "127.0.0.1 HTTP" in seen.sent
+    text = " ".join(seen.lines)
+    assert "Fastest for static texts" in text
+    assert "2/4" not in text  # the bar is gone
+    assert not [line for line in seen.lines if line.endswith("…")]  # and no number was cut
 
 
 async def test_a_host_that_refuses_is_a_line_of_the_table(

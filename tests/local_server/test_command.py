@@ -49,10 +49,33 @@ def test_behaviour() -> None:
     )
 
 
-@pytest.mark.parametrize("pair", [("spede", "1"), ("speed", "0"), ("speed", "fast"), ("alignment", "odd")])
-def test_wrong_behaviour(pair: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match=re.escape(pair[0])):
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [
+        (("spede", "1"), "--behaviour has no 'spede'; it has model_latency, "),
+        (("speed", "0"), "--behaviour: 'speed' must be > 0: 0"),
+        (("speed", "fast"), "--behaviour: speed: 'fast' is not allowed; it must be a number"),
+        (("speed", "yes"), "--behaviour: speed: True is not allowed; it must be a number"),
+        (("seed", "1.5"), "--behaviour: seed: 1.5 is not allowed; it must be a whole number"),
+        (("concurrency", "many"), "--behaviour: concurrency: 'many' is not allowed; it must be a number"),
+        (("alignment", "odd"), "--behaviour: alignment: 'odd' is not allowed; it must be one of plain, overlapping, "),
+    ],
+)
+def test_wrong_behaviour(pair: tuple[str, str], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as caught:
         parse_behaviour([pair], [])
+    assert "Attribute" not in str(caught.value)
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "-1", "x", "1.5"])
+def test_a_port_that_there_is_not(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", f"--port={port}"])
+    said = capsys.readouterr().err
+    assert said == (
+        f"tts-trio: error: argument --port: {port} is not allowed; it must be from 0 to 65535;"
+        " see tts-trio serve --help\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,6 +84,8 @@ def test_wrong_behaviour(pair: tuple[str, str]) -> None:
         ("reset@audio", Fault("reset", "audio")),
         ("reset@audio,frame=2,skip=1,count=1", Fault("reset", "audio", frame=2, skip=1, count=1)),
         ("status@answer,value=429,path=/stream", Fault("status", "answer", 429, path="/stream")),
+        ("reset@audio,path=1", Fault("reset", "audio", path="1")),
+        ("error_frame@audio,value=system_busy", Fault("error_frame", "audio", "system_busy")),
         ("skip@audio,frame=none", Fault("skip", "audio", frame=None)),
         ("delay@final,value=inf,probability=0.5,seed=3", Fault("delay", "final", probability=0.5, seed=3)),
         ("content_type@answer,value=text/plain", Fault("content_type", "answer", "text/plain")),
@@ -72,11 +97,39 @@ def test_fault(text: str, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["reset", "explode@audio", "reset@lunch", "reset@audio,odd=1", "status@audio", "a@b,c"]
+    ("text", "says"),
+    [
+        ("reset", "is not ACTION@POINT"),
+        ("explode@audio", "actions are delay, "),
+        ("reset@lunch", "points are accept, "),
+        ("reset@audio,odd=1", "a fault has no odd"),
+        ("status@audio", "strikes at answer, not at 'audio'"),
+        ("a@b,c", "'c' is not KEY=VALUE"),
+        ("reset@audio,frame=x", "frame: 'x' is not allowed; it must be a whole number"),
+        ("reset@audio,frame=yes", "frame: True is not allowed; it must be a whole number"),
+        ("reset@audio,skip=1.5", "skip: 1.5 is not allowed; it must be a whole number"),
+        ("reset@audio,count=0", "'count' must be >= 1: 0"),
+        ("reset@audio,probability=often", "probability: 'often' is not allowed; it must be a number"),
+        ("reset@audio,probability=2", "'probability' must be <= 1.0: 2"),
+        ("reset@audio,seed=x", "seed: 'x' is not allowed; it must be a whole number"),
+        ("reset@audio,value=1", "a 'reset' fault takes no value"),
+        ("delay@audio,value=long", "is like inf, not 'long'"),
+        ("delay@audio,value=yes", "is like inf, not True"),
+        ("status@answer,value=429.5", "is like 500, not 429.5"),
+        ("status@answer,value=99", "is from 200 to 599, not 99"),
+        ("error_frame@audio,value=nonsense", "is one of internal_error, system_busy, "),
+        ("context_error@audio,value=nonsense", "is one of internal_error, system_busy, "),
+    ],
 )
-def test_wrong_fault(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
+def test_wrong_fault(text: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(says)) as caught:
         parse_fault(text)
+    assert "attr" not in str(caught.value)
+    with pytest.raises(SystemExit):
+        main(["serve", "--fault", text])
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("tts-trio: error: argument --fault: ")
+    assert complaint.count("\n") == 1
 
 
 async def test_serving_with_tls_a_log_and_a_fault(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which phrase cache a command works on; and `tts-trio cache`: see what is in it, or empty it."""
+"""Which cache of static texts a command works on; and `tts-trio cache`: see what is in it, or empty it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from tts_trio.cache import RedisCache, SqliteCache
 from tts_trio.cli.common import AddCommand, UsageError
+from tts_trio.cli.console import show
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # which a letter of a drive is not
 
@@ -20,7 +21,7 @@ def add_cache_argument(parser: argparse.ArgumentParser) -> None:
         "--cache",
         metavar="WHERE",
         default=os.environ.get("TTS_TRIO_CACHE") or None,
-        help="a file, or redis://host:port/database (default: TTS_TRIO_CACHE, else this user's file)",
+        help="a file, or redis://host:port/database (default: TTS_TRIO_CACHE)",
     )
 
 
@@ -29,12 +30,12 @@ async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteC
     """Open the cache that was named; a file where there is no URL.
 
     Raises:
-        UsageError: It is named by nothing.
+        UsageError: None was named.
         ConfigurationError: It is the URL of something else than Redis.
     """
-    if where == "":
-        raise UsageError("--cache: give a file, or redis://host:port/database")
-    if where is not None and _URL.match(where):
+    if not where:
+        raise UsageError("--cache: give a file, or redis://host:port/database; or set TTS_TRIO_CACHE")
+    if _URL.match(where):
         async with RedisCache(where) as cache:
             yield cache
     else:
@@ -43,7 +44,7 @@ async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteC
 
 def add_to(add_command: AddCommand) -> None:
     """Add the command to the command line."""
-    parser = add_command("cache", help="see what is in a phrase cache, or empty it")
+    parser = add_command("cache", help="see what is in a cache, or empty it")
     parser.add_argument("action", choices=("stats", "clear"))
     add_cache_argument(parser)
     parser.set_defaults(run=_cache)
@@ -51,7 +52,9 @@ def add_to(add_command: AddCommand) -> None:
 
 async def _cache(options: argparse.Namespace) -> None:
     async with chosen_cache(options.cache) as cache:
+        if isinstance(cache, SqliteCache) and not cache.path.is_file():
+            raise UsageError(f"--cache: there is no file {str(cache.path)!r}; `tts-trio prefetch` makes one")
         if options.action == "clear":
             await cache.clear()
         kept = await cache.statistics()
-        print(f"{cache!r}: {kept.phrases} phrases, {kept.bytes} bytes")
+        show(f"{cache!r}: {kept.phrases} static texts, {kept.bytes} bytes")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from tts_trio.cli.console import note
 from tts_trio.config import TTSConfig
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
@@ -42,22 +42,26 @@ class UsageError(Exception):
     """What was asked for on the command line cannot be done; the text says what can."""
 
 
-def show_line(text: str) -> None:
-    """Show a line on standard error that the next one overwrites, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
 @asynccontextmanager
 async def configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
-    """The service of the environment, or, with no key there, a local server for as long as the block runs."""
+    """The service of the environment, or, with no key there, a local server for as long as the block runs.
+
+    Raises:
+        UsageError: There is no key for the service that the environment names, or no local server.
+        ConfigurationError: A value is not allowed.
+    """
     if os.environ.get("ELEVENLABS_API_KEY"):
         yield TTSConfig.from_env(**given)
         return
+    if url := os.environ.get("ELEVENLABS_BASE_URL"):
+        raise UsageError(
+            f"ELEVENLABS_BASE_URL is {url}, and ELEVENLABS_API_KEY is not set: set the key (`tts-trio serve` takes "
+            "any), or unset the URL to speak with the local voice"
+        )
     local_server = import_local_server()
-    print("no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)", file=sys.stderr)
+    note("no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)")
     async with local_server.open_local_server() as server:
-        yield TTSConfig(**(_LOCAL | given), base_url=server.base_url)
+        yield TTSConfig.from_env(**(_LOCAL | given), base_url=server.base_url)
 
 
 def import_local_server() -> ModuleType:

@@ -1,54 +1,35 @@
-"""`tts-trio prefetch`: fill a phrase cache from a file."""
+"""`tts-trio prefetch`: fill a cache of static texts from a file."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-import attrs
+import trio
 
+from tts_trio.cache import RedisCache, SqliteCache
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
-from tts_trio.cli.common import AddCommand, UsageError, add_options, given_in, show_line
+from tts_trio.cli.common import AddCommand, UsageError, add_options, given_in
+from tts_trio.cli.console import note, progress
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError
 from tts_trio.fixed_phrase import LONGEST_KEPT, PhraseOrder
 from tts_trio.manager import open_tts
 
 _STANDARD_INPUT = "-"
-_BAR = 30  # characters
-
-
-@attrs.define
-class _Progress:
-    """A bar on standard error, on a terminal only."""
-
-    total: int
-    kept: set[str] = attrs.field(factory=set[str])
-
-    def advance(self, phrase: str) -> None:
-        """Count a phrase."""
-        self.kept.add(phrase)
-        done = len(self.kept)
-        filled = _BAR * done // self.total
-        show_line(f"{'█' * filled}{'░' * (_BAR - filled)} {done}/{self.total}")
-
-    def finish(self) -> None:
-        """Leave the line of the bar."""
-        if sys.stderr.isatty() and self.kept:
-            print(file=sys.stderr)
+_CACHE_TIMEOUT = 5.0  # seconds: nobody is on the line
 
 
 def add_to(add_command: AddCommand) -> None:
     """Add the command to the command line."""
     parser = add_command(
         "prefetch",
-        help="fill a phrase cache from a file",
-        description="Ask the service for phrases and keep them, so that they are said later without it. What is kept "
-        "is found again by the same voice, model, format, language and settings only.",
+        help="fill a cache of static texts from a file",
+        description="Ask the service for texts and keep their audio, so that they are said later without it. What is "
+        "kept is found again by the same voice, model, format, language and settings only.",
     )
-    parser.add_argument("file", metavar="FILE", help="a phrase a line, in UTF-8; '-' is standard input")
+    parser.add_argument("file", metavar="FILE", help="a text a line, in UTF-8; '-' is standard input")
     add_options(parser, "voice_id", "model_id", "language_code")
     parser.add_argument(
         "--format", dest="output_format", metavar="FORMAT", help="such as ulaw_8000 (default: pcm_16000)"
@@ -63,48 +44,60 @@ async def _prefetch(options: argparse.Namespace) -> None:
             "prefetch needs ELEVENLABS_API_KEY: what a local voice says is found again at the same address only; for "
             "that of `tts-trio serve` set ELEVENLABS_BASE_URL, and any key"
         )
-    phrases = _phrases(options.file)
-    if not phrases:
-        raise UsageError(f"{options.file}: there is no phrase in it")
+    texts = await trio.to_thread.run_sync(_texts, options.file, abandon_on_cancel=True)
+    if not texts:
+        raise UsageError(f"{options.file}: there is no text in it")
     given = given_in(options, "voice_id", "model_id", "language_code", "output_format")
     async with chosen_cache(options.cache) as cache:
-        config = TTSConfig.from_env(**given, phrase_cache=cache)
-        for phrase, line in phrases.items():
-            _check(phrase, config, f"{options.file}, line {line}")
+        config = TTSConfig.from_env(**given, phrase_cache=cache, phrase_cache_timeout=_CACHE_TIMEOUT)
+        for text, line in texts.items():
+            _check(text, config, f"{options.file}, line {line}")
         await cache.statistics()  # fails now, if it is to fail
-        progress = _Progress(len(phrases))
-        async with open_tts(config) as tts:
-            try:
-                await tts.prefetch(phrases, on_phrase=progress.advance)
-            finally:
-                progress.finish()
-        if missing := [f"line {line}" for phrase, line in phrases.items() if phrase not in progress.kept]:
+        kept: set[str] = set()
+        with progress("prefetching", len(texts)) as advance:
+
+            def on_phrase(text: str) -> None:
+                advance(text not in kept)
+                kept.add(text)
+
+            async with open_tts(config) as tts:
+                await tts.prefetch(texts, on_phrase=on_phrase)
+        if missing := [f"line {line}" for text, line in texts.items() if text not in kept]:
             raise OSError(f"{options.file}, {', '.join(missing)}: not kept by {cache!r}")
-        kept = await cache.statistics()
-    print(f"{len(phrases)} phrases are in {cache!r}, of {kept.phrases} and {kept.bytes} bytes", file=sys.stderr)
+        found = await cache.statistics()
+    note(f"{len(texts)} static texts are in {cache!r}, of {found.phrases} and {found.bytes} bytes")
+    note(f"a program finds them with TTSConfig(..., phrase_cache={_constructor(cache)})")
 
 
-def _phrases(file: str) -> dict[str, int]:
-    """The phrases of a file, each with the number of the first line that has it."""
-    phrases: dict[str, int] = {}
+def _constructor(cache: RedisCache | SqliteCache) -> str:
+    """How a program makes this cache."""
+    return f"SqliteCache({str(cache.path)!r})" if isinstance(cache, SqliteCache) else "RedisCache(...)"
+
+
+def _texts(file: str) -> dict[str, int]:
+    """The texts of a file, each with the number of the first line that has it."""
+    texts: dict[str, int] = {}
     for number, line in enumerate(_read(file).split("\n"), 1):
-        if phrase := line.strip():
-            phrases.setdefault(phrase, number)
-    return phrases
+        if text := line.strip():
+            texts.setdefault(text, number)
+    return texts
 
 
-def _check(phrase: str, config: TTSConfig, where: str) -> None:
-    """Refuse a phrase that cannot be spoken or kept."""
+def _check(text: str, config: TTSConfig, where: str) -> None:
+    """Refuse a text that cannot be spoken or kept."""
     try:
-        order = PhraseOrder.checked(config, phrase)
+        order = PhraseOrder.checked(config, text)
     except ConfigurationError as error:
         raise UsageError(f"{where}: {error}") from None
     if not order.may_be_kept:
-        raise UsageError(f"{where}: a phrase of more than {LONGEST_KEPT} characters is not kept")
+        raise UsageError(f"{where}: a text of more than {LONGEST_KEPT} characters is not kept")
 
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == _STANDARD_INPUT else Path(file).read_text(encoding="utf-8")
+        if file != _STANDARD_INPUT:
+            return Path(file).read_text(encoding="utf-8")
+        with open(0, encoding="utf-8", closefd=False) as standard_input:
+            return standard_input.read()
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: it is not UTF-8: {error.reason}") from None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
-import attrs
-
-from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in, show_line
+from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
+from tts_trio.cli.console import progress, show
 from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, report
 from tts_trio.config import TTSConfig
@@ -52,19 +51,19 @@ async def _probe(options: argparse.Namespace) -> None:
         for config in configs:
             ways.append((config, measure_websocket, Series(config.base_url, config.websocket_endpoint())))
             ways.append((config, measure_http, Series(config.base_url, "HTTP")))
-        progress = _Progress(options.rounds * len(ways))
-        for _ in range(options.rounds):  # round by round, so that a change of the weather strikes all alike
-            for config, measure, series in ways:
-                progress.show(f"{series.base_url} {series.way}")
-                if series.failure is None:
-                    try:
-                        series.samples.append(await measure(config, options.text, open_stream))
-                    except TTSError as error:
-                        series.failure = error
-                progress.done += 1
-        progress.show("")
+        with progress("probing", options.rounds * len(ways)) as advance:
+            for _ in range(options.rounds):  # round by round, so that a change of the weather strikes all alike
+                for config, measure, series in ways:
+                    advance(0, f"{urlsplit(series.base_url).hostname} {series.way}")
+                    if series.failure is None:
+                        try:
+                            series.samples.append(await measure(config, options.text, open_stream))
+                        except TTSError as error:
+                            series.failure = error
+                    advance()
     all_series = [series for _, _, series in ways]
-    print("\n".join(report(all_series)))
+    for part in report(all_series):
+        show(part)
     if not any(series.samples for series in all_series):
         raise next(series.failure for series in all_series if series.failure is not None)
 
@@ -76,18 +75,3 @@ async def _configurations(urls: Sequence[str], given: dict[str, Any]) -> AsyncGe
     else:
         async with configured(given) as config:
             yield [config]
-
-
-@attrs.define
-class _Progress:
-    """A bar on standard error, on a terminal only."""
-
-    total: int
-    done: int = 0
-
-    def show(self, doing: str) -> None:
-        """Draw it over the one before; with nothing to do it goes away."""
-        columns = shutil.get_terminal_size().columns - 1
-        filled = 20 * self.done // self.total
-        line = f"[{'#' * filled:20}] {self.done}/{self.total} {doing}" if doing else ""
-        show_line(line[:columns])

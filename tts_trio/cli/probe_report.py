@@ -1,14 +1,16 @@
-"""What `tts-trio probe` prints: a table, waterfalls, a conclusion; 80 columns, on a terminal or not."""
+"""What `tts-trio probe` prints: a table, waterfalls and a conclusion."""
 
 from __future__ import annotations
 
 import math
-import sys
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
+from rich.console import RenderableType
+from rich.table import Column, Table
+from rich.text import Text
 
+from tts_trio.cli.console import bar, table
 from tts_trio.cli.measure import STEPS, Sample
 from tts_trio.errors import TTSError
 
@@ -47,63 +49,54 @@ def percentile(values: Iterable[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def report(series: Sequence[Series]) -> list[str]:
-    """Return the lines of the whole report."""
-    lines: list[str] = []
+def report(series: Sequence[Series]) -> list[RenderableType]:
+    """Return the parts of the whole report, to be printed one below the other."""
+    parts: list[RenderableType] = []
     for url in dict.fromkeys(each.base_url for each in series):
         here = [each for each in series if each.base_url == url]
         region = next((sample.region for each in here for sample in each.samples if sample.region), "not told")
-        lines += [url, f"region: {region}", "", *_table(here), ""]
+        parts += [Text(url, style="bold"), f"region: {region}", ""]
+        if measured := [each for each in here if each.samples]:
+            parts += [table(map(_row, measured)), ""]
         for each in here:
-            if each.samples:
-                lines += [*_waterfall(each), ""]
-    return lines + _conclusion(series)
+            if each.failure is not None:
+                parts += [f"{each.way}: {each.failure}", ""]
+        for each in measured:
+            parts += [f"{each.way}, medians in ms", _waterfall(each), ""]
+    return parts + _conclusion(series)
 
 
 def _ms(seconds: float | None) -> str:
-    return f"{'-' if seconds is None else f'{seconds * 1000:.1f}':>8}"
+    return "-" if seconds is None else f"{seconds * 1000:.1f}"
 
 
-def _table(series: Sequence[Series]) -> list[str]:
-    lines = [
-        f"{'first audio, ms':20}{'cold':>8}{'':16}{'hot':>8}{'':16}{'rounds':>8}",
-        f"{'':20}" + 2 * f"{'p50':>8}{'p90':>8}{'p99':>8}",
-    ]
-    for each in series:
-        if each.samples:
-            cold = [each.percentile(percent, lambda sample: sample.cold) for percent in (50, 90, 99)]
-            hot = [each.percentile(percent, lambda sample: sample.hot) for percent in (50, 90, 99)]
-            lines.append(f"{each.way:20}{''.join(map(_ms, cold + hot))}{len(each.samples):>8}")
-        if each.failure is not None:
-            lines += textwrap.wrap(f"{each.way}: {each.failure}", 79, subsequent_indent="  ")
-    return lines
+def _row(series: Series) -> dict[str, str]:
+    cold = {f"cold p{p}": series.percentile(p, lambda sample: sample.cold) for p in (50, 90, 99)}
+    hot = {f"hot p{p}": series.percentile(p, lambda sample: sample.hot) for p in (50, 90, 99)}
+    times = {name: _ms(seconds) for name, seconds in (cold | hot).items()}
+    return {"first audio, ms": series.way, **times, "rounds": str(len(series.samples))}
 
 
-def _waterfall(series: Series) -> list[str]:
+def _waterfall(series: Series) -> Table:
     """The medians of the parts, each where it begins."""
     steps = [(step, seconds) for step in STEPS if (seconds := series.step(step)) is not None]
     hot = series.percentile(50, lambda sample: sample.hot) or 0.0
-    scale = _BAR / max(sum(seconds for _, seconds in steps), hot)
-    block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
-
-    def bar(begins: float, seconds: float) -> str:
-        left, right = round(begins * scale), round((begins + seconds) * scale)
-        return " " * min(left, _BAR - 1) + block * max(1, right - left)
-
-    lines = [f"{series.way}, medians in ms"]
+    scale = max(sum(seconds for _, seconds in steps), hot)
+    grid = Table.grid("", "", Column(justify="right"), "", padding=(0, 1))
     begins = 0.0
     for step, seconds in steps:
-        lines.append(f"  cold {step:8}{_ms(seconds)} {bar(begins, seconds)}")
+        grid.add_row("cold", step, _ms(seconds), bar(scale, begins, begins + seconds, width=_BAR))
         begins += seconds
-    return [*lines, f"  hot  {'audio':8}{_ms(hot)} {bar(0.0, hot)}"]
+    grid.add_row("hot", "audio", _ms(hot), bar(scale, 0.0, hot, width=_BAR, style="green"))
+    return grid
 
 
-def _conclusion(series: Sequence[Series]) -> list[str]:
+def _conclusion(series: Sequence[Series]) -> list[RenderableType]:
     """Which is the fastest for a reply and for a fixed phrase, and what being hot is worth there."""
-    lines: list[str] = []
+    lines: list[RenderableType] = []
     for kind, ways in (
         ("replies", [each for each in series if each.samples and each.way != "HTTP"]),
-        ("fixed phrases", [each for each in series if each.samples and each.way == "HTTP"]),
+        ("static texts", [each for each in series if each.samples and each.way == "HTTP"]),
     ):
         medians = [(each.percentile(50, lambda sample: sample.hot) or 0.0, each) for each in ways]
         if not medians:

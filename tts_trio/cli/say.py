@@ -6,15 +6,19 @@ import argparse
 import codecs
 import os
 import sys
+import unicodedata
 import wave
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 import trio
 
-from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in, show_line
+from tts_trio.cli.caches import add_cache_argument, chosen_cache
+from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
+from tts_trio.cli.console import err, status
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
@@ -31,6 +35,10 @@ _ENDINGS = {
     ".alaw": ("alaw_8000", "alaw"),
 }
 _STANDARD_OUTPUT = "-"
+_STANDARD_INPUT = 0
+_STANDARD_OUTPUT_FD = 1
+_RUSSIAN = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюя")
+_CACHE_TIMEOUT = 5.0  # seconds: nobody is on the line
 _STREAMED_FORMAT = "mp3_44100_128"  # to a player, which must know it by itself
 
 
@@ -40,6 +48,7 @@ class _Report:
 
     server: str
     clock: AudioClock
+    show: Callable[[str], None]
     started: float
     connected: float | None = None
     first_audio: float | None = None
@@ -49,18 +58,17 @@ class _Report:
         self.clock.feed(audio)
         if self.first_audio is None:
             self.first_audio = trio.current_time() - self.started
-        show_line(f"speaking: {self.clock.seconds:.1f} s")
+        self.show(f"speaking: {self.clock.seconds:.1f} s")
 
     def finish(self, target: str) -> None:
         """Say how it went."""
-        show_line("")
         connected = "-" if self.connected is None else f"{self.connected * 1000:.0f} ms"
         first = "-" if self.first_audio is None else f"{self.first_audio * 1000:.0f} ms"
         took = trio.current_time() - self.started
-        print(f"server       {self.server}", file=sys.stderr)
-        print(f"connect      {connected}", file=sys.stderr)
-        print(f"first audio  {first} after the text", file=sys.stderr)
-        print(f"audio        {self.clock.seconds:.2f} s, in {took:.2f} s, to {target}", file=sys.stderr)
+        err.print(f"server       {self.server}", soft_wrap=True)
+        err.print(f"connect      {connected}", soft_wrap=True)
+        err.print(f"first audio  {first} after the text", soft_wrap=True)
+        err.print(f"audio        {self.clock.seconds:.2f} s, in {took:.2f} s, to {target}", soft_wrap=True)
 
 
 def add_to(add_command: AddCommand) -> None:
@@ -79,6 +87,7 @@ def add_to(add_command: AddCommand) -> None:
     )  # fmt: skip
     add_options(say, "voice_id", "model_id", "language_code")
     say.add_argument("--format", metavar="FORMAT", help="such as pcm_16000 or ulaw_8000 (default: by the ending)")
+    add_cache_argument(say)
     say.add_argument(
         "--llm", action="store_true", help="speak standard input as it comes, over the WebSocket; else HTTP is used"
     )
@@ -93,31 +102,63 @@ async def _say(options: argparse.Namespace) -> None:
         "output_format": name,
         "on_lost_connection": "raise" if name.startswith("opus") else "resume",
     }
-    async with configured(given) as config:
-        report = _Report(config.base_url, AudioClock(config.format), trio.current_time())
+    if not options.llm and "language_code" not in given and not os.environ.get("ELEVENLABS_LANGUAGE_CODE"):
+        given["language_code"] = _language_of(options.text)
+    target = "standard output" if options.output == _STANDARD_OUTPUT else options.output
+    with status() as show:
+        async with configured(given) as config, _said_before(options.cache, config) as config:
+            report = _Report(config.base_url, AudioClock(config.format), show, trio.current_time())
+            show("connecting")
+            await _speak(options, config, report)
+    report.finish(target)
 
-        async def timed(config: TTSConfig) -> trio.abc.Stream:
-            began = trio.current_time()
-            stream = await open_stream(config)
-            if report.connected is None:
-                report.connected = trio.current_time() - began
-            return stream
 
-        async with (
-            WebSocketConnectionManager(config, open_stream=timed) as connections,
-            TTSManager(config, connections) as tts,
-        ):
-            show_line("connecting")
-            if options.llm:
-                await connections.connect()
-            speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
-            with _sink(options.output, config.format) as write:
-                report.started = trio.current_time()
-                async with speech as audio:
-                    async for chunk in audio:
-                        write(chunk)
-                        report.chunk(chunk)
-        report.finish("standard output" if options.output == _STANDARD_OUTPUT else options.output)
+async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report) -> None:
+    async def timed(config: TTSConfig) -> trio.abc.Stream:
+        began = trio.current_time()
+        stream = await open_stream(config)
+        if report.connected is None:
+            report.connected = trio.current_time() - began
+        return stream
+
+    async with (
+        WebSocketConnectionManager(config, open_stream=timed) as connections,
+        TTSManager(config, connections) as tts,
+    ):
+        if options.llm:
+            await connections.connect()
+            report.show("reading standard input")
+        speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
+        with _sink(options.output, config.format) as write:
+            report.started = trio.current_time()
+            async with speech as audio:
+                async for chunk in audio:
+                    await write(chunk)
+                    report.chunk(chunk)
+
+
+@asynccontextmanager
+async def _said_before(where: str | None, config: TTSConfig) -> AsyncGenerator[TTSConfig]:
+    """Take what was said before from the cache that was named, and keep what is said now."""
+    if where is None:
+        yield config
+    else:
+        async with chosen_cache(where) as cache:
+            yield config.evolve(phrase_cache=cache, phrase_cache_timeout=_CACHE_TIMEOUT)
+
+
+def _language_of(text: str) -> str | None:
+    """Return the language of a text where its script tells: those of Russian's letters and no others of Cyrillic.
+
+    Latin letters tell nothing to the service; the local voice, which speaks where there is no key, reads them in
+    English.
+    """
+    names = [unicodedata.name(letter, "") for letter in text if letter.isalpha()]
+    cyrillic = {letter for letter in text.lower() if unicodedata.name(letter, "").startswith("CYRILLIC")}
+    if cyrillic and cyrillic <= _RUSSIAN:
+        return "ru"
+    is_local = not os.environ.get("ELEVENLABS_API_KEY")
+    return "en" if is_local and all(name.startswith("LATIN") for name in names) else None
 
 
 def _format_for(output: str, wanted: str | None) -> str:
@@ -125,7 +166,13 @@ def _format_for(output: str, wanted: str | None) -> str:
     if wanted is not None and wanted not in OUTPUT_FORMATS:
         raise UsageError(f"--format: {wanted!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}")
     if output == _STANDARD_OUTPUT:
+        if sys.stdout.isatty():
+            raise UsageError(
+                "--output: '-' is a terminal; pipe it into a player, such as: | ffplay -nodisp -autoexit -"
+            )
         return wanted or _STREAMED_FORMAT
+    if Path(output).is_dir():
+        raise UsageError(f"--output: {output!r} is a directory; give a file, such as {Path(output) / 'speech.wav'}")
     ending = Path(output).suffix.lower()
     if ending not in _ENDINGS:
         raise UsageError(f"--output: {output!r} must end in one of {' '.join(_ENDINGS)}, or be '-'")
@@ -140,7 +187,7 @@ async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC
     """What is read, as it comes; the time counts from the first of it."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     came = False
-    while data := await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 65536, abandon_on_cancel=True):
+    while data := await trio.to_thread.run_sync(os.read, _STANDARD_INPUT, 65536, abandon_on_cancel=True):
         if not came:
             came, report.started = True, trio.current_time()
         yield decoder.decode(data)
@@ -148,35 +195,47 @@ async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC
 
 
 @contextmanager
-def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], object]]:
+def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], Awaitable[object]]]:
     """Where the audio goes: a function that writes it. A file is there when it is whole, or as it was before."""
     if output == _STANDARD_OUTPUT:
-
-        def write(audio: bytes) -> None:
-            sys.stdout.buffer.write(audio)
-            sys.stdout.buffer.flush()
-
-        yield write
+        yield _write_to_standard_output
         return
     target = Path(output)
     part = target.with_name(f"{target.name}.part")
-    with _named(output):
-        file = part.open("wb")
-    with file:
-        try:
-            if target.suffix.lower() == ".wav":
-                with wave.open(file, "wb") as sound:
-                    sound.setnchannels(1)
-                    sound.setsampwidth(2)
-                    sound.setframerate(form.sample_rate)
-                    yield sound.writeframes
-            else:
-                yield file.write
-        except BaseException:
+    try:
+        with _named(output):
+            file = part.open("wb")
+        with file, _writer(file, form, target.suffix.lower()) as write:
+
+            async def write_to_file(audio: bytes) -> None:  # noqa: ASYNC124 - as the other one
+                write(audio)
+
+            yield write_to_file
+        with _named(output):
+            part.replace(target)
+    except BaseException:
+        with suppress(OSError):  # it may be what could not be opened
             part.unlink()
-            raise
-    with _named(output):
-        part.replace(target)
+        raise
+
+
+async def _write_to_standard_output(audio: bytes) -> None:
+    """Write in a thread, without a lock of Python's: where the reader has stopped, we are to end all the same."""
+    while audio:
+        written = await trio.to_thread.run_sync(os.write, _STANDARD_OUTPUT_FD, audio, abandon_on_cancel=True)
+        audio = audio[written:]
+
+
+@contextmanager
+def _writer(file: BinaryIO, form: AudioFormat, ending: str) -> Generator[Callable[[bytes], object]]:
+    if ending != ".wav":
+        yield file.write
+        return
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(form.sample_rate)
+        yield sound.writeframes
 
 
 @contextmanager

@@ -6,17 +6,18 @@ import argparse
 from functools import partial
 
 from tts_trio.cli.common import AddCommand, import_local_server
+from tts_trio.cli.console import show
 
 
 def add_to(add_command: AddCommand) -> None:
     """Add the command to the command line."""
     # Its arguments are the local server's own, which may not be installed: it parses them itself.
     parser = add_command("serve", help="run the local server", add_help=False)
-    parser.set_defaults(run=_serve, parses_itself=True)
+    parser.set_defaults(run=partial(_serve, type(parser)), parses_itself=True)
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def _serve(of: type[argparse.ArgumentParser], options: argparse.Namespace) -> None:
     import_local_server()
     from tts_trio.local_server import command
 
-    await command.serve(command.parse(options.rest), partial(print, flush=True))
+    await command.serve(command.parse(options.rest, of), show)

@@ -7,10 +7,34 @@ API, and where nothing was recorded, the likelier side.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import ge, gt, in_, instance_of, optional
+from attrs.validators import ge, gt, instance_of, le, optional
+
+
+def _refused(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ValueError:
+    return ValueError(f"{attribute.name}: {value!r} is not allowed; it must be {allowed}")
+
+
+def _is_number(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refused(attribute, value, "a number")
+
+
+def _is_whole(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refused(attribute, value, "a whole number")
+
+
+def _is_one_of(choices: Collection[Any]) -> Any:
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in choices:
+            raise _refused(attribute, value, f"one of {', '.join(map(str, choices))}")
+
+    return check
+
 
 Point = Literal["accept", "tls", "answer", "audio", "final", "close"]
 
@@ -38,6 +62,16 @@ class Action:
     value: float | str | None
     says: str
 
+
+ERROR_NAMES = (
+    "internal_error", "system_busy", "service_unavailable", "invalid_api_key", "missing_api_key",
+    "authentication_required", "quota_exceeded", "insufficient_credits", "subscription_required",
+    "detected_unusual_activity", "content_against_policy", "concurrent_limit_exceeded", "max_active_conversations",
+    "voice_not_found", "voice_id_does_not_exist", "model_not_found", "unsupported_model", "unsupported_language",
+    "invalid_voice_settings", "invalid_output_format", "output_format_not_allowed", "text_too_long",
+    "max_character_limit_exceeded", "input_timeout_exceeded",
+)  # fmt: skip
+"""What an error frame of a fault may be named."""
 
 _UNSENDABLE_CODES = (1005, 1006, 1015)
 _RANGES: dict[str, tuple[float, float]] = {
@@ -107,15 +141,15 @@ class Fault:
         seed: Makes the draws repeatable.
     """
 
-    action: str = attrs.field(validator=in_(ACTIONS))
-    at: Point = attrs.field(validator=in_(POINTS))
+    action: str = attrs.field(validator=_is_one_of(ACTIONS))
+    at: Point = attrs.field(validator=_is_one_of(POINTS))
     value: float | str | None = None
-    frame: int | None = attrs.field(default=0, validator=optional([instance_of(int), ge(0)]))
+    frame: int | None = attrs.field(default=0, validator=optional([_is_whole, ge(0)]))
     path: str = attrs.field(default="", kw_only=True)
-    skip: int = attrs.field(default=0, kw_only=True, validator=[instance_of(int), ge(0)])
-    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([instance_of(int), ge(1)]))
-    probability: float = attrs.field(default=1.0, kw_only=True, validator=[ge(0.0)])
-    seed: int = attrs.field(default=0, kw_only=True)
+    skip: int = attrs.field(default=0, kw_only=True, validator=[_is_whole, ge(0)])
+    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([_is_whole, ge(1)]))
+    probability: float = attrs.field(default=1.0, kw_only=True, validator=[_is_number, ge(0.0), le(1.0)])
+    seed: int = attrs.field(default=0, kw_only=True, validator=_is_whole)
 
     def __attrs_post_init__(self) -> None:
         action = ACTIONS[self.action]
@@ -125,8 +159,10 @@ class Fault:
             object.__setattr__(self, "value", action.value)
         elif action.value is None:
             raise ValueError(f"a {self.action!r} fault takes no value")
-        elif isinstance(action.value, str) != isinstance(self.value, str):
+        elif isinstance(self.value, bool) or not isinstance(self.value, _like(action.value)):
             raise ValueError(f"the value of a {self.action!r} fault is like {action.value!r}, not {self.value!r}")
+        elif action.value in ERROR_NAMES and self.value not in ERROR_NAMES:
+            raise ValueError(f"the value of a {self.action!r} fault is one of {', '.join(ERROR_NAMES)}")
         if self.action == "close" and self.value in _UNSENDABLE_CODES:
             raise ValueError(f"no peer can send the close code {self.value}; for 1006 use 'eof' or 'reset'")
         low, high = _RANGES.get(self.action, (-math.inf, math.inf))
@@ -134,15 +170,19 @@ class Fault:
             raise ValueError(f"the value of a {self.action!r} fault is from {low} to {high}, not {self.value!r}")
 
 
+def _like(value: float | str) -> Any:
+    return str if isinstance(value, str) else int if isinstance(value, int) else (int, float)
+
+
 def _switch(*choices: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
-    return attrs.field(default=choices[0], validator=in_(choices), metadata={"help": help, "choices": choices})
+    return attrs.field(default=choices[0], validator=_is_one_of(choices), metadata={"help": help, "choices": choices})
 
 
 def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - as above
     return attrs.field(default=default, validator=list(validators), metadata={"help": help})
 
 
-_NUMBER: Any = instance_of((int, float))
+_NUMBER: Any = _is_number
 _POSITIVE: Any = optional([_NUMBER, gt(0)])
 _YES_OR_NO = (True, False)
 
@@ -156,7 +196,7 @@ class Behaviour:
 
     model_latency: float = _option(0.075, _NUMBER, ge(0), help="from a segment's beginning to its first audio")
     speed: float = _option(20.0, _NUMBER, gt(0), help="generation, as a multiple of real time")
-    seed: int = _option(0, instance_of(int), help="for the sizes of HTTP chunks and for request ids")
+    seed: int = _option(0, _is_whole, help="for the sizes of HTTP chunks and for request ids")
 
     api_keys: tuple[str, ...] | None = _option(None, help="the good keys; none given: any key that is not empty")
     voices: tuple[str, ...] | None = _option(None, help="the known voice ids; none given: any well-formed one")

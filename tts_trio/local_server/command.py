@@ -23,12 +23,17 @@ from tts_trio.local_server.voices import Voice
 
 _VOICES: dict[str, Callable[[], Voice]] = {"espeak": EspeakVoice, "tone": ToneVoice}
 _WORDS = {"none": None, "yes": True, "no": False, "inf": float("inf")}
+_LAST_PORT = 65535
 _FAULT_FIELDS = {field.name for field in attrs.fields(Fault)} - {"action", "at"}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the parser of `tts-trio serve`, whose help lists every switch and every fault."""
-    parser = argparse.ArgumentParser(
+def parser(of: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Make the parser of `tts-trio serve`, whose help lists every switch and every fault.
+
+    Args:
+        of: Its class.
+    """
+    parser = of(
         prog="tts-trio serve",
         description="Run a server that speaks ElevenLabs' protocol with a voice of its own, for tests and development:"
         " no key, no cost.",
@@ -36,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="0 for any free one (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8765, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--voice", choices=_VOICES, default="espeak", help="who speaks (default: %(default)s)")
     parser.add_argument(
         "--behaviour", action="append", default=[], metavar="KEY=VALUE", type=_pair, help="a switch; repeatable"
@@ -50,17 +55,18 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str], of: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.Namespace:
     """Parse the arguments of `tts-trio serve`; what makes no sense ends the program with a message.
 
     Args:
         arguments: What comes after `serve`.
+        of: The parser's class.
     """
-    options = parser().parse_args(arguments)
+    options = parser(of).parse_args(arguments)
     try:
         options.behaviour = parse_behaviour(options.behaviour, options.fault)
     except ValueError as error:
-        parser().error(str(error))
+        parser(of).error(str(error))
     return options
 
 
@@ -79,8 +85,8 @@ def parse_behaviour(pairs: list[tuple[str, str]], faults: list[Fault]) -> Behavi
         values[name] = tuple(text.split(",")) if listed else _value(text)
     try:
         return Behaviour(**values)
-    except TypeError as error:  # a word where a number belongs
-        raise ValueError(f"--behaviour: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"--behaviour: {error}") from None
 
 
 def parse_fault(text: str) -> Fault:
@@ -98,10 +104,11 @@ def parse_fault(text: str) -> Fault:
         raise argparse.ArgumentTypeError(
             f"{head!r} is not ACTION@POINT: actions are {', '.join(ACTIONS)}; points are {', '.join(POINTS)}"
         )
+    typed: dict[str, Any] = {name: value if name == "path" else _value(value) for name, value in values.items()}
     try:
-        return Fault(action, point, **{name: _value(value) for name, value in values.items()})
-    except (TypeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+        return Fault(action, point, **typed)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 async def serve(options: argparse.Namespace, say: Callable[[str], object]) -> None:
@@ -166,6 +173,12 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return name.strip(), value.strip()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; it must be from 0 to {_LAST_PORT}")
+    return int(text)
 
 
 def _value(text: str) -> Any:
