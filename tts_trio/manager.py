@@ -176,7 +176,12 @@ class TTSManager(Scoped):
             if self.config.fallback is None:
                 raise
             connection = None
-        reply = Reply(self.config, self._connections, http, connection)
+        try:
+            reply = Reply(self.config, self._connections, http, connection)
+        except BaseException:  # out of the user's `phrase_policy`
+            if connection is not None:
+                connection.close()
+            raise
         async with self._perform(reply) as audio:
             yield reply.text, audio
 
