@@ -8,11 +8,13 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import TEXTS, make_config
 from tts_trio import EmptyAudio, PhrasePolicy, QuotaError, ServiceTimeout, TextTimeout, TTSConnectionError, TTSError
+from tts_trio.intake import whole_text
+from tts_trio.text import MarkdownStripper
 from tts_trio.utterance import Utterance
 from tts_trio.wire.events import Alignment, AudioReceived, Final
 
@@ -401,6 +403,45 @@ def test_spoken_and_unspoken_are_what_was_accepted(
     assert all(text[word.start : word.end].strip() for word in utterance.words)
     if utterance.error is not None:
         assert utterance.error.spoken_text + utterance.error.unspoken_text == accepted
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.lists(
+        st.sampled_from(
+            ["**", "[", "]", "(", ")", "# ", "- ", "`", "\n", "Да", "yes", ", ", ". ", " ", "\ud83d", "\ude00", "7"]
+        )
+    ).map("".join),
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+    markdown=st.booleans(),
+    end=st.sampled_from(["interrupt", "fail", "lost", "text_timeout"]),
+)
+@example(text="[Прислать вам сообщение, когда курьер", cuts=[], markdown=True, end="interrupt")
+@example(text="Hi \ud83d", cuts=[], markdown=False, end="interrupt")
+def test_what_was_held_back_is_unspoken_when_it_is_over(text: str, cuts: list[int], markdown: bool, end: str) -> None:
+    """P38: text that a construct of Markdown, or half a character, kept from being sent was accepted all the same."""
+    utterance = Utterance(make_config(strip_markdown=markdown, max_replays=0, text_timeout=20.0), 0.0)
+    utterance.connected()
+    borders = sorted({0, *(cut for cut in cuts if cut < len(text)), len(text)})
+    for begin, stop in itertools.pairwise(borders):
+        utterance.accept(text[begin:stop], 0.0)
+    send(utterance, 0.0)
+    match end:
+        case "interrupt":
+            utterance.interrupt(0.1)
+        case "fail":
+            utterance.fail(LOST, 0.1)
+        case "lost":
+            utterance.lost(LOST, 0.1)
+        case _:
+            utterance.expire(20.0)
+    whole = whole_text(text)
+    if markdown:
+        stripper = MarkdownStripper()
+        whole = stripper.feed(whole) + stripper.close()
+    assert utterance.ended is not None
+    assert utterance.outcome is not None
+    assert utterance.outcome.spoken_text + utterance.outcome.unspoken_text == whole
 
 
 # What came, and not what was announced.
