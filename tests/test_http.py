@@ -952,6 +952,7 @@ async def test_the_key_is_nowhere_but_in_its_header(
                 pass
 
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "httpx")  # which tells of our requests only then
     shown: list[str] = []
     peer = make_peer(script)
     async with hot(make_config(spares=0), peer.open_stream) as connections:
@@ -966,7 +967,7 @@ async def test_the_key_is_nowhere_but_in_its_header(
         shown.append(str(await fail(connections)))
     assert len(peer.requests) >= 4
     assert KEY.encode() in peer.requests[0][1]
-    assert "[api key]" in "".join(shown)
+    assert "[secret]" in "".join(shown)
     assert KEY not in "".join(shown)
     assert "httpx" in {record.name for record in caplog.records}
     assert KEY not in caplog.text

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import json
 import logging
+import re
 import ssl
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from urllib.parse import quote
 
 import attrs
 import pytest
 import trio
 import trustme
+import wsproto
+import wsproto.events
+import wsproto.utilities
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, listen, make_config, memory_service, speaking
-from tts_trio import ConfigurationError, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager, open_tts
+from tts_trio import (
+    ConfigurationError,
+    RedisCache,
+    TTSConfig,
+    TTSError,
+    TTSManager,
+    WebSocketConnectionManager,
+    open_tts,
+)
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
+from tts_trio.proxy import proxy_for, tunnel
+from tts_trio.redaction import RedactingFilter, redact
 from tts_trio.transport import OpenStream
 
 pytestmark = pytest.mark.usefixtures("endpoint")
 
 LOGGERS = ["tts_trio", "httpx", "httpcore", "trio-websocket", "wsproto", "h11", "trio"]
-FORMS = [API_KEY, API_KEY.upper(), base64.b64encode(API_KEY.encode()).decode(), API_KEY.encode().hex()]
+FORMS = [
+    *(API_KEY, API_KEY.upper(), base64.b64encode(API_KEY.encode()).decode(), API_KEY.encode().hex(), API_KEY[:12]),
+    *("".join(f"\\u{ord(char):04x}" for char in API_KEY), "".join(f"%{ord(char):02X}" for char in API_KEY)),
+    *("".join(f"&#{ord(char)};" for char in API_KEY), base64.b64encode(f"key:{API_KEY}!".encode()).decode()),
+]
 
 
 @attrs.define(eq=False)
@@ -140,36 +161,283 @@ async def test_no_path_shows_the_key(autojump_clock: trio.testing.MockClock, spy
     spy.check()
 
 
-DETAIL = '{"detail":{"status":"invalid_api_key","message":"There is no key %s"}}' % API_KEY  # noqa: UP031 - braces
+# Each form is of the same length on the wire as what is announced for it.
+FORMS_ON_THE_WIRE = {
+    "plain": API_KEY,
+    "in capitals": API_KEY.upper(),
+    "in JSON's escapes": "".join(f"\\u{ord(char):04x}" for char in API_KEY),
+    "percent-encoded": "".join(f"%{ord(char):02X}" for char in API_KEY),
+    "in HTML's escapes": "".join(f"&#{ord(char)};" for char in API_KEY),
+    "in base64": base64.b64encode(f"key:{API_KEY}!".encode()).decode(),
+    "in hexadecimal": API_KEY.encode().hex(),
+}
+KEY = "<KEY>"
+
+
+def answer(head: str, body: str = "", length: int | None = None) -> str:
+    """An answer with the key in it, wherever it says so."""
+    return f"HTTP/1.1 {head}\r\ncontent-length: {len(body) if length is None else length}\r\n\r\n{body}"
+
+
+def detail(**fields: str) -> str:
+    return answer("401 Unauthorized\r\ncontent-type: application/json", json.dumps({"detail": fields}), None)
+
+
 ECHOES = {
-    "in a refusal": f"HTTP/1.1 401 Unauthorized\r\ncontent-length: {len(DETAIL)}\r\n\r\n{DETAIL}",
-    "in a refusal cut short": f"HTTP/1.1 401 Unauthorized\r\ncontent-length: 1000\r\n\r\n{DETAIL}",
-    "in an error page": f"HTTP/1.1 502 Bad\r\ncontent-length: {len(API_KEY)}\r\n\r\n{API_KEY}",
-    "in no HTTP": f"xi-api-key: {API_KEY}\r\n\r\n",
-    "in a bad header": f"HTTP/1.1 200 OK\r\n{API_KEY}\r\n\r\n",
-    "in a bad upgrade": f"HTTP/1.1 101 OK\r\nupgrade: {API_KEY}\r\nconnection: upgrade\r\n\r\n",
+    "message": detail(status="invalid_api_key", message=f"There is no key {KEY}"),
+    "status": detail(status=KEY, message="no"),
+    "code": detail(code=KEY, message="no"),
+    "type": detail(type=KEY, message="no"),
+    "param": detail(code="invalid_parameters", param=KEY, message="no"),
+    "request_id": detail(code="invalid_api_key", request_id=KEY, message="no"),
+    "validation": answer("422 No", json.dumps({"detail": [{"loc": ["body", KEY], "msg": KEY, "type": KEY}]})),
+    "a detail that is a text": answer("401 No", json.dumps({"detail": KEY})),
+    "cut short": answer("401 No", json.dumps({"detail": KEY}), 1000),
+    "error page": answer("502 Bad", f"<html><head><title>{KEY}</title></head><body>{KEY}</body></html>"),
+    "end of an error page": answer("502 Bad", "x" * 180 + KEY),
+    "reason": answer(f"401 {KEY}", "no"),
+    "header": answer(f"401 No\r\nx-trace-id: {KEY}\r\nx-other: {KEY}", "no"),
+    "name of a header": answer(f"401 No\r\n{KEY}: x", "no"),
+    "content type": answer(f"200 OK\r\ncontent-type: {KEY}", "no"),
+    "retry-after": answer(f"429 No\r\nretry-after: {KEY}", "no"),
+    "no HTTP": f"xi-api-key: {KEY}\r\n\r\n",
+    "status line": f"HTTP/1.1 {KEY}\r\n\r\n",
+    "version": f"HTTP/{KEY} 200 OK\r\n\r\n",
+    "bad header": f"HTTP/1.1 200 OK\r\n{KEY}\r\n\r\n",
+    "bad upgrade": f"HTTP/1.1 101 OK\r\nupgrade: {KEY}\r\nconnection: upgrade\r\n\r\n",
+    "chunk": f"HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n{KEY}\r\n\r\n",
+    "line of an answer": answer("200 OK\r\ncontent-type: application/json", json.dumps({"detail": {"message": KEY}})),
 }
 
 
+def with_key(text: str, form: str) -> str:
+    """The text with the key in this form, and a body as long as it says."""
+    head, _, body = text.partition("\r\n\r\n")
+    longer = (len(FORMS_ON_THE_WIRE[form]) - len(KEY)) * body.count(KEY)
+    if (found := re.search(r"content-length: (\d+)", head)) and int(found[1]) == len(body):
+        head = head.replace(found[0], f"content-length: {len(body) + longer}")
+    return f"{head}\r\n\r\n{body}".replace(KEY, FORMS_ON_THE_WIRE[form])
+
+
+@pytest.mark.endpoints("stream-input")
+@pytest.mark.parametrize("form", FORMS_ON_THE_WIRE)
 @pytest.mark.parametrize("echo", ECHOES)
-async def test_a_peer_that_repeats_the_key(autojump_clock: trio.testing.MockClock, spy: Spy, echo: str) -> None:
-    """P28: a proxy, say, that answers with what it was sent."""
+async def test_a_peer_that_repeats_the_key(
+    autojump_clock: trio.testing.MockClock, spy: Spy, echo: str, form: str
+) -> None:
+    """P28: a proxy, say, that answers with what it was sent, in one piece or in two; however it writes it."""
+    data = with_key(ECHOES[echo], form).encode()
+    middle = data.rfind(FORMS_ON_THE_WIRE[form].encode()) + len(FORMS_ON_THE_WIRE[form]) // 2
+    for cuts in ([], [middle]):
+        async with trio.open_nursery() as nursery:
+
+            async def repeat(stream: trio.abc.Stream, cuts: list[int] = cuts) -> None:
+                with suppress(trio.BrokenResourceError):
+                    await stream.receive_some()
+                    for start, end in itertools.pairwise([0, *cuts, len(data)]):
+                        await stream.send_all(data[start:end])
+                        await trio.sleep(0.01)
+                await trio.aclose_forcefully(stream)
+
+            async def opener(_: TTSConfig) -> trio.abc.Stream:
+                client, server = memory_connection()
+                nursery.start_soon(repeat, server)
+                return client
+
+            assert await use(make_config(static_timestamps=echo.startswith("line")), opener, spy) >= 2
+            nursery.cancel_scope.cancel()
+    spy.check()
+
+
+FRAMES: dict[str, list[wsproto.events.Event]] = {
+    "message": [wsproto.events.TextMessage(json.dumps({"message": KEY, "error": "invalid_api_key", "code": 1008}))],
+    "error": [wsproto.events.TextMessage(json.dumps({"message": "no", "error": KEY, "code": 1008}))],
+    "error alone": [wsproto.events.TextMessage(json.dumps({"error": KEY}))],
+    "param": [wsproto.events.TextMessage(json.dumps({"message": "no", "error": "invalid_parameters", "param": KEY}))],
+    "context": [wsproto.events.TextMessage(json.dumps({"message": KEY, "error": KEY, "code": 1008, "contextId": "1"}))],
+    "no JSON": [wsproto.events.TextMessage(KEY), wsproto.events.CloseConnection(1011, "")],
+    "bytes": [wsproto.events.BytesMessage(KEY.encode()), wsproto.events.CloseConnection(1011, "")],
+    "ping": [wsproto.events.Ping(KEY.encode()), wsproto.events.CloseConnection(1011, "")],
+    "close": [wsproto.events.CloseConnection(1008, f"There is no key {KEY}")],
+    "close cut short": [wsproto.events.CloseConnection(1008, "x" * 60 + KEY)],
+}
+
+
+def frames_with_key(echo: str, form: str) -> Iterator[wsproto.events.Event]:
+    for event in FRAMES[echo]:
+        data = getattr(event, "reason", None) or getattr(event, "payload", None) or getattr(event, "data", None)
+        if isinstance(data, bytes):
+            data = data.replace(KEY.encode(), FORMS_ON_THE_WIRE[form].encode())
+        elif data:
+            data = data.replace(KEY, FORMS_ON_THE_WIRE[form])
+        if isinstance(event, wsproto.events.CloseConnection):
+            yield wsproto.events.CloseConnection(event.code, (data or "")[:123])
+        elif isinstance(event, wsproto.events.Ping):
+            yield wsproto.events.Ping(data[:125])
+        else:
+            yield type(event)(data)
+
+
+@pytest.mark.endpoints("stream-input", "multi-stream-input")
+@pytest.mark.parametrize("form", FORMS_ON_THE_WIRE)
+@pytest.mark.parametrize("echo", FRAMES)
+async def test_a_websocket_that_repeats_the_key(
+    autojump_clock: trio.testing.MockClock, spy: Spy, echo: str, form: str
+) -> None:
+    """P28: in a frame, the reason of a close, or a header of the handshake."""
+    headers = [(b"x-trace-id", FORMS_ON_THE_WIRE[form].encode()), (b"x-other", FORMS_ON_THE_WIRE[form].encode())]
     async with trio.open_nursery() as nursery:
 
-        async def repeat(stream: trio.abc.Stream) -> None:
-            await stream.receive_some()
-            with suppress(trio.BrokenResourceError):
-                await stream.send_all(ECHOES[echo].encode())
+        async def serve(stream: trio.abc.Stream) -> None:
+            server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+            with suppress(trio.BrokenResourceError, wsproto.utilities.ProtocolError):
+                while data := await stream.receive_some():
+                    server.receive_data(bytes(data))
+                    for event in server.events():
+                        if isinstance(event, wsproto.events.Request):
+                            await stream.send_all(server.send(wsproto.events.AcceptConnection(extra_headers=headers)))
+                        elif isinstance(event, wsproto.events.Ping):
+                            await stream.send_all(server.send(event.response()))
+                        elif isinstance(event, wsproto.events.TextMessage) and event.data.strip() != '{"text": " "}':
+                            await trio.sleep(0.1)
+                            for answer in frames_with_key(echo, form):
+                                wire = server.send(answer)
+                                await stream.send_all(wire[: len(wire) // 2])
+                                await trio.sleep(0.01)
+                                await stream.send_all(wire[len(wire) // 2 :])
             await trio.aclose_forcefully(stream)
 
         async def opener(_: TTSConfig) -> trio.abc.Stream:
             client, server = memory_connection()
-            nursery.start_soon(repeat, server)
+            nursery.start_soon(serve, server)
             return client
 
-        assert await use(make_config(), opener, spy) == 3
+        await use(make_config(), opener, spy)
         nursery.cancel_scope.cancel()
+    assert any("tts_trio" in text for text in spy.texts)
     spy.check()
+
+
+PROXY_PASSWORD = "pass word/0123456789"
+PROXY_URL = f"http://anna:{quote(PROXY_PASSWORD, safe='')}@proxy.example:3128"
+CREDENTIALS = base64.b64encode(f"anna:{PROXY_PASSWORD}".encode()).decode()
+
+
+@pytest.mark.endpoints("stream-input")
+@pytest.mark.parametrize("given", ["argument", "environment"])
+@pytest.mark.parametrize(
+    "says",
+    [
+        f"HTTP/1.1 407 {CREDENTIALS}\r\ncontent-length: {len(CREDENTIALS)}\r\n\r\n{CREDENTIALS}",
+        f"HTTP/1.1 502 {PROXY_PASSWORD}\r\n\r\n",
+        f"Proxy-Authorization: Basic {CREDENTIALS}\r\n\r\n",
+        f"HTTP/1.1 200 OK\r\n\r\nProxy-Authorization: Basic {CREDENTIALS}\r\n\r\n",
+        f"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 401 {PROXY_PASSWORD}\r\ncontent-length: 2\r\n\r\nno",
+        f"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 401 No\r\ncontent-length: {len(PROXY_PASSWORD)}\r\n\r\n{PROXY_PASSWORD}",
+    ],
+)
+async def test_a_proxy_that_repeats_its_credentials(
+    autojump_clock: trio.testing.MockClock, spy: Spy, monkeypatch: pytest.MonkeyPatch, says: str, given: str
+) -> None:
+    """P28: neither the password nor the header `Proxy-Authorization` is shown."""
+    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    if given == "environment":
+        monkeypatch.setenv("https_proxy", PROXY_URL)
+    async with trio.open_nursery() as nursery:
+
+        async def repeat(stream: trio.abc.Stream) -> None:
+            with suppress(trio.BrokenResourceError):
+                await stream.receive_some()
+                await stream.send_all(says.encode())
+                await stream.receive_some()
+            await trio.aclose_forcefully(stream)
+
+        async def opener(config: TTSConfig) -> trio.abc.Stream:
+            client, server = memory_connection()
+            nursery.start_soon(repeat, server)
+            proxy = proxy_for("https://api.elevenlabs.io", config.proxy)
+            assert proxy is not None
+            await tunnel(client, proxy, "api.elevenlabs.io", 443)
+            return client
+
+        config = make_config(proxy=PROXY_URL if given == "argument" else None)
+        assert await use(config, opener, spy) == 3
+        nursery.cancel_scope.cancel()
+    forms = (PROXY_PASSWORD, quote(PROXY_PASSWORD, safe=""), CREDENTIALS)
+    leaks = [text for text in spy.texts for form in forms if form in text]
+    assert not leaks, leaks[0]
+
+
+@pytest.mark.endpoints("stream-input")
+async def test_a_redis_that_repeats_its_password(spy: Spy) -> None:
+    """P28: as a server does that does not know the command by which one logs in."""
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while data := await stream.receive_some():
+                arguments = " ".join(f"'{line}'" for line in bytes(data).decode().split("\r\n"))
+                await stream.send_all(f"-ERR unknown command, with args beginning with: {arguments}\r\n".encode())
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        port = listener.socket.getsockname()[1]
+        async with RedisCache(f"redis://:{quote(PROXY_PASSWORD, safe='')}@127.0.0.1:{port}") as cache:
+            with pytest.raises(OSError, match="unknown command") as caught:
+                await cache.get("a" * 64)
+            spy.see(caught.value)
+            spy.texts.append(repr(cache))
+        nursery.cancel_scope.cancel()
+    assert not [text for text in spy.texts if PROXY_PASSWORD in text]
+
+
+@pytest.mark.endpoints("stream-input")
+def test_every_logger_below_us_is_guarded() -> None:
+    """P28: a new logger of a library is noticed here."""
+    roots = ("httpx", "httpcore", "trio-websocket", "wsproto", "h11", "coredis")
+    names = {name for name in logging.root.manager.loggerDict if name.partition(".")[0] in roots}
+    assert names >= {"httpx", "trio-websocket"}
+    for name in names:
+        if isinstance(logging.root.manager.loggerDict[name], logging.Logger):
+            assert any(isinstance(each, RedactingFilter) for each in logging.getLogger(name).filters), name
+
+
+@pytest.mark.endpoints("stream-input")
+@pytest.mark.parametrize(("level", "told"), [(None, False), (logging.INFO, True), (logging.WARNING, False)])
+async def test_httpx_does_not_tell_of_every_text(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, level: int | None, told: bool
+) -> None:
+    """A log at INFO has no line for each text, unless the application asked httpx for it, or uses it for itself."""
+    caplog.set_level(logging.INFO)
+    if level is not None:
+        caplog.set_level(level, "httpx")
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.stream_static_text("Да.") as audio:
+            await listen(audio)
+    assert any(record.name == "httpx" for record in caplog.records) is told
+    caplog.clear()
+    logging.getLogger("httpx").info("the application's own")
+    assert bool(caplog.records) is (level != logging.WARNING)
+
+
+@pytest.mark.endpoints("stream-input")
+def test_what_is_taken_out() -> None:
+    """P28: the rule of `tts_trio.redaction`, and what is left alone."""
+    config = make_config(api_key="short-1")
+    assert redact("short-1") == "short-1"  # of fewer than 8 characters
+    config = make_config(api_key="a/b+c-d_e~f&g=h1")
+    key = config.api_key
+    escaped = json.dumps(key).replace("/", "\\/")
+    for form in (key, key.swapcase(), quote(key), quote(quote(key, safe=""), safe=""), escaped, json.dumps(escaped)):
+        assert "b+c" not in redact(f"(Да: {form})").lower()
+        assert redact(f"(Да: {form})").startswith("(Да: ")
+        assert redact(f"(Да: {form})").endswith(")")
+    assert redact(f"{key[:12]} {key[:11]}") == f"[secret] {key[:11]}"
+    assert redact("An ordinary % text \\ with &#1; escapes") == "An ordinary % text \\ with &#1; escapes"
+    assert key[::-1] in redact(key[::-1])
+    del config
+    assert redact(key) == key  # nobody has it any more
 
 
 async def test_tls_and_refused_ports(spy: Spy) -> None:

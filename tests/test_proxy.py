@@ -46,7 +46,7 @@ def _no_proxy_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_proxy_is_its_url(url: str, where: tuple[object, ...]) -> None:
-    assert attrs.astuple(Proxy.parse(url)) == where
+    assert attrs.astuple(Proxy.parse(url))[:4] == where
 
 
 @pytest.mark.parametrize(

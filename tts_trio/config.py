@@ -18,6 +18,7 @@ from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.limiter import LIMITER, Limiter
 from tts_trio.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
 from tts_trio.proxy import PROXY, Proxy
+from tts_trio.redaction import hide
 from tts_trio.rules import (
     ID,
     Rule,
@@ -243,6 +244,7 @@ class TTSConfig:
     spare_lifetime: float = attrs.field(default=600.0, validator=seconds(10))
 
     def __attrs_post_init__(self) -> None:
+        hide(self, self.api_key, *(Proxy.parse(self.proxy).secrets if self.proxy is not None else ()))
         self._check_base_url()
         if self.chunk_length_schedule is not None and self.auto_mode:
             raise ConfigurationError(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
+from tts_trio.redaction import guarded_logger
 from tts_trio.wire.context import Context
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
     from tts_trio.hot_socket import HotSocket
 
-logger = logging.getLogger(__name__)
+logger = guarded_logger(__name__)
 
 ConnectionState: TypeAlias = Literal["hot", "in use", "ended"]
 

@@ -21,21 +21,26 @@ all close with 1008 (recorded from the live API).
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, cast
 
 import trio
 
-SHORTEST_SECRET = 8
-"""Characters of an API key that is worth hiding: a shorter one is a test's, and may be a part of any word."""
+from tts_trio.redaction import redact, shows_secret
+
+_LONGEST_MESSAGE = 500  # characters
+_LONGEST_NAME = 100  # characters of an identifier of the service
 
 
 class TTSError(Exception):
     """A failure of speech. Never raised inside an exception group by this library.
 
     Attributes:
-        message: What happened, for people. Never contains the API key.
+        message: What happened, for people, in one line of at most 500 characters. Neither in it nor in any other
+            attribute is the API key, should the service have repeated it (see `tts_trio.redaction` for the rule).
         code: The service's own identifier, such as `invalid_api_key`, or None where the service said nothing.
         status: The HTTP status of the answer (of a request or of a WebSocket handshake), or None.
         close_code: The WebSocket close code, or None.
@@ -59,12 +64,12 @@ class TTSError(Exception):
         trace_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
+        self.message = _line(message, _LONGEST_MESSAGE)
+        super().__init__(self.message)
+        self.code = code and _line(code, _LONGEST_NAME)
         self.status = status
         self.close_code = close_code
-        self.trace_id = trace_id
+        self.trace_id = trace_id and _line(trace_id, _LONGEST_NAME)
         self.retry_after = retry_after
         self.spoken_text = ""
         self.unspoken_text = ""
@@ -79,12 +84,12 @@ class TTSError(Exception):
         known = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
         return f"{self.message} ({known})" if known else self.message
 
-    def without(self, secret: str) -> Self:
-        """Take a secret, should the service have repeated it, out of the message; returns the error itself."""
-        if len(secret) >= SHORTEST_SECRET:
-            self.message = self.message.replace(secret, "[api key]")
-            self.args = (self.message,)
-        return self
+
+def _line(text: str, longest: int) -> str:
+    """One line that can be printed anywhere, without secrets."""
+    line = " ".join(redact(text[: 4 * longest]).split())
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 class TTSConnectionError(TTSError):
@@ -134,7 +139,7 @@ class ConfigurationError(TTSError, ValueError):
 
     def __init__(self, message: str, *, field: str | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
-        self.field = field
+        self.field = field and _line(field, _LONGEST_NAME)
 
 
 class ProtocolError(TTSError):
@@ -226,7 +231,7 @@ _PROTOCOL_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
 def unexpected(what: str, error: Exception) -> TTSConnectionError:
     """Return what an exception that nobody foresaw is to those who wait: a failure, with the exception as its cause."""
     failure = TTSConnectionError(f"the {what} failed: {type(error).__name__}")
-    failure.__cause__ = error
+    failure.__cause__ = None if shows_secret(error) else error
     return failure
 
 
@@ -319,7 +324,7 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> T
     elif isinstance(detail, str):
         message = detail
     else:
-        message = body[:200].decode("utf-8", "replace").strip() or None
+        message = _of_page(body.decode("utf-8", "replace"))
     return classify(
         message,
         codes=codes,
@@ -328,6 +333,21 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> T
         trace_id=headers.get("x-trace-id") or request_id,
         retry_after=_seconds(headers.get("retry-after")),
     )
+
+
+_TITLE = re.compile(r"<title[^<>]*>([^<>]*)", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
+_LONGEST_PAGE = 4096  # characters of it, in which its title is looked for
+_QUOTED = 200
+
+
+def _of_page(text: str) -> str | None:
+    """What a page that is not the service's says, in one line: the title of HTML, or else its first line of text."""
+    text = text[:_LONGEST_PAGE]
+    title = _TITLE.search(text)
+    lines = (line.strip() for line in (title[1] if title else _TAG.sub("\n", text)).splitlines())
+    first = next(filter(None, lines), None)
+    return first and redact(html.unescape(first))[:_QUOTED]
 
 
 def _string(value: object) -> str | None:

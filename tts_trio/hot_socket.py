@@ -291,7 +291,7 @@ class HotSocket:
             case ErrorReceived():
                 error = classify(
                     event.message, codes=(event.code,), close_code=event.close_code, trace_id=self.trace_id
-                ).without(self._config.api_key)
+                )
                 if context_id is None:
                     self._websocket.lose(error)  # it closes about 0.8 s later: no need to wait for that
                 elif connection is None:  # if the socket was meant, the service closes it

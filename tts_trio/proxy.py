@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+from functools import cache
 from urllib.parse import unquote, urlsplit
 
 import attrs
 import trio
 
 from tts_trio.errors import ConfigurationError, ProtocolError, TTSConnectionError, TTSError
+from tts_trio.redaction import hide
 from tts_trio.rules import Rule, split_url
 
 _RECEIVE_BYTES = 4096
@@ -26,12 +28,14 @@ class Proxy:
         port: Its port.
         secure: Whether it is spoken to over TLS.
         authorization: The header `Proxy-Authorization`, or None.
+        secrets: What must not be shown: the password, and the header.
     """
 
     host: str
     port: int
     secure: bool
     authorization: str | None = attrs.field(default=None, repr=False)
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"{'https' if self.secure else 'http'}://{self.host}:{self.port}"
@@ -47,11 +51,12 @@ class Proxy:
         if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
             raise ConfigurationError(f"proxy: it must be {PROXY.allowed}", field="proxy")
         secure = parts.scheme == "https"
-        authorization = None
-        if parts.username is not None:
-            credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-            authorization = f"Basic {base64.b64encode(credentials).decode()}"
-        return cls(parts.hostname or "", parts.port or (443 if secure else 80), secure, authorization)
+        where = (parts.hostname or "", parts.port or (443 if secure else 80), secure)
+        if parts.username is None:
+            return cls(*where)
+        password = unquote(parts.password or "")
+        credentials = base64.b64encode(f"{unquote(parts.username)}:{password}".encode()).decode()
+        return cls(*where, f"Basic {credentials}", (password, credentials))
 
 
 PROXY = Rule(
@@ -80,7 +85,15 @@ def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
     url = _variable("https_proxy")
     if not url or service.scheme not in {"https", "wss"} or _is_exempt(service.hostname or "", service.port or 443):
         return None
-    return Proxy.parse(url if "://" in url else f"http://{url}")
+    return _of_environment(url if "://" in url else f"http://{url}")
+
+
+@cache
+def _of_environment(url: str) -> Proxy:
+    """The proxy of a URL that stands in the environment for good, where its credentials are nobody's object's."""
+    proxy = Proxy.parse(url)
+    hide(Proxy, *proxy.secrets)
+    return proxy
 
 
 def _variable(name: str) -> str:

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
 from tts_trio.errors import ConfigurationError
+from tts_trio.redaction import hide, redact
 from tts_trio.rules import Rule, split_url
 from tts_trio.scoped import Scoped
 
@@ -62,6 +63,7 @@ class RedisClient(Scoped):
         """
         Rule(_URL, _is_allowed, secret=True).check("url", url)
         self._url = url
+        hide(self, unquote(urlsplit(url).password or ""))
         self._client: Redis[bytes] | None = None
         self._nursery: trio.Nursery | None = None
         self._next_try = -math.inf
@@ -90,6 +92,7 @@ class RedisClient(Scoped):
                 self._url,
                 connect_timeout=_ANSWER_TIMEOUT,
                 stream_timeout=_ANSWER_TIMEOUT,
+                decode_components=True,
                 max_connections=_CONNECTIONS,
                 retry_policy=NoRetryPolicy(),
                 verify_version=False,
@@ -128,12 +131,12 @@ class RedisClient(Scoped):
         try:
             answer.succeed(await command())
         except (Unreachable, TimeoutError, OSError) as error:
-            answer.fail(OSError(str(error) or type(error).__name__))
+            answer.fail(OSError(redact(str(error)) or type(error).__name__))
             self._next_try = trio.current_time() + _PAUSE
             if self._client is not None:
                 self._client.connection_pool.disconnect()  # else commands would queue up for a server that hangs
         except RedisError as error:
-            answer.fail(OSError(f"Redis refuses: {error}"))
+            answer.fail(OSError(f"Redis refuses: {redact(str(error))}"))
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
             answer.fail(error)
         finally:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import trio
 
 from tts_trio.errors import TTSError, unexpected
+from tts_trio.redaction import guarded_logger
 from tts_trio.utterance import Utterance
 
-logger = logging.getLogger(__name__)
+logger = guarded_logger(__name__)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ the service's support asks for.
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSError
+from tts_trio.redaction import guarded_logger
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from tts_trio.channels import Speech
 
-logger = logging.getLogger(__name__)
+logger = guarded_logger(__name__)
 
 _SCOPE = "tts_trio"
 _PARTS = ("first_text", "first_sent", "first_received", "first_delivered")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import trio
 
 from tts_trio.config import TTSConfig
-from tts_trio.errors import SHORTEST_SECRET, TTSConnectionError
+from tts_trio.errors import TTSConnectionError
 from tts_trio.proxy import Proxy, proxy_for, tunnel
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
@@ -59,12 +59,6 @@ def telling_cause(error: BaseException) -> BaseException | None:
     """Return what was behind an error where it says more than ours will: what the system said; else None."""
     cause = root_cause(error)
     return cause if isinstance(cause, OSError) else None
-
-
-def without_key(data: bytes, config: TTSConfig) -> bytes:
-    """Blot the API key out of what a peer sent before it gets to HTTP libraries, whose errors and logs repeat it."""
-    key = config.api_key.encode("ascii")
-    return data.replace(key, b"*" * len(key)) if len(key) >= SHORTEST_SECRET else data
 
 
 def default_ssl_context() -> ssl.SSLContext:

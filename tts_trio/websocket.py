@@ -8,7 +8,6 @@ writes whole frames, and closing is an event and a bounded wait.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -23,16 +22,17 @@ import wsproto.utilities
 from tts_trio.config import TTSConfig
 from tts_trio.deadlines import comes_within
 from tts_trio.dialling import DialTurn
-from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response
-from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error, without_key
+from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response, unexpected
+from tts_trio.redaction import guarded_logger, redact
+from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error, telling_cause
 
-logger = logging.getLogger(__name__)
+logger = guarded_logger(__name__)
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
 _MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
 _ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
-_QUOTED = 80  # bytes of an answer that is none
+_QUOTED = 80  # characters of an answer that is none
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
 
@@ -43,9 +43,8 @@ class _HandshakeStream(trio.abc.Stream):
     body is cut short.
     """
 
-    def __init__(self, stream: trio.abc.Stream, config: TTSConfig) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._config = config
         self.established = False
         self.answer = bytearray()
 
@@ -53,7 +52,6 @@ class _HandshakeStream(trio.abc.Stream):
         with self._noticing_the_end():
             data = bytes(await self._stream.receive_some(max_bytes))
         if not self.established:
-            data = without_key(data, self._config)
             self.answer += data[: _MAX_REFUSAL - len(self.answer)]
             if not data:
                 raise _HungUp
@@ -178,7 +176,7 @@ class WebSocket:
         try:
             with trio.CancelScope() as scope, single_error():
                 async with turn.limited(self._config.connect_timeout) as hot:
-                    stream = _HandshakeStream(await self._open_stream(self._config), self._config)
+                    stream = _HandshakeStream(await self._open_stream(self._config))
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
                         nursery.start_soon(self._read, websocket)
@@ -196,9 +194,9 @@ class WebSocket:
                             await self._say_goodbye(websocket)
                         nursery.cancel_scope.cancel(reason="the WebSocket is closed")
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
-            cause = self.error or self._explain(error, stream).without(self._config.api_key)
-            if cause is not error:
-                cause.__cause__ = error
+            cause = self.error or self._explain(error, stream)
+            if cause is not error and cause.__cause__ is None:
+                cause.__cause__ = telling_cause(error)
             self.lose(cause)
             if not self.is_open:
                 raise cause from cause.__cause__
@@ -226,7 +224,8 @@ class WebSocket:
         )
         stream.established = True
         self.trace_id = next(
-            (value.decode("latin-1") for name, value in websocket.handshake_headers if name == b"x-trace-id"), None
+            (redact(value.decode("latin-1")) for name, value in websocket.handshake_headers if name == b"x-trace-id"),
+            None,
         )
         return websocket
 
@@ -244,7 +243,7 @@ class WebSocket:
                 if reason is not None
                 else TTSConnectionError("the connection was lost", trace_id=self.trace_id)
             )
-            self.lose(error.without(self._config.api_key))
+            self.lose(error)
         raise self.error or AssertionError("unreachable: the loop ends by an error")
 
     async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:
@@ -317,11 +316,11 @@ class WebSocket:
             case OSError() | trio.BrokenResourceError() | trio_websocket.ConnectionClosed():
                 return TTSConnectionError(f"no connection to {where}: {root_cause(error)}")
             case h11.ProtocolError() | wsproto.utilities.ProtocolError() if stream is not None:
-                answer = bytes(stream.answer[:_QUOTED])
+                answer = redact(stream.answer.decode("latin-1"))[:_QUOTED]
                 return ProtocolError(f"{where} does not answer as a WebSocket server but with {answer!r}")
             case _:
                 logger.error("a task of a WebSocket to %s failed", where, exc_info=error)
-                return TTSConnectionError(f"the connection to {where} failed: {type(error).__name__}")
+                return unexpected(f"connection to {where}", error)
 
 
 def _refusal(answer: bytes) -> TTSError | None:

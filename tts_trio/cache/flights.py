@@ -12,7 +12,6 @@ joined it ask for themselves, the first of them for the others; and each of them
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from typing import TypeAlias
 
@@ -24,10 +23,11 @@ from tts_trio.cache.shelf import Shelf
 from tts_trio.config import TTSConfig
 from tts_trio.errors import EmptyAudio, ProtocolError, TTSError, unexpected
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
+from tts_trio.redaction import guarded_logger
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
-logger = logging.getLogger(__name__)
+logger = guarded_logger(__name__)
 
 
 _ABOUT_THE_TEXT = frozenset(

@@ -136,7 +136,7 @@ class HttpConnection:
         if self.stream.ended:
             return self._lost()
         # What the peer sent is in the message.
-        return ProtocolError(f"{self._where} does not answer as an HTTP server: {error}").without(self._config.api_key)
+        return ProtocolError(f"{self._where} does not answer as an HTTP server: {error}")
 
     def _spoke_unasked(self) -> TTSError:
         if self.stream.ended:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 
 import attrs
@@ -15,6 +17,7 @@ from tts_trio.deadlines import time_limit
 from tts_trio.errors import ProtocolError, TTSError, classify_response
 from tts_trio.http.pool import ConnectionPool, open_pool
 from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
+from tts_trio.redaction import redact
 from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
@@ -131,13 +134,17 @@ class HttpConnections(Scoped):
         extensions = {ON_CONNECTION: on_connection, OUTLIVES: outlives}
         url = _parsed(self._base_url + request.path)
         sent = httpx.Request("POST", url, headers=self._headers, content=request.body, extensions=extensions)
-        response = await client.send(sent, stream=True)
+        asking = _asking.set(True)
+        try:
+            response = await client.send(sent, stream=True)
+        finally:
+            _asking.reset(asking)
         chunks = response.aiter_raw()
         try:
-            headers = dict(response.headers)
+            headers = {name: redact(value) for name, value in response.headers.items()}
             if not _is_speech(request, response.status_code, headers):
                 body = await _read_refusal(chunks)
-                raise _explain(response.status_code, headers, body).without(self._config.api_key)
+                raise _explain(response.status_code, headers, body)
             yield SpeechResponse(response.status_code, headers, chunks)
         finally:
             # Closing waits for nobody, and makes the generators under `chunks` run to their ends; left in the middle
@@ -146,6 +153,21 @@ class HttpConnections(Scoped):
                 await response.aclose()
                 async for _ in chunks:
                     pass
+
+
+_asking = ContextVar("tts_trio is asking", default=False)
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """Whether a line of httpx's is let pass: it tells of each request at INFO, its URL included.
+
+    Of ours it does so only where the application gave this logger a level; other users of httpx are left alone.
+    """
+    return not _asking.get() or record.levelno >= logging.WARNING or _httpx_logger.level != logging.NOTSET
+
+
+_httpx_logger = logging.getLogger("httpx")
+_httpx_logger.addFilter(_is_told)
 
 
 @lru_cache(maxsize=64)

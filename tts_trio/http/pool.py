@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,12 +13,13 @@ import trio
 from tts_trio.config import TTSConfig
 from tts_trio.deadlines import time_limit
 from tts_trio.dialling import Backoff, DialTurn
-from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.http.connection import HttpConnection
 from tts_trio.http.stream import WatchedStream
-from tts_trio.transport import OpenStream, root_cause, single_error
+from tts_trio.redaction import guarded_logger
+from tts_trio.transport import OpenStream, root_cause, single_error, telling_cause
 
-logger = logging.getLogger(__name__)
+logger = guarded_logger(__name__)
 
 
 class ConnectionPool:
@@ -172,11 +172,11 @@ class ConnectionPool:
         try:
             turn = await DialTurn.wait(self._config.base_url)
             async with turn.limited(self._config.connect_timeout):
-                stream = WatchedStream(await self._open_stream(self._config), self._config)
+                stream = WatchedStream(await self._open_stream(self._config))
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
             self._backoff.dial_failed()
-            cause = self._explain(error).without(self._config.api_key)
-            raise cause from (None if cause is error else error)
+            cause = self._explain(error)
+            raise cause from (cause.__cause__ or telling_cause(error))
         connection = HttpConnection(stream, self._config)
         self._connections.add(connection)
         return connection
@@ -193,7 +193,7 @@ class ConnectionPool:
                 return TTSConnectionError(f"no connection to {self._where}: {root_cause(error)}")
             case _:
                 logger.error("dialling %s failed", self._where, exc_info=error)
-                return TTSConnectionError(f"the connection to {self._where} failed: {type(error).__name__}")
+                return unexpected(f"connection to {self._where}", error)
 
     async def _offer(self, connection: HttpConnection) -> None:
         """Give an open connection to the request that waits longest, or keep it, or close what is too many.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tts_trio.config import TTSConfig
 from tts_trio.deadlines import patience_after
-from tts_trio.transport import without_key
 
 _RECEIVE_BYTES = 65536
 _LAST_LOOK = 0.001  # seconds, in which what has come already is read
@@ -24,11 +22,10 @@ class WatchedStream:
         ended: The peer closed the connection, or it broke.
     """
 
-    def __init__(self, stream: trio.abc.Stream, config: TTSConfig) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self.received = 0
         self.ended = False
         self._stream = stream
-        self._config = config
         self._watched: trio.Event | None = None
         self._ahead = b""
 
@@ -105,4 +102,4 @@ class WatchedStream:
             raise
         self.received += len(data)
         self.ended = not data
-        return without_key(data, self._config)
+        return data
