@@ -46,14 +46,23 @@ def interpreter(name: str) -> str:
     Raises:
         subprocess.CalledProcessError: pip cannot install it.
     """
+    return environment(PEERS[name].requirement)
+
+
+def environment(requirement: str) -> str:
+    """Return the Python of an environment with one requirement of pip's, which is made first if it is not there.
+
+    Raises:
+        subprocess.CalledProcessError: pip cannot install it.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    directory = cache / "tts_trio" / "benchmarks" / PEERS[name].requirement.replace("[", "-").replace("]", "")
+    directory = cache / "tts_trio" / "benchmarks" / requirement.replace("[", "-").replace("]", "")
     python = directory / "bin" / "python"
     complete = directory / "complete"
     if not complete.exists():
-        print(f"installing {PEERS[name].requirement} in {directory}", file=sys.stderr)
+        print(f"installing {requirement} in {directory}", file=sys.stderr)
         venv.create(directory, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", PEERS[name].requirement], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=True)
         complete.touch()
     return str(python)
 

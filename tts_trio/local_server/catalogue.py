@@ -114,6 +114,17 @@ def voice(voice_id: str) -> dict[str, Any]:
         "name": voice_name(voice_id),
         "category": "premade",
         "labels": {},
+        "description": None,
+        "preview_url": None,
+        "available_for_tiers": [],
+        "high_quality_base_model_ids": list(MODELS),
+        "fine_tuning": {
+            "is_allowed_to_fine_tune": False,
+            "state": {},
+            "verification_failures": [],
+            "verification_attempts_count": 0,
+            "manual_verification_requested": False,
+        },
         "settings": SETTINGS,
     }
 
