@@ -54,7 +54,7 @@ class Interruption:
 def interruption(first: timing.Record, second: timing.Record, events: Iterable[timing.Event]) -> Interruption:
     """Say what became of a turn that was cut, and of the one after it."""
     cut = first["cut"]
-    sound = read_tones(base64.b64decode(second["sound"]), _SAMPLE_RATE)
+    sound = read_tones(base64.b64decode(second["sound"]), f"pcm_{_SAMPLE_RATE}")
     late = sum(size for at, size in first["audio"] if at > cut)
     told = [event["at"] for event in events if event["at"] > cut and _tells(event)]
     return Interruption(

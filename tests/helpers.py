@@ -155,4 +155,4 @@ async def listen(audio: AudioChannel) -> bytes:
 
 def heard(audio: bytes, config: TTSConfig) -> str:
     """The text that the tone voice spoke in this audio, with its blanks reduced to one."""
-    return " ".join(read_tones(audio, config.format.sample_rate).split())
+    return " ".join(read_tones(audio, config.format).split())

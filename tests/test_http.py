@@ -216,7 +216,7 @@ async def test_phrases_pay_no_dial_whatever_the_gap(
                 assert response.status == 200
                 assert response.headers["content-type"] == "audio/pcm"
                 audio = b"".join([piece async for piece in response])
-            assert read_tones(audio, 16_000) == f" {text} "
+            assert read_tones(audio, "pcm_16000") == f" {text} "
             await trio.sleep(gap)
     assert len(service.dials) == 2  # the one used and its spare
 
@@ -267,7 +267,7 @@ async def test_a_spare_stands_behind_a_connection_in_use(autojump_clock: MockClo
             async with connections.stream(stream_request(config, RUSSIAN)) as second:
                 assert trio.current_time() - began == pytest.approx(LATENCY)
                 heard = [b"".join([piece async for piece in answer]) for answer in (first, second)]
-    assert [read_tones(audio, 16_000).strip() for audio in heard] == [ENGLISH, RUSSIAN]
+    assert [read_tones(audio, "pcm_16000").strip() for audio in heard] == [ENGLISH, RUSSIAN]
 
 
 async def test_many_at_once_leave_no_more_than_are_wanted(autojump_clock: MockClock, make_peer: MakePeer) -> None:
@@ -400,7 +400,7 @@ async def test_cancelled_at_any_stage(autojump_clock: MockClock, service: Servic
         async with connections.stream(stream_request(config, RUSSIAN)) as response:
             assert trio.current_time() - began == pytest.approx(LATENCY)
             audio = b"".join([piece async for piece in response])
-        assert read_tones(audio, 16_000).strip() == RUSSIAN
+        assert read_tones(audio, "pcm_16000").strip() == RUSSIAN
         assert len(service.dials) <= dials + 1  # a spare behind it, and nothing on its own path
 
 
@@ -731,7 +731,7 @@ async def test_faults_are_typed_and_leave_healthy_connections(
         async with connections.stream(stream_request(config, RUSSIAN)) as response:
             assert trio.current_time() - began == pytest.approx(LATENCY)
             audio = b"".join([piece async for piece in response])
-        assert read_tones(audio, 16_000).strip() == RUSSIAN
+        assert read_tones(audio, "pcm_16000").strip() == RUSSIAN
 
 
 async def test_429_says_which_kind_and_when(autojump_clock: MockClock, make_peer: MakePeer) -> None:

@@ -108,7 +108,7 @@ async def test_the_twilio_endpoint(
 
     played = min(len(twilio.sound(before)), round((cleared["at"] - began) * 8000))
     assert spoken_for - 0.1 < played / 8000 < spoken_for + 0.5
-    words = read_tones(sound["pcm_8000"][: played * 2], 8000).split()
+    words = read_tones(sound["pcm_8000"][: played * 2], "pcm_8000").split()
     assert abs(len(history[0].split()) - len(words)) <= 1
     assert text.startswith(history[0])
     assert history[1] == ANSWER

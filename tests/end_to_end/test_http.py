@@ -83,7 +83,7 @@ async def settle(condition: Callable[[], bool]) -> None:
 
 async def hear(connections: HttpConnections, config: TTSConfig, text: str) -> str:
     async with connections.stream(stream_request(config, text)) as response:
-        return read_tones(b"".join([piece async for piece in response]), 16_000).strip()
+        return read_tones(b"".join([piece async for piece in response]), "pcm_16000").strip()
 
 
 def living(server: LocalServer) -> int:
@@ -158,7 +158,7 @@ def test_httpxs_own_pool_does_not_survive_it(authority: trustme.CA) -> None:
 
             async def ask(text: str) -> str:
                 async with client.stream("POST", "/stream?output_format=pcm_16000", json={"text": text}) as response:
-                    return read_tones(b"".join([piece async for piece in response.aiter_raw()]), 16_000).strip()
+                    return read_tones(b"".join([piece async for piece in response.aiter_raw()]), "pcm_16000").strip()
 
             try:
                 await storm(300, ask)

@@ -172,7 +172,7 @@ def kinds(heard: list[Heard]) -> list[str]:
 
 def tones(heard: list[Heard], sample_rate: int = 16000) -> str:
     """Read what ToneVoice said in these messages."""
-    return read_tones(b"".join(item.audio for item in heard if item.kind == "audio"), sample_rate)
+    return read_tones(b"".join(item.audio for item in heard if item.kind == "audio"), f"pcm_{sample_rate}")
 
 
 @attrs.frozen

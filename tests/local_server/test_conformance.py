@@ -26,14 +26,14 @@ row = TABLE.row
 async def _(here: Town) -> None:
     reply = await speak(here)
     assert reply.headers["transfer-encoding"] == "chunked"
-    assert read_tones(reply.body, 16000).strip() == ENGLISH
+    assert read_tones(reply.body, "pcm_16000").strip() == ENGLISH
 
 
 @row("1.1-convert-has-a-length")
 async def _(here: Town) -> None:
     reply = await speak(here, RUSSIAN, "")
     assert int(reply.headers["content-length"]) == len(reply.body)
-    assert read_tones(reply.body, 16000).strip() == RUSSIAN
+    assert read_tones(reply.body, "pcm_16000").strip() == RUSSIAN
 
 
 @row("1.1-with-timestamps-is-one-object")
@@ -76,7 +76,7 @@ async def _(here: Town) -> None:
 @row("1.2-latency-4-switches-the-normaliser-off")
 async def _(here: Town) -> None:
     heard = [
-        read_tones((await speak(here, "Room 42", model_id="eleven_multilingual_v2", query=query)).body, 16000)
+        read_tones((await speak(here, "Room 42", model_id="eleven_multilingual_v2", query=query)).body, "pcm_16000")
         for query in ({"optimize_streaming_latency": 3}, {"optimize_streaming_latency": 4})
     ]
     assert heard == [" Room forty-two ", " Room 42 "]
@@ -115,13 +115,13 @@ async def _(here: Town) -> None:
     cases = [("auto", "42%"), ("off", "42%"), ("on", "forty-two percent")]
     for choice, said in cases:
         reply = await speak(here, "Off 42%", apply_text_normalization=choice)
-        assert read_tones(reply.body, 16000) == f" Off {said} "
+        assert read_tones(reply.body, "pcm_16000") == f" Off {said} "
 
 
 @row("1.3-normalisation-in-russian")
 async def _(here: Town) -> None:
     reply = await speak(here, "Кабинет 42.", model_id="eleven_multilingual_v2")
-    assert read_tones(reply.body, 16000) == " Кабинет сорок два. "
+    assert read_tones(reply.body, "pcm_16000") == " Кабинет сорок два. "
 
 
 @row("1.3-previous-text-and-v3")

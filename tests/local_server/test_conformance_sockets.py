@@ -260,7 +260,7 @@ async def _(here: Town) -> None:
     audio = audio_of(await say(here, ENGLISH, sync_alignment="true"))
     assert "".join(chars(item) or "" for item in audio) == ENGLISH + " "
     for item in audio[:-1]:
-        heard = read_tones(item.audio, 16000)
+        heard = read_tones(item.audio, "pcm_16000")
         assert chars(item, "normalizedAlignment") == heard, "true of the very sound it comes with"
         assert item.message["normalizedAlignment"]["charStartTimesMs"][0] == 0
 

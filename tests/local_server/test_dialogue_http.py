@@ -31,7 +31,7 @@ async def ask(here: Town, form: str = "/stream", query: str = "output_format=pcm
 async def test_http(form: str, text: str, autojump_clock: MockClock) -> None:
     async with town() as here:
         reply = await ask(here, form, inputs=[line(text), line("Да.", OTHER)])
-    assert read_tones(reply.body, 16000) == f" {text} Да. "
+    assert read_tones(reply.body, "pcm_16000") == f" {text} Да. "
     assert ("content-length" in reply.headers) == (form == "")
     assert reply.headers["content-type"] == "audio/pcm"
     assert reply.headers["character-cost"] == str(len(text) + 3)

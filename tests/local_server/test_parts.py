@@ -66,7 +66,7 @@ def test_alignments_are_contiguous_and_as_long_as_the_sound(text: str, overlappi
         assert alignment.starts_ms[0] == 0
         assert ends[-1] == round(clip.seconds * 1000)
     sound = b"".join(piece.audio for piece in clip.slices)
-    assert read_tones(sound, 8000) == clip.normalised.chars
+    assert read_tones(sound, "pcm_8000") == clip.normalised.chars
 
 
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])

@@ -66,7 +66,7 @@ async def test_stream(text: str) -> None:
             )
         )
 
-    assert read_tones(await with_sdk(use), 16000).strip() == text
+    assert read_tones(await with_sdk(use), "pcm_16000").strip() == text
 
 
 @TEXTS
@@ -74,7 +74,7 @@ async def test_convert(text: str) -> None:
     audio = await with_sdk(
         lambda client: b"".join(client.text_to_speech.convert(VOICE, text=text, model_id=MODEL, output_format=PCM))
     )
-    assert read_tones(audio, 16000).strip() == text
+    assert read_tones(audio, "pcm_16000").strip() == text
 
 
 @TEXTS
@@ -87,7 +87,7 @@ async def test_timestamps(text: str) -> None:
     whole, lines = await with_sdk(use)
     for parts in ([whole], lines):
         audio = b"".join(base64.b64decode(part.audio_base_64) for part in parts)
-        assert read_tones(audio, 16000).strip() == text
+        assert read_tones(audio, "pcm_16000").strip() == text
         characters = [character for part in parts for character in part.alignment.characters]
         ends = [end for part in parts for end in part.alignment.character_end_times_seconds]
         assert "".join(characters).strip() == text
@@ -102,7 +102,7 @@ async def test_asynchronous(text: str) -> None:
         timed = [chunk async for chunk in client.text_to_speech.stream_with_timestamps(VOICE, **options)]
         return b"".join(streamed), b"".join(base64.b64decode(part.audio_base_64) for part in timed)
 
-    assert [read_tones(audio, 16000).strip() for audio in await with_async_sdk(use)] == [text, text]
+    assert [read_tones(audio, "pcm_16000").strip() for audio in await with_async_sdk(use)] == [text, text]
 
 
 async def test_models_voices_and_subscription() -> None:
@@ -160,7 +160,7 @@ async def test_convert_realtime(text: str, tmp_path: Path, monkeypatch: pytest.M
             return audio
 
         audio = await trio.to_thread.run_sync(use)
-    assert " ".join(read_tones(audio, 16000).split()) == text
+    assert " ".join(read_tones(audio, "pcm_16000").split()) == text
 
 
 @old_websockets_api
@@ -192,7 +192,7 @@ async def test_the_generated_types_of_stream_input(text: str, autojump_clock: Mo
         heard = [item.message for item in await socket.hear_all() if isinstance(item.message, dict)]
     outputs = [AudioOutput.model_validate(message) for message in heard[:-1]]
     said = b"".join(base64.b64decode(output.audio) for output in outputs)
-    assert read_tones(said, 16000).strip() == text
+    assert read_tones(said, "pcm_16000").strip() == text
     assert outputs[0].alignment is not None
     assert outputs[0].alignment.chars is not None
     assert outputs[0].normalized_alignment is not None

@@ -126,7 +126,7 @@ def said(messages: list[dict[str, Any]], turn: Turn) -> tuple[str, str]:
     outputs = [output for output in outputs if getattr(output, "audio", None)]
     audio = b"".join(base64.b64decode(output.audio) for output in outputs)
     aligned = "".join("".join(output.alignment.chars) for output in outputs if output.alignment)
-    return read_tones(audio, 16000).strip(), aligned.strip()
+    return read_tones(audio, "pcm_16000").strip(), aligned.strip()
 
 
 @TURNS
@@ -192,11 +192,11 @@ async def test_dialogue_over_http(text: str) -> None:
         assert all(part.voice_segments for parts in timed for part in parts[:-1])
         raw = [b"".join(api.convert(**options)), b"".join(api.stream(**options))]
         raw += [b"".join(base64.b64decode(part.audio_base_64) for part in parts) for parts in timed]
-        return [read_tones(audio, 16000).strip() for audio in raw]
+        return [read_tones(audio, "pcm_16000").strip() for audio in raw]
 
     async def use_async(client: Any) -> str:
         audio = b"".join([chunk async for chunk in client.text_to_dialogue.stream(**options)])
-        return read_tones(audio, 16000).strip()
+        return read_tones(audio, "pcm_16000").strip()
 
     assert await with_sdk(use) == [f"{text} Да."] * 4
     assert await with_async_sdk(use_async) == f"{text} Да."

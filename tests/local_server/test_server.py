@@ -49,7 +49,7 @@ async def test_http_over_a_real_socket_with_keep_alive(text: str) -> None:
                     f"/v1/text-to-speech/{VOICE}/stream", params={"output_format": "pcm_16000"}, json={"text": text}
                 )
                 assert answer.status_code == 200
-                assert read_tones(answer.content, 16000).strip() == text
+                assert read_tones(answer.content, "pcm_16000").strip() == text
     requests = [record for record in server.records if isinstance(record, Requested)]
     assert [(record.connection, record.body) for record in requests] == [(1, {"text": text})] * 2
 
@@ -106,6 +106,30 @@ async def test_an_outage_in_memory(autojump_clock: trio.testing.MockClock) -> No
         answer = await here.http().speak(ENGLISH)
         assert answer is not None
         assert answer.status == 200
+
+
+async def test_on_a_clock_that_jumps_a_voice_in_a_thread_is_refused_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It would end in a timeout somewhere else."""
+    words = r"^voice: EspeakVoice speaks in a thread, for which trio's MockClock .*; give the local server voice=ToneVoice\(\)$"
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(RuntimeError, match=words):
+            LocalServer().connect(nursery)
+        with pytest.raises(RuntimeError, match=words):
+            LocalServer().listen(nursery)
+    with pytest.raises(RuntimeError, match=words):
+        async with open_local_server():
+            pass
+    async with trio.open_nursery() as nursery:
+        LocalServer(voice=ToneVoice()).connect(nursery)
+        nursery.cancel_scope.cancel()
+
+
+async def test_on_a_clock_that_stands_still_any_voice_speaks(mock_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        LocalServer().connect(nursery)
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_record_has_frames_times_and_torn_ends(autojump_clock: trio.testing.MockClock) -> None:

@@ -188,7 +188,7 @@ async def test_fast_models_normalise(on: bool, said: str, autojump_clock: MockCl
         assert tones(await socket.hear_all()) == said
         answer = await here.http().speak("Room 42.")
         assert answer is not None
-        assert read_tones(answer.body, 16000) == said
+        assert read_tones(answer.body, "pcm_16000") == said
 
 
 async def test_overlapping_alignment(autojump_clock: MockClock) -> None:

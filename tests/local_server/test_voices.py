@@ -12,7 +12,9 @@ import trio
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tts_trio import AudioFormat
 from tts_trio.local_server.espeak import EspeakVoice
+from tts_trio.local_server.speech import Order, render
 from tts_trio.local_server.tone import ToneVoice, read_tones
 from tts_trio.local_server.voices import Speech, Voice
 
@@ -224,7 +226,7 @@ class TestTones:
         assert speech.durations_ms == (60,) * len(text)
         assert rms(speech.samples) > 1500
         assert_contiguous(speech, text)
-        assert read_tones(speech.samples, sample_rate) == text
+        assert read_tones(speech.samples, f"pcm_{sample_rate}") == text
 
     @pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
     def test_speed_changes_the_length(self, speed):
@@ -232,13 +234,13 @@ class TestTones:
 
         assert seconds(speech) == pytest.approx(0.06 * len(RUSSIAN) / speed, rel=0.001)
         assert_contiguous(speech, RUSSIAN)
-        assert read_tones(speech.samples, 16000) == RUSSIAN
+        assert read_tones(speech.samples, "pcm_16000") == RUSSIAN
 
     @given(st.text(st.characters(codec=None)), st.sampled_from(PCM_RATES), st.floats(0.7, 1.2))
     def test_any_text_comes_back(self, text, sample_rate, speed):
         speech = speak(ToneVoice(), text, sample_rate=sample_rate, speed=speed)
 
-        assert read_tones(speech.samples, sample_rate) == text
+        assert read_tones(speech.samples, f"pcm_{sample_rate}") == text
 
     @given(st.data())
     def test_pieces_cut_and_joined_anywhere(self, data: st.DataObject):
@@ -254,7 +256,7 @@ class TestTones:
             expected += text[-(-start // length) : max(end // length, -(-start // length))]
             last_fragment = end % length
 
-        assert read_tones(samples, 8000) == expected
+        assert read_tones(samples, "pcm_8000") == expected
 
     def test_a_character_interrupted_by_another_of_its_kind_is_not_heard(self):
         burst = speak(ToneVoice(), "ж").samples
@@ -262,15 +264,59 @@ class TestTones:
         for cut in range(0, len(burst), 2):
             for resumed in (2, 400, cut - 2, cut + 2):
                 if 0 < resumed < len(burst) and resumed != cut:
-                    assert read_tones(burst[:cut] + burst[resumed:], 16000) == ""
+                    assert read_tones(burst[:cut] + burst[resumed:], "pcm_16000") == ""
 
     def test_other_samples_say_nothing(self):
         samples = speak(ToneVoice(), ENGLISH).samples
 
-        assert read_tones(b"", 16000) == ""
-        assert read_tones(samples, 8000) == ""
-        assert read_tones(samples[1:], 16000) == ""
-        assert read_tones(speak(EspeakVoice(), ENGLISH).samples, 22050) == ""
+        assert read_tones(b"", "pcm_16000") == ""
+        assert read_tones(samples, "pcm_8000") == ""
+        assert read_tones(samples[1:], "pcm_16000") == ""
+        assert read_tones(speak(EspeakVoice(), ENGLISH).samples, "pcm_22050") == ""
+
+
+TELEPHONE = pytest.mark.parametrize("output_format", ["ulaw_8000", "alaw_8000"])
+
+
+def encoded(text: str, output_format: str, speed: float = 1.0) -> bytes:
+    return b"".join(piece.audio for piece in render(Order(text, output_format, speed=speed), ToneVoice()).slices)
+
+
+class TestTonesOfTheTelephone:
+    @TELEPHONE
+    @pytest.mark.parametrize("speed", [0.7, 0.93, 1.0, 1.2])
+    @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN, "Hello, Мир! 😀"])
+    def test_the_text_comes_back(self, text: str, speed: float, output_format: str):
+        assert read_tones(encoded(text, output_format, speed), output_format) == f" {text} "
+        assert read_tones(encoded(text, output_format, speed), AudioFormat.parse(output_format)) == f" {text} "
+
+    @TELEPHONE
+    def test_a_character_interrupted_by_another_is_not_heard(self, output_format: str):
+        """Of the same pitch, and of its own kind."""
+        first = encoded("ж", output_format)[480:-480]
+        for other in (first, encoded(chr(ord("ж") + 32), output_format)[480:-480]):
+            for cut in range(16, 480, 7):  # from where one can tell the two by their sound alone
+                assert read_tones(first[:cut] + other[cut:], output_format) == ("ж" if other == first else "")
+                assert read_tones(first[:cut] + other[cut + 1 :], output_format) == ""
+
+    @TELEPHONE
+    def test_a_cut_anywhere(self, output_format: str):
+        sound = encoded("Раз.", output_format)
+        for cut in range(0, len(sound), 97):
+            assert read_tones(sound[cut:], output_format) == " Раз. "[-(-cut // 480) :]
+            assert read_tones(sound[:cut], output_format) == " Раз. "[: cut // 480]
+
+    def test_of_another_format_it_says_nothing(self):
+        sound = encoded(ENGLISH, "ulaw_8000")
+        assert read_tones(sound, "alaw_8000") == ""
+        assert read_tones(sound, "pcm_8000") == ""
+
+    @pytest.mark.parametrize("wrong", ["mp3_44100_128", "opus_48000_32", "wav_16000", "ulaw_16000", "pcm_", "16000"])
+    def test_what_cannot_be_read_is_refused(self, wrong: str):
+        with pytest.raises(ValueError, match=f"pcm_ and a sample rate, ulaw_8000 or alaw_8000 here, not '{wrong}'"):
+            read_tones(b"", wrong)
+        with pytest.raises(ValueError, match="not 'mp3_22050_32'"):
+            read_tones(b"", AudioFormat.parse("mp3_22050_32"))
 
 
 def test_who_may_be_called_in_the_loop():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
+from trio.testing import MockClock
 
 from tts_trio.local_server.behaviour import Behaviour
 from tts_trio.local_server.connection import Connection
@@ -25,7 +27,8 @@ class LocalServer:
 
     Args:
         behaviour: How it behaves; the attribute can be replaced at any time, in the middle of a call too.
-        voice: Who speaks; by default eSpeak NG.
+        voice: Who speaks; by default eSpeak NG, in a thread. On trio's `MockClock` it is to be `ToneVoice`: a clock
+            that jumps does not wait for threads.
         ssl_context: A server's, for TLS on every connection.
         record: Is called with every record, instead of their being kept in `records`.
 
@@ -44,7 +47,8 @@ class LocalServer:
     ) -> None:
         self.records: list[Record] = []
         self.base_url = "http://127.0.0.1" if ssl_context is None else "https://127.0.0.1"
-        self._service = Service(behaviour or Behaviour(), voice or EspeakVoice(), record or self.records.append)
+        self._voice = voice or EspeakVoice()
+        self._service = Service(behaviour or Behaviour(), self._voice, record or self.records.append)
         self._ssl_context = ssl_context
         self._connections = 0
         self._scopes: set[trio.CancelScope] = set()
@@ -76,7 +80,9 @@ class LocalServer:
 
         Raises:
             OSError: After `stop_accepting`, as with a port where nobody listens.
+            RuntimeError: The voice speaks in a thread, and the clock is a `MockClock` that jumps.
         """
+        _check_clock(self._voice)
         if not self._accepting:
             raise ConnectionRefusedError("the local server does not accept connections now")
         client, server = memory_connection()
@@ -105,12 +111,23 @@ class LocalServer:
 
         Raises:
             OSError: The port is taken.
+            RuntimeError: As for `connect`.
         """
+        _check_clock(self._voice)
         self._port = _Port(host, port, nursery, self.serve_stream)
         self._port.open()
         scheme = "http" if self._ssl_context is None else "https"
         name = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - as it was said
         self.base_url = f"{scheme}://{name}:{self._port.number}"
+
+
+def _check_clock(voice: Voice) -> None:
+    clock = trio.lowlevel.current_clock()
+    if voice.blocking and isinstance(clock, MockClock) and clock.autojump_threshold < math.inf:
+        raise RuntimeError(
+            f"voice: {type(voice).__name__} speaks in a thread, for which trio's MockClock does not wait: nothing would"
+            " be spoken in time; give the local server voice=ToneVoice()"
+        )
 
 
 class _Port:
@@ -164,7 +181,7 @@ async def open_local_server(
 
     Args:
         behaviour: How it behaves.
-        voice: Who speaks; by default eSpeak NG.
+        voice: Who speaks; by default eSpeak NG, as for `LocalServer`.
         host: Address to listen on; without authentication or limits, so think before it is not loopback.
         port: 0: any free one.
         ssl_context: A server's, for TLS.
@@ -175,7 +192,10 @@ async def open_local_server(
 
     Raises:
         OSError: The port is taken.
+        RuntimeError: As for `LocalServer.connect`.
     """
+    voice = voice or EspeakVoice()
+    _check_clock(voice)  # before there is a nursery, which would make a group of its error
     server = LocalServer(behaviour, voice=voice, ssl_context=ssl_context, record=record)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

@@ -1,30 +1,48 @@
 """A voice for tests: its samples say which text they voice, so that a listener can prove what was heard.
 
 Every character is a burst of its own. A burst begins with a marker that occurs nowhere else, then says at which
-speed it is spoken and which code point it is; the rest is a beep whose pitch, and whose noise in the low bytes,
-belong to that code point and to each place in the burst. Nothing but the whole burst, uncut, equals it.
+speed it is spoken and which code point it is, four bits a sample; the rest is a beep whose pitch and whose noise belong
+to that code point and to each place in the burst. Nothing but the whole burst, uncut, equals it. The telephone's codecs
+round samples off, but leave the marker, the bits and the noise apart from each other: what they made of a burst equals
+nothing but what they make of it again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import sys
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Protocol
 
+from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.voices import Speech
 
 _CHARACTER_MS = 60
 _MARKER = (32767, -32768)
-_MARKER_BYTES = struct.pack("<2h", *_MARKER)
-_HEADER = struct.Struct("<2h3H")  # the marker, the speed in thousandths, the code point in two parts
-_LOW_BITS = 11  # of 21: no part of a code point looks like the marker
+_LEVELS = tuple(range(-7680, 7681, 1024))  # of the sixteen values of four bits
+_SPEED_DIGITS = 4  # hexadecimal ones, of the speed in thousandths
+_CODE_POINT_DIGITS = 6
+_HEADER_SAMPLES = len(_MARKER) + _SPEED_DIGITS + _CODE_POINT_DIGITS
+_READABLE = re.compile(r"pcm_(?P<rate>[1-9]\d*)|(ulaw|alaw)_8000")
+
+
+class NamedFormat(Protocol):
+    """An output format that says its ElevenLabs name, such as `tts_trio.AudioFormat`."""
+
+    @property
+    def name(self) -> str:
+        """For example `ulaw_8000`."""
+        ...
 
 
 class ToneVoice:
     """Speak in bursts of 60 ms a character (at speed 1.0), at any sample rate, in a few microseconds a word.
 
-    `read_tones` turns the samples back into the text. The speed is rounded to thousandths.
+    `read_tones` turns the samples back into the text. The speed is rounded to thousandths. It takes no time and no
+    thread, so it is the voice for tests on trio's `MockClock`.
     """
 
     blocking = False
@@ -38,51 +56,103 @@ class ToneVoice:
         return Speech.from_borders(samples, sample_rate, borders)
 
 
-def read_tones(samples: bytes, sample_rate: int) -> str:
-    """Read the text whose characters are wholly in these samples.
+def read_tones(sound: bytes, output_format: NamedFormat | str) -> str:
+    """Read the text whose characters are wholly in this sound.
 
     Speech that was cut anywhere, and joined to other speech that begins anywhere, is read as well: a fragment of
-    a character does not count. Samples that were shifted by a byte or belong to another sample rate say nothing.
+    a character does not count. Sound that was shifted by a byte or belongs to another format says nothing.
 
     Args:
-        samples: What `ToneVoice` spoke, or parts of it: signed 16-bit little-endian mono.
-        sample_rate: In Hz, as it was spoken.
+        sound: What `ToneVoice` spoke, or parts of it, in this format.
+        output_format: An `AudioFormat`, such as a configuration's `format`, or its name: `pcm_` and any sample rate,
+            `ulaw_8000` or `alaw_8000`.
+
+    Raises:
+        ValueError: The format keeps no samples that could be read (mp3, opus), or is none.
     """
-    characters: list[str] = []
-    position = samples.find(_MARKER_BYTES)
-    while position >= 0:
-        character, size = _character_at(position, samples, sample_rate)
-        characters.append(character)
-        position = samples.find(_MARKER_BYTES, position + size)
-    return "".join(characters)
+    name = output_format if isinstance(output_format, str) else output_format.name
+    if not (known := _READABLE.fullmatch(name)):
+        raise ValueError(f"output_format must be pcm_ and a sample rate, ulaw_8000 or alaw_8000 here, not {name!r}")
+    return _reader(name, int(known["rate"] or 8000)).read(sound)
 
 
-def _character_at(position: int, samples: bytes, sample_rate: int) -> tuple[str, int]:
-    """The character whose burst begins here and its size in bytes, or of a fragment nothing and one byte."""
-    room = len(samples) - position
-    if position % 2 == 0 and room >= _HEADER.size:
-        _, _, thousandths, high, low = _HEADER.unpack_from(samples, position)
-        code_point = high << _LOW_BITS | low
-        is_sane = thousandths > 0 and code_point <= sys.maxunicode
-        if is_sane and 2 * _burst_length(thousandths, sample_rate) <= room:
-            burst = _burst(code_point, thousandths, sample_rate)
-            if samples.startswith(burst, position):
+class _Reader:
+    """Reads one format."""
+
+    def __init__(self, output_format: str, sample_rate: int) -> None:
+        self._format = output_format
+        self._sample_rate = sample_rate
+        self._marker = _encode(_pack(_MARKER), output_format)
+        self._width = len(self._marker) // len(_MARKER)
+        self._digits = {_encode(_pack([level]), output_format): digit for digit, level in enumerate(_LEVELS)}
+
+    def read(self, sound: bytes) -> str:
+        characters: list[str] = []
+        position = sound.find(self._marker)
+        while position >= 0:
+            character, size = self._character_at(position, sound)
+            characters.append(character)
+            position = sound.find(self._marker, position + size)
+        return "".join(characters)
+
+    def _character_at(self, position: int, sound: bytes) -> tuple[str, int]:
+        """The character whose burst begins here and its size in bytes, or of a fragment nothing and one byte."""
+        start = position + len(self._marker)
+        thousandths = self._number(sound, start, _SPEED_DIGITS)
+        code_point = self._number(sound, start + _SPEED_DIGITS * self._width, _CODE_POINT_DIGITS)
+        if position % self._width == 0 and thousandths and code_point is not None and code_point <= sys.maxunicode:
+            burst = _encoded_burst(code_point, thousandths, self._sample_rate, self._format)
+            if sound.startswith(burst, position):
                 return chr(code_point), len(burst)
-    return "", 1
+        return "", 1
+
+    def _number(self, sound: bytes, start: int, digits: int) -> int | None:
+        number = 0
+        for at in range(start, start + digits * self._width, self._width):
+            digit = self._digits.get(sound[at : at + self._width])
+            if digit is None:
+                return None
+            number = number << 4 | digit
+        return number
+
+
+_reader = cache(_Reader)
+
+
+def _pack(samples: Iterable[int]) -> bytes:
+    return b"".join(struct.pack("<h", sample) for sample in samples)
+
+
+def _encode(samples: bytes, output_format: str) -> bytes:
+    """Encode a few samples as the server does; PCM is what it is."""
+    if output_format.startswith("pcm"):
+        return samples
+    encoder = Encoder(output_format)
+    return encoder.encode(samples, 8000) + encoder.flush()
+
+
+@lru_cache(maxsize=2048)
+def _encoded_burst(code_point: int, thousandths: int, sample_rate: int, output_format: str) -> bytes:
+    return _encode(_burst(code_point, thousandths, sample_rate), output_format)
 
 
 def _burst_length(thousandths: int, sample_rate: int) -> int:
-    return round(sample_rate * _CHARACTER_MS / thousandths)
+    return max(_HEADER_SAMPLES, round(sample_rate * _CHARACTER_MS / thousandths))
 
 
 @lru_cache(maxsize=2048)
 def _burst(code_point: int, thousandths: int, sample_rate: int) -> bytes:
     length = _burst_length(thousandths, sample_rate)
     half_period = sample_rate // (2 * (300 + 25 * (code_point % 32)))
-    beep = b"\x18" * half_period + b"\xe7" * half_period  # high bytes: about ±6,200
+    beep = b"\x14" * half_period + b"\xe4" * half_period  # high bytes: about ±6,000
+    noise = hashlib.shake_128(code_point.to_bytes(3)).digest(2 * length)
+    high = int.from_bytes((beep * (length // len(beep) + 1))[:length]) + (
+        int.from_bytes(noise[length:]) & int.from_bytes(b"\x07" * length)
+    )
     burst = bytearray(2 * length)
-    burst[1::2] = (beep * (length // len(beep) + 1))[:length]
-    burst[0::2] = hashlib.shake_128(code_point.to_bytes(3)).digest(length)
-    high, low = divmod(code_point, 1 << _LOW_BITS)
-    burst[: _HEADER.size] = _HEADER.pack(*_MARKER, thousandths, high, low)
+    burst[1::2] = high.to_bytes(length)
+    burst[0::2] = noise[:length]
+    digits = f"{thousandths:0{_SPEED_DIGITS}x}{code_point:0{_CODE_POINT_DIGITS}x}"
+    header = _pack([*_MARKER, *(_LEVELS[int(digit, 16)] for digit in digits)])
+    burst[: len(header)] = header
     return bytes(burst)
