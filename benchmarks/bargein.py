@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
-from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import Contestant, Service, open_field
-from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of
 from tests.corpus import Reply
+from tts_trio.cli.console import Advance, progress
 from tts_trio.local_server import read_tones
 
 _OWN = (field.OURS, field.FLOOR)
@@ -75,7 +75,7 @@ def measure(
     contestants: Sequence[Contestant],
     replies: Sequence[Reply],
     round_trips: Sequence[float],
-    bar: tqdm[None],
+    advance: Advance,
 ) -> dict[tuple[str, float], list[Interruption]]:
     """Interrupt each client in each reply, Russian ones and English ones in turns."""
     service.behave(speed=_SPEED)
@@ -93,7 +93,7 @@ def measure(
                 service.events()
                 records = field.speak(contestant, first, second)
                 measured[contestant.name, round_trip].append(interruption(*records, service.events()))
-            bar.update()
+            advance()
         for contestant in contestants:
             contestant.do("close")
     return measured
@@ -149,16 +149,16 @@ def main() -> None:
     result = Report("bargein", options)
     with (
         open_field(field.commands(_OWN, peers_of(options))) as (service, contestants),
-        progress(len(round_trips) * len(replies) // 2) as bar,
+        progress("bargein", len(round_trips) * len(replies) // 2) as advance,
     ):
-        measured = measure(service, contestants, replies, round_trips, bar)
+        measured = measure(service, contestants, replies, round_trips, advance)
     for round_trip in round_trips:
         result.add(f"An interruption, round trip {1000 * round_trip:.0f} ms; ms from it", rows(measured, round_trip))
     link = round_trips[-1]
     result.add("Targets", (target.row() for target in targets(measured, link)))
     pictures.bars(
         result.picture(),
-        f"Interruption to the first audio of the next turn (50 tokens/s, round trip {1000 * link:.0f} ms)",
+        f"Interruption to the first audio of the next turn, medians (50 tokens/s, round trip {1000 * link:.0f} ms)",
         "ms",
         {str(row["client"]): float(str(row["next turn's audio"])) for row in rows(measured, link)},
     )

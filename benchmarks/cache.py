@@ -23,8 +23,9 @@ import attrs
 import trio
 
 from benchmarks import pictures
-from benchmarks.script import Report, Target, options_of, progress
+from benchmarks.script import Report, Target, options_of
 from tts_trio import MemoryCache, PhraseCache, RedisCache, SqliteCache, TTSConfig, TTSManager, open_tts
+from tts_trio.cli.console import progress
 from tts_trio.local_server import ToneVoice, open_local_server
 
 PHRASES = (
@@ -132,7 +133,7 @@ async def main(options: argparse.Namespace) -> None:
     targets: list[Target] = []
     limits = {"memory": 1.0, "disk": 5.0, "Redis": 5.0}
     async with open_local_server(voice=ToneVoice()) as server, caches() as found:
-        with progress(len(found)) as bar:
+        with progress("cache", len(found)) as advance:
             for name, cache in found.items():
                 said = await measure(
                     TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, phrase_cache=cache), rounds
@@ -141,10 +142,10 @@ async def main(options: argparse.Namespace) -> None:
                 medians[name] = statistics.median(each.first for each in said)
                 if name in limits:
                     targets.append(Target(f"first piece from {name}, ms", medians[name], None, limits[name]))
-                bar.update()
+                advance()
     report.add("Fixed phrases, ms from asking", rows)
     report.add("Targets", (target.row() for target in targets))
-    pictures.bars(report.picture(), "A fixed phrase, from asking to its first piece", "ms", medians)
+    pictures.bars(report.picture(), "A fixed phrase, from asking to its first piece, medians", "ms", medians)
     report.write()
 
 

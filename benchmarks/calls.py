@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import attrs
-from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import ChildFailed, Contestant, Service, open_contestant, open_service
-from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of
+from tts_trio.cli.console import Advance, progress, warn
 
 _OWN = (field.OURS, field.FLOOR, "bare trio-websocket")
 _TEXT = (
@@ -183,8 +181,8 @@ def main() -> None:
     numbers: list[int] = options.calls or ([1, 20] if options.quick else [1, 10, 50, 100, 200, 400])
     others = peers_of(options)
     result = Report("calls", options)
-    with open_service() as service, progress(len(numbers) * (len(_OWN) + len(others))) as bar:
-        cells = medians(run(service, numbers, field.commands(_OWN, others), options, bar))
+    with open_service() as service, progress("calls", len(numbers) * (len(_OWN) + len(others))) as advance:
+        cells = medians(run(service, numbers, field.commands(_OWN, others), options, advance))
     for number in sorted(set(numbers)):
         result.add(f"{number} calls", (attrs.asdict(cell) for cell in cells if cell.calls == number))
     most = 200 if 200 in numbers else numbers[-1]
@@ -210,7 +208,7 @@ def run(
     numbers: Sequence[int],
     commands: dict[str, list[str]],
     options: argparse.Namespace,
-    bar: tqdm[Any],
+    advance: Advance,
 ) -> list[Cell]:
     """Measure every client with every number of calls."""
     service.behave(speed=1.0)
@@ -222,8 +220,8 @@ def run(
                 with open_contestant(name, command, service.environment) as contestant:
                     cells.append(measure(service, contestant, number, text, ramp))
             except ChildFailed as failure:  # so many are too many for it: there is no cell
-                print(f"{number} calls of {name}: {failure}", file=sys.stderr)
-            bar.update()
+                warn(f"{number} calls of {name}: {failure}")
+            advance()
     return cells
 
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 
 from benchmarks import field, peers, pictures
-from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of
+from tts_trio.cli.console import progress
 
 _ROUNDS = 20
 _LIMIT = 1.6
@@ -34,13 +35,14 @@ def measure(others: list[str], rounds: int) -> dict[str, list[float]]:
         field.OURS: (sys.executable, "import tts_trio"),
     } | {name: (peers.interpreter(name), peers.PEERS[name].statement) for name in others}
     times: dict[str, list[float]] = {name: [] for name in statements}
-    with progress(rounds) as bar:
+    with progress("import", rounds) as advance:
         for number in range(rounds + 1):  # the first one compiles, and fills the disk's cache
             for name in field.rotated(list(statements), number):
                 took = seconds(*statements[name])
                 if number:
                     times[name].append(took)
-            bar.update(bool(number))
+            if number:
+                advance()
     return times
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     )
     target = Target("import, of import trio, ms", 1000 * medians[field.OURS], 1000 * medians["trio"], _LIMIT)
     result.add("Targets", [target.row()])
-    pictures.bars(result.picture(), "Import", "ms", {name: 1000 * median for name, median in medians.items()})
+    pictures.bars(result.picture(), "Import, medians", "ms", {name: 1000 * median for name, median in medians.items()})
     result.write()
 
 

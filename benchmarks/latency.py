@@ -2,7 +2,8 @@
 
 Every client speaks the same replies of the tests' corpus, English and Russian, at 50 tokens a second, over TLS to the
 same local server (75 ms of model latency, 20 times real time) through links with a round trip, reply by reply in turns,
-so that all have the same machine. Medians. "floor" is the least code that works on an open socket, with each token or
+so that all have the same machine. Medians; the parts are those of the reply in the middle, so that they add up to the
+median. "floor" is the least code that works on an open socket, with each token or
 each sentence sent as it comes. A phrase that is "cached" was said before.
 
     python -m benchmarks latency [--quick] [--peers [PEER …]]
@@ -15,21 +16,22 @@ import itertools
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import attrs
-from tqdm import tqdm
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import Contestant, Service, open_contestant, open_field
-from benchmarks.script import Report, Target, add_peers, options_of, peers_of, progress
+from benchmarks.script import Report, Target, add_peers, options_of, peers_of
 from benchmarks.service import ROUND_TRIPS
 from tests.corpus import Reply
 from tts_trio import TTSConfig, TTSError
+from tts_trio.cli.console import Advance, note, progress
 
 _OWN = (field.OURS, "tts_trio, eager", "tts_trio, sentence", field.FLOOR_TOKENS, field.FLOOR)
+_QUICK = (field.OURS, field.FLOOR_TOKENS, field.FLOOR)
 _FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit")  # who asks for fixed phrases over HTTP
 _LIVE_REPLIES = 4
 
@@ -93,16 +95,17 @@ class Measured:
         self.hands[key] += timing.deliveries(record, events, round_trip=round_trip)
         self.ends[key].append(timing.end_known(record, events, round_trip=round_trip))
 
+    def middle(self, name: str, round_trip: float) -> dict[str, float]:
+        """Return the parts of the reply in the middle: they add up to the median, as medians of parts do not."""
+        turns = sorted(self.turns[name, round_trip], key=lambda turn: sum(turn.values()))
+        return turns[(len(turns) - 1) // 2]
+
     def first_audio(self, name: str, round_trip: float) -> float:
         """Return the median time from the first token to the first audio."""
-        return statistics.median(sum(turn.values()) for turn in self.turns[name, round_trip])
-
-    def part(self, name: str, round_trip: float, part: str) -> float:
-        """Return the mean of a part: those of means add up, as those of medians do not."""
-        return statistics.mean(turn[part] for turn in self.turns[name, round_trip])
+        return sum(self.middle(name, round_trip).values())
 
 
-def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar: tqdm[None]) -> Measured:
+def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, advance: Advance) -> Measured:
     """Measure all there is to measure."""
     measured = Measured()
     phrases = map("One moment, please, I am looking for order number {}.".format, itertools.count(1))
@@ -117,7 +120,7 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar
             for contestant in field.rotated(contestants, number):
                 record, events = _one(service, contestant, turn, round_trip)
                 measured.take_turn(contestant.name, round_trip, turn, record, events)
-            bar.update()
+            advance()
         for contestant in fixed:
             _one(service, contestant, field.known(next(phrases)), round_trip)
         for number in range(plan.rounds):
@@ -129,7 +132,7 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar
                 measured.requests[contestant.name, round_trip].append(out)
                 if contestant.name == field.OURS and round_trip == plan.link:
                     measured.cached.append(timing.first_audio(_one(service, contestant, phrase, round_trip)[0]))
-            bar.update()
+            advance()
         if round_trip == plan.link:
             for silence in plan.silences:
                 time.sleep(silence)
@@ -137,7 +140,7 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar
                 for contestant in fixed:
                     (record,) = field.speak(contestant, phrase)
                     measured.phrases[contestant.name, round_trip, silence].append(timing.first_audio(record))
-                bar.update()
+                advance()
         for contestant in contestants:
             contestant.do("close")
     for number in range(plan.rounds):
@@ -145,7 +148,7 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, bar
         for contestant in field.rotated(contestants, number):
             answer = contestant.do("cold", base_url=service.base_url(plan.link), voice=field.VOICE, turn=turn)
             measured.cold[contestant.name].append(timing.first_audio(answer["answer"]))
-        bar.update()
+        advance()
     return measured
 
 
@@ -162,10 +165,10 @@ def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report)
     """Print the tables, and draw the picture."""
     for round_trip in plan.round_trips:
         report.add(
-            f"First token to first audio, round trip {1000 * round_trip:.0f} ms; ms, the parts are means",
+            f"First token to first audio, round trip {1000 * round_trip:.0f} ms; medians in ms, and their parts",
             (
                 {"client": name, "median": 1000 * measured.first_audio(name, round_trip)}
-                | {part: 1000 * measured.part(name, round_trip, part) for part in timing.PARTS}
+                | {part: 1000 * seconds for part, seconds in measured.middle(name, round_trip).items()}
                 for name in names
             ),
         )
@@ -212,8 +215,8 @@ def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report)
     report.add("Targets", (target.row() for target in targets(measured, names, plan.link)))
     pictures.waterfall(
         report.picture(),
-        f"First token to first audio, ms (50 tokens/s, round trip {1000 * plan.link:.0f} ms, TLS, hot)",
-        {name: {part: 1000 * measured.part(name, plan.link, part) for part in timing.PARTS} for name in names},
+        f"First token to first audio, medians (50 tokens/s, round trip {1000 * plan.link:.0f} ms, TLS, hot)",
+        {name: {part: 1000 * seconds for part, seconds in measured.middle(name, plan.link).items()} for name in names},
     )
 
 
@@ -221,13 +224,15 @@ def _median_ms(values: Sequence[float]) -> float | None:
     return 1000 * statistics.median(values) if values else None
 
 
-def targets(measured: Measured, names: Iterable[str], link: float) -> list[Target]:
+def targets(measured: Measured, names: Sequence[str], link: float) -> list[Target]:
     """Compare with what it is to be; without peers the rows about them are left out."""
     others = [name for name in names if not name.startswith(("tts_trio", "floor"))]
     found: list[Target] = []
     if others:
         best = min(measured.first_audio(name, link) for name in others)
         for name, limit in ((field.OURS, 0.8), ("tts_trio, eager", 0.65), ("tts_trio, sentence", 0.97)):
+            if name not in names:
+                continue
             ours = 1000 * measured.first_audio(name, link)
             found.append(Target(f"first audio, {name}, of the best peer, ms", ours, 1000 * best, limit))
 
@@ -252,10 +257,10 @@ def live(config: TTSConfig) -> list[dict[str, object]]:
     phrase = "One moment, please."
     fixed = [name for name in _OWN if name in _FIXED]
     characters = len(_OWN) * sum(len(reply.text) for reply in replies) + len(fixed) * len(phrase)
-    print(f"This has {config.base_url} speak {characters} characters, which the account is billed for.", flush=True)
+    note(f"This has {config.base_url} speak {characters} characters, which the account is billed for.")
     times: defaultdict[str, list[float]] = defaultdict(list)
     said: dict[str, float] = {}
-    with ExitStack() as stack:
+    with ExitStack() as stack, progress("latency", len(_OWN) * len(replies) + len(fixed)) as advance:
         environment = {"ELEVENLABS_API_KEY": config.api_key}
         contestants = [
             stack.enter_context(open_contestant(name, command, environment))
@@ -268,9 +273,11 @@ def live(config: TTSConfig) -> list[dict[str, object]]:
                 contestant.do("prepare")
                 time.sleep(1.0)
                 times[contestant.name].append(timing.first_audio(field.speak(contestant, field.written(reply))[0]))
+                advance()
         for contestant in contestants:
             if contestant.name in fixed:
                 said[contestant.name] = 1000 * timing.first_audio(field.speak(contestant, field.known(phrase))[0])
+                advance()
     return [
         {"client": name, "first token to first audio": _median_ms(times[name]), "fixed phrase": said.get(name)}
         for name in _OWN
@@ -294,10 +301,11 @@ def main() -> None:
         result.add("By the service itself; ms", live(config))
     else:
         plan = QUICK if options.quick else FULL
-        names = [*_OWN, *peers_of(options)]
-        commands = field.commands(_OWN, peers_of(options))
-        with open_field(commands) as (service, contestants), progress(plan.steps()) as bar:
-            measured = measure(service, contestants, plan, bar)
+        own = _QUICK if options.quick else _OWN
+        names = [*own, *peers_of(options)]
+        commands = field.commands(own, peers_of(options))
+        with open_field(commands) as (service, contestants), progress("latency", plan.steps()) as advance:
+            measured = measure(service, contestants, plan, advance)
         report(measured, names, plan, result)
     result.write()
 

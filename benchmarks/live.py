@@ -10,6 +10,7 @@ import trio
 
 from tests.corpus import LANGUAGES, Reply, replies
 from tts_trio import PhrasePolicy, TTSConfig, open_tts
+from tts_trio.cli.console import note, progress
 
 _RATE = 50  # pieces a second
 
@@ -32,14 +33,16 @@ def speak_live(directory: Path, policies: Mapping[str, PhrasePolicy], count: int
     ]
     config = TTSConfig.from_env(output_format="pcm_16000")
     characters = len(policies) * sum(len(reply.text) for _, reply in chosen)
-    print(f"This has {config.base_url} speak {characters} characters, which the account is billed for.")
+    note(f"This has {config.base_url} speak {characters} characters, which the account is billed for.")
     directory.mkdir(parents=True, exist_ok=True)
-    for name, reply in chosen:
-        for policy in policies:
-            path = directory / f"{name}-{policy}.wav"
-            spoken = config.evolve(phrase_policy=policies[policy], language_code=reply.language)
-            delay = trio.run(_write, spoken, reply, path)
-            print(f"{path}  first sound {1000 * delay:.0f} ms after the first piece")
+    with progress("speaking", len(chosen) * len(policies)) as advance:
+        for name, reply in chosen:
+            for policy in policies:
+                path = directory / f"{name}-{policy}.wav"
+                spoken = config.evolve(phrase_policy=policies[policy], language_code=reply.language)
+                delay = trio.run(_write, spoken, reply, path)
+                note(f"{path}  first sound {1000 * delay:.0f} ms after the first piece")
+                advance()
 
 
 async def _write(config: TTSConfig, reply: Reply, path: Path) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
 import attrs
+
+from tts_trio.cli.console import note
 
 
 @attrs.frozen
@@ -60,7 +61,7 @@ def environment(requirement: str) -> str:
     python = directory / "bin" / "python"
     complete = directory / "complete"
     if not complete.exists():
-        print(f"installing {requirement} in {directory}", file=sys.stderr)
+        note(f"installing {requirement} in {directory}")
         venv.create(directory, clear=True, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=True)
         complete.touch()

@@ -24,10 +24,11 @@ import trio.testing
 
 from benchmarks import pictures
 from benchmarks.live import speak_live
-from benchmarks.script import Report, options_of, progress
+from benchmarks.script import Report, options_of
 from benchmarks.slow_link import SlowLink
 from tests.corpus import LANGUAGES, Reply, replies
 from tts_trio import PhrasePolicy, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio.cli.console import progress
 from tts_trio.local_server import LocalServer, ToneVoice
 from tts_trio.text import Phraser
 from tts_trio.text.boundaries import Grade, grade
@@ -268,7 +269,7 @@ def main() -> None:
     result = Report("phrases", options)
     rates = _QUICK_RATES if options.quick else RATES
     sounds: dict[str, dict[str, dict[float, float | None]]] = {}
-    with progress(len(LANGUAGES) * len(rates) * (1 + len(POLICIES))) as bar:
+    with progress("phrases", len(LANGUAGES) * len(rates) * (1 + len(POLICIES))) as advance:
         for language in LANGUAGES:
             corpus = replies(language)
             lines = sounds[language] = {name: {} for name in (*POLICIES, "tokens")}
@@ -276,12 +277,12 @@ def main() -> None:
             for rate in rates:
                 lines["tokens"][rate] = least = 1000 * time_first_audio(corpus, None, rate)
                 rows.append({"rate": rate, "policy": "tokens", "first_phrase": 0.0, "first_audio": least})
-                bar.update()
+                advance()
                 for policy in POLICIES:
                     row = attrs.asdict(measure(language, rate, policy), filter=attrs.filters.exclude("language"))
                     lines[policy][rate] = sound = 1000 * time_first_audio(corpus, POLICIES[policy], rate)
                     rows.append(row | {"first_audio": sound})
-                    bar.update()
+                    advance()
             result.add(f"First phrase and first sound, {language}; ms", rows)
     result.add(
         "CPU of a piece, µs",
@@ -292,7 +293,7 @@ def main() -> None:
     )
     pictures.curves(
         result.picture(),
-        [(f"First token to first sound, {language}, ms", lines) for language, lines in sounds.items()],
+        [(f"First token to first sound, {language}, medians in ms", lines) for language, lines in sounds.items()],
         "pieces a second",
     )
     result.write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,14 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-_COLOURS = ("#b5453b", "#4c78a8", "#f2b134", "#c3c9d0", "#8f9bab", "#6aa56e")
+from benchmarks.script import shown
+
+# Of parts, in their order; of clients, ours stands out.
+_PARTS = ("#b5453b", "#4c78a8", "#f2b134", "#c3c9d0", "#8f9bab", "#6aa56e")
+_OURS = ("#b5453b", "#d98a5f", "#e8b49a")
+_OTHERS = ("#5f7186", "#8f9bab", "#b4bdc8", "#6f8f9b", "#a7b8a9", "#c3c9d0")
 _DPI = 110
 
 
@@ -21,21 +28,21 @@ def waterfall(path: Path, title: str, rows: Mapping[str, Mapping[str, float]]) -
 
     Args:
         path: Where to.
-        title: Above it.
+        title: Above it; it says which statistic is drawn.
         rows: For each client its parts in milliseconds, in order.
     """
     figure, axes = plt.subplots(figsize=(9, 1 + 0.42 * len(rows)))
     names = list(rows)
     left = [0.0] * len(names)
-    for colour, part in zip(_COLOURS, next(iter(rows.values())), strict=False):
+    for colour, part in zip(_PARTS, next(iter(rows.values())), strict=False):
         widths = [max(0.0, rows[name][part]) for name in names]
         axes.barh(names, widths, left=left, color=colour, label=part)
         left = [begin + width for begin, width in zip(left, widths, strict=True)]
     for name, total in zip(names, left, strict=True):
-        axes.text(total + max(left) / 100, name, f"{total:.0f}", va="center")
+        axes.text(total + max(left) / 100, name, f"{total:.0f}", va="center", weight=_weight(name))
     axes.invert_yaxis()
     axes.set(title=title, xlabel="ms", xlim=(0, 1.08 * max(left)))
-    axes.legend(ncol=len(_COLOURS), loc="upper center", bbox_to_anchor=(0.5, -0.55 / (1 + 0.42 * len(rows)) - 0.1))
+    axes.legend(ncol=len(_PARTS), loc="upper center", bbox_to_anchor=(0.5, -0.55 / (1 + 0.42 * len(rows)) - 0.1))
     _finish(figure, path)
 
 
@@ -44,14 +51,16 @@ def bars(path: Path, title: str, unit: str, values: Mapping[str, float]) -> None
 
     Args:
         path: Where to.
-        title: Above it.
+        title: Above it; it says which statistic is drawn.
         unit: Below the axis.
         values: The numbers.
     """
     figure, axes = plt.subplots(figsize=(9, 1 + 0.42 * len(values)))
-    axes.barh(list(values), list(values.values()), color=_COLOURS[1])
+    axes.barh(
+        list(values), list(values.values()), color=[_OURS[0] if _is_ours(name) else _OTHERS[1] for name in values]
+    )
     for name, value in values.items():
-        axes.text(value, name, f" {value:.3g}", va="center")
+        axes.text(value, name, f" {shown(value)}", va="center", weight=_weight(name))
     axes.invert_yaxis()
     axes.set(title=title, xlabel=unit, xlim=(0, 1.1 * max(values.values())))
     _finish(figure, path)
@@ -62,25 +71,45 @@ def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, f
 
     Args:
         path: Where to.
-        panels: For each its title and, for each client, its points.
+        panels: For each its title, with the statistic and the unit, and for each client, its points.
         across: What is on the horizontal axes.
     """
     figure, row = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), squeeze=False)
     for axes, (title, lines) in zip(row[0], panels, strict=True):
+        ours, others = itertools.cycle(_OURS), itertools.cycle(_OTHERS)
         for name, points in lines.items():
             axes.plot(
                 list(points),
                 [math.nan if value is None else value for value in points.values()],
                 marker="o",
-                markersize=3,
+                markersize=4 if _is_ours(name) else 3,
+                linewidth=2.5 if _is_ours(name) else 1.2,
+                color=next(ours if _is_ours(name) else others),
+                zorder=3 if _is_ours(name) else 2,
                 label=name,
             )
         axes.set(title=title, xlabel=across, xscale="log", yscale="log")
+        axes.set_xticks(sorted({x for points in lines.values() for x in points}))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        for axis in (axes.xaxis, axes.yaxis):  # 200, and not 2 x 10²
+            axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, alpha=0.3)
     row[0][0].legend(fontsize="small")
     _finish(figure, path)
 
 
+def _is_ours(name: str) -> bool:
+    return name.startswith("tts_trio")
+
+
+def _weight(name: str) -> str:
+    return "bold" if _is_ours(name) else "normal"
+
+
 def _finish(figure: plt.Figure, path: Path) -> None:
+    for axes in figure.axes:
+        for label in axes.get_yticklabels():
+            label.set_fontweight(_weight(label.get_text()))
     figure.savefig(path, dpi=_DPI, bbox_inches="tight")
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""What every script has: its options, a progress bar, tables, and a file of JSON that says where it was measured."""
+"""What every script has: its options, tables, and a file of JSON that says where it was measured."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from tqdm import tqdm
 
 from benchmarks.peers import PEERS
+from tts_trio.cli.console import note, show, table
 
 
 def options_of(doc: str) -> argparse.ArgumentParser:
@@ -43,23 +43,6 @@ def add_peers(parser: argparse.ArgumentParser) -> None:
 def peers_of(options: argparse.Namespace) -> list[str]:
     """Return the names of the peers that were asked for."""
     return list(PEERS) if options.peers == [] else options.peers or []
-
-
-def progress(steps: int) -> tqdm[None]:
-    """Make a progress bar; it is shown on a terminal."""
-    return tqdm(total=steps, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
-
-
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows as aligned text, under the names of their fields."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([shown(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    lines = (
-        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
-        for pairs in (zip(line, widths, strict=True) for line in cells)
-    )
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def shown(value: object) -> str:
@@ -119,7 +102,10 @@ class Report:
         """Print a table, and keep it."""
         kept = [dict(row) for row in rows]
         if kept:
-            print(f"\n{title}\n{table(kept)}")
+            names = dict.fromkeys(name for row in kept for name in row)
+            show("")
+            show(title, style="bold")
+            show(table({name: shown(row.get(name)) for name in names} for row in kept))
             self._tables[title] = kept
 
     def picture(self, suffix: str = "") -> Path:
@@ -132,7 +118,7 @@ class Report:
         self._out.mkdir(parents=True, exist_ok=True)
         path = self._out / f"{self._name}.json"
         path.write_text(json.dumps(self._content(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"\nwritten: {path}")
+        note(f"written: {path}")
 
     def _content(self) -> dict[str, Any]:
         return {

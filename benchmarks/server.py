@@ -19,7 +19,8 @@ import trio
 import trio_websocket
 
 from benchmarks import pictures
-from benchmarks.script import Report, options_of, progress
+from benchmarks.script import Report, options_of
+from tts_trio.cli.console import progress
 
 TEXT = "Your order left our warehouse this morning, and it will be with you by Friday at the latest. " * 2
 _QUERY = "model_id=eleven_flash_v2_5&output_format=ulaw_8000&auto_mode=true&sync_alignment=true"
@@ -78,9 +79,9 @@ def main() -> None:
     numbers: list[int] = options.streams or ([20] if options.quick else [1, 50, 200])
     result = Report("server", options)
     rows: list[dict[str, float]] = []
-    with progress(1 + len(numbers)) as bar:
+    with progress("server", 1 + len(numbers)) as advance:
         alone, idle_cpu = run(1, options.voice)
-        bar.update()
+        advance()
         due = alone[0]
         for streams in numbers:
             times, cpu = run(streams, options.voice)
@@ -95,7 +96,7 @@ def main() -> None:
                 "server's CPU, % of a core": 100 * max(0.0, cpu - idle_cpu) / (due[-1] + _RAMP),
             }
             rows.append(row)
-            bar.update()
+            advance()
     result.add(f"Delay added, ms, {options.voice} voice", rows)
     pictures.bars(
         result.picture(),

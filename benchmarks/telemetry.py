@@ -25,9 +25,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from benchmarks import pictures
-from benchmarks.script import Report, options_of, progress
+from benchmarks.script import Report, options_of
 from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
 from tts_trio.channels import Speech
+from tts_trio.cli.console import progress
 from tts_trio.manager import TTSManager
 from tts_trio.telemetry import Telemetry, telemetry_for
 
@@ -92,10 +93,10 @@ async def _main(options: argparse.Namespace) -> None:
     assert speech is not None
     costs: dict[str, float] = {}
     tellers = _tellers()
-    with progress(len(tellers)) as bar:
+    with progress("telemetry", len(tellers)) as advance:
         for name, teller in tellers.items():
             costs[name] = _microseconds(_TIMES // fewer, lambda teller=teller: teller.utterance_ended(speech))
-            bar.update()
+            advance()
     report.add(
         "Telling of an utterance, processor time in µs",
         (
@@ -103,7 +104,12 @@ async def _main(options: argparse.Namespace) -> None:
             for name, cost in costs.items()
         ),
     )
-    pictures.bars(report.picture(), "Telling OpenTelemetry of an utterance", "µs", costs)
+    pictures.bars(
+        report.picture(),
+        "Telling OpenTelemetry of an utterance, the best of five rounds",
+        "µs of processor time",
+        costs,
+    )
     report.write()
 
 

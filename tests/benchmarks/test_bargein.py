@@ -9,7 +9,7 @@ import pytest
 from benchmarks import bargein, field
 from benchmarks.bargein import Interruption, interruption
 from benchmarks.children import open_field
-from benchmarks.script import progress
+from tts_trio.cli.console import progress
 from tts_trio.local_server import ToneVoice
 
 CUT = 100.0
@@ -52,8 +52,8 @@ def test_stale_bytes_are_counted(first: dict[str, object], second: dict[str, obj
 
 def test_the_library_is_interrupted_in_mid_speech() -> None:
     names = [field.OURS]
-    with open_field(field.commands(names, [])) as (service, contestants), progress(1) as bar:
-        measured = bargein.measure(service, contestants, bargein.corpus(1), [0.0], bar)
+    with open_field(field.commands(names, [])) as (service, contestants), progress("bargein", 1) as advance:
+        measured = bargein.measure(service, contestants, bargein.corpus(1), [0.0], advance)
     (found,) = measured[field.OURS, 0.0]
     assert 0 < found.free < 0.2
     assert found.told is not None

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import field, latency
 from benchmarks.children import ChildFailed, open_field
-from benchmarks.script import Report, progress
+from benchmarks.script import Report
 from tests.corpus import Reply
+from tts_trio.cli.console import progress
 
 ROUND_TRIP = 0.04
 MODEL = 0.075
@@ -19,8 +20,8 @@ PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [Reply("ru", "Добрый д
 
 
 def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path) -> None:
-    with open_field(field.commands(NAMES, [])) as (service, contestants), progress(PLAN.steps()) as bar:
-        measured = latency.measure(service, contestants, PLAN, bar)
+    with open_field(field.commands(NAMES, [])) as (service, contestants), progress("latency", PLAN.steps()) as advance:
+        measured = latency.measure(service, contestants, PLAN, advance)
     for name in NAMES:
         (turn,) = measured.turns[name, ROUND_TRIP]
         assert turn["dial"] == 0
@@ -36,6 +37,15 @@ def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path) -> N
     assert (tmp_path / "latency.png").stat().st_size > 1000
     rows = [target.row() for target in latency.targets(measured, NAMES, ROUND_TRIP)]
     assert len(rows) == 3
+
+
+def test_the_parts_add_up_to_the_median() -> None:
+    """What the table calls the median is as long as its parts, and as the bar of the picture."""
+    measured = latency.Measured()
+    for text, model in ((0.3, 0.1), (0.1, 0.08), (0.2, 0.09), (0.5, 0.01)):
+        measured.turns["x", 0.1].append({"text": text, "model": model})
+    assert measured.middle("x", 0.1) == {"text": 0.2, "model": 0.09}
+    assert measured.first_audio("x", 0.1) == pytest.approx(0.29)
 
 
 def test_a_process_that_ends_says_why() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.bar import Bar
 from rich.console import Console, RenderableType
@@ -32,8 +32,13 @@ class _Console(Console):
         raise
 
 
-out = _Console(markup=False, emoji=False, highlight=False)
-err = _Console(markup=False, emoji=False, highlight=False, stderr=True)
+def _console(**how: Any) -> Console:
+    return _Console(markup=False, emoji=False, highlight=False, **how)
+
+
+out = _console()
+err = _console(stderr=True)
+_pipe = _console(width=_PIPE_COLUMNS)
 
 
 def show(result: RenderableType, *, style: str | None = None) -> None:
@@ -41,7 +46,7 @@ def show(result: RenderableType, *, style: str | None = None) -> None:
     if out.is_terminal:
         out.print(result, style=style)
     else:
-        out.print(result, width=_PIPE_COLUMNS, soft_wrap=True)
+        _pipe.print(result, soft_wrap=True)
 
 
 def note(message: str) -> None:

@@ -1,0 +1,53 @@
+"""The pictures: what is drawn is what the tables say; ours stands out; ticks are plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from benchmarks import pictures
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Generator[list[Axes]]:
+    """The axes of the last picture, which is not thrown away."""
+    axes: list[Axes] = []
+    close = plt.close
+    monkeypatch.setattr(plt, "close", lambda figure: axes.extend(figure.axes))
+    yield axes
+    close("all")
+
+
+def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list[Axes]) -> None:
+    lines = {"tts_trio": {1: 0.2, 400: 1500.0}, "floor": {1: 0.1, 400: None}}
+    pictures.curves(tmp_path / "a.png", [("Delay, medians in ms", lines)], "calls")
+    (axes,) = drawn
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "400"]
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert {"0.2", "1", "10", "1000"} <= set(ticks)
+    assert not [tick for tick in ticks if "^" in tick]
+    ours, floor = axes.get_lines()
+    assert ours.get_linewidth() > floor.get_linewidth()
+    assert ours.get_color() != floor.get_color()
+
+
+def test_bars_show_ours_in_another_colour(tmp_path: Path, drawn: list[Axes]) -> None:
+    pictures.bars(
+        tmp_path / "a.png", "First audio, medians", "ms", {"floor": 180.0, "tts_trio": 344.0, "livekit": 791.0}
+    )
+    (axes,) = drawn
+    floor, ours, livekit = (to_hex(bar.get_facecolor()) for bar in axes.patches)
+    assert floor == livekit != ours
+    assert [label.get_fontweight() for label in axes.get_yticklabels()] == ["normal", "bold", "normal"]
+    assert [text.get_text().strip() for text in axes.texts] == ["180", "344", "791"]
+
+
+def test_a_waterfall_is_as_long_as_its_parts(tmp_path: Path, drawn: list[Axes]) -> None:
+    pictures.waterfall(tmp_path / "a.png", "First audio, medians", {"tts_trio": {"text": 207.0, "link": 100.0}})
+    (axes,) = drawn
+    assert [text.get_text() for text in axes.texts] == ["307"]
