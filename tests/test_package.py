@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import re
 import subprocess
 import sys
 import tarfile
@@ -63,6 +64,14 @@ def test_the_metadata_is_complete(built: Callable[[str], Path]) -> None:
     assert len(plain) == len(project["dependencies"])
     assert not [text for text in plain if "espeak" in text or "opentelemetry" in text or "coredis" in text]
     assert "Typing :: Typed" in told.get_all("Classifier", [])
+    urls = [text.partition(", ")[2] for text in told.get_all("Project-URL", [])]
+    assert len(urls) == 4
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (dependency,) = re.findall(r"^tts_trio @ git\+(https://\S+)@main$", readme, re.MULTILINE)
+    assert all(url.startswith(dependency) for url in urls)
+    assert re.search(
+        rf"^tts_trio @ file:///.*/tts_trio-{re.escape(__version__)}-py3-none-any.whl$", readme, re.MULTILINE
+    )
 
 
 def test_every_extra_that_users_need_is_in_the_readme() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
+import dis
 import inspect
 import re
 import textwrap
+import types
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,8 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import API_KEY, RUSSIAN, TEXTS, VOICE_ID, tokens
-from tts_trio import AudioFormat, TTSConfig, TTSError, open_tts
+from tests.helpers import API_KEY, RUSSIAN, TEXTS, VOICE_ID, heard, make_config, memory_service, speaking, tokens
+from tts_trio import TTSConfig, TTSError, WebSocketConnectionManager, open_tts
 from tts_trio import errors as tree
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
 
@@ -21,62 +25,80 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+def names_of(example: str) -> dict[str, Any]:
+    """What an example defines when it is run as it stands."""
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example, "README example", "exec"), names)
+    return names
+
+
 def run_example(function: str) -> Any:
     """The function of this name out of the README's example that defines it."""
     (example,) = [example for example in EXAMPLES if f"def {function}(" in example]
-    names: dict[str, Any] = {"trio": trio}
-    exec(compile(example, f"README example {function}", "exec"), names)
-    return names[function]
+    return names_of(example)[function]
+
+
+def globals_of(code: types.CodeType) -> set[str]:
+    """The global names that a piece of code uses, the code in it included."""
+    own = {line.argval for line in dis.get_instructions(code) if line.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+    return own.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_needs_no_name_that_a_reader_would_have_to_guess(example: str) -> None:
+    used = globals_of(compile(example, "README example", "exec"))
+    assert used - names_of(example).keys() - vars(builtins).keys() == set()
 
 
 @attrs.define
 class Call:
-    """A telephone call: what is played takes its time, at 20 times the speed to be quick."""
+    """A telephone line: it takes frames, and hears the caller when so many of the reply have been sent."""
 
-    format: AudioFormat
-    interrupt_after_ms: float = float("inf")
-    played_ms: float = 0.0
+    interrupt_after: float = float("inf")
+    frames: list[bytes] = attrs.field(factory=list[bytes])
     on_speech_callback: Any = None
+    sent_before: int = 0
 
-    async def play(self, chunk: bytes) -> None:
-        assert self.format.sample_bytes is not None
-        for start in range(0, len(chunk), 160):
-            frame = chunk[start : start + 160]
-            milliseconds = len(frame) / self.format.sample_bytes / self.format.sample_rate * 1000
-            if self.on_speech_callback and self.played_ms + milliseconds > self.interrupt_after_ms:
-                self.on_speech_callback()
-            await trio.sleep(milliseconds / 1000 / 20)
-            self.played_ms += milliseconds
+    async def send(self, frame: bytes) -> None:
+        self.frames.append(frame)
+        if self.on_speech_callback and len(self.frames) - self.sent_before == self.interrupt_after:
+            self.on_speech_callback()
 
     def on_speech(self, callback: Any) -> None:
-        self.played_ms = 0.0
+        self.sent_before = len(self.frames)
         self.on_speech_callback = callback
 
 
-@pytest.mark.parametrize("interrupt_after_ms", [2000, float("inf")])
-async def test_the_first_example(monkeypatch: pytest.MonkeyPatch, interrupt_after_ms: float) -> None:
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
-        monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
-        monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
-        call = Call(AudioFormat.parse("ulaw_8000"), interrupt_after_ms)
-        history: list[str] = []
-        await run_example("answer")(call, tokens(RUSSIAN, 0.001), history)
-    if interrupt_after_ms == 2000:
-        assert 0 < len(history[0]) < len(RUSSIAN)
-        assert RUSSIAN.startswith(history[0])
-        assert history[0].split() == RUSSIAN.split()[: len(history[0].split())]
+@pytest.mark.parametrize("interrupt_after", [110, float("inf")])
+async def test_the_first_example(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, interrupt_after: float
+) -> None:
+    """Into the history goes what was heard of the reply, however long the call has been."""
+    history: list[str] = []
+    call = Call(interrupt_after)
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    async with memory_service() as service:
+        answer = run_example("answer")
+        answer.__globals__["WebSocketConnectionManager"] = partial(
+            WebSocketConnectionManager, open_stream=service.open_stream
+        )
+        await answer(call, tokens(RUSSIAN, 0.001), history)
+    assert call.sent_before > 50  # the greeting was heard before
+    (spoken,) = history
+    if interrupt_after == 110:  # a frame of 20 ms is sent 0.2 s before it is due: 2 s were heard, 60 ms a character
+        assert RUSSIAN.startswith(spoken)
+        assert spoken.split() == RUSSIAN.split()[: len(spoken.split())]
+        assert 20 <= len(spoken) <= 2000 / 60
     else:
-        assert history == [RUSSIAN]
+        assert spoken == RUSSIAN
 
 
-async def test_the_primitive(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url)
-        async with open_tts(config) as tts:
-            call = Call(config.format)
-            await run_example("echo")(tts, call, tokens(TEXTS["en"], 0.001))
-            assert call.played_ms > len(TEXTS["en"]) * 60
+async def test_the_primitive(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        call = Call()
+        await run_example("echo")(tts, call, tokens(TEXTS["en"], 0.001))
+        assert heard(b"".join(call.frames), tts.config) == TEXTS["en"]
 
 
 async def test_the_phrases_known_in_advance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
