@@ -38,6 +38,11 @@ async def receive_request(stream: trio.abc.Stream) -> bytes:
     return data.partition(b"\r\n\r\n")[2]
 
 
+def sound(said: bytes) -> bytes:
+    """What the server says to a request."""
+    return b"\0" + said
+
+
 def request(number: int) -> SpeechRequest:
     return SpeechRequest(path="/v1/text-to-speech/abc/stream", body=b'{"text":"number %02d"}' % number)
 
@@ -55,25 +60,25 @@ def unasked(name: str) -> Callable[[Callable[[trio.abc.Stream, bytes], Awaitable
 
 @unasked("an answer in the same read")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said) + OTHER)
+    await stream.send_all(answer(sound(said)) + OTHER)
 
 
 @unasked("a part of an answer in the same read")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said) + OTHER[:20])
+    await stream.send_all(answer(sound(said)) + OTHER[:20])
     await trio.sleep(0.02)
     await stream.send_all(OTHER[20:])
 
 
 @unasked("an answer right behind")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said))
+    await stream.send_all(answer(sound(said)))
     await stream.send_all(OTHER)
 
 
 @unasked("an answer behind the end of a read")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    told = answer(said)
+    told = answer(sound(said))
     padding = b"x-padding: " + b"x" * (READ - len(told) - len("x-padding: \r\n")) + b"\r\n"
     told = told.replace(b"content-type", padding + b"content-type")
     assert len(told) == READ
@@ -82,25 +87,25 @@ async def _(stream: trio.abc.Stream, said: bytes) -> None:
 
 @unasked("an answer after a while")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said))
+    await stream.send_all(answer(sound(said)))
     await trio.sleep(0.005)
     await stream.send_all(OTHER)
 
 
 @unasked("a blank line")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said) + b"\r\n")
+    await stream.send_all(answer(sound(said)) + b"\r\n")
 
 
 @unasked("an interim answer behind")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said))
+    await stream.send_all(answer(sound(said)))
     await stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
 
 
 @unasked("a FIN behind an answer")
 async def _(stream: trio.abc.Stream, said: bytes) -> None:
-    await stream.send_all(answer(said) + OTHER)
+    await stream.send_all(answer(sound(said)) + OTHER)
     await stream.aclose()
 
 
@@ -161,7 +166,7 @@ async def test_what_comes_behind_an_answer_is_heard_by_nobody(over: str, unasked
     async with serving(over, partial(tell_more, unasked=unasked)) as (config, opener):
         async with HttpConnections(config, open_stream=opener) as connections:
             for number in range(8):
-                assert await hear(connections, request(number)) == request(number).body
+                assert await hear(connections, request(number)) == sound(request(number).body)
                 if gap:
                     await trio.sleep(gap)
 
@@ -178,7 +183,7 @@ async def test_requests_that_wait_for_a_connection_get_none_that_said_more(over:
         async with HttpConnections(config, open_stream=opener) as connections, trio.open_nursery() as nursery:
             for number in range(12):
                 nursery.start_soon(ask, number)
-        assert heard == {number: request(number).body for number in range(12)}
+        assert heard == {number: sound(request(number).body) for number in range(12)}
 
 
 @pytest.mark.parametrize("said", [OTHER, b"HTTP/1.1 100 Continue\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n"])
@@ -209,13 +214,13 @@ async def test_an_interim_answer_costs_the_connection_and_not_the_answer() -> No
             said = await receive_request(stream)
             ports.append(stream)
             await stream.send_all(
-                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(said)
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + answer(sound(said))
             )
 
     async with serving("memory", script) as (config, opener):
         async with HttpConnections(config, open_stream=opener) as connections:
             for number in range(3):
-                assert await hear(connections, request(number)) == request(number).body
+                assert await hear(connections, request(number)) == sound(request(number).body)
     assert len(set(map(id, ports))) == 3
 
 
@@ -274,7 +279,7 @@ async def test_no_background_task_ends_the_conversation(caplog: pytest.LogCaptur
 
     async def script(stream: trio.abc.Stream) -> None:
         while True:
-            await stream.send_all(answer(await receive_request(stream)))
+            await stream.send_all(answer(sound(await receive_request(stream))))
 
     async with serving("memory", script) as (config, opener):
 
@@ -283,7 +288,7 @@ async def test_no_background_task_ends_the_conversation(caplog: pytest.LogCaptur
 
         async with HttpConnections(config, open_stream=open_strange) as connections:
             for number in range(4):
-                assert await hear(connections, request(number)) == request(number).body
+                assert await hear(connections, request(number)) == sound(request(number).body)
                 await trio.sleep(0.01)
     assert "BusyResourceError" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.ERROR}

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 
-import attrs
 import httpx
 import trio
 
 from tts_trio.config import TTSConfig
-from tts_trio.deadlines import time_limit
-from tts_trio.errors import ProtocolError, TTSError, classify_response
+from tts_trio.errors import TTSError
+from tts_trio.http.answer import SpeechResponse
 from tts_trio.http.pool import ConnectionPool, open_pool
 from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
 from tts_trio.redaction import redact
 from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
-
-_MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
-_REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status alone says much
-
-
-@attrs.frozen
-class SpeechResponse:
-    """The answer to a request, which has begun: an async iterable of its bytes, those of audio or of `TimedLines`.
-
-    The chunks are as they arrive: of any size, and cut anywhere. The iteration raises a `TTSError` when the answer
-    breaks off or stalls, and ends only when the answer is complete. Iterate once.
-
-    Attributes:
-        status: HTTP status, of the successful ones.
-        headers: The headers, with lower-case names.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    _chunks: AsyncIterator[bytes] = attrs.field(repr=False)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
 
 
 class HttpConnections(Scoped):
@@ -142,10 +118,9 @@ class HttpConnections(Scoped):
         chunks = response.aiter_raw()
         try:
             headers = {name: redact(value) for name, value in response.headers.items()}
-            if not _is_speech(request, response.status_code, headers):
-                body = await _read_refusal(chunks)
-                raise _explain(response.status_code, headers, body)
-            yield SpeechResponse(response.status_code, headers, chunks)
+            answer = SpeechResponse(response.status_code, headers, request.timed, chunks)
+            await answer.check()
+            yield answer
         finally:
             # Closing waits for nobody, and makes the generators under `chunks` run to their ends; left in the middle
             # they would be ended by the garbage collector, with a warning.
@@ -174,31 +149,3 @@ _httpx_logger.addFilter(_is_told)
 def _parsed(url: str) -> httpx.URL:
     """Parse a URL: of those there is one for each voice and format, and it takes as long as to write the request."""
     return httpx.URL(url)
-
-
-def _is_speech(request: SpeechRequest, status: int, headers: Mapping[str, str]) -> bool:
-    # The live API sends audio/pcm and the like, but is documented to send audio/mpeg for every format. Lines with times
-    # are documented as application/json.
-    content_type = headers.get("content-type", "").lower()
-    return 200 <= status < 300 and ("json" in content_type if request.timed else content_type.startswith("audio/"))
-
-
-def _explain(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:
-    content_type = headers.get("content-type", "nothing")
-    if 200 <= status < 300 and "json" not in content_type:
-        return ProtocolError(
-            f"the answer is not audio but {content_type}", status=status, trace_id=headers.get("x-trace-id")
-        )
-    return classify_response(status, headers, body)
-
-
-async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
-    """Read the body of a refusal, as far as it comes soon and is not too long."""
-    body = bytearray()
-    with suppress(TTSError, trio.TooSlowError):
-        async with time_limit(_REFUSAL_SECONDS):
-            async for chunk in chunks:
-                body += chunk
-                if len(body) >= _MAX_REFUSAL:
-                    break
-    return bytes(body[:_MAX_REFUSAL])

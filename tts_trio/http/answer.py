@@ -1,0 +1,132 @@
+"""What an answer to a request for speech has to be, so that nothing else is played or kept."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+
+import attrs
+import trio
+
+from tts_trio.deadlines import time_limit
+from tts_trio.errors import ProtocolError, TTSError, classify_response
+
+_MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
+_REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status alone says much
+_SNIFFED = 64  # bytes: text that long, which begins as HTML or JSON does, is no sound
+_QUOTED = 80
+_BLANKS = b" \t\r\n"
+
+
+@attrs.define
+class SpeechResponse:
+    """The answer to a request, which has begun: an async iterable of its bytes, those of audio or of `TimedLines`.
+
+    The chunks are as they arrive: of any size, and cut anywhere. The iteration raises a `TTSError` when the answer
+    breaks off or stalls, or is HTML or JSON instead of sound, and ends only when the answer is complete. Iterate once.
+
+    Attributes:
+        status: HTTP status.
+        headers: The headers, with lower-case names.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    _timed: bool = attrs.field(repr=False)
+    _chunks: AsyncIterator[bytes] = attrs.field(repr=False)
+    _begun: bool = attrs.field(default=False, init=False, repr=False)
+
+    def __aiter__(self) -> SpeechResponse:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._begun or self._timed:
+            return await anext(self._chunks)
+        self._begun = True
+        beginning = b""
+        async for chunk in self._chunks:
+            beginning += chunk
+            if len(beginning) >= _SNIFFED or not may_be_text(beginning):
+                break
+        if may_be_text(beginning):
+            raise self._explain("text, and no sound", beginning + await _read_refusal(self._chunks))
+        if not beginning:
+            raise StopAsyncIteration
+        return beginning
+
+    async def check(self) -> None:
+        """Make sure, by its head, that it is what was asked for, and will be known to be whole.
+
+        Raises:
+            TTSError: It is a refusal, or something else.
+        """
+        wrong = self._wrong()
+        if wrong is not None:
+            raise self._explain(wrong, await _read_refusal(self._chunks))
+
+    def _wrong(self) -> str | None:
+        """Tell what is wrong with its head: it has to be a whole success, of the type asked for, as it is.
+
+        One that ends where its connection does is refused, because a connection that is cut ends likewise.
+        """
+        # The live API sends audio/pcm and the like, but is documented to send audio/mpeg for every format. Lines with
+        # times are documented as application/json.
+        content_type = self.headers.get("content-type", "").lower()
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        if self.status != 200:
+            return f"of the status {self.status}, where 200 is due"
+        if not ("json" in content_type if self._timed else content_type.startswith("audio/")):
+            return f"not audio but {content_type[:_QUOTED] or 'nothing'}"
+        if encoding != "identity":
+            return f"encoded by {encoding[:_QUOTED]}, which was not asked for"
+        if "content-length" not in self.headers and "chunked" not in self.headers.get("transfer-encoding", "").lower():
+            return "of no known length: nobody could tell whether it is whole"
+        return None
+
+    def _explain(self, wrong: str, body: bytes) -> TTSError:
+        if not 200 <= self.status < 300 or body.lstrip(_BLANKS).startswith(b"{"):
+            return classify_response(self.status, self.headers, body)
+        trace_id = self.headers.get("x-trace-id")
+        return ProtocolError(f"the answer is {wrong}", status=self.status, trace_id=trace_id)
+
+
+async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
+    """Read the body of a refusal, as far as it comes soon and is not too long."""
+    body = bytearray()
+    with suppress(TTSError, trio.TooSlowError):
+        async with time_limit(_REFUSAL_SECONDS):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= _MAX_REFUSAL:
+                    break
+    return bytes(body[:_MAX_REFUSAL])
+
+
+def may_be_text(beginning: bytes) -> bool:
+    """Tell whether what begins with these bytes may be HTML or JSON, and not sound.
+
+    It is, if all of them are text (UTF-8 without control characters), and if they begin, behind blanks, with `<` and a
+    letter, `!`, `?` or `/`, or with `{` and a quote or `}`. Sound may begin so, and does not go on so for 64 bytes: two
+    such samples are loud, and in a quiet beginning of PCM every second byte is 0 or 255.
+    """
+    text = beginning.removeprefix(codecs.BOM_UTF8).lstrip(_BLANKS)
+    behind = text[1:].lstrip(_BLANKS)[:1] if text[:1] == b"{" else text[1:2]
+    match text[:1]:
+        case b"":
+            begins = bool(beginning)
+        case b"<":
+            begins = not behind or behind.isalpha() or behind in b"!?/"
+        case b"{":
+            begins = not behind or behind in b'"}'
+        case _:
+            begins = False
+    return begins and _is_printable(beginning)
+
+
+def _is_printable(data: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return all(char >= " " or char in "\t\r\n" for char in text)
