@@ -49,23 +49,23 @@ def show(result: RenderableType, *, style: str | None = None) -> None:
         _pipe.print(result, soft_wrap=True)
 
 
-def note(message: str) -> None:
+def note(message: str, *, style: str = "dim") -> None:
     """Say in a line what is going on."""
-    err.print(message, style="dim", soft_wrap=True)
+    _tell(Text(message, style))
 
 
 def warn(message: str) -> None:
     """Warn in a line."""
-    _tell("warning", "yellow", message)
+    _tell(Text.assemble(("tts-trio: warning: ", "yellow"), message))
 
 
 def complain(message: str) -> None:
     """Say in a line what is wrong and what to do."""
-    _tell("error", "bold red", message)
+    _tell(Text.assemble(("tts-trio: error: ", "bold red"), message))
 
 
-def _tell(kind: str, style: str, message: str) -> None:
-    err.print(Text.assemble((f"tts-trio: {kind}: ", style), message), soft_wrap=True)
+def _tell(line: Text) -> None:
+    err.print(line, soft_wrap=not err.is_terminal)  # a terminal breaks it between words
 
 
 def table(rows: Iterable[Mapping[str, str]]) -> Table:

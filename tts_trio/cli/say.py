@@ -18,7 +18,7 @@ import trio
 
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
 from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
-from tts_trio.cli.console import err, status
+from tts_trio.cli.console import note, status
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
@@ -65,10 +65,10 @@ class _Report:
         connected = "-" if self.connected is None else f"{self.connected * 1000:.0f} ms"
         first = "-" if self.first_audio is None else f"{self.first_audio * 1000:.0f} ms"
         took = trio.current_time() - self.started
-        err.print(f"server       {self.server}", soft_wrap=True)
-        err.print(f"connect      {connected}", soft_wrap=True)
-        err.print(f"first audio  {first} after the text", soft_wrap=True)
-        err.print(f"audio        {self.clock.seconds:.2f} s, in {took:.2f} s, to {target}", soft_wrap=True)
+        note(f"server       {self.server}", style="")
+        note(f"connect      {connected}", style="")
+        note(f"first audio  {first} after the text", style="")
+        note(f"audio        {self.clock.seconds:.2f} s, in {took:.2f} s, to {target}", style="")
 
 
 def add_to(add_command: AddCommand) -> None:
@@ -127,7 +127,9 @@ async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report
     ):
         if options.llm:
             await connections.connect()
-            report.show("reading standard input")
+            if os.isatty(_STANDARD_INPUT):
+                report.show("")
+                note("write what to say; Ctrl-D ends it")
         speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
         with _sink(options.output, config.format) as write:
             report.started = trio.current_time()
