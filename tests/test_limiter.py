@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+import os
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.lowlevel
 
-from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import ConcurrencyError, ConcurrencyLimiter, ConfigurationError, Limiter, MemoryCache, TTSConfig
-from tts_trio.local_server import Behaviour, Requested, Sent
-
-REFUSED = "too_many_concurrent_requests"
+from tests.helpers import (
+    ENGLISH,
+    RUSSIAN,
+    TEXTS,
+    heard,
+    listen,
+    make_config,
+    memory_service,
+    speaking,
+    tokens,
+    websocket_path,
+)
+from tts_trio import (
+    ConcurrencyError,
+    ConcurrencyLimiter,
+    ConfigurationError,
+    Limiter,
+    MemoryCache,
+    TTSConfig,
+    TTSConnectionError,
+    TTSManager,
+    WebSocketConnectionManager,
+)
+from tts_trio.limiter import learn_from
+from tts_trio.local_server import Answered, Behaviour, Fault, Requested, Sent
 
 
 async def test_so_many_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
@@ -128,10 +152,9 @@ def test_what_makes_no_sense_is_refused(values: dict[str, object], field: str) -
 
 
 @asynccontextmanager
-async def plan(size: int, behaviour: Behaviour) -> AsyncGenerator[list[str]]:
-    """Ten conversations of an account with a plan of so many; gives what was heard in them, or the errors."""
+async def plan(limiter: ConcurrencyLimiter | None, behaviour: Behaviour) -> AsyncGenerator[list[str]]:
+    """Ten conversations of an account with a plan of so many; gives what was heard in them, and how often refused."""
     results: list[str] = []
-    limiter = ConcurrencyLimiter(size, timeout=60)
     config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
     async with memory_service(behaviour) as service, trio.open_nursery() as nursery:
 
@@ -145,22 +168,188 @@ async def plan(size: int, behaviour: Behaviour) -> AsyncGenerator[list[str]]:
         for number in range(10):
             nursery.start_soon(converse, number)
         yield results
-    assert limiter.held == 0
-    assert not [r for r in service.server.records if isinstance(r, Sent) and REFUSED in repr(r)]
+    if limiter is not None:
+        assert limiter.held == 0
+    results += [
+        "refused"
+        for record in service.server.records
+        if (isinstance(record, Sent) and record.error == "concurrent_limit_exceeded")
+        or (isinstance(record, Answered) and record.status == 429)
+    ]
 
 
 @pytest.mark.parametrize("over_concurrency", ["frame", "upgrade"])
 async def test_there_is_never_a_429(autojump_clock: trio.testing.MockClock, over_concurrency: str) -> None:
-    async with plan(3, Behaviour(concurrency=3, over_concurrency=over_concurrency)) as results:  # type: ignore[arg-type]
+    async with plan(
+        ConcurrencyLimiter(3, timeout=60), Behaviour(concurrency=3, over_concurrency=over_concurrency)
+    ) as results:  # type: ignore[arg-type]
         pass
     assert results == ["whole"] * 20
 
 
 async def test_without_the_limiter_there_would_be(autojump_clock: trio.testing.MockClock) -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        async with plan(10, Behaviour(concurrency=3)):
+        async with plan(None, Behaviour(concurrency=3)):
             pass
     assert caught.group_contains(ConcurrencyError)
+
+
+@pytest.mark.parametrize("over_concurrency", ["frame", "upgrade"])
+async def test_a_plan_that_nobody_told_is_learned_from_the_first_refusal(
+    autojump_clock: trio.testing.MockClock, over_concurrency: str
+) -> None:
+    """Ten callers with a plan of three: seven are refused once, wait for a slot, and all are heard whole."""
+    limiter = ConcurrencyLimiter(timeout=60)
+    async with plan(limiter, Behaviour(concurrency=3, over_concurrency=over_concurrency)) as results:  # type: ignore[arg-type]
+        pass
+    assert limiter.size == 3
+    assert results.count("whole") == 20
+    assert results.count("refused") <= 7
+
+
+@pytest.mark.parametrize("size", [None, 10])
+@pytest.mark.parametrize("way", ["speak", "stream_static_text"])
+@pytest.mark.parametrize("language", TEXTS)
+async def test_a_plan_that_others_use_up_is_waited_for(
+    autojump_clock: trio.testing.MockClock, size: int | None, way: str, language: str
+) -> None:
+    """Another process speaks for two seconds: the utterance is refused, tries again, and is heard."""
+    text = TEXTS[language]
+    limiter = ConcurrencyLimiter(size)
+    config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
+    async with memory_service(Behaviour(concurrency=1, speed=4.0)) as service:
+        async with (
+            speaking(config.evolve(limiter=None), service.open_stream) as other,
+            speaking(config, service.open_stream) as tts,
+            other.stream_static_text(ENGLISH[:100]) as theirs,
+        ):
+            await theirs.receive()
+            async with tts.speak([text]) if way == "speak" else tts.stream_static_text(text) as audio:
+                assert heard(await listen(audio), config) == text
+    assert limiter.size == (size or 1)
+
+
+@pytest.mark.parametrize("way", ["speak", "stream_static_text"])
+async def test_a_plan_that_stays_used_up_is_told_in_time(autojump_clock: trio.testing.MockClock, way: str) -> None:
+    limiter = ConcurrencyLimiter()
+    config = make_config(limiter=limiter, phrase_cache=None, reply_deadline=3.0)
+    async with memory_service(Behaviour(concurrency=1, speed=0.1)) as service:
+        async with (
+            speaking(config.evolve(limiter=None), service.open_stream) as other,
+            speaking(config, service.open_stream) as tts,
+            other.stream_static_text(ENGLISH) as theirs,
+        ):
+            await theirs.receive()
+            began = trio.current_time()
+            with pytest.raises(TTSConnectionError):
+                async with tts.speak([RUSSIAN]) if way == "speak" else tts.stream_static_text(RUSSIAN) as audio:
+                    await listen(audio)
+            assert trio.current_time() - began < 3.1
+
+
+@pytest.mark.parametrize(
+    ("message", "size"),
+    [
+        ("Too many concurrent requests. Your current subscription is associated with a maximum of 3 concurrent", 3),
+        ("maximum of 0 concurrent requests", 1),
+        ("maximum of 99999999999 concurrent requests", None),
+        ("too many", None),
+    ],
+)
+def test_the_number_in_a_refusal(message: str, size: int | None) -> None:
+    limiter = ConcurrencyLimiter()
+    learn_from(ConcurrencyError(message), limiter)
+    assert limiter.size == size
+
+
+# Threads and forks.
+
+
+def test_one_limiter_in_two_threads() -> None:
+    """A slot that is given back in one thread's loop wakes the one who waits for it in another's."""
+    limiter = ConcurrencyLimiter(1)
+    most = 0
+
+    async def speak() -> None:
+        nonlocal most
+        for _ in range(50):
+            async with limiter.slot():
+                most = max(most, limiter.held)
+                await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(speak)
+
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            trio.run(main)
+        except BaseException as error:  # noqa: BLE001 - the test tells it
+            failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert failed == []
+    assert (most, limiter.held) == (1, 0)
+
+
+def in_a_child(work: Callable[[], None]) -> int:
+    """Do something in a fork of this process; returns 0 if it did not fail."""
+    child = os.fork()
+    if not child:
+        try:
+            signal.alarm(5)
+            work()
+        except BaseException:  # noqa: BLE001 - this process must end here
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_fork_begins_with_no_slot_taken() -> None:
+    limiter = ConcurrencyLimiter(1, timeout=0.5)
+
+    held, forked = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        async with limiter.slot():
+            held.set()
+            await trio.to_thread.run_sync(forked.wait)
+
+    async def use() -> None:
+        async with limiter.slot():
+            assert limiter.held == 1
+
+    thread = threading.Thread(target=trio.run, args=[hold])
+    thread.start()
+    held.wait()
+    with limiter._lock:  # as another thread may hold it in that moment
+        ended = in_a_child(lambda: trio.run(use))
+    forked.set()
+    thread.join()
+    assert (ended, limiter.held) == (0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_cache_in_memory_goes_on_in_a_fork() -> None:
+    cache = MemoryCache()
+
+    async def use() -> None:
+        assert await cache.get("a") == b"x"
+        await cache.put("b", b"y")
+        assert (await cache.statistics()).bytes == 2
+
+    trio.run(cache.put, "a", b"x")
+    with cache._lock:  # as another thread may hold it in that moment
+        assert in_a_child(lambda: trio.run(use)) == 0
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -230,6 +419,17 @@ async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing
                 await listen(audio)
     assert limiter.size == 4
     assert math.isfinite(limiter.size)
+
+
+async def test_the_plan_is_learned_from_the_answers_of_a_fallback(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = ConcurrencyLimiter()
+    config = make_config(limiter=limiter, phrase_cache=None, fallback="http", connect_timeout=0.5)
+    no_websocket = Fault("status", "answer", 503, path=websocket_path())
+    async with memory_service(Behaviour(concurrency=4, faults=(no_websocket,))) as service:
+        connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
+        async with connections, TTSManager(config, connections) as tts, tts.speak([RUSSIAN]) as audio:
+            assert heard(await listen(audio), config) == RUSSIAN
+    assert limiter.size == 4
 
 
 @pytest.mark.parametrize("way", ["phrase", "reply"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import pytest
@@ -16,17 +20,19 @@ import trio
 
 from tests.cache.test_redis import Redis
 from tests.cache.test_redis import redis as redis
-from tests.helpers import TEXTS, heard, listen, make_config
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service
 from tts_trio import (
     ConcurrencyError,
     ConfigurationError,
     Limiter,
+    RedisCache,
     RedisLimiter,
     TTSManager,
     WebSocketConnectionManager,
     open_tts,
 )
-from tts_trio.local_server import Behaviour, LocalServer, Requested, ToneVoice, open_local_server
+from tts_trio.limiter import Lease, has_lapsed
+from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, open_local_server
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
@@ -143,6 +149,110 @@ async def test_a_lease_is_kept_as_long_as_the_utterance_lasts(redis: Redis) -> N
                     pytest.fail("it is held")
         await until(lambda: slots(redis) == 0)
         async with two.slot():
+            assert slots(redis) == 1
+
+
+async def test_a_lease_that_lapsed_is_not_renewed(redis: Redis) -> None:
+    """Who stood still beyond his lease knows it before he does anything else, and does not take the slot back."""
+    async with RedisLimiter(redis.url, 1, lease=0.3) as one:
+        async with one.slot() as lease:
+            assert not has_lapsed(lease)
+            await trio.sleep(0.6)
+            assert not has_lapsed(lease)  # it is renewed
+            time.sleep(0.4)  # noqa: ASYNC251 - all of this process stands still
+            assert has_lapsed(lease)
+            async with RedisLimiter(redis.url, 1) as other, other.slot():
+                await trio.sleep(0.5)
+                assert slots(redis) == 1
+                assert has_lapsed(lease)
+
+
+async def test_a_reply_whose_process_stood_still_waits_for_another_slot(redis: Redis) -> None:
+    """Two would hold the one slot: the late one notices before it sends its next phrase."""
+    first, second = "Здравствуйте, чем могу помочь?", " Одну секунду, пожалуйста."
+    taken, released = threading.Event(), math.inf
+
+    async def take() -> None:
+        nonlocal released
+        async with RedisLimiter(redis.url, 1, timeout=10) as other:
+            async with other.slot():
+                taken.set()
+                await trio.sleep(1)
+            released = time.monotonic()
+
+    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+        async with RedisLimiter(redis.url, 1, lease=0.3) as limiter:
+            config = make_config(base_url=server.base_url, limiter=limiter, language_code="ru")
+            async with open_tts(config) as tts, tts.start_llm_stream() as (text, audio):
+                await text.send(first + " ")
+                begun = await audio.receive()
+                thread = threading.Thread(target=trio.run, args=[take])
+                thread.start()
+                taken.wait(10)  # which blocks the loop for longer than the lease
+                with text:
+                    await text.send(second)
+                rest = await listen(audio)
+            thread.join()
+        assert heard(begun + rest, config) == first + second
+        sent = [r.time for r in server.records if isinstance(r, Received) and "секунду" in str(r.message)]
+        assert len(sent) == 1
+        assert sent[0] >= released + trio.current_time() - time.monotonic() - 0.05  # by the clock of this loop
+    assert slots(redis) == 0
+
+
+@attrs.define
+class Lapsing:
+    """A limiter whose first slot lapses after 50 ms, as of a process that stood still."""
+
+    taken: int = 0
+
+    @asynccontextmanager
+    async def slot(self, *, background: bool = False) -> AsyncGenerator[Lease]:
+        self.taken += 1
+        yield Lease(trio.current_time() + (0.05 if self.taken == 1 else math.inf))
+
+    def learn(self, size: int) -> None:
+        """Learn nothing."""
+
+
+async def test_a_request_whose_slot_lapsed_while_it_dialled_takes_another(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limiter = Lapsing()
+    config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
+    async with memory_service(dial_time=0.2) as service:
+        connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
+        async with connections, TTSManager(config, connections) as tts, tts.stream_static_text("Да.") as audio:
+            assert heard(await listen(audio), config) == "Да."
+        assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1
+    assert limiter.taken == 2
+
+
+async def test_one_object_in_two_loops_is_refused_in_words(redis: Redis) -> None:
+    """Its connections belong to the loop that entered it: another thread, or a fork, makes one of its own."""
+
+    def elsewhere(work: Callable[[], Awaitable[object]]) -> None:
+        trio.run(work)
+
+    async with RedisLimiter(redis.url, 1) as limiter, RedisCache(redis.url) as cache:
+
+        async def hold() -> None:
+            async with limiter.slot():
+                pytest.fail("it belongs to another loop")
+
+        async def open_one() -> None:
+            config = make_config(limiter=limiter)
+            connections = WebSocketConnectionManager(config)
+            async with connections, TTSManager(config, connections):
+                pytest.fail("its limiter belongs to another loop")
+
+        for work in (hold, partial(cache.get, "0" * 64)):
+            with pytest.raises(RuntimeError, match=r"another trio\.run"):
+                await trio.to_thread.run_sync(elsewhere, work)
+        with pytest.raises(ConfigurationError, match=r"^limiter: .* in the same trio\.run"):
+            await trio.to_thread.run_sync(elsewhere, open_one)
+        assert await cache.get("0" * 64) is None
+        async with limiter.slot():
             assert slots(redis) == 1
 
 

@@ -14,8 +14,9 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.deadlines import time_limit
 from tts_trio.dialling import Backoff, DialTurn
-from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
 from tts_trio.hot_socket import HotSocket
+from tts_trio.limiter import learn_from
 from tts_trio.scoped import Scoped
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import OpenStream, open_stream, single_error
@@ -280,6 +281,8 @@ class WebSocketConnectionManager(Scoped):
         logger.info("a dial failed: %s", error)
         self._backoff.dial_failed()
         self._last_failure = error
+        if isinstance(error, ConcurrencyError) and self.config.limiter is not None:
+            learn_from(error, self.config.limiter)
         if not error.retryable:
             self._refuse(error)
 

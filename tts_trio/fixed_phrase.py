@@ -168,7 +168,8 @@ class FixedPhrase:
         self._timer = trio.CancelScope()
         self._waits_for_room = False
         self._heard_more = trio.Event()
-        self._retry_after = 0.0
+        self._losses = 0
+        self._retry_at = 0.0
         self._admitted = math.inf
 
     @property
@@ -193,7 +194,8 @@ class FixedPhrase:
                     nursery.start_soon(self._keep_deadlines)
                     while self.utterance.ended is None:
                         with trio.CancelScope() as self._asking:
-                            await self._wait_before_retry()
+                            if self._losses:
+                                await trio.sleep_until(self._retry_at)
                             self.utterance.connected()
                             try:
                                 await self._ask()
@@ -230,20 +232,17 @@ class FixedPhrase:
     def _overdue_at(self) -> float:
         return math.inf if self._waits_for_room else self.utterance.overdue_at()
 
-    async def _wait_before_retry(self) -> None:
-        if self.utterance.replays:
-            wait = random.uniform(0.5, 1) * _RETRY * 2**self.utterance.replays  # noqa: S311 - no secret
-            await trio.sleep(max(wait, self._retry_after))
-
     def _lost(self, error: TTSError) -> None:
         now = trio.current_time()
-        self._retry_after = error.retry_after or 0.0
+        self._losses += 1
+        backoff = random.uniform(0.5, 1) * _RETRY * 2**self._losses  # noqa: S311 - no secret
+        self._retry_at = now + max(backoff, error.retry_after or 0.0)
         self.utterance.lost(error, now)
         never_asked = self.utterance.timeline.first_sent is None
-        given_up = self._admitted + self._config.connect_timeout if never_asked else math.inf
+        patience = self._admitted + self._config.connect_timeout if never_asked else self.utterance.deadline()
         # The limiter's own refusal, not the service's: it has been waited for already.
         no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
-        if no_slot or given_up <= now + _RETRY or self.utterance.deadline() <= now + self._retry_after:
+        if no_slot or patience <= self._retry_at:
             self.utterance.fail(error, now)  # as good as waiting in vain, and says why
 
     async def _ask(self) -> None:

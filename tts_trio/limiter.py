@@ -1,16 +1,20 @@
 """The plan's concurrency: how many utterances of one account are generated at once; those that wait for a slot queue.
 
 Only what is being generated counts at the service, idle sockets do not (ElevenLabs' documentation). A reply holds its
-slot from its first phrase until its final, a fixed phrase from its request until its answer is complete.
+slot from its first phrase until its final, a fixed phrase from its request until its answer is complete. Where the
+service refuses all the same, the utterance gives its slot back, and waits for another within its own timeouts.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import os
+import re
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -18,19 +22,41 @@ import trio
 
 from tts_trio.errors import ConcurrencyError
 from tts_trio.rules import Rule, is_async, is_instance, one_of, or_endless, seconds, takes, unless_none, whole
+from tts_trio.scoped import current_run
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
+
+_ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in the message of a refusal (recorded)
+
+
+@attrs.define(eq=False)
+class Lease:
+    """A slot that lapses when it is not renewed in time: its process stood still, and others may have it.
+
+    Attributes:
+        until: When it lapses, in seconds of trio's clock.
+    """
+
+    until: float
+
+
+def has_lapsed(slot: object) -> bool:
+    """Tell of what a limiter's `slot` gave whether it is held no longer, so that nothing may be sent by it."""
+    return isinstance(slot, Lease) and slot.until <= trio.current_time()
 
 
 @runtime_checkable
 class Limiter(Protocol):
     """What bounds the utterances that are generated at once: `ConcurrencyLimiter`, `RedisLimiter`, or your own."""
 
-    def slot(self, *, background: bool = False) -> AbstractAsyncContextManager[None]:
+    def slot(self, *, background: bool = False) -> AbstractAsyncContextManager[Lease | None]:
         """Hold a slot for as long as the block runs; wait for one before it.
 
         Args:
             background: Nobody on the line waits for it: those for whom somebody does come first.
+
+        Returns:
+            An async context manager; it gives a `Lease` where the slot may be lost inside of the block, else None.
 
         Raises:
             ConcurrencyError: There was none in time.
@@ -38,7 +64,7 @@ class Limiter(Protocol):
         ...
 
     def learn(self, size: int) -> None:
-        """Take note of how many at once the service allows (`maximum-concurrent-requests`)."""
+        """Take note of how many at once the service allows: it says so in its answers, and when it refuses."""
         ...
 
 
@@ -57,11 +83,30 @@ LIMITER = Rule(
 """What `limiter` may be."""
 
 
-@attrs.define(eq=False)
-class _Waiter:
-    """Somebody who waits for a slot, and may have it."""
+def learn_from(error: ConcurrencyError, limiter: Limiter) -> None:
+    """Take note of how many at once the plan allows, if the service's refusal says so."""
+    if found := _ALLOWED.search(error.message):
+        limiter.learn(int(found[1]))
 
-    granted: trio.Event = attrs.field(factory=trio.Event)
+
+class _Waiter:
+    """Somebody who waits for a slot, in one of the threads, and may have it."""
+
+    def __init__(self) -> None:
+        self.granted = False
+        self._token = trio.lowlevel.current_trio_token()
+        self._event = trio.Event()
+
+    def wake(self) -> None:
+        """Tell that the slot is granted; from any thread."""
+        if current_run() is self._token:
+            self._event.set()
+        else:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
 
 
 class ConcurrencyLimiter:
@@ -69,6 +114,8 @@ class ConcurrencyLimiter:
 
     limiter = ConcurrencyLimiter()
     config = TTSConfig.from_env(limiter=limiter)  # for every conversation of the account
+
+    It may be shared by threads that run a `trio.run` each. After a fork the child begins with no slot taken.
     """
 
     def __init__(self, size: int | None = None, *, timeout: float = 5.0, on_timeout: OnTimeout = "raise") -> None:
@@ -76,7 +123,7 @@ class ConcurrencyLimiter:
 
         Args:
             size: How many at once; None: as many as the service says that the plan allows, as soon as it says so,
-                which it does in its answers to fixed phrases.
+                which it does in its answers to fixed phrases, and when it refuses an utterance too many.
             timeout: The longest wait for a slot, in seconds; `math.inf` for as long as it takes.
             on_timeout: After it: "raise" a `ConcurrencyError`, or "proceed" without a slot, and let the service decide.
 
@@ -88,12 +135,23 @@ class ConcurrencyLimiter:
         self._learned: int | None = None
         self._timeout = timeout
         self._on_timeout = on_timeout
-        self._held = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._holding: set[_Waiter] = set()
         self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # in the background or not
+
+    def _locked(self) -> threading.Lock:
+        """Return the lock; in a fork everything is new: what is held is held by the other process."""
+        if self._process != os.getpid():
+            self._begin()
+        return self._lock
 
     def __repr__(self) -> str:
         waiting = sum(map(len, self._waiting.values()))
-        return f"<{type(self).__name__}, {self._held} of {self.size or 'unknown'} held, {waiting} waiting>"
+        return f"<{type(self).__name__}, {self.held} of {self.size or 'unknown'} held, {waiting} waiting>"
 
     @property
     def size(self) -> int | None:
@@ -103,7 +161,7 @@ class ConcurrencyLimiter:
     @property
     def held(self) -> int:
         """How many slots are held."""
-        return self._held
+        return len(self._holding)
 
     def learn(self, size: int) -> None:
         """Take note of how many at once the service allows; a size that was given counts more."""
@@ -121,27 +179,35 @@ class ConcurrencyLimiter:
             ConcurrencyError: There was none within `timeout`.
         """
         waiter = _Waiter()
-        self._waiting[background].append(waiter)
+        with self._locked():
+            self._waiting[background].append(waiter)
         self._grant()
         try:
             with trio.move_on_after(math.inf if background else self._timeout):
-                await waiter.granted.wait()
-            if not waiter.granted.is_set() and self._on_timeout == "raise":
+                await waiter.wait()
+            if not waiter.granted and self._on_timeout == "raise":
                 raise refused(self._timeout)
             yield
         finally:
-            if waiter.granted.is_set():
-                self._held -= 1
-            else:
-                self._waiting[background].remove(waiter)
+            with self._locked():
+                self._holding.discard(waiter)
+                if not waiter.granted:
+                    self._waiting[background].remove(waiter)
             self._grant()
 
     def _grant(self) -> None:
-        free = math.inf if self.size is None else self.size - self._held
-        while free > 0 and (waiting := self._waiting[False] or self._waiting[True]):
-            self._held += 1
-            free -= 1
-            waiting.popleft().granted.set()
+        granted: list[_Waiter] = []
+        with self._locked():
+            while self.size is None or len(self._holding) < self.size:
+                waiting = self._waiting[False] or self._waiting[True]
+                if not waiting:
+                    break
+                waiter = waiting.popleft()
+                waiter.granted = True
+                self._holding.add(waiter)
+                granted.append(waiter)
+        for waiter in granted:
+            waiter.wake()
 
 
 def refused(timeout: float) -> ConcurrencyError:

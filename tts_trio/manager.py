@@ -76,7 +76,9 @@ class TTSManager(Scoped):
 
         limiter = self.config.limiter
         if isinstance(limiter, RedisClient) and not limiter.is_open:
-            raise ConfigurationError("limiter: enter its `async with` block before this one", field="limiter")
+            raise ConfigurationError(
+                "limiter: enter its `async with` block before this one, in the same trio.run", field="limiter"
+            )
         self._telemetry = telemetry_for(self.config)
         async with HttpConnections(self.config, open_stream=self._connections.open_stream) as self._http:
             with single_error():
@@ -141,11 +143,14 @@ class TTSManager(Scoped):
                 keep.
 
         Raises:
+            TypeError: It is one text, or one of them is no `str`.
             ConfigurationError: There is no cache, or a text cannot be spoken or kept; nothing was asked for then.
             TTSError: A phrase cannot be had; those before it are in the cache.
             RuntimeError: The manager is closed or was not entered.
         """
         _, http = self._require_open()
+        if isinstance(phrases, str):
+            raise TypeError("phrases: a list of texts is needed, and this is one; give [text]")
         orders = [PhraseOrder.checked(self.config, text) for text in dict.fromkeys(phrases)]
         if self._shelf is None or not all(order.may_be_kept for order in orders):
             raise ConfigurationError(
@@ -191,7 +196,8 @@ class TTSManager(Scoped):
 
         Args:
             tokens: Pieces of text of any size; "" and None are skipped. It is iterated in a task inside of this block,
-                and closed at its end. If it raises, the error leaves the block bare and no tail is spoken.
+                and closed at its end. If it raises, the error leaves the block bare and no tail is spoken. A `str` is
+                one piece.
 
         Raises:
             TypeError: A token is neither a `str` nor None.
@@ -240,7 +246,7 @@ async def _feed(
                     if not await _sent(token, text, audio):
                         return
         else:
-            for token in tokens:
+            for token in [tokens] if isinstance(tokens, str) else tokens:
                 if not await _sent(token, text, audio):
                     return
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
-from tts_trio.errors import TTSConnectionError
-from tts_trio.limiter import Limiter
+from tts_trio.errors import ConcurrencyError, TTSConnectionError
+from tts_trio.limiter import Limiter, has_lapsed, learn_from
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest, TimedLines
 
 if TYPE_CHECKING:
     from tts_trio.http import HttpConnections
+
+
+_MOST_DIGITS = 10
+
+
+class _SlotLost(Exception):
+    """The slot lapsed before the request was sent: the process stood still."""
 
 
 @attrs.frozen
@@ -81,25 +88,39 @@ class Service:
 
     async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
         """Send the request, and hand over the answer as it comes."""
-        slot = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
-        async with slot:
-            await take(Admitted())
-            await self._ask(request, take)
+        while True:
+            limit = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
+            async with limit as slot:
+                await take(Admitted())
+                with suppress(_SlotLost):
+                    return await self._ask(request, take, slot)
 
-    async def _ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+    async def _ask(self, request: SpeechRequest, take: TakeEvent, slot: object) -> None:
         if self.outlives and self._http.closed:
             raise TTSConnectionError("the conversation that began to ask for this phrase is over")
 
         async def on_connection() -> None:
+            if has_lapsed(slot):
+                raise _SlotLost
             await take(Asked())
 
+        try:
+            await self._stream(request, take, on_connection)
+        except ConcurrencyError as error:
+            if self.limiter is not None:
+                learn_from(error, self.limiter)
+            raise
+
+    async def _stream(
+        self, request: SpeechRequest, take: TakeEvent, on_connection: Callable[[], Awaitable[None]]
+    ) -> None:
         lines = TimedLines() if request.timed else None
         async with self._http.stream(request, on_connection, outlives=self.outlives) as response:
             answered = Answered(
-                credits=_number(response.headers.get("character-cost")),
+                credits=header_number(response.headers, "character-cost"),
                 request_id=response.headers.get("request-id"),
                 trace_id=response.headers.get("x-trace-id"),
-                concurrency=_number(response.headers.get("maximum-concurrent-requests")),
+                concurrency=header_number(response.headers, "maximum-concurrent-requests"),
             )
             if self.limiter is not None and answered.concurrency is not None:
                 self.limiter.learn(answered.concurrency)
@@ -111,5 +132,7 @@ class Service:
                 await take(piece)
 
 
-def _number(header: str | None) -> int | None:
-    return int(header) if header is not None and header.isdecimal() else None
+def header_number(headers: Mapping[str, str], name: str) -> int | None:
+    """Return the whole number in a header of the service's; None where there is none."""
+    value = headers.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else None

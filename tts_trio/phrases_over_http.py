@@ -10,6 +10,7 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import TTSError
+from tts_trio.phrase_source import header_number
 from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
 
@@ -74,5 +75,8 @@ class PhrasesOverHttp:
     async def _speak(self, phrase: str, on_event: Callable[[AudioReceived | Final], None]) -> None:
         async with self._http.stream(stream_request(self._config, phrase)) as response:
             self.trace_id = response.headers.get("x-trace-id")
+            allowed = header_number(response.headers, "maximum-concurrent-requests")
+            if self._config.limiter is not None and allowed is not None:
+                self._config.limiter.learn(allowed)
             async for chunk in response:
                 on_event(AudioReceived(chunk))

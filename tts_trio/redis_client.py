@@ -15,7 +15,7 @@ import trio
 from tts_trio.errors import ConfigurationError
 from tts_trio.redaction import hide, redact
 from tts_trio.rules import Rule, split_url
-from tts_trio.scoped import Scoped
+from tts_trio.scoped import Scoped, current_run
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -66,12 +66,13 @@ class RedisClient(Scoped):
         hide(self, unquote(urlsplit(url).password or ""))
         self._client: Redis[bytes] | None = None
         self._nursery: trio.Nursery | None = None
+        self._run_of_block: trio.lowlevel.TrioToken | None = None
         self._next_try = -math.inf
 
     @property
     def is_open(self) -> bool:
-        """Whether its block was entered, and not left."""
-        return self._client is not None
+        """Whether its block was entered, and not left, in this `trio.run`."""
+        return self._client is not None and self._run_of_block is current_run()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {urlsplit(self._url).hostname}, {'open' if self._client else 'closed'}>"
@@ -103,7 +104,7 @@ class RedisClient(Scoped):
             async with client:
                 with single_error():
                     async with trio.open_nursery() as nursery:
-                        self._client, self._nursery = client, nursery
+                        self._client, self._nursery, self._run_of_block = client, nursery, current_run()
                         nursery.start_soon(self._perform, client.ping, _Answer[bytes]())  # for the first phrase
                         try:
                             yield
@@ -116,13 +117,22 @@ class RedisClient(Scoped):
 
         coredis loses a place in its pool for good when it is cancelled while it connects.
         """
-        if self._client is None or self._nursery is None:
-            raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
+        client, nursery = self._require_open()
         if trio.current_time() < self._next_try:
             raise OSError("Redis could not be reached a moment ago")
         answer = _Answer[T]()
-        self._nursery.start_soon(self._perform, partial(command, self._client), answer)
+        nursery.start_soon(self._perform, partial(command, client), answer)
         return await answer.get()
+
+    def _require_open(self) -> tuple[Redis[bytes], trio.Nursery]:
+        if self._client is None or self._nursery is None:
+            raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
+        if not self.is_open:
+            raise RuntimeError(
+                f"{self!r}: its block was entered in another trio.run (of another thread, or before a fork), to which "
+                "its connections belong; make one for each"
+            )
+        return self._client, self._nursery
 
     async def _perform(self, command: Callable[[], Awaitable[T]], answer: _Answer[T]) -> None:
         from coredis.exceptions import ConnectionError as Unreachable

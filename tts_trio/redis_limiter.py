@@ -8,10 +8,11 @@ import random
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 import trio
 
-from tts_trio.limiter import ConcurrencyLimiter, OnTimeout, check_limits, refused
+from tts_trio.limiter import ConcurrencyLimiter, Lease, OnTimeout, check_limits, refused
 from tts_trio.redis_client import RedisClient
 from tts_trio.rules import TEXT, seconds
 
@@ -51,13 +52,19 @@ return 0
 """
 )
 
-# KEYS: slots. ARGV: lease in ms, tokens.
+# KEYS: slots. ARGV: lease in ms, tokens. Returns those that had not lapsed: what had may be another's by now.
 _RENEW = (
     _CLOCK
     + """
-for index = 2, #ARGV do redis.call('zadd', KEYS[1], now + ARGV[1], ARGV[index]) end
-redis.call('pexpire', KEYS[1], ARGV[1] * 2)
-return 0
+local renewed = {}
+for index = 2, #ARGV do
+    if tonumber(redis.call('zscore', KEYS[1], ARGV[index]) or '0') > now then
+        redis.call('zadd', KEYS[1], now + ARGV[1], ARGV[index])
+        renewed[#renewed + 1] = ARGV[index]
+    end
+end
+if #renewed > 0 then redis.call('pexpire', KEYS[1], ARGV[1] * 2) end
+return renewed
 """
 )
 
@@ -69,7 +76,8 @@ class RedisLimiter(RedisClient):
             config = TTSConfig.from_env(limiter=limiter)
             ...  # every conversation of this process
 
-    Redis is never a reason for silence: where it cannot be asked, utterances go on without a slot.
+    Redis is never a reason for silence: where it cannot be asked, utterances go on without a slot. A process that stood
+    still for longer than its lease has lost its slots, and waits for others before it sends anything.
     """
 
     def __init__(
@@ -104,7 +112,7 @@ class RedisLimiter(RedisClient):
         self._on_timeout: OnTimeout = on_timeout
         self._lease = lease
         self._keys = [f"{prefix}{name}" for name in ("slots", "waiting", "size")]
-        self._held: set[str] = set()
+        self._held: dict[str, Lease] = {}
         self._unreleased: list[str] = []
         # One utterance asks at a time; one in the background asks beside it, or it would hold up those on the line.
         self._turns = {background: ConcurrencyLimiter(1, timeout=math.inf) for background in (False, True)}
@@ -123,11 +131,11 @@ class RedisLimiter(RedisClient):
 
     def learn(self, size: int) -> None:
         """Tell all processes how many at once the service allows; a size that was given counts more."""
-        if self._size is None and self._nursery is not None:
+        if self._size is None and self._nursery is not None and self.is_open:
             self._nursery.start_soon(self._tell, size)
 
     @asynccontextmanager
-    async def slot(self, *, background: bool = False) -> AsyncGenerator[None]:
+    async def slot(self, *, background: bool = False) -> AsyncGenerator[Lease]:
         """Hold a slot for as long as the block runs; wait for one before it, if Redis can say that there is none.
 
         Args:
@@ -135,25 +143,27 @@ class RedisLimiter(RedisClient):
 
         Raises:
             ConcurrencyError: There was none within `timeout`.
-            RuntimeError: The limiter was left, or not entered.
+            RuntimeError: The limiter was left, or not entered, or entered in another `trio.run`.
         """
-        token = secrets.token_hex(8)
+        self._require_open()
+        token, lease = secrets.token_hex(8), Lease(math.inf)
         try:
             with trio.move_on_after(math.inf if background else self._timeout) as scope:
                 async with self._turns[background].slot():
-                    while not await self._has(token, background=background):  # noqa: ASYNC110 - polled
+                    while not await self._has(token, lease, background=background):  # noqa: ASYNC110 - polled
                         await trio.sleep(random.uniform(0.5, 1.5) * _POLL)  # noqa: S311 - no secret
             if scope.cancelled_caught and self._on_timeout == "raise":
                 raise refused(self._timeout)
-            yield
+            yield lease
         finally:
-            self._held.discard(token)
+            self._held.pop(token, None)
             self._unreleased.append(token)
             if self._nursery is not None:
                 self._nursery.start_soon(self._release)
 
-    async def _has(self, token: str, *, background: bool) -> bool:
+    async def _has(self, token: str, lease: Lease, *, background: bool) -> bool:
         """Whether there is a slot now, or nobody can say."""
+        asked = trio.current_time()
         arguments = [token, round(self._lease * 1000), self._size or 0, int(background), _WAITS]
         try:
             with trio.fail_after(_ANSWER_TIMEOUT):
@@ -167,7 +177,8 @@ class RedisLimiter(RedisClient):
             return True
         self._well = True
         if got:
-            self._held.add(token)
+            lease.until = asked + self._lease
+            self._held[token] = lease
         return bool(got)
 
     async def _release(self) -> None:
@@ -181,12 +192,15 @@ class RedisLimiter(RedisClient):
     async def _renew(self) -> None:
         while True:
             await trio.sleep(self._lease / 3)
-            if held := list(self._held):
-                arguments = [round(self._lease * 1000), *held]
+            if held := dict(self._held):
+                asked, arguments = trio.current_time(), [round(self._lease * 1000), *held]
                 with suppress(OSError):
-                    await self._ask(
+                    answer = await self._ask(
                         lambda client, arguments=arguments: client.eval(_RENEW, keys=self._keys[:1], args=arguments)
                     )
+                    renewed = cast("list[bytes]", answer)
+                    for token, lease in held.items():
+                        lease.until = asked + self._lease if token.encode() in renewed else -math.inf
 
     async def _tell(self, size: int) -> None:
         with suppress(OSError):

@@ -18,8 +18,8 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.deadlines import has_passed
-from tts_trio.errors import TTSConnectionError, TTSError
-from tts_trio.limiter import Limiter
+from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
+from tts_trio.limiter import Limiter, has_lapsed, learn_from
 from tts_trio.phrases_over_http import PhrasesOverHttp
 from tts_trio.speech import ending
 from tts_trio.transport import single_error
@@ -57,6 +57,10 @@ class Reply:
         self.utterance = Utterance(config, trio.current_time())
         self.utterance.admitted = config.limiter is None
         self._has_phrases = trio.Event()
+        self._slot: object = None
+        self._slot_lost = trio.Event()
+        self._refusals = 0
+        self._pause = 0.0  # seconds, after a refusal
         self._config = config
         self._connections = connections
         self._http = http
@@ -116,12 +120,21 @@ class Reply:
         self._advance()
 
     async def _hold_slot(self, limiter: Limiter) -> None:
-        """Hold a slot from the first phrase until the utterance has ended."""
+        """Hold a slot from the first phrase until the utterance has ended; another one where it is lost or refused."""
         await self._has_phrases.wait()
-        async with limiter.slot():
-            self.utterance.admitted = True
-            self._advance()
-            await trio.sleep_forever()
+        while True:
+            async with limiter.slot() as self._slot:
+                self._slot_lost = trio.Event()
+                self.utterance.admitted = True
+                self._advance()
+                await self._slot_lost.wait()
+            await trio.sleep(self._pause)
+            self._pause = 0.0
+
+    def _lose_slot(self) -> None:
+        """Let nothing leave before there is another slot."""
+        self.utterance.admitted = False
+        self._slot_lost.set()
 
     async def _keep_deadlines(self) -> None:
         while True:
@@ -158,6 +171,11 @@ class Reply:
         self._advance()
 
     def _on_loss(self, error: TTSError) -> None:
+        if self._config.limiter is not None and isinstance(error, ConcurrencyError):
+            self._refusals += 1
+            self._pause = random.uniform(0.05, 0.1) * 2**self._refusals  # noqa: S311 - no secret
+            learn_from(error, self._config.limiter)
+            self._lose_slot()
         self.utterance.lost(error, trio.current_time())
         self._advance()
 
@@ -168,6 +186,8 @@ class Reply:
             self._has_phrases.set()
         if self._connection is not None:
             self._trace_id = self._connection.trace_id or self._trace_id
+            if self.utterance.has_phrases and has_lapsed(self._slot):
+                self._lose_slot()
             for phrase in self.utterance.phrases_to_send(now):
                 self._connection.send_text(phrase)
             if self.utterance.end_to_send(now):

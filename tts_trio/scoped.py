@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
+import trio
+
 
 class Scoped(ABC):
     """An object whose `async with` block, `_run`, is entered once: a conversation has one, and then it is over."""
@@ -36,3 +38,11 @@ class Scoped(ABC):
         """End everything, in bounded time."""
         assert self._block is not None
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - `_run` is bounded
+
+
+def current_run() -> trio.lowlevel.TrioToken | None:
+    """Return what tells one `trio.run` from another, in whatever thread; None outside of any."""
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None

@@ -16,6 +16,7 @@ from tts_trio.alignment import Word
 from tts_trio.config import TTSConfig
 from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
+    ConcurrencyError,
     EmptyAudio,
     ServiceTimeout,
     TTSConnectionError,
@@ -311,16 +312,22 @@ class Utterance:
         resumable = self._resumes or self._ledger.silent
         if self._intake.complete and not self._intake.phrases and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
-        elif not error.retryable or not resumable or self.replays >= self._replays_allowed(error):
+        elif not error.retryable or not resumable or not self._may_replay(error):
             self.fail(error, now)
         else:
-            self.replays += 1
+            self.replays += not self._waits_for_slot(error)
             self._came_empty = isinstance(error, EmptyAudio)
             self._intake.phrases.extendleft(reversed(self._ledger.take_back()))
 
-    def _replays_allowed(self, error: TTSError) -> int:
-        """How often this may be tried; what came empty twice will do so again."""
-        return 0 if isinstance(error, EmptyAudio) and self._came_empty else self._config.max_replays
+    def _may_replay(self, error: TTSError) -> bool:
+        """Whether this may be tried once more; what came empty twice will do so again."""
+        if isinstance(error, EmptyAudio) and self._came_empty:
+            return False
+        return self._waits_for_slot(error) or self.replays < self._config.max_replays
+
+    def _waits_for_slot(self, error: TTSError) -> bool:
+        """Whether it was refused for now, and is sent when the limiter has a slot again, within `reply_deadline`."""
+        return isinstance(error, ConcurrencyError) and self._config.limiter is not None
 
     def fail(self, error: TTSError, now: float) -> None:
         """End it as failed, if it has not ended; audio that has come is still delivered before the error is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections import OrderedDict
 
@@ -31,14 +32,21 @@ class MemoryCache:
         self._max_bytes = max_bytes
         self._phrases: OrderedDict[str, bytes] = OrderedDict()  # the one used last is the last
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+    def _locked(self) -> threading.Lock:
+        """Return the lock; a new one in a fork, where the thread that held it may be missing."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.Lock(), os.getpid()
+            self._bytes = sum(map(len, self._phrases.values()))
+        return self._lock
 
     def __repr__(self) -> str:
         return f"<MemoryCache, {len(self._phrases)} phrases, {self._bytes} of {self._max_bytes} bytes>"
 
     async def get(self, key: str) -> bytes | None:  # noqa: ASYNC910 - nothing to wait for
         """Return what was stored, or None."""
-        with self._lock:
+        with self._locked():
             if key not in self._phrases:
                 return None
             self._phrases.move_to_end(key)
@@ -48,7 +56,7 @@ class MemoryCache:
         """Store a phrase; one that is larger than the whole cache is not kept."""
         if len(value) > self._max_bytes:
             return  # rather than push out all others first
-        with self._lock:
+        with self._locked():
             self._bytes += len(value) - len(self._phrases.pop(key, b""))
             self._phrases[key] = value
             while self._bytes > self._max_bytes:
@@ -56,7 +64,7 @@ class MemoryCache:
 
     async def delete(self, key: str) -> None:  # noqa: ASYNC910 - nothing to wait for
         """Forget a phrase, if it is there."""
-        with self._lock:
+        with self._locked():
             self._bytes -= len(self._phrases.pop(key, b""))
 
     async def statistics(self) -> CacheStatistics:  # noqa: ASYNC910 - nothing to wait for
@@ -65,7 +73,7 @@ class MemoryCache:
 
     async def clear(self) -> None:  # noqa: ASYNC910 - nothing to wait for
         """Forget everything."""
-        with self._lock:
+        with self._locked():
             self._phrases.clear()
             self._bytes = 0
 
