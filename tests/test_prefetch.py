@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 import pytest
@@ -11,7 +13,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import ENGLISH, RUSSIAN, Service, heard, listen, make_config, memory_service, speaking
-from tts_trio import AuthenticationError, ConcurrencyError, ConfigurationError, MemoryCache
+from tts_trio import (
+    AuthenticationError,
+    ConcurrencyError,
+    ConfigurationError,
+    MemoryCache,
+    TTSConfig,
+    TTSManager,
+    WebSocketConnectionManager,
+)
 from tts_trio.local_server import Answered, Behaviour, Requested
 
 PHRASES = ["Добрый день!", "Good day!", "Одну секунду.", "One second.", "До свидания!", "Goodbye!"]
@@ -183,3 +193,71 @@ async def test_who_is_waited_for_does_not_wait_for_a_prefetch_of_the_same_phrase
                 async with tts.stream_static_text("Да.") as audio:
                     assert heard(await listen(audio), config) == "Да."
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("retry_after", "waits"), [("86400", 0), ("inf", 0), ("nan", 0), ("-1", 0), ("3", 3)])
+async def test_a_retry_after_is_obeyed_as_far_as_the_callers_patience_goes(
+    autojump_clock: MockClock, retry_after: str, waits: float
+) -> None:
+    """Beyond `reply_deadline` it is the caller who is told, typed, and not the process that sleeps for a day."""
+    config = make_config(phrase_cache=MemoryCache(), max_replays=0)
+    busy = json.dumps({"detail": {"code": "rate_limit_exceeded", "message": "later"}})
+    head = f"HTTP/1.1 429 Busy\r\nretry-after: {retry_after}\r\ncontent-type: application/json\r\n"
+    asked: list[float] = []
+
+    async def refuse(stream: trio.abc.Stream) -> None:
+        while data := await stream.receive_some():
+            if data.startswith(b"POST"):
+                asked.append(trio.current_time())
+                await stream.send_all(f"{head}content-length: {len(busy)}\r\n\r\n{busy}".encode())
+
+    async with trio.open_nursery() as nursery:
+
+        async def open_stream(_config: TTSConfig) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(refuse, theirs)
+            return ours
+
+        connections = WebSocketConnectionManager(config, open_stream=open_stream)
+        async with connections, TTSManager(config, connections) as tts:
+            with trio.fail_after(60), pytest.raises(ConcurrencyError) as caught:
+                await tts.prefetch(PHRASES)
+            with trio.fail_after(60), pytest.raises(ConcurrencyError):
+                async with tts.stream_static_text("Да.") as audio:
+                    await audio.receive()
+        nursery.cancel_scope.cancel()
+    assert caught.value.status == 429
+    if waits:
+        assert asked[1] - asked[0] >= waits
+    elif retry_after in ("86400", "inf"):
+        assert len(asked) == 2
+
+
+async def test_one_text_is_no_list_of_texts(autojump_clock: MockClock) -> None:
+    """A `str` is an iterable of its letters: each would be charged for."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        for text in ("Hello", "Да"):
+            with pytest.raises(TypeError, match=r"phrases: .*\[text\]"):
+                await tts.prefetch(text)
+        assert posts(service) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"pronunciation_dictionary_locators": "abc"}, {"chunk_length_schedule": "120", "auto_mode": False}]
+)
+def test_one_text_is_no_list_of_other_things(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make_config(**changes)
+    assert caught.value.field in changes
+
+
+@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
+async def test_speak_takes_one_text_as_one_token(autojump_clock: MockClock, text: str) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(text) as audio:
+            assert heard(await listen(audio), tts.config) == text
+        async with tts.speak([text]) as audio:
+            await listen(audio)
+        texts = [[sent for _, sent in service.texts(socket)] for socket in (0, 1)]
+        assert texts[0] == texts[1]

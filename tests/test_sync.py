@@ -116,6 +116,16 @@ def test_leaving_the_block_interrupts(server: LocalServer) -> None:
             assert heard(b"".join(audio), tts.config) == RUSSIAN
 
 
+@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
+def test_one_text_is_one_token_and_no_list_of_phrases(server: LocalServer, text: str) -> None:
+    """A `str` is an iterable of its letters: each phrase would be charged for."""
+    with open_tts(make_config(base_url=server.base_url, phrase_cache=MemoryCache())) as tts:
+        with tts.speak(text) as audio:
+            assert heard(b"".join(audio), tts.config) == text
+        with pytest.raises(TypeError, match=r"phrases: .*\[text\]"):
+            tts.prefetch(text)
+
+
 def test_phrases_that_are_known_in_advance(server: LocalServer) -> None:
     config = make_config(base_url=server.base_url, phrase_cache=MemoryCache())
     with open_tts(config) as tts:

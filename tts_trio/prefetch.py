@@ -85,8 +85,11 @@ class Prefetch:
             for refusals in range(_MOST_REFUSALS):
                 if not isinstance(error, ConcurrencyError):
                     break
+                asked_to_wait = error.retry_after or 0.0
+                if asked_to_wait > order.config.reply_deadline:
+                    break
                 self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
-                await trio.sleep(max(_FIRST_PAUSE * 2**refusals, error.retry_after or 0.0))
+                await trio.sleep(max(_FIRST_PAUSE * 2**refusals, asked_to_wait))
                 await self.floor.wait_until_free()
                 error = await self._ask(order)
         finally:

@@ -291,7 +291,8 @@ class TTSManager(_Scoped):
             on_phrase: Called with each one that is in the cache, in the loop that all threads share: it is to be quick,
                 and to use nothing of this module.
         """
-        self.portal.call(partial(self._manager.prefetch, list(phrases), on_phrase=on_phrase))
+        texts = phrases if isinstance(phrases, str) else list(phrases)  # which may block; the loop may not
+        self.portal.call(partial(self._manager.prefetch, texts, on_phrase=on_phrase))
 
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
@@ -306,11 +307,12 @@ class TTSManager(_Scoped):
         Args:
             tokens: Pieces of text of any size; "" and None are skipped. It is iterated in a thread of its own, so it
                 may block, and audio comes meanwhile; a wait of its for the next token outlives an interruption, whose
-                token is dropped.
+                token is dropped. A `str` is one piece.
 
         Raises what `tts_trio.TTSManager.speak` does.
         """
-        with _inside(self.portal, lambda: self._manager.speak(_from_a_thread(tokens))) as audio:
+        pieces = tokens if isinstance(tokens, str) else _from_a_thread(tokens)
+        with _inside(self.portal, lambda: self._manager.speak(pieces)) as audio:
             yield AudioChannel(audio, self.portal)
 
 
