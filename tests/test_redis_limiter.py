@@ -200,6 +200,16 @@ async def test_a_reply_whose_process_stood_still_waits_for_another_slot(redis: R
     assert slots(redis) == 0
 
 
+async def test_its_block_may_be_left_in_any_moment(redis: Redis) -> None:
+    """What was to be told to Redis in that moment is no reason for an error."""
+    async with RedisLimiter(redis.url, 1) as limiter:
+        limiter.learn(5)
+    async with RedisLimiter(redis.url, 1) as limiter, limiter.slot():
+        pass
+    async with RedisLimiter(redis.url) as limiter:
+        limiter.learn(5)
+
+
 @attrs.define
 class Lapsing:
     """A limiter whose first slot lapses after 50 ms, as of a process that stood still."""

@@ -6,15 +6,20 @@ import logging
 import math
 import random
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
 from tts_trio.limiter import ConcurrencyLimiter, Lease, OnTimeout, check_limits, refused
 from tts_trio.redis_client import RedisClient
 from tts_trio.rules import TEXT, seconds
+
+if TYPE_CHECKING:
+    from coredis import Redis
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,9 @@ if #renewed > 0 then redis.call('pexpire', KEYS[1], ARGV[1] * 2) end
 return renewed
 """
 )
+
+# KEYS: slots, waiting. ARGV: tokens.
+_RELEASE = "for index = 1, #KEYS do redis.call('zrem', KEYS[index], unpack(ARGV)) end return 0"
 
 
 class RedisLimiter(RedisClient):
@@ -183,25 +191,28 @@ class RedisLimiter(RedisClient):
 
     async def _release(self) -> None:
         tokens, self._unreleased = self._unreleased, []
-        if tokens:
-            slots, waiting, _ = self._keys
-            with suppress(OSError):  # then they lapse
-                await self._ask(lambda client: client.zrem(slots, tokens))
-                await self._ask(lambda client: client.zrem(waiting, tokens))
+        if tokens:  # what Redis is not told lapses
+            await self._try(lambda client: client.eval(_RELEASE, keys=self._keys[:2], args=tokens))
 
     async def _renew(self) -> None:
         while True:
             await trio.sleep(self._lease / 3)
             if held := dict(self._held):
                 asked, arguments = trio.current_time(), [round(self._lease * 1000), *held]
-                with suppress(OSError):
-                    answer = await self._ask(
-                        lambda client, arguments=arguments: client.eval(_RENEW, keys=self._keys[:1], args=arguments)
-                    )
+                answer = await self._try(
+                    lambda client, arguments=arguments: client.eval(_RENEW, keys=self._keys[:1], args=arguments)
+                )
+                if answer is not None:
                     renewed = cast("list[bytes]", answer)
                     for token, lease in held.items():
                         lease.until = asked + self._lease if token.encode() in renewed else -math.inf
 
     async def _tell(self, size: int) -> None:
-        with suppress(OSError):
-            await self._ask(lambda client: client.set(self._keys[2], max(1, size)))
+        await self._try(lambda client: client.set(self._keys[2], max(1, size)))
+
+    async def _try(self, command: Callable[[Redis[bytes]], Awaitable[T]]) -> T | None:
+        """Have a command performed for which nobody waits; None where it cannot be, or the block is being left."""
+        if self.is_open:
+            with suppress(OSError):
+                return await self._ask(command)
+        return None
