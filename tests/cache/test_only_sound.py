@@ -15,7 +15,16 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
-from tts_trio import EmptyAudio, MemoryCache, SqliteCache, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio import (
+    EmptyAudio,
+    MemoryCache,
+    ProtocolError,
+    SqliteCache,
+    TTSConfig,
+    TTSError,
+    TTSManager,
+    WebSocketConnectionManager,
+)
 from tts_trio.cache.entry import Wanted, encode
 from tts_trio.durations import longest_seconds, most_bytes, shortest_seconds
 from tts_trio.local_server import Requested
@@ -24,6 +33,7 @@ from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import stream_request
 
 LOGIN_PAGE = b"<!DOCTYPE html><html><body><h1>Please log in</h1></body></html>" * 40
+NOISE = bytes(range(200)) * 20
 ID3 = b"ID3\x04\x00\x00\x00\x00\x00\x20" + bytes(32)
 
 
@@ -79,11 +89,21 @@ async def say(tts: TTSManager, text: str) -> bytes:
     [
         (LOGIN_PAGE, "mp3_44100_128"),
         (LOGIN_PAGE, "opus_48000_64"),
+        (NOISE, "mp3_44100_128"),
+        (NOISE, "opus_48000_64"),
         (ID3, "mp3_44100_128"),
         (b"\x00", "pcm_16000"),
         (b"", "ulaw_8000"),
     ],
-    ids=["a page as mp3", "a page as opus", "an ID3 header", "one odd byte", "nothing"],
+    ids=[
+        "a page as mp3",
+        "a page as opus",
+        "noise as mp3",
+        "noise as opus",
+        "an ID3 header",
+        "one odd byte",
+        "nothing",
+    ],
 )
 async def test_an_answer_without_sound_is_not_kept(autojump_clock: MockClock, body: bytes, output_format: str) -> None:
     """The next conversation asks the service again, and hears it."""
@@ -94,7 +114,7 @@ async def test_an_answer_without_sound_is_not_kept(autojump_clock: MockClock, bo
     await cache.clear()
     async with answering(body, good, content_type=config.format.content_type) as answers:
         async with conversation(config, answers) as tts:
-            with pytest.raises(EmptyAudio):
+            with pytest.raises((EmptyAudio, ProtocolError)):
                 await say(tts, RUSSIAN)
         assert (await cache.statistics()).phrases == 0
         async with conversation(config, answers) as tts:
