@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -317,6 +318,28 @@ class TTSConfig:
         if "voice_id" not in values:
             raise ConfigurationError("voice_id: missing; give voice_id=, or set ELEVENLABS_VOICE_ID", field="voice_id")
         return cls(**values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it, key and all, for another process, where it is checked like a new one.
+
+        Raises:
+            ConfigurationError: It has an `ssl_context`, which belongs to one process.
+        """
+        if self.ssl_context is not None:
+            raise ConfigurationError(
+                "ssl_context: a TLS context cannot be pickled; pickle evolve(ssl_context=None), and set one in the "
+                "other process",
+                field="ssl_context",
+            )
+        return partial(TTSConfig, **attrs.asdict(self, recurse=False)), ()
+
+    def __copy__(self) -> TTSConfig:
+        """Return itself: it is immutable."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> TTSConfig:
+        """Return itself: the caches and limiters in it are there to be shared."""
+        return self
 
     def evolve(self, **changes: Any) -> TTSConfig:
         """Return a copy with these fields changed, checked like a new one."""

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import attrs
 import trio
 
-from tts_trio.errors import ConcurrencyError
+from tts_trio.errors import ConcurrencyError, ConfigurationError
 from tts_trio.rules import Rule, is_async, is_instance, one_of, or_endless, seconds, takes, unless_none, whole
 from tts_trio.scoped import current_run
 
@@ -152,6 +152,18 @@ class ConcurrencyLimiter:
     def __repr__(self) -> str:
         waiting = sum(map(len, self._waiting.values()))
         return f"<{type(self).__name__}, {self.held} of {self.size or 'unknown'} held, {waiting} waiting>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse to be pickled, since each process would have all slots of the plan.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            "limiter: a ConcurrencyLimiter bounds one process, so it cannot be pickled; pickle evolve(limiter=None), "
+            "and make one there, or a RedisLimiter for all",
+            field="limiter",
+        )
 
     @property
     def size(self) -> int | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
@@ -73,6 +73,17 @@ class RedisClient(Scoped):
     def is_open(self) -> bool:
         """Whether its block was entered, and not left, in this `trio.run`."""
         return self._client is not None and self._run_of_block is current_run()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse to be pickled, since a connection belongs to one process.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise ConfigurationError(
+            f"url: a {type(self).__name__} belongs to one process; make one in the other process",
+            field="url",
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {urlsplit(self._url).hostname}, {'open' if self._client else 'closed'}>"

@@ -6,6 +6,7 @@ import functools
 import os
 import threading
 from collections import OrderedDict
+from typing import Any
 
 from tts_trio.cache.protocol import BYTES, CacheStatistics
 
@@ -43,6 +44,10 @@ class MemoryCache:
 
     def __repr__(self) -> str:
         return f"<MemoryCache, {len(self._phrases)} phrases, {self._bytes} of {self._max_bytes} bytes>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it without its phrases: another process has its own, and the one that all share is its own too."""
+        return (process_cache, ()) if self is process_cache() else (MemoryCache, (self._max_bytes,))
 
     async def get(self, key: str) -> bytes | None:  # noqa: ASYNC910 - nothing to wait for
         """Return what was stored, or None."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -86,6 +86,10 @@ class SqliteCache:
 
     def __repr__(self) -> str:
         return f"<SqliteCache {self.path}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name of the file: another process may use it too."""
+        return SqliteCache, (self.path, self._max_bytes)
 
     async def get(self, key: str) -> bytes | None:
         """Return what was stored, or None.

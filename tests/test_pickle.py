@@ -1,0 +1,81 @@
+"""A configuration goes to another process, by pickle, and stays the same in a copy."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import pickle
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import API_KEY, make_config
+from tts_trio import (
+    ConcurrencyLimiter,
+    ConfigurationError,
+    MemoryCache,
+    PhrasePolicy,
+    PronunciationDictionary,
+    RedisCache,
+    RedisLimiter,
+    SqliteCache,
+    TTSConfig,
+    VoiceSettings,
+)
+from tts_trio.cache import process_cache
+from tts_trio.redaction import redact
+
+
+def look(config: TTSConfig) -> tuple[str, bool, str]:
+    """What another process has of a configuration."""
+    return repr(config), config.phrase_cache is process_cache(), redact(API_KEY)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_another_process(method: str) -> None:
+    """Its default cache is the other process's own, and the key is hidden there, too."""
+    config = make_config()
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        shown, own, hidden = pool.apply(look, (config,))
+    assert shown == repr(config).replace(repr(config.phrase_cache), repr(MemoryCache()))
+    assert own
+    assert hidden == "[secret]"
+
+
+def test_what_is_in_it(tmp_path: Path) -> None:
+    config = make_config(
+        voice_settings=VoiceSettings(speed=1.1),
+        phrase_policy=PhrasePolicy.eager(),
+        phrase_cache=SqliteCache(tmp_path / "phrases", 1000),
+        pronunciation_dictionary_locators=[
+            PronunciationDictionary(pronunciation_dictionary_id="Да".encode().hex(), version_id="b")
+        ],
+    )
+    other = pickle.loads(pickle.dumps(config))
+    assert other.evolve(phrase_cache=None) == config.evolve(phrase_cache=None)
+    assert other.phrase_cache is not config.phrase_cache
+    assert (other.phrase_cache.path, other.phrase_cache._max_bytes) == (tmp_path / "phrases", 1000)
+
+
+async def test_a_cache_of_its_own_is_empty_there() -> None:
+    config = make_config(phrase_cache=MemoryCache(1000))
+    assert config.phrase_cache is not None
+    await config.phrase_cache.put("a", b"b")
+    cache = pickle.loads(pickle.dumps(config)).phrase_cache
+    assert repr(cache) == "<MemoryCache, 0 phrases, 0 of 1000 bytes>"
+
+
+def test_what_belongs_to_one_process_is_refused_in_words() -> None:
+    for field, value, says in (
+        ("ssl_context", ssl.create_default_context(), "evolve.ssl_context=None."),
+        ("limiter", ConcurrencyLimiter(3), "make one there, or a RedisLimiter"),
+        ("limiter", RedisLimiter("redis://localhost"), "RedisLimiter belongs to one process"),
+        ("phrase_cache", RedisCache("redis://localhost"), "RedisCache belongs to one process"),
+    ):
+        config = make_config(**{field: value})
+        with pytest.raises(ConfigurationError, match=says):
+            pickle.dumps(config)
+        assert copy.deepcopy(config) is config  # which is immutable, and shares what is in it
+        assert copy.copy(config) is config
+        assert API_KEY not in repr(config)
