@@ -84,7 +84,6 @@ DIALOGUE: list[tuple[dict[str, Any], str, str]] = [
     ({"model_id": "eleven_v4", "optimize_streaming_latency": 3}, "optimize_streaming_latency", "leave it at 4"),
     ({"model_id": "eleven_v3", "enable_ssml_parsing": True}, "enable_ssml_parsing", "unknown to text-to-dialogue"),
     ({"model_id": "eleven_v3", "inactivity_timeout": 60}, "inactivity_timeout", "unknown to text-to-dialogue"),
-    ({"model_id": "eleven_v3", "apply_text_normalization": "auto"}, "apply_text_normalization", "'on' or 'off'"),
     ({"model_id": "eleven_v3", "keep_alive_interval": 20.0}, "keep_alive_interval", "20 s"),
     ({"model_id": "eleven_v4", "voice_settings": VoiceSettings(speed=1.1)}, "voice_settings", "stability"),
     ({"model_id": "eleven_v3", "voice_settings": VoiceSettings(clone_strength=0.1)}, "voice_settings", "v4 models"),

@@ -101,8 +101,8 @@ class TTSConfig:
         output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
         voice_settings: How the voice speaks; None for the voice's stored settings.
         optimize_streaming_latency: 0 to 4, for fixed phrases over HTTP; None sends none. 4 is the fastest and
-            switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference). The v4
-            models do not know it, and are not sent it.
+            switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference). The v3 and
+            v4 models refuse it: they are not sent the default, and another value is refused here.
         static_timestamps: The times of the words are asked for with fixed phrases too, for `audio.words` and
             `audio.spoken`. The answer is a third longer then.
         request_stitching: Each fixed phrase names the three before it, so that its intonation goes on from theirs. Not
@@ -253,7 +253,8 @@ class TTSConfig:
                 field="chunk_length_schedule",
             )
         check_options(self)
-        if self.apply_text_normalization == "on" and self.optimize_streaming_latency == 4:
+        sends_latency = not is_dialogue_model(self.model_id)
+        if self.apply_text_normalization == "on" and self.optimize_streaming_latency == 4 and sends_latency:
             raise ConfigurationError(
                 "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
                 "normaliser off; set optimize_streaming_latency to 0, 1, 2, 3 or None",

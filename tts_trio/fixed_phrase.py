@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections import deque
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -18,9 +19,11 @@ from tts_trio.config import TTSConfig
 from tts_trio.deadlines import has_passed
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.intake import whole_text
+from tts_trio.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech import ending
 from tts_trio.text import speakable
+from tts_trio.text.audio_tags import visible
 from tts_trio.transport import single_error
 from tts_trio.utterance import Utterance
 from tts_trio.voice import VoiceSettings
@@ -29,6 +32,8 @@ from tts_trio.wire.http import SpeechRequest, stream_request
 
 if TYPE_CHECKING:
     from tts_trio.http import HttpConnections
+
+logger = logging.getLogger(__name__)
 
 LONGEST_KEPT = 1000
 """Characters of a phrase that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
@@ -74,8 +79,14 @@ class PhraseOrder:
         text = whole_text(text)
         previous_text = None if previous_text is None else whole_text(previous_text)
         next_text = None if next_text is None else whole_text(next_text)
-        if not speakable(text):
-            raise ConfigurationError("text: nothing in it can be spoken; it needs a letter or a digit", field="text")
+        if not speakable(visible(text) if is_dialogue_model(config.model_id) else text):
+            raise ConfigurationError(
+                "text: nothing in it can be spoken; it needs a letter or a digit, for the v3 and v4 models outside of "
+                "[audio tags]",
+                field="text",
+            )
+        if is_v4(config.model_id) and len(text) > ADVISED_DIALOGUE:
+            _warn_of_long_text()
         if len(text) > config.max_characters:
             raise ConfigurationError(
                 f"text: {len(text)} characters, more than max_characters, {config.max_characters}", field="text"
@@ -110,6 +121,11 @@ class PhraseOrder:
             previous_request_ids=previous_request_ids,
             timed=self.config.static_timestamps,
         )
+
+
+@cache
+def _warn_of_long_text() -> None:
+    logger.warning("the service advises to keep a text for the v4 models to %s characters", ADVISED_DIALOGUE)
 
 
 def source_for(order: PhraseOrder, http: HttpConnections, shelf: Shelf | None) -> PhraseSource:

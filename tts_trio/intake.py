@@ -12,7 +12,7 @@ from collections import deque
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TextTimeout
-from tts_trio.models import is_v3
+from tts_trio.models import is_dialogue_model
 from tts_trio.text import MarkdownStripper, phrases_for, slices
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Intake:
             config.phrase_policy,
             language_code=config.language_code,
             ssml=config.enable_ssml_parsing,
-            audio_tags=is_v3(config.model_id),
+            audio_tags=is_dialogue_model(config.model_id),
         )
         self._last_text = now
         self._warned = False

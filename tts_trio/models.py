@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
@@ -12,10 +14,21 @@ from tts_trio.voice import VoiceSettings
 if TYPE_CHECKING:
     from tts_trio.config import TTSConfig
 
+logger = logging.getLogger(__name__)
+
 WebSocketEndpoint: TypeAlias = Literal["stream-input", "multi-stream-input", "text-to-dialogue"]
 
 DIALOGUE_INACTIVITY = 20
 """Seconds of silence after which text-to-dialogue closes a context: fixed by the service (ElevenLabs API reference)."""
+
+V3_STABILITIES = (None, 0.0, 0.5, 1.0)
+"""What the v3 models take as `stability` over HTTP; others are refused with `invalid_ttd_stability` (four projects)."""
+
+LONGEST_CONTEXT = 100
+"""Characters of `previous_text` and of `next_text` that the v4 models take (official SDK 2.78)."""
+
+ADVISED_DIALOGUE = 2000
+"""Characters of one request, above which the service advises to split it, for the v4 models (official SDK 2.78)."""
 
 _SPEECH_MODELS = ("eleven_flash", "eleven_turbo", "eleven_multilingual", "eleven_monolingual")
 _UNKNOWN_TO_DIALOGUE = (
@@ -42,6 +55,22 @@ def is_dialogue_model(model_id: str) -> bool:
     return is_v3(model_id) or is_v4(model_id)
 
 
+def v3_stability(stability: float | None) -> ConfigurationError:
+    """Return the refusal of a `stability` that the v3 models do not take over HTTP."""
+    return ConfigurationError(
+        f"voice_settings: stability {stability:g} is not allowed; over HTTP the v3 models take 0.0, 0.5 or 1.0",
+        field="voice_settings",
+    )
+
+
+@cache
+def _warn_of_v3_stability() -> None:
+    logger.warning(
+        "voice_settings: over HTTP the v3 models take a stability of 0.0, 0.5 or 1.0 only, so static texts are "
+        "refused; whether they take others over the WebSocket is not known"
+    )
+
+
 def check_options(config: TTSConfig) -> None:
     """Refuse what the endpoint or the model does not know: the service would ignore it, or refuse it too late.
 
@@ -61,6 +90,16 @@ def check_options(config: TTSConfig) -> None:
             f"voice_settings: clone_strength is for the v4 models; {config.model_id} does not know it",
             field="voice_settings",
         )
+    if is_dialogue_model(config.model_id) and config.optimize_streaming_latency not in {None, 4}:
+        raise ConfigurationError(
+            f"optimize_streaming_latency: {config.model_id} does not take it; leave it at 4, the default, which is not "
+            "sent to this model, or None",
+            field="optimize_streaming_latency",
+        )
+    if is_v3(config.model_id) and settings.stability not in V3_STABILITIES:
+        if config.fallback == "http":
+            raise v3_stability(settings.stability)
+        _warn_of_v3_stability()
     if dialogue:
         _check_dialogue(config, settings)
 
@@ -72,17 +111,6 @@ def _check_dialogue(config: TTSConfig, settings: VoiceSettings) -> None:
             raise ConfigurationError(
                 f"{name}: {value!r} is unknown to text-to-dialogue; leave it at {default!r}", field=name
             )
-    if is_v4(config.model_id) and config.optimize_streaming_latency not in {None, 4}:
-        raise ConfigurationError(
-            f"optimize_streaming_latency: {config.optimize_streaming_latency} is unknown to text-to-dialogue, where "
-            f"the fixed phrases of {config.model_id} are asked for, too; leave it at 4, or None",
-            field="optimize_streaming_latency",
-        )
-    if config.apply_text_normalization == "auto":
-        raise ConfigurationError(
-            "apply_text_normalization: text-to-dialogue takes 'on' or 'off', or None for its own choice",
-            field="apply_text_normalization",
-        )
     unknown = sorted(settings.to_json().keys() - {"stability", "clone_strength"})
     if unknown:
         raise ConfigurationError(

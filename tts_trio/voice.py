@@ -14,7 +14,7 @@ class VoiceSettings:
     Ranges as in the ElevenLabs API reference (`voice_settings`).
 
     Attributes:
-        stability: 0.0 to 1.0; low is livelier, high is steadier.
+        stability: 0.0 to 1.0; low is livelier, high is steadier. Over HTTP the v3 models take 0.0, 0.5 and 1.0 only.
         similarity_boost: 0.0 to 1.0; how close to the original speaker.
         style: 0.0 to 1.0; above 0 it adds latency.
         use_speaker_boost: True adds latency.

@@ -8,8 +8,7 @@ from typing import cast
 import attrs
 
 from tts_trio.rules import refuse
-from tts_trio.text import ssml
-from tts_trio.text.audio_tags import is_open
+from tts_trio.text import audio_tags, ssml
 from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer
 from tts_trio.text.lexicon import lexicon_for
@@ -75,6 +74,7 @@ class Phraser:
         self._words_given = 0
         self._places: dict[Grade, list[_Place]] = {grade: [] for grade in _BEST_FIRST}  # each in order
         self._sentence = 0  # where the sentence begins
+        self._tags = ""  # audio tags that wait for the next phrase
         self._given = False  # whether a phrase has been given out
         self._fed_at = 0.0
         self._due: float | None = None  # when a patience is over; None: all are
@@ -85,7 +85,7 @@ class Phraser:
     @property
     def pending(self) -> str:
         """The text accepted and not yet given out."""
-        return self._text.read(self._text.start, self._text.end)
+        return self._tags + self._text.read(self._text.start, self._text.end)
 
     def lead(self, seconds: float) -> None:
         """Take note of how much speech is ahead of the listener; without it that is estimated by the length.
@@ -117,7 +117,7 @@ class Phraser:
                     self._receive_blanks(run)
             self._look()
             phrases += self._take(now)
-        return phrases
+        return self._with_tags(phrases)
 
     def deadline(self) -> float | None:
         """When to call `expire` if nothing is fed before; None where a pause changes nothing."""
@@ -137,17 +137,29 @@ class Phraser:
         self._due = certain if last is Ending.UNSURE and now < certain else None
         if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
             self._end_run()
-            return [self._give(self._end(), now)]
+            return self._with_tags([self._give(self._end(), now)])
         found = None if self._run_speaks else self._grade_place("", complete=False)
         if found is not None:
-            return [self._give(self._last_place(), now)]
+            return self._with_tags([self._give(self._last_place(), now)])
         noted = [places[-1] for places in self._places.values() if places]
-        return [self._give(max(noted, key=lambda place: place.end), now)] if noted else []
+        return self._with_tags([self._give(max(noted, key=lambda place: place.end), now)] if noted else [])
 
     def close(self) -> list[str]:
         """Return what is left, the reply being complete."""
         self._end_run()
-        return [self._give(self._end(), self._silent_at)] if self._speakable(self.pending) else []
+        return self._with_tags([self._give(self._end(), self._silent_at)] if self._speakable(self.pending) else [])
+
+    def _with_tags(self, phrases: list[str]) -> list[str]:
+        """Put audio tags that would be a phrase of their own, which the service refuses, before the next phrase."""
+        if not self._audio_tags:
+            return phrases
+        whole: list[str] = []
+        for phrase in phrases:
+            self._tags += phrase
+            if speakable(audio_tags.visible(self._tags)):
+                whole.append(self._tags)
+                self._tags = ""
+        return whole
 
     def _visible(self, text: str) -> str:
         return ssml.visible(text) if self._ssml else text
@@ -160,7 +172,7 @@ class Phraser:
         if not (self._ssml or self._audio_tags):
             return False
         run = self._text.read(self._run, min(self._text.end, self._run + ssml.LONGEST + 1))
-        return (self._ssml and ssml.is_open(run)) or (self._audio_tags and is_open(run))
+        return (self._ssml and ssml.is_open(run)) or (self._audio_tags and audio_tags.is_open(run))
 
     def _receive(self, run: str) -> None:
         """Add non-blanks to the run, which ends after a mark where no blanks are written."""

@@ -16,7 +16,7 @@ import pybase64
 
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError, ProtocolError, classify_response
-from tts_trio.models import is_v3, is_v4
+from tts_trio.models import LONGEST_CONTEXT, V3_STABILITIES, is_v3, is_v4, v3_stability
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
 
@@ -54,13 +54,15 @@ def stream_request(
     Args:
         config: With which voice, model, format and settings.
         text: What to say.
-        previous_text: What was said before it, for the intonation; not spoken.
+        previous_text: What was said before it, for the intonation; not spoken. The v4 models are sent its end only, and
+            the beginning of `next_text`, of up to 100 characters.
         next_text: What will be said after it, likewise.
         previous_request_ids: Up to 3 ids of requests that were answered whole, in place of `previous_text`.
         timed: The answer is to tell when the words are heard.
 
     Raises:
-        ConfigurationError: The v3 models know of no context: they answer it with HTTP 400 (reported by users).
+        ConfigurationError: The v3 models know of no context, and of three values of `stability` only: they answer what
+            else they get with HTTP 400 (reported by users).
     """
     context: dict[str, Any] = {
         "previous_text": previous_text or None,
@@ -69,6 +71,8 @@ def stream_request(
     }
     if is_v3(config.model_id) and (field := next(filter(context.get, context), None)):
         raise ConfigurationError(f"{field}: the model {config.model_id} does not take it", field=field)
+    if is_v3(config.model_id) and config.voice_settings and config.voice_settings.stability not in V3_STABILITIES:
+        raise v3_stability(config.voice_settings.stability)
     query: dict[str, Any] = {"output_format": config.output_format, "enable_logging": config.enable_logging}
     body: dict[str, Any] = {
         "model_id": config.model_id,
@@ -83,11 +87,12 @@ def stream_request(
     settings = config.voice_settings.to_json() if config.voice_settings else None
     if is_v4(config.model_id):
         where = "text-to-dialogue"
-        context["future_text"] = context.pop("next_text")  # its name there
+        context["previous_text"] = _last_words(context["previous_text"])
+        context["future_text"] = _first_words(context.pop("next_text"))  # its name there
         body |= {"inputs": [{"text": text, "voice_id": config.voice_id}], "settings": settings}
     else:
         where = f"text-to-speech/{config.voice_id}"
-        query["optimize_streaming_latency"] = config.optimize_streaming_latency
+        query["optimize_streaming_latency"] = None if is_v3(config.model_id) else config.optimize_streaming_latency
         body |= {"text": text, "voice_settings": settings}
         body["apply_language_text_normalization"] = config.apply_language_text_normalization
     given = {name: value for name, value in (body | context).items() if value is not None}
@@ -98,6 +103,20 @@ def stream_request(
         timed=timed,
         text=text,
     )
+
+
+def _first_words(text: str | None) -> str | None:
+    """The whole words at the beginning of a text that a v4 model takes as its context."""
+    if text is None or len(text) <= LONGEST_CONTEXT:
+        return text
+    return text[: LONGEST_CONTEXT + 1].rpartition(" ")[0] or text[:LONGEST_CONTEXT]
+
+
+def _last_words(text: str | None) -> str | None:
+    """Those at its end."""
+    if text is None or len(text) <= LONGEST_CONTEXT:
+        return text
+    return text[-LONGEST_CONTEXT - 1 :].partition(" ")[2] or text[-LONGEST_CONTEXT:]
 
 
 class TimedLines:
