@@ -13,7 +13,7 @@ from typing import NoReturn
 import trio
 
 from tts_trio import __version__
-from tts_trio.cli import caches, prefetch, probe, say, serve
+from tts_trio.cli import caches, demo, prefetch, probe, say, serve
 from tts_trio.cli.common import UsageError
 from tts_trio.cli.console import complain, logged_warnings
 from tts_trio.errors import ConfigurationError, TTSError
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str] | None) -> int:
     options = _options(arguments)
     try:
         with logged_warnings(), single_error():  # Ctrl-C too, wherever in a nursery it struck
-            return trio.run(_until_ended, options)
+            return trio.run(_until_ended, options, clock=options.clock(options))
     except (UsageError, ConfigurationError) as error:
         complain(str(error))
         return _BAD_USAGE
@@ -57,15 +57,20 @@ def run(arguments: Sequence[str] | None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="tts-trio", description="ElevenLabs speech on the command line.")
     parser.add_argument("--version", action="version", version=f"tts-trio {__version__}")
-    parser.set_defaults(parses_itself=False)
+    parser.set_defaults(parses_itself=False, clock=_real_time)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (say, probe, prefetch, caches, serve):
+    for command in (say, demo, probe, prefetch, caches, serve):
         command.add_to(commands.add_parser)
     options, rest = parser.parse_known_args(arguments)
     if rest and not options.parses_itself:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     return options
+
+
+def _real_time(_options: argparse.Namespace) -> trio.abc.Clock | None:
+    """Return what `trio.run` counts time by, unless the command says otherwise: None is its own clock."""
+    return None
 
 
 async def _until_ended(options: argparse.Namespace) -> int:
