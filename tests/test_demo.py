@@ -72,7 +72,7 @@ def check_heard(turns: list[Turn], line: Line) -> None:
     """The words that the report calls heard are those that the line played, but for the one that was cut."""
     borders = [round(turn.began * line.sample_rate) * 2 for turn in turns] + [len(line.agent.played)]
     for turn, begins, ends in zip(turns, borders, borders[1:], strict=False):
-        played = read_tones(bytes(line.agent.played[begins:ends]), line.sample_rate).split()
+        played = read_tones(bytes(line.agent.played[begins:ends]), "pcm_16000").split()
         told = [word.text for word in turn.words]
         assert played[: len(told)] == told
         cut = played[len(told) :]
