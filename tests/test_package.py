@@ -32,8 +32,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return lambda pattern: next(target.glob(pattern))
 
 
-def modules() -> set[str]:
-    return {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")} | {"tts_trio/py.typed"}
+def package_files() -> set[str]:
+    modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
+    return modules | {"tts_trio/py.typed", "tts_trio/cli/demo/page.html"}
 
 
 def metadata(wheel: zipfile.ZipFile) -> Message:
@@ -44,7 +45,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 def test_the_wheel_holds_the_package_and_nothing_else(built: Callable[[str], Path]) -> None:
     with zipfile.ZipFile(built("*.whl")) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        assert names == modules()
+        assert names == package_files()
         scripts = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert "tts-trio = tts_trio.cli:main" in wheel.read(scripts).decode()
         assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
@@ -84,7 +85,7 @@ def test_every_extra_that_users_need_is_in_the_readme() -> None:
 def test_the_source_distribution_can_be_tested(built: Callable[[str], Path]) -> None:
     with tarfile.open(built("*.tar.gz")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert modules() <= names
+    assert package_files() <= names
     for needed in (
         "README.md",
         "CHANGELOG.md",
