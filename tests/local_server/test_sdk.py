@@ -119,6 +119,30 @@ async def test_models_voices_and_subscription() -> None:
     assert (subscription.tier, subscription.status) == ("creator", "active")
 
 
+async def test_one_voice_its_settings_the_user_and_the_history() -> None:
+    def use(client: ElevenLabs) -> tuple[Any, ...]:
+        for text in (ENGLISH, RUSSIAN):
+            b"".join(client.text_to_speech.stream(VOICE, text=text, model_id=MODEL, output_format=PCM))
+        first = client.history.list(page_size=1)
+        return (
+            client.voices.get(VOICE),
+            client.voices.settings.get(VOICE),
+            client.voices.settings.get_default(),
+            client.voices.search(search="george", page_size=1),
+            client.user.get(),
+            first,
+            client.history.list(start_after_history_item_id=first.last_history_item_id),
+        )
+
+    voice, settings, default, found, user, first, rest = await with_sdk(use)
+    assert (voice.name, voice.fine_tuning.state, voice.settings) == ("George", {}, settings)
+    assert settings == default
+    assert [voice.voice_id for voice in found.voices] == [VOICE]
+    assert user.subscription.character_count == round(len(ENGLISH) / 2) + round(len(RUSSIAN) / 2)
+    assert [item.text for item in (*first.history, *rest.history)] == [RUSSIAN, ENGLISH]
+    assert (first.has_more, rest.has_more) == (True, False)
+
+
 async def test_errors() -> None:
     def use(client: ElevenLabs) -> ApiError:
         with pytest.raises(ApiError) as caught:
