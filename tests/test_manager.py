@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import math
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import pytest
 import trio
@@ -20,6 +24,7 @@ from tests.helpers import (
     tokens,
 )
 from tts_trio import (
+    AudioChannel,
     ConfigurationError,
     MemoryCache,
     TextTimeout,
@@ -28,6 +33,8 @@ from tts_trio import (
     TTSManager,
     UtteranceEnded,
     WebSocketConnectionManager,
+    open_tts,
+    paced,
 )
 from tts_trio.local_server import Behaviour, CloseReceived, Fault
 from tts_trio.text.phrases import warn_of_unknown_language
@@ -528,3 +535,86 @@ async def test_nothing_is_left(autojump_clock: trio.testing.MockClock) -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not service.nursery.child_tasks
     gc.collect()  # a ResourceWarning is an error
+
+
+@pytest.mark.parametrize("way", ["speak", "stream_static_text", "frames", "paced"])
+@pytest.mark.parametrize("left", ["conversation", "block"])
+async def test_another_task_reads_on_when_the_conversation_is_left(
+    autojump_clock: trio.testing.MockClock, way: str, left: str
+) -> None:
+    """It gets an error at once: what is buffered is not played to its end as if that were all."""
+    begun, ended_at = trio.Event(), math.inf
+
+    async def read(audio: AudioChannel) -> None:
+        nonlocal ended_at
+        pieces = {"frames": audio.frames, "paced": partial(paced, audio)}.get(way, lambda: audio)()
+        with pytest.raises(trio.ClosedResourceError):
+            async for _ in pieces:
+                begun.set()
+                await trio.sleep(0.1)
+        ended_at = trio.current_time()
+
+    async def speak(speech: AbstractAsyncContextManager[AudioChannel]) -> None:
+        async with speech as audio:
+            await read(audio)
+
+    async with memory_service() as service, trio.open_nursery() as nursery:
+        async with speaking(make_config(), service.open_stream) as tts:
+            text = RUSSIAN * 5
+            speech = tts.stream_static_text(text) if way == "stream_static_text" else tts.speak([text])
+            if left == "block":
+                async with speech as audio:
+                    nursery.start_soon(read, audio)
+                    await begun.wait()
+                    await trio.sleep(1)
+            else:
+                nursery.start_soon(speak, speech)
+                await begun.wait()
+                await trio.sleep(1)
+            left_at = trio.current_time()
+    assert ended_at <= left_at + 0.2
+
+
+@pytest.mark.parametrize("way", ["speak", "stream_static_text", "frames", "paced"])
+async def test_closing_the_audio_ends_its_iteration(autojump_clock: trio.testing.MockClock, way: str) -> None:
+    """As the end of the utterance does, and as without `async`: who closes it knows, and the outcome tells."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        for text in TEXTS.values():
+            async with tts.stream_static_text(text) if way == "stream_static_text" else tts.speak([text]) as audio:
+                pieces = {"frames": audio.frames, "paced": partial(paced, audio)}.get(way, lambda: audio)()
+                async for _ in pieces:
+                    audio.close()
+                with pytest.raises(trio.ClosedResourceError):
+                    await pieces.receive()
+            assert audio.outcome is not None
+            assert audio.outcome.end == "interrupted"
+            await trio.to_thread.run_sync(audio.close)  # late, and from a thread that runs no trio: nothing happens
+
+
+def test_from_asyncio() -> None:
+    """It runs on trio; what is for others is named."""
+    config = make_config()
+    connections = WebSocketConnectionManager(config)
+
+    async def enter(block: AbstractAsyncContextManager[object]) -> None:
+        with pytest.raises(RuntimeError, match=r"runs on trio.*tts_trio\.sync"):
+            async with block:
+                ...
+
+    for block in (open_tts(config), connections, TTSManager(config, connections)):
+        asyncio.run(enter(block))
+
+
+async def test_what_is_no_configuration() -> None:
+    connections = WebSocketConnectionManager(make_config())
+    for wrong in ("key", None, {"api_key": "key"}):
+        name = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"^config must be a TTSConfig, not {name}$"):
+            async with open_tts(wrong):  # type: ignore[arg-type]
+                ...
+        with pytest.raises(TypeError, match=f"^config must be a TTSConfig, not {name}$"):
+            WebSocketConnectionManager(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=f"^config must be a TTSConfig, not {name}$"):
+            TTSManager(wrong, connections)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=f"^connection_manager must be a WebSocketConnectionManager, not {name}$"):
+            TTSManager(make_config(), wrong)  # type: ignore[arg-type]

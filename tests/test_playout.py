@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import ConfigurationError, ServiceTimeout, TTSConnectionError, paced
+from tts_trio import ConfigurationError, ServiceTimeout, TextTimeout, TTSConnectionError, paced
 from tts_trio.listener import Listener
 from tts_trio.local_server import Behaviour, Fault
 
@@ -59,9 +60,14 @@ async def test_lengths_that_cannot_be_are_refused(autojump_clock: trio.testing.M
     config = make_config(output_format="pcm_22050")
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(SHORT) as audio:
-            for ms in (0, -20, 7, 15):
+            for ms in (7, 15):
                 with pytest.raises(ConfigurationError, match="whole number of samples"):
                     audio.frames(ms)
+            for ms in (0, -20, 20.0, "20", True, None, math.nan, 10**9):
+                for frames in (audio.frames, partial(paced, audio, 0.2)):
+                    with pytest.raises(ConfigurationError, match=r"^ms: .* whole number from 1 to 10000$") as caught:
+                        frames(ms=ms)  # type: ignore[arg-type]
+                    assert caught.value.field == "ms"
             for lead in (0.0, 0.019, math.inf, math.nan):
                 with pytest.raises(ConfigurationError, match="lead") as caught:
                     paced(audio, lead)
@@ -282,6 +288,40 @@ def test_the_listener() -> None:
     assert (listener.hears(1.25), listener.underruns) == (12.25, 0)
     listener.give(1.0, 20.0)
     assert (listener.underruns, listener.silent_from, listener.hears(2.5)) == (1, 21.0, 20.5)
-    listener.leave(20.25)
-    listener.leave(30.0)
+    listener.leave(20.25, whole=False)
+    listener.leave(30.0, whole=False)
     assert listener.heard(40.0) == 2.25
+    assert (listener.underruns, listener.silence) == (1, 7.0)
+
+
+@pytest.mark.parametrize("end", ["barge-in", "text", "failure"])
+async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.MockClock, end: str) -> None:
+    """By the next frame, by a barge-in or by a failure; and how long it was. The end of the utterance is none."""
+    config = make_config(text_timeout=10.0)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, audio):
+            frames = paced(audio)
+            await text.send("Секунду, я посмотрю. ")
+            silent_at = math.nan
+            with trio.move_on_after(8):
+                try:
+                    async for _ in frames:
+                        silent_at = audio.listener.silent_from
+                except TextTimeout:
+                    pass
+            assert (frames.underruns, frames.underrun_ms) == (0, 0.0)
+            if end == "text":
+                await text.send("Спасибо, что подождали.")
+                text.close()
+                async for _ in frames:
+                    assert frames.underruns == 1
+                silence = audio.listener.silence
+            elif end == "failure":
+                with pytest.raises(TextTimeout):
+                    await frames.receive()
+            left_at = trio.current_time()
+        assert frames.underruns == 1
+        if end == "text":
+            assert silence == audio.listener.silence > 5
+        else:
+            assert frames.underrun_ms == pytest.approx((left_at - silent_at) * 1000)

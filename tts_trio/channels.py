@@ -14,7 +14,7 @@ import trio
 
 from tts_trio.alignment import Word
 from tts_trio.formats import AudioFormat
-from tts_trio.frames import Frames
+from tts_trio.frames import Frames, next_piece
 from tts_trio.listener import Listener
 from tts_trio.outcome import Outcome, Timeline
 from tts_trio.utterance import Utterance
@@ -83,6 +83,10 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     A failure of the utterance is raised by `receive` after all audio that came before it. What is told about the
     utterance stays valid when the block is left.
+
+    Attributes:
+        format: The format of the audio.
+        dismissed: Whether `close` was called before its block was left.
     """
 
     def __init__(self, speech: Speech, format: AudioFormat) -> None:  # noqa: A002 - what it is called everywhere
@@ -91,6 +95,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self._waiting = trio.lowlevel.ParkingLot()
         self._received = False  # the caller has called receive
         self._closed = False
+        self.dismissed = False
 
     async def receive(self) -> bytes:
         """Return the next piece of audio.
@@ -122,10 +127,27 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self._raise_failure()
         raise trio.EndOfChannel
 
+    async def __anext__(self) -> bytes:
+        return await next_piece(self, self)
+
     def close(self) -> None:
-        """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting."""
+        """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting.
+
+        An iteration over the audio, or over frames of it, ends then as at the end of the utterance, and `outcome` tells
+        which it was; `receive` raises `trio.ClosedResourceError`. When it is closed already, or its block was left,
+        this does nothing, wherever it is called.
+        """
+        if not self._closed:
+            self.dismissed = True
+            self.leave()
+
+    def leave(self) -> None:
+        """Do what `close` does, for the end of a block: who still iterates gets `trio.ClosedResourceError`."""
+        if self._closed:
+            return
         self._closed = True
-        self.listener.leave(trio.current_time())
+        utterance = self._speech.utterance
+        self.listener.leave(trio.current_time(), whole=utterance.ended == "finished" and not utterance.undelivered)
         self._speech.interrupt()
         self.wake()
 

@@ -17,7 +17,7 @@ from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
 from tts_trio.hot_socket import HotSocket
 from tts_trio.limiter import learn_from
-from tts_trio.scoped import Scoped
+from tts_trio.scoped import Scoped, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import OpenStream, open_stream, single_error
 from tts_trio.wire import endpoint_for
@@ -65,7 +65,11 @@ class WebSocketConnectionManager(Scoped):
         Args:
             config: Where to, with which voice, key and deadlines.
             open_stream: Opens byte streams to the service, TLS included; another one serves tests.
+
+        Raises:
+            TypeError: `config` is no `TTSConfig`.
         """
+        require("config", config, TTSConfig)
         self.config = config
         self.open_stream = open_stream
         self._nursery: trio.Nursery | None = None

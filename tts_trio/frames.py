@@ -7,9 +7,28 @@ from typing import TYPE_CHECKING
 import trio
 
 from tts_trio.errors import ConfigurationError, TTSError
+from tts_trio.rules import whole
 
 if TYPE_CHECKING:
     from tts_trio.channels import AudioChannel
+
+
+async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], audio: AudioChannel) -> bytes:
+    """Return what an iteration over a channel, or over frames that are made of it, gives next.
+
+    Raises:
+        StopAsyncIteration: The utterance is finished, or `audio.close()` was called: who did so knows.
+        TTSError: It failed.
+        trio.ClosedResourceError: Its block was left, or that of its manager.
+    """
+    try:
+        return await pieces.receive()
+    except trio.EndOfChannel:
+        raise StopAsyncIteration from None
+    except trio.ClosedResourceError:
+        if not audio.dismissed:
+            raise
+        raise StopAsyncIteration from None
 
 
 class Frames(trio.abc.ReceiveChannel[bytes]):
@@ -20,6 +39,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
 
     def __init__(self, audio: AudioChannel, ms: int) -> None:
         """Cut a channel's audio; see `AudioChannel.frames`."""
+        whole(1, 10_000).check("ms", ms)
         sound = audio.format
         if sound.silence is None:
             raise ConfigurationError(
@@ -28,7 +48,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
                 field="output_format",
             )
         samples, rest = divmod(sound.sample_rate * ms, 1000)
-        if rest or samples < 1:
+        if rest:
             raise ConfigurationError(
                 f"ms: {ms!r} ms are not a whole number of samples at {sound.sample_rate} Hz; use 20", field="ms"
             )
@@ -56,6 +76,9 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
         frame = bytes(self._held[: self._size])
         del self._held[: self._size]
         return frame
+
+    async def __anext__(self) -> bytes:
+        return await next_piece(self, self._audio)
 
     async def aclose(self) -> None:
         """Close the audio: what is not finished is interrupted."""

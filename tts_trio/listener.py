@@ -12,7 +12,8 @@ class Listener:
         paced: Whether a pacer says what is handed over when; else all that the caller takes counts as handed over.
         given: Audio handed over.
         silent_from: When all that was handed over will have been played.
-        underruns: How often the listener was left without audio after it had begun.
+        underruns: How often the listener was left without audio after it had begun, and before it was over.
+        silence: How long that was, all together.
         left: Whether it is over: what was not played by then never is.
     """
 
@@ -21,13 +22,13 @@ class Listener:
         self.given = 0.0
         self.silent_from = now
         self.underruns = 0
+        self.silence = 0.0
         self.left = False
         self._heard = 0.0
 
     def give(self, seconds: float, now: float) -> None:
         """Hand audio over; it is played when what was handed over before it has been."""
-        if self.given and now > self.silent_from:
-            self.underruns += 1
+        self._end_silence(now)
         self.given += seconds
         self.silent_from = max(self.silent_from, now) + seconds
 
@@ -39,7 +40,21 @@ class Listener:
         """When so much will have been played: a time that has passed if it was, infinity if that much was not given."""
         return math.inf if self.given < seconds else self.silent_from - (self.given - seconds)
 
-    def leave(self, now: float) -> None:
-        """Stop playing. Only the first call counts."""
+    def leave(self, now: float, *, whole: bool) -> None:
+        """Stop playing. Only the first call counts.
+
+        Args:
+            now: The time.
+            whole: All of it was handed over, so that a silence now is none within it.
+        """
+        if self.left:
+            return
         self._heard = self.heard(now)
         self.left = True
+        if not whole:
+            self._end_silence(now)
+
+    def _end_silence(self, now: float) -> None:
+        if self.given and now > self.silent_from:
+            self.underruns += 1
+            self.silence += now - self.silent_from

@@ -19,7 +19,7 @@ from tts_trio.phrase_source import Service
 from tts_trio.prefetch import Floor, Prefetch
 from tts_trio.redis_client import RedisClient
 from tts_trio.reply import Reply
-from tts_trio.scoped import Scoped
+from tts_trio.scoped import Scoped, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import single_error
 from tts_trio.voice import VoiceSettings
@@ -51,8 +51,11 @@ class TTSManager(Scoped):
             connection_manager: The hot connections of the same conversation, entered before and left after this.
 
         Raises:
+            TypeError: `config` is no `TTSConfig`, or `connection_manager` no `WebSocketConnectionManager`.
             ConfigurationError: `config` differs from the connections' in what belongs to a socket for its life.
         """
+        require("config", config, TTSConfig)
+        require("connection_manager", connection_manager, WebSocketConnectionManager)
         differs = config.differing_socket_field(connection_manager.config)
         if differs is not None:
             raise ConfigurationError(
@@ -64,6 +67,7 @@ class TTSManager(Scoped):
         self._connections = connection_manager
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
+        self._open = set[AudioChannel]()  # in blocks that were not left yet
         self._history = RequestHistory()
         self._floor = Floor()
         self._shelf = (
@@ -86,6 +90,8 @@ class TTSManager(Scoped):
                     try:
                         yield
                     finally:
+                        for audio in self._open:
+                            audio.leave()  # another task may still be reading it
                         self._nursery.cancel_scope.cancel(reason="the TTSManager was left")
                         self._nursery = None
 
@@ -218,9 +224,11 @@ class TTSManager(Scoped):
         try:
             nursery, _ = self._require_open()  # it may have been left while a connection was waited for
             nursery.start_soon(self._run_speech, speech)
+            self._open.add(speech.audio)
             yield speech.audio
         finally:
-            speech.audio.close()
+            speech.audio.leave()
+            self._open.discard(speech.audio)
             self._telemetry.utterance_ended(speech)
         speech.audio.raise_unseen_failure()
 

@@ -6,6 +6,7 @@ import trio
 
 from tts_trio.channels import AudioChannel
 from tts_trio.errors import TTSError
+from tts_trio.frames import next_piece
 from tts_trio.rules import seconds
 
 
@@ -46,6 +47,9 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         self._audio.hand_over(self._seconds)
         return frame
 
+    async def __anext__(self) -> bytes:
+        return await next_piece(self, self._audio)
+
     async def aclose(self) -> None:
         """Close the audio: what is not finished is interrupted, and what was not played never is."""
         await self._audio.aclose()
@@ -63,8 +67,16 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
 
     @property
     def underruns(self) -> int:
-        """How often the caller heard nothing because no frame was there when it was due."""
+        """How often the caller heard nothing because no frame was there when it was due.
+
+        A silence counts when it is over: by the next frame, or by a barge-in.
+        """
         return self._listener.underruns
+
+    @property
+    def underrun_ms(self) -> float:
+        """How long these silences were, all together, in milliseconds."""
+        return self._listener.silence * 1000
 
 
 def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:

@@ -25,7 +25,16 @@ class Scoped(ABC):
         return self._block is not None
 
     async def __aenter__(self) -> Self:
-        """Begin, in the background; returns at once."""
+        """Begin, in the background; returns at once.
+
+        Raises:
+            RuntimeError: It was entered before; or this is no task of trio's.
+        """
+        if not trio.lowlevel.in_trio_task():
+            raise RuntimeError(
+                f"{type(self).__name__} runs on trio, and this is no task of trio's; call it inside of `trio.run`, "
+                "or use tts_trio.sync, from a thread of its own where this is asyncio"
+            )
         if self._block is not None:
             raise RuntimeError(f"{type(self).__name__} was entered before: it has one block, make a new one")
         self._block = self._run()
@@ -46,3 +55,13 @@ def current_run() -> trio.lowlevel.TrioToken | None:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:
         return None
+
+
+def require(name: str, value: object, kind: type) -> None:
+    """Refuse an argument of another type.
+
+    Raises:
+        TypeError: It names the argument and the type that is wanted.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
