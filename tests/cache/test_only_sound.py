@@ -25,12 +25,16 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.cache.entry import Wanted, encode
+from tts_trio.cache.entry import Wanted, encode, memory
+from tts_trio.cache.flights import CachedPhrases
+from tts_trio.cache.shelf import Shelf
 from tts_trio.durations import longest_seconds, most_bytes, shortest_seconds
 from tts_trio.local_server import Requested
+from tts_trio.phrase_source import Answered as PhraseAnswered
+from tts_trio.phrase_source import Asked, PhraseEvent, TakeEvent
 from tts_trio.transport import single_error
 from tts_trio.wire.events import Alignment, AudioReceived
-from tts_trio.wire.http import stream_request
+from tts_trio.wire.http import SpeechRequest, stream_request
 
 LOGIN_PAGE = b"<!DOCTYPE html><html><body><h1>Please log in</h1></body></html>" * 40
 NOISE = bytes(range(200)) * 20
@@ -263,3 +267,37 @@ def test_what_a_phrase_may_take_of_memory_is_bounded() -> None:
     """1,000 characters of the largest format that is not compressed are under 100 MB."""
     config = make_config(output_format="pcm_48000")
     assert most_bytes("a" * 1000, config.format) < 100 * 10**6
+
+
+def piece(audio: bytes, characters: int = 0) -> AudioReceived:
+    times = Alignment(("a",) * characters, (0,) * characters, (0,) * characters)
+    return AudioReceived(audio, times if characters else None)
+
+
+@pytest.mark.parametrize(
+    "flood", [piece(b"", 1000), piece(b"\0"), piece(bytes(4096))], ids=["times", "single bytes", "sound"]
+)
+async def test_a_flight_holds_no_more_than_a_cache_would_keep(autojump_clock: MockClock, flood: AudioReceived) -> None:
+    """An answer without an end is given up, typed, and is kept by nobody."""
+    config = make_config(phrase_cache=MemoryCache())
+    taken = 0
+
+    class Endless:
+        async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+            nonlocal taken
+            await take(Asked())
+            await take(PhraseAnswered())
+            while True:
+                await take(flood)
+                taken += memory(flood)
+                await trio.lowlevel.checkpoint()
+
+    assert config.phrase_cache is not None
+    source = CachedPhrases(config, Shelf(config.phrase_cache, 0.02), Endless())
+
+    async def listen_slowly(event: PhraseEvent) -> None:
+        await trio.sleep(60 if isinstance(event, AudioReceived) else 0)
+
+    with pytest.raises(ProtocolError, match="longer than"):
+        await source.ask(stream_request(config, "Да."), listen_slowly)
+    assert taken <= most_bytes("Да.", config.format) < 500_000

@@ -6,10 +6,12 @@ import os
 import sqlite3
 import stat
 import tempfile
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import trio
 
 from tts_trio import CacheStatistics, SqliteCache
 from tts_trio.cache import sqlite
@@ -161,3 +163,40 @@ async def test_a_phrase_costs_as_much_beside_many_as_beside_few(tmp_path: Path) 
     few, many = steps
     assert 20 < few < 1000
     assert many < 1.2 * few
+
+
+async def test_the_database_of_another_program_is_none(tmp_path: Path) -> None:
+    """A wrong path is told, and nothing is written there."""
+    path = tmp_path / "theirs.sqlite3"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    cache = SqliteCache(path)
+    for use in (cache.get("a"), cache.put("a", b"x"), cache.statistics(), cache.clear()):
+        with pytest.raises(OSError, match="another program"):
+            await use
+
+
+def test_one_object_in_many_loops(tmp_path: Path) -> None:
+    """In threads with a loop each, one after the other and at once."""
+    cache = SqliteCache(tmp_path / "phrases.sqlite3")
+    failed: list[BaseException] = []
+
+    async def use(name: str) -> None:
+        for number in range(10):
+            await cache.put(f"{name} {number}", b"x")
+            assert await cache.get(f"{name} {number}") == b"x"
+
+    def run(name: str) -> None:
+        try:
+            trio.run(use, name)
+        except BaseException as error:  # noqa: BLE001 - the test tells it
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=[f"{number}"]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failed == []
+    assert trio.run(cache.statistics) == CacheStatistics(40, 40)

@@ -27,7 +27,8 @@ from tts_trio.wire.http import SpeechRequest
 _MAGIC = b"tts_trio phrase 1\n"
 _DIGEST_BYTES = 16
 _LENGTH_BYTES = 4
-_CHARACTER_BYTES = 64  # of memory, for a character and its times
+_PIECE_BYTES = 200  # of memory, for a piece beside its audio
+_CHARACTER_BYTES = 64  # for a character and its times
 _LATEST_MS = 24 * 3600 * 1000
 
 
@@ -134,7 +135,9 @@ class Wanted:
 def memory(piece: AudioReceived) -> int:
     """Return how many bytes a piece takes in memory, about."""
     times = (piece.alignment, piece.normalized_alignment)
-    return len(piece.audio) + sum(_CHARACTER_BYTES * len(each.chars) for each in times if each is not None)
+    return (
+        _PIECE_BYTES + len(piece.audio) + sum(_CHARACTER_BYTES * len(each.chars) for each in times if each is not None)
+    )
 
 
 def _check_times(alignment: Alignment) -> None:

@@ -230,13 +230,23 @@ def _prepare(connection: sqlite3.Connection) -> None:
     """Make the tables, or migrate those of an earlier version, where it was not done yet."""
     connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
     if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+        _has_phrases(connection)
         connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for a writer
         connection.executescript(_SCHEMA)
 
 
 def _has_phrases(connection: sqlite3.Connection) -> bool:
-    """Whether the table is there; in a file that was made a moment ago it is not yet."""
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'phrases'").fetchone() is not None
+    """Whether the table is there; in a file that was made a moment ago it is not yet.
+
+    Raises:
+        sqlite3.DatabaseError: There are others only.
+    """
+    import sqlite3
+
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if tables and "phrases" not in tables:
+        raise sqlite3.DatabaseError("it is a database of another program")
+    return bool(tables)
 
 
 def _note_use(connection: sqlite3.Connection, key: str, *, good: bool) -> None:
