@@ -67,6 +67,96 @@ def test_http_answers(status: int, detail: Any, kind: type[TTSError]) -> None:
     assert str(status) in str(error)
 
 
+CODES: list[tuple[int, Any, type[TTSError], str | None]] = [
+    (
+        402,
+        {"type": "payment_required", "code": "paid_plan_required", "status": "payment_required"},
+        PolicyError,
+        "paid_plan_required",
+    ),
+    (402, {"type": "payment_required", "status": "payment_required"}, QuotaError, "payment_required"),
+    (
+        400,
+        {"type": "validation_error", "code": "invalid_parameters", "status": "input_text_empty", "param": "text"},
+        ConfigurationError,
+        "input_text_empty",
+    ),
+    (400, {"type": "validation_error", "code": "invalid_ttd_stability"}, ConfigurationError, "invalid_ttd_stability"),
+    (400, {"type": "validation_error", "status": "a_new_one"}, ConfigurationError, "a_new_one"),
+    (401, {"type": "authentication_error", "code": "unauthorized", "status": "new"}, AuthenticationError, "new"),
+    (401, {"type": "authentication_error", "code": "unauthorized"}, AuthenticationError, "unauthorized"),
+    (429, {"type": "rate_limit_error", "code": "system_busy"}, ServiceUnavailable, "system_busy"),
+    (422, [{"type": "missing", "loc": ["body", "text"], "msg": "Field required"}], ConfigurationError, "missing"),
+    (500, "Oh", ServiceUnavailable, None),
+]
+
+
+@pytest.mark.parametrize(("status", "detail", "kind", "code"), CODES)
+def test_the_code_is_the_services_own(status: int, detail: Any, kind: type[TTSError], code: str | None) -> None:
+    """P25: its most telling identifier, also where it is its family that is known here."""
+    error = classify_response(status, {}, json.dumps({"detail": detail}).encode())
+    assert (type(error), error.code) == (kind, code)
+
+
+def test_a_field_is_named() -> None:
+    """P25: in the message, and by itself."""
+    for detail, field, text in (
+        (
+            {"message": "Input is empty.", "param": "text", "status": "input_text_empty"},
+            "text",
+            "text: Input is empty.",
+        ),
+        ({"message": "No model_id.", "param": "model_id"}, "model_id", "No model_id."),
+        ([{"type": "missing", "loc": ["body", "text"], "msg": "Required"}], "body.text", "body.text: Required"),
+        ([{"type": "missing", "loc": 7, "msg": {"a": 1}}], None, "the service refused the request"),
+    ):
+        error = classify_response(400, {}, json.dumps({"detail": detail}).encode())
+        assert isinstance(error, ConfigurationError)
+        assert (error.field, error.message) == (field, text)
+
+
+PAGES = [
+    ("<html>\n<head><title>502 Bad\n Gateway</title></head>\n<body>no</body></html>", "502 Bad Gateway"),
+    ("<!DOCTYPE html><html><body><h1>Нет &amp; нет</h1><p>x</p></body></html>", "Нет & нет"),
+    ("\n\n  upstream connect error\nreset\r\n", "upstream connect error"),
+    ("\x1b[31mred\x00\u202e\x07", "�[31mred���"),
+    ("x" * 100_000, "x" * 200),
+    ("<" * 10_000, "<" * 200),
+    ("<title" * 10_000, "<title" * 33 + "<t"),
+    ("<title></title>", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("page", "message"), PAGES)
+def test_a_page_becomes_one_line(page: str, message: str | None) -> None:
+    """P25: a proxy's page in HTML, control characters, or a megabyte of anything."""
+    error = classify_response(502, {}, page.encode())
+    assert error.message == (message or "the service refused the request")
+    assert str(error).isprintable()
+    assert len(str(error)) < 300
+
+
+@pytest.mark.parametrize("kind", [TTSError, ServiceTimeout, ConfigurationError, UtteranceEnded])
+def test_every_error_is_one_line(kind: type[TTSError]) -> None:
+    """P25: whatever it is made of."""
+    error = kind("a\nb\r\n\tc\x00" + "x" * 10_000, code="c\nd" * 1000, trace_id="e\x7ff")
+    assert str(error).startswith("a b c�xxx")
+    assert str(error).isprintable()
+    assert len(str(error)) < 800
+
+
+def test_what_to_do_is_told() -> None:
+    """P25: where the service's words do not."""
+    assert str(classify("Invalid API key", codes=("invalid_api_key",), close_code=1008)) == (
+        "Invalid API key (code invalid_api_key, close code 1008); check api_key, its permissions, and whether it "
+        "belongs to base_url"
+    )
+    for status, says in ((402, "needs credits"), (403, "the plan"), (429, "limiter"), (405, "base_url")):
+        assert says in str(classify_response(status, {}, b""))
+    assert str(ProtocolError("no HTTP")) == "no HTTP"  # our own words have it
+
+
 # WebSocket error frames and closes: identifier, message, close code, what it is.
 FRAMES: list[tuple[str | None, str | None, int | None, type[TTSError]]] = [
     ("authentication_required", "None of the authentication methods", 1008, AuthenticationError),
@@ -80,6 +170,8 @@ FRAMES: list[tuple[str | None, str | None, int | None, type[TTSError]]] = [
     ("a_new_one", "This request exceeds your quota of 10.", 1008, QuotaError),
     (None, "Invalid API key", 1008, AuthenticationError),
     ("a_new_one", "Something that nobody has seen", 1008, TTSConnectionError),
+    ("invalid_parameters", "Input at position 0 has empty text.", 1008, ConfigurationError),
+    ("paid_plan_required", "No library voices", 1008, PolicyError),
     (None, None, 1000, TTSConnectionError),
     (None, None, 1006, TTSConnectionError),
     (None, "", 1011, TTSConnectionError),
@@ -126,5 +218,5 @@ def test_a_key_that_the_service_repeats_is_taken_out() -> None:
         f"the key {config.api_key} is bad", codes=(API_KEY,), status=400, field=API_KEY.upper(), trace_id=API_KEY
     )
     assert API_KEY not in str(error) + repr(error) + repr(error.args) + repr(vars(error))
-    assert str(error) == "the key [secret] is bad (code [secret], HTTP status 400, trace id [secret])"
+    assert str(error) == "[secret]: the key [secret] is bad (code [secret], HTTP status 400, trace id [secret])"
     assert vars(error)["field"] == "[secret]"

@@ -21,6 +21,7 @@ from tts_trio import (
 )
 from tts_trio.fixed_phrase import PhraseOrder, _warn_of_long_text
 from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server.errors import ServiceError
 from tts_trio.models import _warn_of_v3_stability
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
@@ -149,3 +150,19 @@ async def test_tags_are_text_to_other_models(autojump_clock: trio.testing.MockCl
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text("[laughs]") as audio:
             assert heard(await listen(audio), config) == "[laughs]"
+
+
+async def test_a_parameter_that_the_socket_refuses(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P25, P26: the frame names the parameter, and so does the error, which no retry mends."""
+    frame = {"message": "Input at position 0 is empty.", "error": "invalid_parameters", "param": "text", "code": 1008}
+    monkeypatch.setattr(ServiceError, "frame", lambda _error: frame)
+    config = of("eleven_v3_conversational")
+    async with memory_service(Behaviour(faults=(Fault("error_frame", "audio"),))) as service:
+        async with speaking(config, service.open_stream) as tts:
+            with pytest.raises(ConfigurationError, match=r"^text: Input at position 0 is empty\. ") as caught:
+                async with tts.speak(["Да."]) as audio:
+                    await listen(audio)
+        assert (caught.value.field, caught.value.code) == ("text", "invalid_parameters")
+        assert len([text for socket in range(len(service.sockets())) for _, text in service.texts(socket) if text]) == 1

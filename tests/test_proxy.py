@@ -22,7 +22,7 @@ from tts_trio.transport import open_stream
 SECRET = "p@ss/wörd"
 URL = "http://anna:p%40ss%2Fw%C3%B6rd@proxy.example:3128"
 CREDENTIALS = "Basic " + base64.b64encode(f"anna:{SECRET}".encode()).decode()
-VARIABLES = ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
+VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +97,95 @@ def test_the_proxy_of_the_environment(
     given = proxy_for(base_url, "https://given")
     assert given is not None
     assert given.host == "given"
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({"https_proxy": "", "HTTPS_PROXY": "http://two:1"}, None),
+        ({"https_proxy": " ", "HTTPS_PROXY": "http://two:1"}, None),
+        ({"https_proxy": "", "ALL_PROXY": "http://three:1"}, None),
+        ({"HTTPS_PROXY": "", "ALL_PROXY": "http://three:1"}, None),
+        ({"ALL_PROXY": "http://three:1"}, "three"),
+        ({"all_proxy": "http://three:1", "ALL_PROXY": "http://four:1"}, "three"),
+        ({"all_proxy": "", "ALL_PROXY": "http://four:1"}, None),
+        ({"HTTPS_PROXY": "http://two:1", "all_proxy": "http://three:1"}, "two"),
+        ({"HTTPS_PROXY": "http://two:1", "ALL_PROXY": "socks5://three:1"}, "two"),
+        ({"ALL_PROXY": "socks5://three:1", "NO_PROXY": "*"}, None),
+        ({"ALL_PROXY": "socks5://three:1", "https_proxy": ""}, None),
+        ({"HTTP_PROXY": "http://two:1"}, None),
+    ],
+)
+def test_which_variable(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], proxy: str | None) -> None:
+    """The first that is set, in small letters first; one that is set to nothing switches those behind it off."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = proxy_for("https://api.elevenlabs.io", None)
+    assert (found and found.host) == proxy
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+def test_a_socks_proxy_in_the_environment_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Going round it in silence could be what an operator forbade."""
+    monkeypatch.setenv(name, "socks5://anna:hush@three:1")
+    with pytest.raises(ConfigurationError, match=f"proxy: {name} in the environment .*SOCKS.* or {name} to") as caught:
+        proxy_for("https://api.elevenlabs.io", None)
+    assert "hush" not in str(caught.value)
+
+
+EXEMPT = [
+    ("*", "api.elevenlabs.io", True),
+    ("a,*", "api.elevenlabs.io", True),
+    ("elevenlabs.io", "api.elevenlabs.io", True),
+    ("elevenlabs.io", "elevenlabs.io", True),
+    (".elevenlabs.io", "api.elevenlabs.io", True),
+    (".elevenlabs.io", "elevenlabs.io", True),
+    ("*.elevenlabs.io", "api.elevenlabs.io", True),
+    ("*.ELEVENLABS.io.", "api.eu.elevenlabs.io", True),
+    ("labs.io", "api.elevenlabs.io", False),
+    ("api.elevenlabs.io.example", "api.elevenlabs.io", False),
+    ("*labs.io", "api.elevenlabs.io", False),
+    ("a b elevenlabs.io", "api.elevenlabs.io", True),
+    (" , ,,", "api.elevenlabs.io", False),
+    (".", "api.elevenlabs.io", False),
+    ("*.", "api.elevenlabs.io", False),
+    ("elevenlabs.io:443", "api.elevenlabs.io", True),
+    (".elevenlabs.io:443", "api.elevenlabs.io", True),
+    ("elevenlabs.io:8443", "api.elevenlabs.io", False),
+    ("elevenlabs.io:8443", "api.elevenlabs.io:8443", True),
+    ("elevenlabs.io:x", "api.elevenlabs.io", False),
+    ("10.1.2.3", "10.1.2.3", True),
+    ("10.0.0.0/8", "10.1.2.3", True),
+    ("10.0.0.1/8", "10.1.2.3", True),
+    ("10.0.0.0/255.0.0.0", "10.1.2.3", True),
+    ("10.0.0.0/8", "11.1.2.3", False),
+    ("10.0.0.0/8", "api.elevenlabs.io", False),
+    ("10.0.0.0/99", "10.1.2.3", False),
+    ("10.1.2.3:443", "10.1.2.3", True),
+    ("10.1.2.3:80", "10.1.2.3", False),
+    ("::1", "[::1]", True),
+    ("[::1]", "[::1]", True),
+    ("[::1]:443", "[::1]", True),
+    ("[::1]:8443", "[::1]", False),
+    ("fd00::/8", "[fd12::3]", True),
+    ("fd00::/8", "[fe80::3]", False),
+    ("fd00::/8", "10.1.2.3", False),
+    ("0:0:0:0:0:0:0:1", "[::1]", True),
+]
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+@pytest.mark.parametrize(("entries", "host", "exempt"), EXEMPT)
+def test_what_is_exempt(monkeypatch: pytest.MonkeyPatch, entries: str, host: str, exempt: bool, name: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://one:1")
+    monkeypatch.setenv(name, entries)
+    assert (proxy_for(f"https://{host}", None) is None) is exempt
+
+
+def test_an_empty_no_proxy_wins_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HTTPS_PROXY": "http://one:1", "no_proxy": "", "NO_PROXY": "*"}.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for("https://api.elevenlabs.io", None) is not None
 
 
 def test_credentials_are_not_shown() -> None:

@@ -125,7 +125,10 @@ class TTSConfig:
         ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honours
             SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: The URL of an HTTP proxy, for HTTP and WebSocket alike, such as "http://user:password@proxy:3128"; its
-            credentials are never shown by `repr`. None: that of HTTPS_PROXY, unless NO_PROXY names the service's host.
+            credentials are never shown. None: the first of https_proxy, HTTPS_PROXY, all_proxy and ALL_PROXY that is
+            set, if to nothing then none; unless NO_PROXY names the service's host: as a name, a domain ("example.com",
+            ".example.com", "*.example.com"), an address or a network ("10.0.0.0/8"), with or without a port, or "*".
+            SOCKS proxies and PAC files are not known; a SOCKS proxy in the environment is refused.
         inactivity_timeout: Whole seconds, 5 to 180: after how much silence the service closes a socket.
         keep_alive_interval: How long after the last text frame a keep-alive is sent; at least 1 s.
         ping_interval: Between WebSocket pings; at least 1 s.

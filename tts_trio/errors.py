@@ -47,9 +47,17 @@ class TTSError(Exception):
         trace_id: The service's id of the request, to give to its support, or None.
         retry_after: Seconds that the service asks to wait before the next try, or None. ElevenLabs sends none
             with its 429 (recorded).
-        spoken_text: The part of the reply whose sound was delivered whole, when a reply failed; otherwise "".
-        unspoken_text: The rest of the text that was accepted: `spoken_text + unspoken_text` is that text.
+        spoken_text: Of an utterance that failed: the part of its text whose sound was delivered whole. "" where no
+            utterance had begun.
+        unspoken_text: The rest of it, for a retry or another voice: `spoken_text + unspoken_text` is the text that was
+            accepted. `audio.outcome` has the two for an utterance that ended otherwise.
+
+    `str(error)` is one line: what happened, the facts above that are known, and what to do about an answer of the
+    service's that no retry mends.
     """
+
+    _advice: ClassVar[str] = ""
+    """What to do about it, where the message cannot know."""
 
     retryable: ClassVar[bool] = False
     """Whether trying again can help. True for `TTSConnectionError` and what is below it, and for nothing else."""
@@ -82,7 +90,8 @@ class TTSError(Exception):
             "trace id": self.trace_id,
         }
         known = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
-        return f"{self.message} ({known})" if known else self.message
+        said = f"{self.message} ({known})" if known else self.message
+        return f"{said}; {self._advice}" if self._advice and known else said
 
 
 def _line(text: str, longest: int) -> str:
@@ -105,6 +114,8 @@ class ServiceUnavailable(TTSConnectionError):
 class ConcurrencyError(TTSConnectionError):
     """More requests at once, or more often, than the plan allows (HTTP 429)."""
 
+    _advice = "bound the utterances by a limiter, or change the plan"
+
 
 class ServiceTimeout(TTSConnectionError):
     """Audio was owed and did not come within its deadline."""
@@ -121,13 +132,19 @@ class EmptyAudio(TTSConnectionError):
 class AuthenticationError(TTSError):
     """The API key is missing, wrong, or lacks a permission."""
 
+    _advice = "check api_key, its permissions, and whether it belongs to base_url"
+
 
 class QuotaError(TTSError):
     """The credits of the plan are used up."""
 
+    _advice = "the account needs credits"
+
 
 class PolicyError(TTSError):
     """The plan, or the service's rules, forbid what was asked for."""
+
+    _advice = "the plan, or what is asked for, has to change"
 
 
 class ConfigurationError(TTSError, ValueError):
@@ -145,6 +162,8 @@ class ConfigurationError(TTSError, ValueError):
 class ProtocolError(TTSError):
     """The peer does not speak the protocol of ElevenLabs: perhaps a proxy, or a wrong base URL."""
 
+    _advice = "check base_url, and whether a proxy stands in between"
+
 
 class TextTimeout(TTSError):
     """The text of a reply was neither fed nor closed for `text_timeout` seconds."""
@@ -154,42 +173,50 @@ class UtteranceEnded(TTSError, trio.BrokenResourceError):
     """The reply has ended (finished, interrupted or failed), so it takes no more text."""
 
 
-# The service's identifiers: `code` and `status` of HTTP error bodies, `error` of WebSocket error frames.
+# The families into which the service sorts its identifiers: the `type` of HTTP error bodies, and the emptiest codes.
+_BY_FAMILY: Mapping[str, type[TTSError]] = {
+    "authentication_error": AuthenticationError,
+    "unauthorized": AuthenticationError,
+    "payment_required": QuotaError,
+    "authorization_error": PolicyError,
+    "invalid_parameters": ConfigurationError,
+    "not_found": ConfigurationError,
+    "validation_error": ConfigurationError,
+    "rate_limit_error": ConcurrencyError,
+    "internal_error": ServiceUnavailable,
+}
+
+# Its identifiers: `code` and `status` of HTTP error bodies, `error` of WebSocket error frames.
 _BY_CODE: Mapping[str, type[TTSError]] = {
     "api_key_required": AuthenticationError,
-    "authentication_error": AuthenticationError,
     "authentication_required": AuthenticationError,
     "invalid_api_key": AuthenticationError,
     "missing_api_key": AuthenticationError,
     "missing_permissions": AuthenticationError,
     "needs_authorization": AuthenticationError,
-    "unauthorized": AuthenticationError,
     "insufficient_credits": QuotaError,
-    "payment_required": QuotaError,
     "quota_exceeded": QuotaError,
-    "authorization_error": PolicyError,
     "content_against_policy": PolicyError,
     "detected_unusual_activity": PolicyError,
+    "paid_plan_required": PolicyError,
     "only_for_creator+": PolicyError,
     "subscription_required": PolicyError,
+    "input_text_empty": ConfigurationError,
     "invalid_output_format": ConfigurationError,
+    "invalid_ttd_stability": ConfigurationError,
     "invalid_voice_settings": ConfigurationError,
     "max_character_limit_exceeded": ConfigurationError,
     "model_not_found": ConfigurationError,
-    "not_found": ConfigurationError,
     "output_format_not_allowed": ConfigurationError,
     "text_too_long": ConfigurationError,
     "unsupported_language": ConfigurationError,
     "unsupported_model": ConfigurationError,
-    "validation_error": ConfigurationError,
     "voice_id_does_not_exist": ConfigurationError,
     "voice_not_found": ConfigurationError,
     "concurrent_limit_exceeded": ConcurrencyError,
     "max_active_conversations": ConcurrencyError,
-    "rate_limit_error": ConcurrencyError,
     "rate_limit_exceeded": ConcurrencyError,
     "too_many_concurrent_requests": ConcurrencyError,
-    "internal_error": ServiceUnavailable,
     "service_unavailable": ServiceUnavailable,
     "system_busy": ServiceUnavailable,
     "input_timeout_exceeded": TTSConnectionError,
@@ -249,7 +276,8 @@ def classify(
 
     Args:
         message: The service's message for people, or the reason of a close.
-        codes: Its identifiers, the most telling first. The first one that the table knows decides.
+        codes: Its identifiers, the most telling first. The first one that the table knows decides, a family last; the
+            first one that is no family is the error's `code`.
         status: The HTTP status, of a request or of a WebSocket handshake.
         close_code: The WebSocket close code.
         field: The parameter that the service complains of.
@@ -260,19 +288,20 @@ def classify(
         The error, not raised.
     """
     present = [code for code in codes if code]
-    known = next((code for code in present if code in _BY_CODE), None)
-    kind = _BY_CODE[known] if known else _by_message(message) or _by_status(status) or _by_close(close_code)
+    known = (table[code] for table in (_BY_CODE, _BY_FAMILY) for code in present if code in table)
+    kind = next(known, None) or _by_message(message) or _by_status(status) or _by_close(close_code)
     facts: dict[str, Any] = {
-        "code": known or next(iter(present), None),
+        "code": next((code for code in present if code not in _BY_FAMILY), next(iter(present), None)),
         "status": status,
         "close_code": close_code,
         "trace_id": trace_id,
         "retry_after": retry_after,
     }
-    if kind is ConfigurationError:
-        facts["field"] = field
     if not message:
         message = "the service refused the request" if status else "the service closed the connection"
+    if kind is ConfigurationError and field:
+        facts["field"] = field
+        message = message if field in message else f"{field}: {message}"
     return kind(message, **facts)
 
 
@@ -319,7 +348,7 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> T
         first = cast("list[dict[str, object]]", detail)[0]
         location = first.get("loc")
         field = ".".join(map(str, cast("list[object]", location))) if isinstance(location, list) else None
-        message = f"{field}: {first.get('msg')}"
+        message = _string(first.get("msg"))
         codes = (_string(first.get("type")),)
     elif isinstance(detail, str):
         message = detail
@@ -345,7 +374,7 @@ def _of_page(text: str) -> str | None:
     """What a page that is not the service's says, in one line: the title of HTML, or else its first line of text."""
     text = text[:_LONGEST_PAGE]
     title = _TITLE.search(text)
-    lines = (line.strip() for line in (title[1] if title else _TAG.sub("\n", text)).splitlines())
+    lines = [" ".join(title[1].split()) if title else "", *map(str.strip, _TAG.sub("\n", text).splitlines())]
     first = next(filter(None, lines), None)
     return first and redact(html.unescape(first))[:_QUOTED]
 

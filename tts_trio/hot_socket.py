@@ -290,7 +290,11 @@ class HotSocket:
         match event:
             case ErrorReceived():
                 error = classify(
-                    event.message, codes=(event.code,), close_code=event.close_code, trace_id=self.trace_id
+                    event.message,
+                    codes=(event.code,),
+                    close_code=event.close_code,
+                    field=event.param,
+                    trace_id=self.trace_id,
                 )
                 if context_id is None:
                     self._websocket.lose(error)  # it closes about 0.8 s later: no need to wait for that

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
+import re
 from functools import cache
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +18,9 @@ from tts_trio.rules import Rule, split_url
 
 _RECEIVE_BYTES = 4096
 _SCHEMES = frozenset({"http", "https"})
+_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+# An IPv6 address has colons of its own, so it stands in brackets before a port.
+_ENTRY = re.compile(r"(?:\[(?P<bracketed>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>[0-9]{1,5}))?|[0-9a-f:.]+(?:/[0-9]+)?")
 _PASSING = frozenset({408, 425, 429})  # HTTP statuses below 500 that another try may not get
 
 
@@ -73,37 +78,61 @@ def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
 
     Args:
         base_url: Where the service is.
-        proxy: The proxy's URL; None for that of HTTPS_PROXY, unless NO_PROXY names the service's host. The
-            environment's names may be in small letters, too, and win then.
+        proxy: The proxy's URL; None for the first of https_proxy, HTTPS_PROXY, all_proxy and ALL_PROXY that is set. One
+            that is set to nothing switches those behind it off, as in urllib. NO_PROXY may except the service's host.
 
     Raises:
-        ConfigurationError: HTTPS_PROXY is no URL of a proxy.
+        ConfigurationError: The variable holds no URL of an HTTP proxy.
     """
     if proxy is not None:
         return Proxy.parse(proxy)
     service = urlsplit(base_url)
-    url = _variable("https_proxy")
-    if not url or service.scheme not in {"https", "wss"} or _is_exempt(service.hostname or "", service.port or 443):
+    if service.scheme not in {"https", "wss"}:
         return None
-    return _of_environment(url if "://" in url else f"http://{url}")
+    name = next((name for name in _VARIABLES if name in os.environ), "")
+    url = os.environ.get(name, "").strip()
+    if not url or _is_exempt(service.hostname or "", service.port or 443):
+        return None
+    return _of_environment(name, url if "://" in url else f"http://{url}")
 
 
 @cache
-def _of_environment(url: str) -> Proxy:
+def _of_environment(name: str, url: str) -> Proxy:
     """The proxy of a URL that stands in the environment for good, where its credentials are nobody's object's."""
-    proxy = Proxy.parse(url)
+    try:
+        proxy = Proxy.parse(url)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"proxy: {name} in the environment must be {PROXY.allowed}; set proxy=, or {name} to nothing",
+            field="proxy",
+        ) from None
     hide(Proxy, *proxy.secrets)
     return proxy
 
 
-def _variable(name: str) -> str:
-    return os.environ.get(name) or os.environ.get(name.upper()) or ""
-
-
 def _is_exempt(host: str, port: int) -> bool:
-    """Whether NO_PROXY names this host, with or without its port, or a domain above it, or all of them ("*")."""
-    names = (name.strip().lower().lstrip(".") for name in _variable("no_proxy").split(","))
-    return any(name and (name in {"*", host, f"{host}:{port}"} or host.endswith(f".{name}")) for name in names)
+    """Whether an entry of NO_PROXY, of which a comma or blanks stand between two, names this host.
+
+    An entry is "*", a host, a domain with all below it ("example.com", ".example.com", "*.example.com"), an address, or
+    a network ("10.0.0.0/8"); a port may follow a name, a domain or an address ("[::1]:8443").
+    """
+    entries = os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")).lower().replace(",", " ").split()
+    return any(_excepts(entry, host.rstrip("."), port) for entry in entries)
+
+
+def _excepts(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    found = _ENTRY.fullmatch(entry)
+    if found is None or (found["port"] and int(found["port"]) != port):
+        return False
+    name = found["bracketed"] or found["name"] or entry
+    try:
+        address = ipaddress.ip_address(host)
+        return address in ipaddress.ip_network(name, strict=False)
+    except ValueError:  # one of the two is a name
+        domain = name.removeprefix("*").strip(".")
+        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
 
 
 async def tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) -> None:
@@ -139,7 +168,7 @@ async def tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) ->
                 if not b"HTTP/".startswith(peer.trailing_data[0][:5]):  # h11 would wait for the end of a header
                     raise _no_http(proxy)
     except trio.BrokenResourceError as error:
-        raise _hung_up(proxy) from error
+        raise _hung_up(proxy) from error.__cause__
     except h11.RemoteProtocolError:  # its message, which repeats what came, is kept out: it may be what was sent
         raise _no_http(proxy) from None
     if not 200 <= event.status_code < 300:

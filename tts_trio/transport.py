@@ -116,7 +116,7 @@ async def _open_tunnel(
         if proxy.secure:
             stream = await _encrypt(config, stream, proxy.host)
     except (OSError, trio.BrokenResourceError) as error:
-        raise TTSConnectionError(f"no connection to the proxy {proxy}: {root_cause(error)}") from error
+        raise TTSConnectionError(f"no connection to the proxy {proxy}: {root_cause(error)}") from telling_cause(error)
     try:
         await tunnel(stream, proxy, host, port)
     except BaseException:

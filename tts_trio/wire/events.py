@@ -64,12 +64,14 @@ class ErrorReceived:
         code: The service's identifier, its `error` field, such as `invalid_api_key`; None where there is none.
         close_code: The WebSocket close code it announces, usually 1008 whatever the cause.
         context_id: The context that it is about, if the frame says so.
+        param: The parameter that it is about, which the dialogue sockets name; None where there is none.
     """
 
     message: str
     code: str | None = None
     close_code: int | None = None
     context_id: str | None = None
+    param: str | None = None
 
 
 @attrs.frozen
@@ -138,6 +140,7 @@ def _error(frame: Mapping[str, Any], context_id: str | None) -> ErrorReceived:
         code=code,
         close_code=close_code if isinstance(close_code, int) else None,
         context_id=context_id,
+        param=_text(frame.get("param")),
     )
 
 
