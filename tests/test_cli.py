@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -102,6 +104,9 @@ ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
     (["say", "Hi", "-o", "/"], {}, 2, "such as /speech.wav"),
     (["say", "Hi", "--frob"], {}, 2, "--frob; see tts-trio --help"),
     (["frob"], {}, 2, "'frob'"),
+    (["say", "--llm"], {}, 2, "standard input had nothing that can be spoken"),
+    (["serve", "--port", "0", "--log", "missing/a"], {}, 1, "error: No such file or directory: 'missing/a'"),
+    (["serve", "--port", "0", "--host", "192.0.2.1"], {}, 1, "error: Cannot assign requested address"),
     (["serve", "--port", "99999"], {}, 2, "--port: 99999 is not allowed; it must be from 0 to 65535"),
     (["say", "Hi"], {"ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}, 2, "ELEVENLABS_API_KEY is not set"),
     (["say", "Hi"], {"ELEVENLABS_LANGUAGE_CODE": "russian"}, 2, "language_code"),
@@ -229,6 +234,51 @@ def test_without_rich_a_command_says_what_to_install() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("command", "closed", "says"),
+    [
+        ("say --llm", "<&-", "standard input is closed; give a file"),
+        ("say Hi -o -", ">&-", "standard output is closed; give a file"),
+        ("prefetch - --cache kept", "<&-", "standard input is closed; give a file"),
+    ],
+)
+def test_a_stream_that_is_closed_is_not_mistaken_for_a_socket(
+    tmp_path: Path, command: str, closed: str, says: str
+) -> None:
+    """Its number is the next socket's: what was sent there, or read from there, would be our own connection's."""
+    line = f"{sys.executable} -m tts_trio {command} {closed}"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=_HERE | _NOBODY, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"tts-trio: error: {says}\n"
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        f"tts-trio: error: --port: {port} is taken by another program; give another one, or 0 for any that is free\n"
+    )
+
+
+def test_the_readmes_commands_against_a_server(tmp_path: Path) -> None:
+    """As they stand, but for the port, which may be taken here."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(tts-trio serve .*?)```", readme, re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve, say = block.replace("8765", str(port)).splitlines()
+    here = _HERE | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with subprocess.Popen(["sh", "-c", f"exec {serve}"], stdout=subprocess.PIPE, env=here) as server:
+        assert server.stdout is not None
+        assert f":{port} ".encode() in server.stdout.readline()
+        done = subprocess.run(["sh", "-c", say], cwd=tmp_path, env=here, capture_output=True, check=False)
+        server.terminate()
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "speech.wav").exists()
+
+
 def test_letters_that_a_pipe_cannot_carry_are_replaced(tmp_path: Path, service: dict[str, str]) -> None:
     for encoding in ("ascii", "cp1251", "utf-8"):
         done = run("probe", "--rounds", "1", cwd=tmp_path, PYTHONIOENCODING=encoding, **service)
@@ -330,7 +380,7 @@ def test_say_takes_what_was_prefetched(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
             assert b"warning" not in done.stderr
     for language, text in TEXTS.items():
-        done = run("say", text, *where, "--language", language, cwd=tmp_path, **environment)
+        done = run("say", text, "--language", language, cwd=tmp_path, **environment, TTS_TRIO_CACHE="kept")
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "speech.wav").stat().st_size > 48000
     assert run("say", "Something else.", *where, cwd=tmp_path, **environment).returncode == 1

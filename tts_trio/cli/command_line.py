@@ -47,8 +47,12 @@ def run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # who reads our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
         return _BY_SIGNAL + _SIGPIPE
-    except (TTSError, OSError) as error:
+    except TTSError as error:
         complain(str(error))
+        return 1
+    except OSError as error:
+        what = error.strerror or str(error)
+        complain(what if error.filename is None else f"{what}: {error.filename!r}")
         return 1
     except KeyboardInterrupt:
         return _BY_SIGNAL + signal.SIGINT

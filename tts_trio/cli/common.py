@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from tts_trio.cli.console import note
 from tts_trio.config import TTSConfig
@@ -40,6 +40,16 @@ def given_in(options: argparse.Namespace, *fields: str) -> dict[str, Any]:
 
 class UsageError(Exception):
     """What was asked for on the command line cannot be done; the text says what can."""
+
+
+def check_open(stream: TextIO | None, name: str) -> None:
+    """Refuse a standard stream that is closed: its number may be a socket's by now.
+
+    Raises:
+        UsageError: It is closed.
+    """
+    if stream is None:
+        raise UsageError(f"{name} is closed; give a file")
 
 
 @asynccontextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import trio
 
 from tts_trio.cache import RedisCache, SqliteCache
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
-from tts_trio.cli.common import AddCommand, UsageError, add_options, given_in
+from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open, given_in
 from tts_trio.cli.console import note, progress
 from tts_trio.config import TTSConfig
 from tts_trio.errors import ConfigurationError
@@ -44,6 +45,8 @@ async def _prefetch(options: argparse.Namespace) -> None:
             "prefetch needs ELEVENLABS_API_KEY: what a local voice says is found again at the same address only; for "
             "that of `tts-trio serve` set ELEVENLABS_BASE_URL, and any key"
         )
+    if options.file == _STANDARD_INPUT:
+        check_open(sys.stdin, "standard input")
     texts = await trio.to_thread.run_sync(_texts, options.file, abandon_on_cancel=True)
     if not texts:
         raise UsageError(f"{options.file}: there is no text in it")

@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
-from tts_trio.cli.common import AddCommand, UsageError, add_options, configured, given_in
+from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open, configured, given_in
 from tts_trio.cli.console import note, status
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
@@ -97,6 +97,8 @@ def add_to(add_command: AddCommand) -> None:
 async def _say(options: argparse.Namespace) -> None:
     if options.llm == (options.text is not None):
         raise UsageError("--llm reads standard input: give no text with it" if options.llm else "give a text to say")
+    if options.llm:
+        check_open(sys.stdin, "standard input")
     name = _format_for(options.output, options.format)
     given = given_in(options, "voice_id", "model_id", "language_code") | {
         "output_format": name,
@@ -137,6 +139,8 @@ async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report
                 async for chunk in audio:
                     await write(chunk)
                     report.chunk(chunk)
+            if report.first_audio is None:
+                raise UsageError("standard input had nothing that can be spoken")
 
 
 @asynccontextmanager
@@ -168,6 +172,7 @@ def _format_for(output: str, wanted: str | None) -> str:
     if wanted is not None and wanted not in OUTPUT_FORMATS:
         raise UsageError(f"--format: {wanted!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}")
     if output == _STANDARD_OUTPUT:
+        check_open(sys.stdout, "standard output")
         if sys.stdout.isatty():
             raise UsageError(
                 "--output: '-' is a terminal; pipe it into a player, such as: | ffplay -nodisp -autoexit -"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from functools import partial
 
 from tts_trio.cli.common import AddCommand, import_local_server
 from tts_trio.cli.console import show
+from tts_trio.transport import single_error
 
 
 def add_to(add_command: AddCommand) -> None:
@@ -20,4 +22,12 @@ async def _serve(of: type[argparse.ArgumentParser], options: argparse.Namespace)
     import_local_server()
     from tts_trio.local_server import command
 
-    await command.serve(command.parse(options.rest, of), show)
+    parsed = command.parse(options.rest, of)
+    try:
+        with single_error():
+            await command.serve(parsed, show)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"--port: {parsed.port} is taken by another program; give another one, or 0 for any that is free"
+            raise OSError(message) from None
+        raise
