@@ -104,7 +104,8 @@ async def _say(options: argparse.Namespace) -> None:
         "output_format": name,
         "on_lost_connection": "raise" if name.startswith("opus") else "resume",
     }
-    if not options.llm and "language_code" not in given and not os.environ.get("ELEVENLABS_LANGUAGE_CODE"):
+    told = "language_code" in given or os.environ.get("ELEVENLABS_LANGUAGE_CODE")
+    if not (told or options.llm or options.cache):  # a cache has what was asked for in the same language, or in none
         given["language_code"] = _language_of(options.text)
     target = "standard output" if options.output == _STANDARD_OUTPUT else options.output
     with status() as show:
