@@ -435,6 +435,24 @@ async def test_who_comes_late_does_not_wait_for_a_request_that_hangs(autojump_cl
         assert posts(service) == 2
 
 
+async def test_who_comes_late_does_not_wait_for_an_answer_that_stalled(autojump_clock: MockClock) -> None:
+    """He would hear the beginning, and then nothing, and could not ask again."""
+    config = make_config(phrase_cache=MemoryCache(), max_replays=0)
+    stalled = Behaviour(faults=(Fault("freeze", "audio", frame=3, path="/stream", count=1),))
+    async with (
+        memory_service(stalled) as service,
+        speaking(config.evolve(stall_timeout=30.0), service.open_stream) as one,
+        speaking(config, service.open_stream) as late,
+    ):
+        async with trio.open_nursery() as nursery:
+            async with one.stream_static_text(RUSSIAN) as audio:
+                nursery.start_soon(listen, audio)
+                await trio.sleep(config.stall_timeout + 0.5)
+                assert await hear(late, RUSSIAN) == RUSSIAN
+                nursery.cancel_scope.cancel()
+        assert posts(service) == 2
+
+
 # --- only what is whole is stored
 
 

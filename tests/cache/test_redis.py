@@ -176,6 +176,22 @@ async def test_a_claim_is_one_processs_until_it_is_released_or_over(redis: Redis
         assert await one.claim(KEY, 10)
 
 
+@pytest.mark.parametrize("options", [[], ["PX", "60000"]], ids=["without an end", "for a minute"])
+async def test_a_claim_that_is_stuck_costs_no_time(redis: Redis, options: list[str]) -> None:
+    """Those of processes that live end within 0.3 s, and are renewed."""
+    async with stage(redis) as on:
+        assert await on.hear("Да.") == "Да."
+        await on.until_stored()
+        [key] = await on.cache._keys()
+        redis.say("DEL", key)
+        redis.say("SET", f"tts_trio:claim:{key.decode().removeprefix('tts_trio:')}", "somebody", *options)
+        began = trio.current_time()
+        async with on.tts.stream_static_text("Да.") as audio:
+            await audio.receive()
+            assert trio.current_time() - began < 0.7
+        assert on.requests == 2
+
+
 async def test_it_is_used_inside_of_its_block(redis: Redis) -> None:
     cache = RedisCache(redis.url)
     with pytest.raises(RuntimeError, match="async with"):

@@ -125,6 +125,7 @@ async def test_a_process_of_an_earlier_version_may_use_the_same_file(tmp_path: P
             connection.execute("INSERT OR REPLACE INTO phrases VALUES ('b', ?, ?, 9e9)", (bytes(size), size))
         connection.execute("INSERT OR REPLACE INTO phrases VALUES ('c', ?, 300, 9.1e9)", (bytes(300),))
         connection.execute(_OLD_EVICTION, (350,))
+    connection.close()
     with cache._open() as connection:
         assert connection.execute("SELECT bytes FROM total").fetchone() == (300,)
     assert await cache.statistics() == CacheStatistics(1, 300)

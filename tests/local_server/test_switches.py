@@ -279,6 +279,15 @@ def test_wrong_values(wrong: dict[str, Any]) -> None:
         Behaviour(**wrong)
 
 
+@pytest.mark.parametrize("field", ["api_keys", "voices", "forbidden_formats", "forbidden_voices"])
+def test_one_text_is_no_list_of_texts(field: str) -> None:
+    """A part of it would be taken for one of them."""
+    for wrong in ("abc", [1]):
+        with pytest.raises((ValueError, TypeError)):
+            Behaviour(**{field: wrong})
+    Behaviour(**{field: ["abc"]})
+
+
 async def test_a_queue_of_one(autojump_clock: MockClock) -> None:
     """The plan's slot is free again as soon as the generation is over."""
     async with town(concurrency=1) as here:

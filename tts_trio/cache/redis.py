@@ -12,10 +12,12 @@ _MONTH = 30 * 24 * 3600
 _TEN_YEARS = 10 * 365 * 24 * 3600
 _KEY_CHARACTERS = 64
 
-# Claims a phrase, or claims it for longer, unless another has claimed it. ARGV: token, milliseconds.
+# Claims a phrase, or claims it for longer, unless another has claimed it. ARGV: token, milliseconds. A claim without an
+# end, or with one that no process of ours would give it, is nobody's.
 _CLAIM = """
 local owner = redis.call('get', KEYS[1])
-if owner and owner ~= ARGV[1] then return 0 end
+local left = redis.call('pttl', KEYS[1])
+if owner and owner ~= ARGV[1] and left >= 0 and left <= tonumber(ARGV[2]) then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import ge, gt, instance_of, le, optional
+from attrs.validators import deep_iterable, ge, gt, instance_of, le, not_, optional
 
 
 def _refused(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ValueError:
@@ -184,6 +184,7 @@ def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - a
 
 _NUMBER: Any = _is_number
 _POSITIVE: Any = optional([_NUMBER, gt(0)])
+_TEXTS: Any = deep_iterable(instance_of(str), not_(instance_of(str), msg="a list of texts is needed, and this is one"))
 _YES_OR_NO = (True, False)
 
 
@@ -198,10 +199,16 @@ class Behaviour:
     speed: float = _option(20.0, _NUMBER, gt(0), help="generation, as a multiple of real time")
     seed: int = _option(0, _is_whole, help="for the sizes of HTTP chunks and for request ids")
 
-    api_keys: tuple[str, ...] | None = _option(None, help="the good keys; none given: any key that is not empty")
-    voices: tuple[str, ...] | None = _option(None, help="the known voice ids; none given: any well-formed one")
-    forbidden_formats: tuple[str, ...] = _option((), help="output formats above this account's tier (403)")
-    forbidden_voices: tuple[str, ...] = _option((), help="voices above this account's plan (402 paid_plan_required)")
+    api_keys: tuple[str, ...] | None = _option(
+        None, optional(_TEXTS), help="the good keys; none given: any key that is not empty"
+    )
+    voices: tuple[str, ...] | None = _option(
+        None, optional(_TEXTS), help="the known voice ids; none given: any well-formed one"
+    )
+    forbidden_formats: tuple[str, ...] = _option((), _TEXTS, help="output formats above this account's tier (403)")
+    forbidden_voices: tuple[str, ...] = _option(
+        (), _TEXTS, help="voices above this account's plan (402 paid_plan_required)"
+    )
     quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
     quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")
     concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: any")
