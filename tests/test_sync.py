@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import attrs
 import pytest
@@ -19,7 +20,7 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
 from tests.test_readme import run_example
-from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
+from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded, sync
 from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
 
@@ -244,6 +245,124 @@ def test_errors_come_bare(server: LocalServer) -> None:
         ...
     with pytest.raises(RuntimeError, match="with"), tts.speak([ENGLISH]):
         ...
+
+
+async def test_inside_of_a_task_of_trio() -> None:
+    """It would hold up the loop, for ever where the service is in it, too: refused at once."""
+    config = make_config()
+    connections = WebSocketConnectionManager(config)
+    for block in (open_tts(config), connections):
+        with pytest.raises(RuntimeError, match=r"hold up this loop .* tts_trio\.open_tts$"), block:
+            pytest.fail("was entered")
+    assert portals() == []
+
+
+def test_what_is_no_configuration() -> None:
+    connections = WebSocketConnectionManager(make_config())
+    for wrong in ("key", None):
+        name = type(wrong).__name__
+        for make in (lambda wrong: open_tts(wrong).__enter__(), lambda wrong: TTSManager(wrong, connections)):
+            with pytest.raises(TypeError, match=f"^config must be a TTSConfig, not {name}$"):
+                make(wrong)
+        with pytest.raises(TypeError, match=f"^connection_manager must be a WebSocketConnectionManager, not {name}$"):
+            TTSManager(make_config(), wrong)  # type: ignore[arg-type]
+
+
+def test_closing_the_audio_late(server: LocalServer) -> None:
+    """What hears the caller speak may do so after the block was left, in any thread: nothing happens then."""
+    with open_tts(make_config(base_url=server.base_url)) as tts:
+        with tts.speak([RUSSIAN]) as audio:
+            for _ in audio:
+                audio.close()
+        audio.close()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(audio.close).result()
+    trio.run(trio.to_thread.run_sync, audio.close)
+    audio.close()
+    assert audio.outcome is not None
+    assert audio.outcome.end == "interrupted"
+
+
+@pytest.mark.parametrize("way", ["audio", "frames", "paced"])
+def test_another_thread_reads_on_when_the_conversation_is_left(server: LocalServer, way: str) -> None:
+    """It gets an error at once, as with `async`: not an end as if that had been all."""
+    begun = threading.Event()
+    block = open_tts(make_config(base_url=server.base_url))
+    tts = block.__enter__()
+
+    def read() -> None:
+        with tts.speak([ENGLISH * 20]) as audio:
+            for _ in {"frames": audio.frames, "paced": lambda: paced(audio)}.get(way, lambda: audio)():
+                begun.set()
+                time.sleep(0.01)
+
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read)
+        assert begun.wait(10)
+        block.__exit__(None, None, None)
+        with pytest.raises(trio.ClosedResourceError):
+            reader.result(5)
+    assert len(portals()) == 1  # the server's
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_generator_that_is_collected_in_the_thread_of_the_loop(server: LocalServer, another: bool) -> None:
+    """A web framework drops the body of a response whose client left; it may be collected anywhere."""
+    config = make_config(base_url=server.base_url)
+
+    def body() -> Generator[bytes]:
+        with open_tts(config) as tts, tts.speak([ENGLISH * 20]) as audio:
+            yield from audio
+
+    with ExitStack() as stack:
+        if another:  # conversation needs the loop after that
+            other = stack.enter_context(open_tts(config))
+        responses = [body() for _ in range(5)]
+        assert all(next(response) for response in responses)
+        with sync._loop as portal:
+            portal.call(responses.clear)
+            assert sync._loop._leaver.submit(lambda: len(responses)).result(10) == 0  # after those that leave
+        if another:
+            with other.speak([RUSSIAN]) as audio:
+                assert heard(b"".join(audio), config) == RUSSIAN
+    assert len(portals()) == 1  # the server's
+
+
+FORKING = """
+    import os, sys
+    from tts_trio import TTSConfig
+    from tts_trio.sync import open_tts
+
+    config = TTSConfig(api_key="any", voice_id="any", base_url=sys.argv[1], language_code="en")
+
+    def say():
+        with open_tts(config) as tts:
+            with tts.speak(["Hello."]) as audio:
+                assert b"".join(audio)
+            return audio.outcome.end
+
+    assert say() == "finished"
+    with open_tts(config):
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            print(say(), flush=True)
+            os._exit(0)
+    print(say(), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_after_a_fork(server: LocalServer) -> None:
+    """The child has none of the parent's threads: it begins with a loop of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING), server.base_url],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "finished\nfinished\n", "")
 
 
 def test_a_hundred_threads_share_one_loop(server: LocalServer) -> None:

@@ -15,8 +15,10 @@ about the utterance stays valid then.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
@@ -32,29 +34,119 @@ from tts_trio.channels import Usage
 from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import ConnectionStatistics
 from tts_trio.outcome import Outcome, Timeline
+from tts_trio.scoped import require
 
 T = TypeVar("T")
 
-_portals = BlockingPortalProvider(backend="trio")  # starts the thread for the first, and ends it after the last
+
+class _Loop:
+    """The loop that all threads share: it runs as long as any of them needs it, in a thread of its own.
+
+    A generator that holds blocks may be abandoned, and is collected in any thread then, that of a loop of trio's too,
+    which must not wait: blocks are left there in another thread, one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._portals = BlockingPortalProvider(backend="trio")
+        self._leaver = ThreadPoolExecutor(1, "tts_trio leaves")
+
+    def __enter__(self) -> BlockingPortal:
+        return self._portals.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave(self._portals, kind, error, traceback)
+
+    def leave(
+        self,
+        block: AbstractContextManager[object],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Leave a block: here and now, or soon, where this thread must not wait."""
+        if trio.lowlevel.in_trio_run():
+            self._leaver.submit(block.__exit__, kind, error, traceback)
+            return None
+        return block.__exit__(kind, error, traceback)
 
 
-@contextmanager
-def _inside(portal: BlockingPortal, make: Callable[[], AbstractAsyncContextManager[T]]) -> Generator[T]:
-    """Make a block over there, enter and leave it; an interrupt of this thread while that goes on leaves it, too."""
-    scope = trio.CancelScope()
+_loop = _Loop()
+
+
+def _begin_anew() -> None:
+    """Forget the loop of the parent process, whose threads are not in this one."""
+    global _loop
+    _loop = _Loop()
+
+
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+class _Inside(AbstractContextManager[T]):
+    """A block over there. An interrupt of this thread while it is entered or left leaves it, too."""
+
+    def __init__(
+        self,
+        portal: BlockingPortal,
+        make: Callable[[], AbstractAsyncContextManager[T]],
+        open_blocks: set[trio.CancelScope],
+    ) -> None:
+        """Prepare a block.
+
+        Args:
+            portal: The way to the loop.
+            make: Makes it over there.
+            open_blocks: Those of the same conversation, which does not end before they have.
+        """
+        self._portal = portal
+        self._make = make
+        self._open_blocks = open_blocks
+        self._scope = trio.CancelScope()
+        self._loop = _loop
+        self._ended = False
+        self._block = portal.wrap_async_context_manager(self._abandonable())
 
     @asynccontextmanager
-    async def abandonable() -> AsyncGenerator[T]:
-        with scope:
-            async with make() as value:
-                yield value
+    async def _abandonable(self) -> AsyncGenerator[T]:
+        self._open_blocks.add(self._scope)
+        try:
+            with self._scope:
+                async with self._make() as value:
+                    yield value
+        finally:
+            self._open_blocks.discard(self._scope)
+            self._ended = True
 
-    try:
-        with portal.wrap_async_context_manager(abandonable()) as value:
-            yield value
-    except KeyboardInterrupt:
-        portal.call(scope.cancel)
-        raise
+    def __enter__(self) -> T:
+        try:
+            return self._block.__enter__()
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if self._ended and not self._reachable():
+            return None  # another thread left the conversation, and the loop ended with it
+        try:
+            return self._loop.leave(self._block, kind, error, traceback)
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
+
+    def _reachable(self) -> bool:
+        try:
+            self._portal.start_task_soon(int)
+        except RuntimeError:
+            return False
+        return True
+
+    def _abandon(self) -> None:
+        self._portal.call(self._scope.cancel)
 
 
 class _Scoped(ABC):
@@ -74,9 +166,22 @@ class _Scoped(ABC):
         return self._portal
 
     def __enter__(self) -> Self:
-        """Begin, in the background; returns at once."""
+        """Begin, in the background; returns at once.
+
+        Raises:
+            RuntimeError: It was entered before; or this is a task of trio's, whose loop it would hold up.
+        """
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                f"tts_trio.sync.{type(self).__name__} would hold up this loop of trio's; use `async with`, and what "
+                "tts_trio has under the same name, such as tts_trio.open_tts"
+            )
         block = self._run()
-        self._portal = block.__enter__()  # raises where it was entered before, and the first block stays
+        try:
+            self._portal = block.__enter__()  # raises where it was entered before, and the first block stays
+        except KeyboardInterrupt as error:
+            block.__exit__(type(error), error, error.__traceback__)
+            raise
         self._block = block
         return self
 
@@ -93,17 +198,28 @@ class WebSocketConnectionManager(_Scoped):
 
     Attributes:
         remote: That manager, in the loop.
+        open_blocks: What ends the blocks of the conversation that were not left, as after an interrupt.
     """
 
     def __init__(self, config: TTSConfig) -> None:
         """Prepare a manager; it dials when its block is entered."""
         self.config = config
         self.remote = connection_manager.WebSocketConnectionManager(config)
+        self.open_blocks = set[trio.CancelScope]()
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:
-        with _portals as portal, _inside(portal, lambda: self.remote):
+        with _loop as portal, _Inside(portal, self._keep_remote, set()):
             yield portal
+
+    @asynccontextmanager
+    async def _keep_remote(self) -> AsyncGenerator[None]:
+        async with self.remote:
+            try:
+                yield
+            finally:
+                for scope in self.open_blocks:
+                    scope.cancel(reason="the conversation was left")
 
     def connect(self) -> None:
         """Wait until a connection is hot.
@@ -133,22 +249,40 @@ class _Remote:
 
     def ask(self, question: Callable[[], T]) -> T:
         """Ask over there, where it changes; when it is closed it does not, and there may be nobody left to ask."""
-        return question() if self.audio.closed else self.portal.call(question)
+        try:
+            return question() if self.audio.closed else self.portal.call(question)
+        except RuntimeError:
+            if not self.audio.closed:
+                raise
+            return question()  # it was closed, and the loop ended, in between
+
+    def receive(self, pieces: trio.abc.ReceiveChannel[bytes]) -> bytes:
+        """Wait for the next piece of the channel, or of one that is made of it."""
+        try:
+            return self.portal.call(pieces.receive)
+        except RuntimeError:
+            if not self.audio.closed:
+                raise
+            raise trio.ClosedResourceError("this audio channel was closed") from None  # and its loop has ended
 
     def each(self, pieces: trio.abc.ReceiveChannel[bytes]) -> Generator[bytes]:
         """Give what comes out of the channel, or out of one that is made of it."""
         while True:
             try:
-                piece = self.portal.call(pieces.receive)
-            except (trio.EndOfChannel, trio.ClosedResourceError):  # closed by another thread: the barge-in
+                piece = self.receive(pieces)
+            except trio.EndOfChannel:
                 return
+            except trio.ClosedResourceError:
+                if self.audio.dismissed:
+                    return
+                raise
             yield piece
 
 
 class AudioChannel:
     """The sound of one utterance as it comes; see `tts_trio.AudioChannel`.
 
-    An iteration ends with the utterance, or when another thread closes the channel: `outcome` tells which.
+    An iteration ends with the utterance, or when another thread calls `close`: `outcome` tells which.
 
     Attributes:
         remote: That channel, in the loop.
@@ -163,14 +297,17 @@ class AudioChannel:
 
     def receive(self) -> bytes:
         """Return the next piece of audio; raises what `tts_trio.AudioChannel.receive` does."""
-        return self.remote.portal.call(self.remote.audio.receive)
+        return self.remote.receive(self.remote.audio)
 
     def frames(self, ms: int = 20) -> Generator[bytes]:
         """Give this audio in frames of one length, as they come; see `tts_trio.AudioChannel.frames`."""
         return self.remote.each(self.remote.audio.frames(ms))
 
     def close(self) -> None:
-        """Interrupt what is not finished, and drop what was not delivered. From any thread."""
+        """Interrupt what is not finished, and drop what was not delivered; see `tts_trio.AudioChannel.close`.
+
+        From any thread. When it is closed already, or its block was left, this does nothing.
+        """
         self.remote.ask(self.remote.audio.close)
 
     @property
@@ -223,6 +360,11 @@ class PacedFrames:
         """How often the caller heard nothing because no frame was there when it was due."""
         return self._audio.remote.ask(lambda: self._frames.underruns)
 
+    @property
+    def underrun_ms(self) -> float:
+        """How long these silences were, all together, in milliseconds."""
+        return self._audio.remote.ask(lambda: self._frames.underrun_ms)
+
 
 def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
     """Give the audio of an utterance by the clock, in frames; see `tts_trio.paced`."""
@@ -264,21 +406,26 @@ class TTSManager(_Scoped):
             connection_manager: The hot connections of the same conversation, entered before and left after this.
 
         Raises:
+            TypeError: `config` is no `TTSConfig`, or `connection_manager` none of this module.
             ConfigurationError: `config` differs from the connections' in what belongs to a socket for its life.
         """
+        require("connection_manager", connection_manager, WebSocketConnectionManager)
         self.config = config
         self._connections = connection_manager
         self._manager = manager.TTSManager(config, connection_manager.remote)
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:
-        with _inside(self._connections.portal, lambda: self._manager):
+        with _Inside(self._connections.portal, lambda: self._manager, self._connections.open_blocks):
             yield self._connections.portal
+
+    def _inside(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> _Inside[T]:
+        return _Inside(self.portal, make, self._connections.open_blocks)
 
     @contextmanager
     def stream_static_text(self, text: str, **options: Any) -> Generator[AudioChannel]:
         """Speak a phrase that is known as a whole; see `tts_trio.TTSManager.stream_static_text`, its options too."""
-        with _inside(self.portal, lambda: self._manager.stream_static_text(text, **options)) as audio:
+        with self._inside(lambda: self._manager.stream_static_text(text, **options)) as audio:
             yield AudioChannel(audio, self.portal)
 
     def prefetch(self, phrases: Iterable[str], *, on_phrase: Callable[[str], object] = lambda _phrase: None) -> None:
@@ -297,7 +444,7 @@ class TTSManager(_Scoped):
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written; see `tts_trio.TTSManager.start_llm_stream`."""
-        with _inside(self.portal, self._manager.start_llm_stream) as (text, audio):
+        with self._inside(self._manager.start_llm_stream) as (text, audio):
             yield TextChannel(text, self.portal), AudioChannel(audio, self.portal)
 
     @contextmanager
@@ -312,7 +459,7 @@ class TTSManager(_Scoped):
         Raises what `tts_trio.TTSManager.speak` does.
         """
         pieces = tokens if isinstance(tokens, str) else _from_a_thread(tokens)
-        with _inside(self.portal, lambda: self._manager.speak(pieces)) as audio:
+        with self._inside(lambda: self._manager.speak(pieces)) as audio:
             yield AudioChannel(audio, self.portal)
 
 
