@@ -282,8 +282,8 @@ def test_wrong_values(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("field", ["api_keys", "voices", "forbidden_formats", "forbidden_voices"])
 def test_one_text_is_no_list_of_texts(field: str) -> None:
     """A part of it would be taken for one of them."""
-    for wrong in ("abc", [1]):
-        with pytest.raises((ValueError, TypeError)):
+    for wrong in ("abc", [1], 7):
+        with pytest.raises(ValueError, match=f"^{field}: .* must be a list of texts$"):
             Behaviour(**{field: wrong})
     Behaviour(**{field: ["abc"]})
 

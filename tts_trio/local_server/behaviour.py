@@ -11,11 +11,17 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import deep_iterable, ge, gt, instance_of, le, not_, optional
+from attrs.validators import ge, gt, instance_of, le, optional
 
 
 def _refused(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ValueError:
     return ValueError(f"{attribute.name}: {value!r} is not allowed; it must be {allowed}")
+
+
+def _are_texts(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    listed = isinstance(value, Collection) and not isinstance(value, str)  # every part of a `str` is in it
+    if value != attribute.default and not (listed and all(isinstance(text, str) for text in value)):
+        raise _refused(attribute, value, "a list of texts")
 
 
 def _is_number(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -184,7 +190,6 @@ def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - a
 
 _NUMBER: Any = _is_number
 _POSITIVE: Any = optional([_NUMBER, gt(0)])
-_TEXTS: Any = deep_iterable(instance_of(str), not_(instance_of(str), msg="a list of texts is needed, and this is one"))
 _YES_OR_NO = (True, False)
 
 
@@ -200,14 +205,14 @@ class Behaviour:
     seed: int = _option(0, _is_whole, help="for the sizes of HTTP chunks and for request ids")
 
     api_keys: tuple[str, ...] | None = _option(
-        None, optional(_TEXTS), help="the good keys; none given: any key that is not empty"
+        None, _are_texts, help="the good keys; none given: any key that is not empty"
     )
     voices: tuple[str, ...] | None = _option(
-        None, optional(_TEXTS), help="the known voice ids; none given: any well-formed one"
+        None, _are_texts, help="the known voice ids; none given: any well-formed one"
     )
-    forbidden_formats: tuple[str, ...] = _option((), _TEXTS, help="output formats above this account's tier (403)")
+    forbidden_formats: tuple[str, ...] = _option((), _are_texts, help="output formats above this account's tier (403)")
     forbidden_voices: tuple[str, ...] = _option(
-        (), _TEXTS, help="voices above this account's plan (402 paid_plan_required)"
+        (), _are_texts, help="voices above this account's plan (402 paid_plan_required)"
     )
     quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
     quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")
