@@ -277,6 +277,6 @@ class CachedPhrases:
         except _StoredMeanwhile as found:
             flight.asked = False
             return found.pieces
-        if not wanted.seconds(flight.pieces):
+        if not wanted.sounds(flight.pieces):
             raise EmptyAudio("the service sent no audio for the text: nothing in its answer sounds")
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 from attrs.validators import ge, gt, instance_of, le, optional
@@ -19,9 +19,15 @@ def _refused(attribute: attrs.Attribute[Any], value: object, allowed: str) -> Va
 
 
 def _are_texts(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    listed = isinstance(value, Collection) and not isinstance(value, str)  # every part of a `str` is in it
-    if value != attribute.default and not (listed and all(isinstance(text, str) for text in value)):
+    if value != attribute.default and not _lists_texts(value):
         raise _refused(attribute, value, "a list of texts")
+
+
+def _lists_texts(value: Any) -> bool:
+    """Whether it is a collection of texts, and no text itself, in which each of its parts would be."""
+    if not isinstance(value, tuple | list | set | frozenset):
+        return False
+    return all(isinstance(text, str) for text in cast("list[object]", value))
 
 
 def _is_number(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
