@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import ssl
@@ -21,13 +20,15 @@ from tts_trio.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_option
 from tts_trio.proxy import PROXY, Proxy
 from tts_trio.redaction import hide
 from tts_trio.rules import (
+    BASE_URL,
     ID,
     Rule,
+    check_api_key,
     is_a,
+    is_loopback,
     matches,
     one_of,
     seconds,
-    split_url,
     to_tuple,
     tuple_of,
     unless_none,
@@ -38,36 +39,6 @@ from tts_trio.voice import PronunciationDictionary, VoiceSettings
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
-_API_KEY = re.compile(r"[\x21-\x7e]{1,512}")
-_SCHEMES = frozenset({"http", "https", "ws", "wss"})
-_PATH = re.compile(r"(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*")
-_A_URL = (
-    "a URL such as https://api.elevenlabs.io: a host name in ASCII, perhaps a port and a path, without credentials, "
-    "query or fragment"
-)
-
-
-def _check_api_key(_instance: object, _attribute: object, value: object) -> None:
-    if hasattr(value, "get_secret_value"):
-        raise ConfigurationError(
-            f"api_key: it must be str, not {type(value).__name__}; give its get_secret_value()", field="api_key"
-        )
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(
-            "api_key: missing; give api_key=, or set ELEVENLABS_API_KEY for from_env()", field="api_key"
-        )
-    if not _API_KEY.fullmatch(value):  # the value stays out of the message
-        raise ConfigurationError(
-            "api_key: it must be up to 512 characters of printable ASCII, without blanks or line ends", field="api_key"
-        )
-
-
-def _is_base_url(value: object) -> bool:
-    url = split_url(value, _SCHEMES)
-    if url is None or "@" in url.netloc or url.netloc.endswith(":") or "?" in str(value) or "#" in str(value):
-        return False
-    dots = {".", ".."}.intersection(url.path.split("/"))  # HTTP libraries resolve them, each in its own way
-    return not dots and _PATH.fullmatch(url.path) is not None
 
 
 def _show_proxy(value: str | None) -> str:
@@ -165,7 +136,7 @@ class TTSConfig:
         spare_lifetime: After which an idle connection is replaced; at least 10 s.
     """
 
-    api_key: str = attrs.field(repr=False, validator=_check_api_key, metadata=_PER_SOCKET)
+    api_key: str = attrs.field(repr=False, validator=check_api_key, metadata=_PER_SOCKET)
     voice_id: str = attrs.field(
         validator=matches(ID, "1 to 128 letters, digits, - or _, as ElevenLabs gives it"), metadata=_PER_SOCKET
     )
@@ -215,9 +186,7 @@ class TTSConfig:
     )
     enable_logging: bool = attrs.field(default=True, validator=is_a(bool), metadata=_PER_SOCKET)
 
-    base_url: str = attrs.field(
-        default="https://api.elevenlabs.io", validator=Rule(_A_URL, _is_base_url, secret=True), metadata=_PER_SOCKET
-    )
+    base_url: str = attrs.field(default="https://api.elevenlabs.io", validator=BASE_URL, metadata=_PER_SOCKET)
     allow_plaintext: bool = attrs.field(default=False, validator=is_a(bool))
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, validator=unless_none(_SSL_CONTEXT), repr=False, metadata=_PER_SOCKET
@@ -289,7 +258,7 @@ class TTSConfig:
 
     def _check_base_url(self) -> None:
         url = urlsplit(self.base_url)
-        if url.scheme in {"http", "ws"} and not self.allow_plaintext and not _is_loopback(url.hostname or ""):
+        if url.scheme in {"http", "ws"} and not self.allow_plaintext and not is_loopback(url.hostname or ""):
             raise ConfigurationError(
                 f"base_url: {self.base_url} would send the key unencrypted to another machine; use https, or set "
                 "allow_plaintext=True",
@@ -378,12 +347,3 @@ class TTSConfig:
             if attribute.metadata.get("per_socket") and getattr(self, attribute.name) != getattr(other, attribute.name):
                 return attribute.name
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

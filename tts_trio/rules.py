@@ -23,6 +23,9 @@ LONGEST = 1_000_000
 """Seconds of the longest timeout or interval: eleven and a half days."""
 
 _LONGEST_URL = 2000
+_API_KEY = re.compile(r"[\x21-\x7e]{1,512}")
+_SERVICE_SCHEMES = frozenset({"http", "https", "ws", "wss"})
+_SERVICE_PATH = re.compile(r"(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*")
 _SHOWN = 100  # characters of a refused value
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
@@ -153,6 +156,48 @@ def split_url(url: object, schemes: frozenset[str]) -> SplitResult | None:
     if parts.scheme not in schemes or authority is None or not _is_host(authority["host"]):
         return None
     return parts if authority["port"] is None or 0 < int(authority["port"]) < 65536 else None
+
+
+def check_api_key(_instance: object, _attribute: object, value: object) -> None:
+    """Refuse what is no API key, without repeating it."""
+    if hasattr(type(value), "get_secret_value"):  # pydantic's
+        raise ConfigurationError(
+            f"api_key: it must be str, not {type(value).__name__}; give its get_secret_value()", field="api_key"
+        )
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(
+            "api_key: missing; give api_key=, or set ELEVENLABS_API_KEY for from_env()", field="api_key"
+        )
+    if not _API_KEY.fullmatch(value):  # the value stays out of the message
+        raise ConfigurationError(
+            "api_key: it must be up to 512 characters of printable ASCII, without blanks or line ends", field="api_key"
+        )
+
+
+def _is_base_url(value: object) -> bool:
+    url = split_url(value, _SERVICE_SCHEMES)
+    if url is None or "@" in url.netloc or url.netloc.endswith(":") or "?" in str(value) or "#" in str(value):
+        return False
+    dots = {".", ".."}.intersection(url.path.split("/"))  # HTTP libraries resolve them, each in its own way
+    return not dots and _SERVICE_PATH.fullmatch(url.path) is not None
+
+
+BASE_URL = Rule(
+    "a URL such as https://api.elevenlabs.io: a host name in ASCII, perhaps a port and a path, without credentials, "
+    "query or fragment",
+    _is_base_url,
+    secret=True,
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, to which the key may go unencrypted."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_instance(value: object, protocol: type) -> bool:

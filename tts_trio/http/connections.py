@@ -16,7 +16,7 @@ from tts_trio.errors import TTSError
 from tts_trio.http.answer import SpeechResponse
 from tts_trio.http.pool import ConnectionPool, open_pool
 from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
-from tts_trio.redaction import redact
+from tts_trio.redaction import redact_headers
 from tts_trio.scoped import Scoped
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
@@ -117,7 +117,7 @@ class HttpConnections(Scoped):
             _asking.reset(asking)
         chunks = response.aiter_raw()
         try:
-            headers = {name: redact(value) for name, value in response.headers.items()}
+            headers = redact_headers(response.headers)
             answer = SpeechResponse(response.status_code, headers, request.timed, chunks)
             await answer.check()
             yield answer
