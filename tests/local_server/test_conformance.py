@@ -88,6 +88,18 @@ async def _(here: Town) -> None:
     assert statuses == [200, 200, 422, 422, 422]
 
 
+@row("1.2-v3-refuses-the-latency")
+async def _(here: Town) -> None:
+    for model_id in ("eleven_v3", "eleven_v3_conversational"):
+        for latency in (0, 3, 4):
+            reply = await speak(here, model_id=model_id, query={"optimize_streaming_latency": latency})
+            detail = reply.json["detail"]
+            named = ("unsupported_model", "unsupported_model", "optimize_streaming_latency")
+            assert (reply.status, detail["code"], detail["status"], detail["param"]) == (400, *named)
+    for model_id in ("eleven_multilingual_v2", "eleven_turbo_v2_5", "eleven_v4"):
+        assert (await speak(here, model_id=model_id, query={"optimize_streaming_latency": 4})).status == 200
+
+
 @row("1.2-no-logging-no-history")
 async def _(here: Town) -> None:
     assert "history-item-id" not in (await speak(here, query={"enable_logging": "false"})).headers

@@ -62,6 +62,8 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
         given = {"previous_text": body.previous_text, "next_text": body.next_text}
         for field in filter(given.get, given):
             raise errors.not_supported_with_model(field, model.model_id)
+        if latency is not None:
+            raise errors.not_supported_with_model("optimize_streaming_latency", model.model_id)
     _check_text([body.text], model, behaviour)
     settings = body.voice_settings or VoiceSettings()
     _check_settings(settings, model)
