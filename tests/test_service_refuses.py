@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, Service, heard, listen, memory_service, speaking
-from tts_trio import ConfigurationError, PolicyError, TTSConfig
+from tts_trio import ConfigurationError, PolicyError, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, Requested
 
 every_language = pytest.mark.parametrize("language", ["en", "ru"])
@@ -26,10 +26,10 @@ def posts(service: Service) -> list[Requested]:
     return [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
 
 
-async def refusal(behaviour: Behaviour, config: TTSConfig, text: str) -> tuple[Exception, int]:
+async def refusal(behaviour: Behaviour, config: TTSConfig, text: str) -> tuple[ConfigurationError, int]:
     """What a static text raises, and how many requests were made for it."""
     async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
-        with pytest.raises((ConfigurationError, PolicyError)) as raised:
+        with pytest.raises(ConfigurationError) as raised:
             async with tts.stream_static_text(text) as audio:
                 await listen(audio)
         return raised.value, len(posts(service))
@@ -49,13 +49,29 @@ async def test_a_text_above_the_limit(autojump_clock: trio.testing.MockClock, co
     ):
         assert heard(await listen(audio), config) == " ".join(text.split())
     error, asked = await refusal(Behaviour(too_long_code=code), config, text + ".")
-    assert isinstance(error, ConfigurationError)
     assert (error.code, error.status, asked) == (code, 400, 1)
+
+
+async def test_a_voice_that_the_plan_forbids(autojump_clock: trio.testing.MockClock) -> None:
+    """It is no lack of credits, and asking again does not help: over HTTP and over a WebSocket."""
+    config = default()
+    async with (
+        memory_service(Behaviour(forbidden_voices=(VOICE_ID,))) as service,
+        WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+        TTSManager(config, connections) as tts,
+    ):
+        with pytest.raises(PolicyError) as replied:
+            async with tts.speak(["Hello."]) as audio:
+                await listen(audio)
+        with pytest.raises(PolicyError) as asked:
+            async with tts.stream_static_text("Hello.") as audio:
+                await listen(audio)
+        assert len(posts(service)) == 1
+    assert (replied.value.code, asked.value.code, asked.value.status) == (*["paid_plan_required"] * 2, 402)
 
 
 @pytest.mark.parametrize("model_id", ["eleven_v3", "eleven_v3_conversational", "eleven_v4", "eleven_v4_turbo"])
 @pytest.mark.parametrize("text", ["  ", "😀", "[laughs] 👩🏽‍🚀 ❤️ [шёпотом]"])
 async def test_a_text_with_nothing_to_say(autojump_clock: trio.testing.MockClock, model_id: str, text: str) -> None:
     error, asked = await refusal(Behaviour(), default(model_id), text)
-    assert isinstance(error, ConfigurationError)
     assert (error.field, asked) == ("text", 0)
