@@ -244,6 +244,31 @@ async def on_stage(
             yield Stage(config, server, server_nursery, opener, connections, tts, idle, text, fails)
 
 
+@pytest.mark.endpoints("stream-input")
+@pytest.mark.parametrize("dial", [1, 2])
+async def test_a_connection_that_opens_as_all_is_cancelled_is_closed(
+    autojump_clock: trio.testing.MockClock, dial: int
+) -> None:
+    """One of the two is a WebSocket's, the other one that of HTTP: what opens in the last moment is not left behind."""
+    async with memory_service() as service:
+        with trio.CancelScope() as scope:
+
+            async def open_and_cancel(config: TTSConfig) -> trio.abc.Stream:
+                stream = await service.open_stream(config)
+                if len(service.links) == dial:
+                    scope.cancel()
+                return stream
+
+            connections = WebSocketConnectionManager(make_config(), open_stream=open_and_cancel)
+            async with connections, TTSManager(make_config(), connections):
+                await trio.sleep(1)
+        assert scope.cancelled_caught
+        assert len(service.links) >= dial
+        for link in service.links:
+            with trio.fail_after(1), pytest.raises(trio.ClosedResourceError):
+                await link.receive_some()
+
+
 @pytest.mark.parametrize(("scenario", "peer"), CASES)
 async def test_in_memory(
     autojump_clock: trio.testing.MockClock,
@@ -260,7 +285,7 @@ async def test_in_memory(
             assert await try_checkpoints(scenario, stage, peer, None if exhaustive else 8)
         assert tasks_of_the_client(service.nursery) == 0
         for link in service.links:
-            with pytest.raises(trio.ClosedResourceError):
+            with trio.fail_after(1), pytest.raises(trio.ClosedResourceError):
                 await link.receive_some()
         check_records(service.server, peer)
     gc.collect()  # what was not closed is a warning, and a warning is an error

@@ -170,9 +170,7 @@ class ConnectionPool:
 
     async def _dial(self) -> HttpConnection:
         try:
-            turn = await DialTurn.wait(self._config.base_url)
-            async with turn.limited(self._config.connect_timeout):
-                stream = WatchedStream(await self._open_stream(self._config))
+            stream = WatchedStream(await self._open())
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
             self._backoff.dial_failed()
             cause = self._explain(error)
@@ -180,6 +178,18 @@ class ConnectionPool:
         connection = HttpConnection(stream, self._config)
         self._connections.add(connection)
         return connection
+
+    async def _open(self) -> trio.abc.Stream:
+        stream: trio.abc.Stream | None = None
+        turn = await DialTurn.wait(self._config.base_url)
+        try:
+            async with turn.limited(self._config.connect_timeout):
+                stream = await self._open_stream(self._config)
+        except BaseException:
+            if stream is not None:  # leaving the block is a checkpoint: it was open when the dial was cancelled
+                await trio.aclose_forcefully(stream)
+            raise
+        return stream
 
     def _explain(self, error: Exception) -> TTSError:
         """Sort what broke a dial into the tree of errors."""
