@@ -122,8 +122,6 @@ async def test_a_blocked_loop_over_real_sockets(at: int) -> None:
             first_audio_timeout=0.15,
             stall_timeout=0.15,
             reply_deadline=0.3,
-            ping_interval=0.1,
-            ping_timeout=0.1,
         )
         async with open_tts(config) as tts, tts.start_llm_stream() as (channel, audio):
             await channel.send(text)

@@ -44,6 +44,9 @@ _OVERRUN = 0.15
 # A text can be read in fewer words than it was written in.
 _WORDS_TO_SPARE = 8
 
+# Words compared with words, for one message: some 30 ms. A sentence takes some hundreds.
+_MOST_WORK = 40_000
+
 # Longer than any clip that is sent in pieces: what is never found is not kept for ever.
 _LONGEST_UNKNOWN = 1000
 
@@ -303,7 +306,11 @@ class SpokenText:
         # Speech is passed only if there was audio for it.
         unheard = begins_ms <= (self._timed[-1].mark_ms if self._timed else 0.0)
         farthest = self.covered if unheard else len(self._text)
+        work = 0
         for index, offset in [(first, self._cursor), *begins]:
+            work += len(said.words) * (len(said.words) + _WORDS_TO_SPARE)
+            if index > first and work > _MOST_WORK:
+                return None
             place = (
                 (source and self._match(source, index, offset))
                 or self._find(said, index, offset, from_first=index > first)
@@ -318,7 +325,7 @@ class SpokenText:
         text, cursor = self._text, offset
         times: list[Times] = []
         begun: int | None = None  # the glyph with which the word begins, or the rest of it
-        letters = 0  # the one after its last letter
+        letters = end = letters_until = 0  # the glyph after its last letter; where it ends in the text, and its letters
         for index, glyph in enumerate(reading.glyphs):
             if glyph.char.isspace():
                 continue
@@ -326,13 +333,15 @@ class SpokenText:
                 cursor += 1
             if cursor == len(text) or text[cursor] != glyph.char:
                 return None
-            start, end = self._spans[first + len(times)]
-            begun = index if begun is None else begun
+            if begun is None:
+                begun, letters = index, index + 1
+                start, end = self._spans[first + len(times)]
+                letters_until = start + letters_end(text[start:end])
             cursor += 1
-            if cursor <= start + letters_end(text[start:end]):
+            if cursor <= letters_until:
                 letters = index + 1
             if cursor == end:
-                times.append(reading.times(begun, max(letters, begun + 1), index + 1))
+                times.append(reading.times(begun, letters, index + 1))
                 begun = None
         if cursor == offset:
             return None

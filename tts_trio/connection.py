@@ -29,14 +29,15 @@ class Connection:
         socket: What carries it.
         context: Which frames may be written, in which order.
         last_frame: When a frame was last written for it, in seconds of trio's clock.
-        ended_at: When it was given up.
+        given_up_at: When it was given up.
+        ended_at: When something last came of it after that.
     """
 
     def __init__(self, socket: HotSocket, context: Context) -> None:
         """Prepare a connection; it is offered by its socket."""
         self.state: ConnectionState = "hot"
         self.last_frame = -math.inf
-        self.ended_at = math.inf
+        self.given_up_at = self.ended_at = math.inf
         self.context = context
         self.socket = socket
         self._relied_on = False

@@ -9,6 +9,10 @@ import math
 
 from tts_trio.config import TTSConfig
 
+# Of sound, which a service that speaks sends in a few milliseconds. Less than that since the last time shows nobody at
+# work: a sample every second would keep a reply alive for ever.
+_SIGN_OF_LIFE = 0.25
+
 
 class AudioDebt:
     """The audio owed for what was sent over the connection in use. Times are in seconds of one clock."""
@@ -18,6 +22,7 @@ class AudioDebt:
         self._since: float | None = None
         self._starved_since: float | None = None  # the same, but over lost connections too
         self._last_audio = -math.inf
+        self._seconds = 0.0  # of audio since then
 
     @property
     def owed(self) -> bool:
@@ -29,8 +34,12 @@ class AudioDebt:
         self._since = now if self._since is None else self._since
         self._starved_since = now if self._starved_since is None else self._starved_since
 
-    def receive(self, now: float) -> None:
-        """Some audio came."""
+    def receive(self, seconds: float, now: float) -> None:
+        """Some audio came: so many seconds in whole samples or frames. A quarter of a second restarts the timers."""
+        self._seconds += seconds
+        if self._seconds < _SIGN_OF_LIFE:
+            return
+        self._seconds = 0.0
         self._last_audio = now
         if self._since is not None:
             self._starved_since = now

@@ -284,6 +284,8 @@ class FixedPhrase:
             case _:
                 self.utterance.receive(event, trio.current_time())
                 self.audio.wake()
+                if self.utterance.ended is not None:
+                    self._asking.cancel(reason="it failed by what came")
                 await self._wait_for_room()
         self._timer.deadline = self._overdue_at()
 

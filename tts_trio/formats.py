@@ -7,6 +7,7 @@ anywhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias, cast
@@ -107,6 +108,13 @@ OUTPUT_FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
 """The formats of the streaming endpoints, by name (ElevenLabs API reference)."""
 
 
+def most_bytes(format: AudioFormat, seconds: float) -> float:  # noqa: A002 - what it is called everywhere
+    """Return how many bytes such audio may have: of mp3 and opus, whose bitrate is a mean, twice that."""
+    if format.sample_bytes is not None:
+        return seconds * format.sample_bytes * format.sample_rate
+    return seconds * 250 * (format.bitrate or 0)
+
+
 class WholeSamples:
     """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and tells how long it is.
 
@@ -199,6 +207,11 @@ class _SampleCounter:
         return self._bytes % self._sample_bytes
 
 
+# Frames, pages or pieces of garbage that are looked at in one piece of a stream: 8 minutes of mp3, or 20 ms of work.
+# What comes behind them in that piece counts as nothing.
+_MOST_UNITS = 20_000
+
+
 class _UnitCounter:
     """Walks over a stream of units (frames, pages) that tell their own length."""
 
@@ -210,8 +223,10 @@ class _UnitCounter:
         buffer = self._buffer
         buffer += data
         at = self._skip
+        units = 0
         while at < len(buffer) and (length := self._unit(buffer, at)):
-            at += length
+            units += 1
+            at = at + length if units < _MOST_UNITS else len(buffer)
         self._skip = max(0, at - len(buffer))
         del buffer[:at]
 
@@ -246,6 +261,7 @@ _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 _MPEG1_RATES = (44100, 48000, 32000, 0)
 _RATE_DIVISOR = {3: 1, 2: 2, 0: 4}  # by the header's version field: MPEG-1, MPEG-2, MPEG-2.5
 _LONGEST_TAG_HEADER = 10
+_MP3_HEADER = re.compile(rb"\xff(?:[\xe2\xe3\xf2\xf3\xfa\xfb]|\Z)")  # its first two bytes, or the last one of what came
 _INFO_FRAMES = (b"Xing", b"Info", b"VBRI")
 
 
@@ -275,8 +291,8 @@ class _Mp3Counter(_UnitCounter):
             length = length if _mp3_frame(buffer, at + length)[0] else 0
         if not length:
             self._in_step = False
-            following = buffer.find(b"\xff", at + 1)
-            return (following if following >= 0 else len(buffer)) - at
+            following = _MP3_HEADER.search(buffer, at + 1)
+            return (following.start() if following else len(buffer)) - at
         self._in_step = True
         if available < length:
             return 0

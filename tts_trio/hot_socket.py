@@ -21,6 +21,8 @@ from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unr
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_REST = 60.0  # seconds that the service may go on to speak what was interrupted
+
 
 class HotSocket:
     """A WebSocket of a conversation. It offers a `Connection` as long as it can take another utterance.
@@ -172,7 +174,7 @@ class HotSocket:
 
     def released(self, connection: Connection) -> None:
         """Take note that an utterance is done with its connection; its slot is free when the service says so."""
-        connection.ended_at = trio.current_time()
+        connection.ended_at = connection.given_up_at = trio.current_time()
         if connection is self._offered:
             self._withdraw()
         elif self._endpoint.contexts == 1:
@@ -309,7 +311,7 @@ class HotSocket:
             case AudioReceived():
                 if connection is not None:
                     if connection.state == "ended":  # its slot is not lost: the rest of it is still being spoken
-                        connection.ended_at = trio.current_time()
+                        connection.ended_at = min(trio.current_time(), connection.given_up_at + _LONGEST_REST)
                     connection.received(event)
             case Final():
                 if connection is not None:

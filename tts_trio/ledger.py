@@ -14,7 +14,7 @@ from attrs import evolve
 
 from tts_trio.alignment import SpokenText, Word
 from tts_trio.config import TTSConfig
-from tts_trio.formats import AudioClock, Codec, WholeSamples
+from tts_trio.formats import AudioClock, Codec, WholeSamples, most_bytes
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived
 
@@ -23,6 +23,11 @@ _LONGEST_TAIL_MS = 100.0
 
 # What an encoder may keep back until more comes: some frames of mp3, a page of opus (FFmpeg's encoders).
 _HELD_BACK_MS: Mapping[Codec, float] = {"mp3": 100.0, "opus": 1000.0}
+
+
+# Text that is spoken slowly and at length (numbers, pauses, laughter) takes half a second a character.
+_LONGEST_SPEECH = 10.0
+_LONGEST_CHARACTER = 1.0
 
 
 class Leg:
@@ -43,6 +48,8 @@ class Leg:
         self._started_ms = started_ms  # where its audio begins in the audio received
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
         self._samples = WholeSamples(config.format)
+        self._format = config.format
+        self._bytes = 0
 
     @property
     def heard(self) -> bool:
@@ -62,8 +69,19 @@ class Leg:
         untold = silent and speakable(spoken.text[spoken.covered :])
         return self.timed and (untold or spoken.lacks_audio(strictly=True))
 
+    @property
+    def longest_seconds(self) -> float:
+        """How long its text can sound: a second for each character sent, and ten more."""
+        return _LONGEST_SPEECH + _LONGEST_CHARACTER * len(self.spoken.text)
+
+    def exceeds(self, event: AudioReceived) -> bool:
+        """Whether this audio is more than its text can be."""
+        most = most_bytes(self._format, self.longest_seconds)
+        return self._bytes + len(event.audio) > most or self._samples.seconds > self.longest_seconds
+
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and give the whole samples (frames, pages) that can be delivered, and their seconds."""
+        self._bytes += len(event.audio)
         before = self._samples.seconds
         audio = self._samples.feed(event.audio)
         seconds = self._samples.seconds - before

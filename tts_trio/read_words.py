@@ -32,6 +32,7 @@ _SENTENCE_ENDS = frozenset(".!?…。！？")
 _ABBREVIATION_LENGTH = 3
 
 _LONGEST_MS = 3_600_000
+_LONGEST_WORD = 200
 _MOST_COMPARISONS = 20_000  # about 15 ms, for a clip of 140 words; a sentence takes some hundreds
 
 # What readings cost. Ordinary words are read as they were written, so that it is likelier that a word was put in beside
@@ -339,6 +340,8 @@ def _split(span: Times, weights: Sequence[int]) -> Iterator[Times]:
 
 def _key(word: str) -> str:
     """What two spellings of one word have in common."""
+    if len(word) > _LONGEST_WORD:  # to normalise takes the square of its length, if all of it are accents
+        return word
     return "".join(char for char in unicodedata.normalize("NFKD", word).casefold() if char.isalnum())
 
 

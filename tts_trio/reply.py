@@ -167,7 +167,9 @@ class Reply:
         self._advance()
 
     def _on_event(self, event: AudioReceived | Final) -> None:
-        self.utterance.receive(event, trio.current_time())
+        error = self.utterance.receive(event, trio.current_time())
+        if error is not None and self._connection is not None:
+            self._connection.lose(error)
         self._advance()
 
     def _on_loss(self, error: TTSError) -> None:

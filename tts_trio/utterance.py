@@ -18,6 +18,7 @@ from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
     ConcurrencyError,
     EmptyAudio,
+    ProtocolError,
     ServiceTimeout,
     TTSConnectionError,
     TTSError,
@@ -190,29 +191,41 @@ class Utterance:
 
     # Audio comes in, and goes out.
 
-    def receive(self, event: AudioReceived | Final, now: float) -> None:
-        """Take what the service sent on the connection in use."""
+    def receive(self, event: AudioReceived | Final, now: float) -> TTSConnectionError | None:
+        """Take what the service sent on the connection in use.
+
+        Returns:
+            Why that connection is no good any more, or None. `lost` or `fail` was then called already.
+        """
         if self.ended is not None or not self.has_connection:
-            return
+            return None
         match event:
             case AudioReceived():
                 if self._leg.spoken.text:  # else it is a clip of silence for the init frame or a keep-alive
-                    self._receive_audio(event, now)
+                    return self._receive_audio(event, now)
             case Final():
                 self._receive_final(now)
+        return None
 
-    def _receive_audio(self, event: AudioReceived, now: float) -> None:
+    def _receive_audio(self, event: AudioReceived, now: float) -> TTSConnectionError | None:
         leg = self._leg
-        covered = leg.spoken.covered
+        if leg.exceeds(event):
+            says = f"more than {leg.longest_seconds:g} s of audio came for the text sent"
+            self.fail(ProtocolError(says), now)
+            return TTSConnectionError(says)
+        covered, received = leg.spoken.covered, leg.spoken.received_ms
         self._ledger.receive(event)
-        self._debt.receive(now)
+        self._debt.receive((leg.spoken.received_ms - received) / 1000, now)
         if self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
         self._intake.lead(self.lead(now))
         if leg.spoken.lost_audio:
-            self.lost(TTSConnectionError("a part of the audio did not come"), now)
-        elif not leg.complete and self._paid(leg, aligned=leg.spoken.covered > covered):
+            error = TTSConnectionError("a part of the audio did not come")
+            self.lost(error, now)
+            return error
+        if not leg.complete and self._paid(leg, aligned=leg.spoken.covered > covered):
             self._debt.pay()
+        return None
 
     @staticmethod
     def _paid(leg: Leg, *, aligned: bool) -> bool:

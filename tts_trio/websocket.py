@@ -30,6 +30,7 @@ logger = guarded_logger(__name__)
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
 _MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
+_MAX_UNFINISHED = 2 * _MAX_MESSAGE  # bytes without the end of a message: fragments of nothing would have no end
 _ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
 _QUOTED = 80  # characters of an answer that is none
@@ -40,13 +41,19 @@ class _HandshakeStream(trio.abc.Stream):
     """A stream that, until the WebSocket is open, takes its end for the failure it is, and keeps what came.
 
     trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
-    body is cut short.
+    body is cut short. Of a message it counts the bytes, and not the fragments, which may be empty.
+
+    Attributes:
+        established: Whether the WebSocket is open.
+        answer: What came before.
+        unfinished: How many bytes came since the last message was whole.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self.established = False
         self.answer = bytearray()
+        self.unfinished = 0
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         with self._noticing_the_end():
@@ -55,6 +62,9 @@ class _HandshakeStream(trio.abc.Stream):
             self.answer += data[: _MAX_REFUSAL - len(self.answer)]
             if not data:
                 raise _HungUp
+        self.unfinished += len(data)
+        if self.unfinished > _MAX_UNFINISHED:
+            raise trio.BrokenResourceError
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -179,7 +189,7 @@ class WebSocket:
                     stream = _HandshakeStream(await self._open_stream(self._config))
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
-                        nursery.start_soon(self._read, websocket)
+                        nursery.start_soon(self._read, websocket, stream)
                         for message in first_messages:
                             await websocket.send_message(message)
                         await websocket.ping()
@@ -229,21 +239,24 @@ class WebSocket:
         )
         return websocket
 
-    async def _read(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    async def _read(self, websocket: trio_websocket.WebSocketConnection, stream: _HandshakeStream) -> None:
         try:
             while self.error is None:
-                self._on_message(await websocket.get_message())
+                message = await websocket.get_message()
+                stream.unfinished = 0
+                self._on_message(message)
                 self._last_message = trio.current_time()
         except trio_websocket.ConnectionClosed as closed:
             if self._closing.is_set():
                 return
             reason = closed.reason
-            error = (
-                classify(reason.reason, close_code=reason.code, trace_id=self.trace_id)
-                if reason is not None
-                else TTSConnectionError("the connection was lost", trace_id=self.trace_id)
-            )
-            self.lose(error)
+            if stream.unfinished > _MAX_UNFINISHED:
+                says = f"a message did not end within {_MAX_UNFINISHED} bytes"
+                self.lose(TTSConnectionError(says, trace_id=self.trace_id))
+            elif reason is not None:
+                self.lose(classify(reason.reason, close_code=reason.code, trace_id=self.trace_id))
+            else:
+                self.lose(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
         raise self.error or AssertionError("unreachable: the loop ends by an error")
 
     async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:

@@ -8,12 +8,15 @@ frames are let pass, so that a new field of the service breaks nobody.
 from __future__ import annotations
 
 import binascii
-import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 import attrs
 import pybase64
+
+from tts_trio.wire.json_objects import read_characters, read_numbers, read_object
+
+_LONGEST_TEXT = 1000  # characters of an error's message; what is longer is no message, and is sorted and logged
 
 
 @attrs.frozen
@@ -100,14 +103,9 @@ def decode(message: str | bytes) -> list[Event]:
     if isinstance(message, bytes):
         return [Unreadable(f"a binary message of {len(message)} bytes")]
     try:
-        parsed: object = json.loads(message)
+        frame = read_object(message)
     except ValueError as error:
-        return [Unreadable(f"invalid JSON: {error}")]
-    except RecursionError:
-        return [Unreadable("invalid JSON: nested too deeply")]
-    if not isinstance(parsed, dict):
-        return [Unreadable(f"a JSON {type(parsed).__name__} where an object is due")]
-    frame = cast("dict[str, Any]", parsed)
+        return [Unreadable(str(error))]
     context_id = _text(_either(frame, "contextId", "context_id"))
     if frame.get("error") or ("message" in frame and "code" in frame):
         return [_error(frame, context_id)]
@@ -150,7 +148,7 @@ def _either(frame: Mapping[str, Any], camel: str, snake: str) -> object:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
 
 
 def _alignment(value: object) -> Alignment | None:
@@ -158,19 +156,11 @@ def _alignment(value: object) -> Alignment | None:
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)
-    chars = _list(fields, "chars")
-    starts = _list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs")
-    durations = _list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs")
-    if not len(chars) == len(starts) == len(durations) or not all(isinstance(char, str) for char in chars):
-        return None
-    try:
-        return Alignment(tuple(chars), tuple(map(int, starts)), tuple(map(int, durations)))
-    except (TypeError, ValueError, OverflowError):
-        return None
+    chars = read_characters(fields.get("chars"))
+    starts = read_numbers(_first_list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"))
+    durations = read_numbers(_first_list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"))
+    return Alignment(chars, starts, durations) if 0 < len(chars) == len(starts) == len(durations) else None
 
 
-def _list(fields: Mapping[str, Any], *names: str) -> list[Any]:
-    for name in names:
-        if isinstance(fields.get(name), list):
-            return fields[name]
-    return []
+def _first_list(fields: Mapping[str, Any], *names: str) -> object:
+    return next((fields[name] for name in names if isinstance(fields.get(name), list)), None)

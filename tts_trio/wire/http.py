@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,8 +20,11 @@ from tts_trio.errors import ConfigurationError, ProtocolError, classify_response
 from tts_trio.models import LONGEST_CONTEXT, V3_STABILITIES, is_v3, is_v4, v3_stability
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
+from tts_trio.wire.json_objects import read_characters, read_numbers, read_object
 
+_LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
+_LONGEST_COMPLAINT = 65536  # bytes; what is longer tells nobody anything
 
 
 @attrs.frozen
@@ -139,11 +143,11 @@ class TimedLines:
         searched = len(self._buffer)
         self._buffer += data
         end = self._buffer.rfind(b"\n", searched) + 1
-        lines = self._buffer[:end].splitlines()
+        lines = _LINE.findall(self._buffer, 0, end)
         del self._buffer[:end]
         if len(self._buffer) > _LONGEST_LINE:
             raise ProtocolError(f"a line of the answer is longer than {_LONGEST_LINE} bytes")
-        return [piece for line in lines if (piece := _read_line(bytes(line))) is not None]
+        return [piece for line in lines if (piece := _read_line(line)) is not None]
 
     def end(self) -> list[AudioReceived]:
         """Give what the last line says, which needs no line end.
@@ -155,19 +159,16 @@ class TimedLines:
 
 
 def _read_line(line: bytes) -> AudioReceived | None:
-    if not line.strip():
+    if line.isspace():
         return None
     try:
-        parsed: object = json.loads(line)
-        if not isinstance(parsed, dict):
-            raise TypeError(f"a JSON {type(parsed).__name__} where an object is due")
-        fields = cast("dict[str, Any]", parsed)
+        fields = read_object(line.decode())
         audio = pybase64.b64decode(fields.get("audio_base64") or b"", validate=True)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         kind = "bad base64" if isinstance(error, binascii.Error) else str(error)
         raise ProtocolError(f"a line of the answer cannot be read: {kind}") from None
     if "detail" in fields:
-        raise classify_response(200, {}, line)
+        raise classify_response(200, {}, line if len(line) <= _LONGEST_COMPLAINT else b"")
     alignment, normalized = _alignment(fields.get("alignment")), _alignment(fields.get("normalized_alignment"))
     return AudioReceived(audio, alignment, normalized) if audio or alignment or normalized else None
 
@@ -177,13 +178,10 @@ def _alignment(value: object) -> Alignment | None:
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)
-    try:
-        chars: list[object] = list(fields["characters"])
-        starts = [round(second * 1000) for second in fields["character_start_times_seconds"]]
-        ends = [round(second * 1000) for second in fields["character_end_times_seconds"]]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
-    if not len(chars) == len(starts) == len(ends):
+    chars = read_characters(fields.get("characters"))
+    starts = read_numbers(fields.get("character_start_times_seconds"), 1000)
+    ends = read_numbers(fields.get("character_end_times_seconds"), 1000)
+    if not 0 < len(chars) == len(starts) == len(ends):
         return None
     durations = (end - start for start, end in zip(starts, ends, strict=True))
-    return Alignment(tuple(map(str, chars)), tuple(starts), tuple(durations))
+    return Alignment(chars, starts, tuple(durations))
