@@ -38,7 +38,7 @@ async def test_a_call_stays_on_one_socket(autojump_clock: trio.testing.MockClock
         for turn, language in itertools.product(range(10), TEXTS):
             assert await say(tts, f"{turn} {TEXTS[language]}") == f"{turn} {TEXTS[language]}"
         assert len(used_sockets(service)) == 1
-        assert tts._connections.statistics().dials == 2  # and the one behind it
+        assert tts.connections.statistics().dials == 2  # and the one behind it
 
 
 @pytest.mark.parametrize("late_final", [0.0, 2.0])
@@ -68,7 +68,7 @@ async def test_1000_short_turns(autojump_clock: trio.testing.MockClock, early_cl
             for turn in range(1000):
                 text = SHORT["ru" if turn % 2 else "en"]
                 assert await say(tts, text) == text
-            assert tts._connections.statistics().losses == 0
+            assert tts.connections.statistics().losses == 0
 
 
 async def test_the_order_of_a_turns_frames(autojump_clock: trio.testing.MockClock) -> None:
@@ -180,7 +180,7 @@ async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.Mock
                     await text.send(f"{turn} {TEXTS['ru']}")
                     await trio.sleep(0.3)
             await trio.sleep(30)
-            statistics = tts._connections.statistics()
+            statistics = tts.connections.statistics()
             assert (statistics.hot, statistics.in_use, statistics.dialling) == (2, 0, 0)
             assert await say(tts, TEXTS["ru"]) == TEXTS["ru"]
         assert errors(service) == []
@@ -225,7 +225,7 @@ async def test_ten_minutes_of_silence_and_then_speech(
                 async with tts.speak([TEXTS[language]]) as audio:
                     assert heard(await listen(audio), tts.config) == TEXTS[language]
                 assert audio.timeline.first_sent == began
-            assert tts._connections.statistics().losses == 0
+            assert tts.connections.statistics().losses == 0
         assert errors(service) == []
         assert not [r for r in service.server.records if isinstance(r, CloseSent) and r.code != 1000]
         assert {r.time for r in service.messages() if r.message != {"close_socket": True}} == {
@@ -273,7 +273,7 @@ async def test_dialogue_sessions_are_not_held_in_reserve(autojump_clock: trio.te
         async with speaking(make_config(spares=None), service.open_stream) as tts:
             for turn in range(5):
                 assert await say(tts, f"{turn} {TEXTS['en']}") == f"{turn} {TEXTS['en']}"
-            assert tts._connections.statistics().dials == 1
+            assert tts.connections.statistics().dials == 1
 
 
 @pytest.mark.endpoints("text-to-dialogue")

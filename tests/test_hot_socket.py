@@ -129,7 +129,7 @@ async def test_a_half_open_socket_in_mid_speech_is_found_by_the_stall(autojump_c
         assert heard(sound, tts.config) == TEXTS["ru"]
         assert 3 <= longest <= 3.5
         await trio.testing.wait_all_tasks_blocked()
-        assert (await tts._connections.connect()).usable
+        assert (await tts.connections.connect()).usable
 
 
 async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: trio.testing.MockClock) -> None:
@@ -145,10 +145,10 @@ async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: 
             assert sum(record.frame == "pong" for record in frames) == 13
             pings = [record.time - began for record in frames if record.frame == "ping" and record.time > began]
             assert pings == pytest.approx([10 * n for n in range(1, 10)], abs=1e-6)
-            assert tts._connections.statistics().in_use == 1
+            assert tts.connections.statistics().in_use == 1
             service.freeze()
             await trio.sleep(10.1)  # the next ping is 5 s away, and is waited for 5 s
-            assert tts._connections.statistics().losses >= 1
+            assert tts.connections.statistics().losses >= 1
             await text.send("Спасибо.")
             text.close()
             assert heard(await listen(audio), tts.config) == TEXTS["ru"] + " Спасибо."

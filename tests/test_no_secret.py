@@ -464,7 +464,7 @@ async def test_configurations(
 
     async def different() -> None:
         async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-            TTSManager(make_config(api_key=API_KEY + "x"), tts._connections)
+            TTSManager(make_config(api_key=API_KEY + "x"), tts.connections)
 
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     for wrong in (

@@ -70,7 +70,7 @@ def errors(service: Service) -> list[str]:
 
 
 def the_socket_in_use(tts: TTSManager) -> HotSocket:
-    return next(socket for socket in tts._connections._sockets if socket.served)
+    return next(socket for socket in tts.connections._sockets if socket.served)
 
 
 async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.testing.MockClock) -> None:
@@ -87,7 +87,7 @@ async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.
                 frame = '{"message":"late","error":"internal_error","code":1008,"contextId":"1"}'
                 the_socket_in_use(tts)._receive(frame)
             assert said == {text: Said(text) for text in TEXTS.values()}
-            assert tts._connections.statistics().losses == 0
+            assert tts.connections.statistics().losses == 0
 
 
 async def test_a_complaint_about_one_utterance_is_its_own(autojump_clock: trio.testing.MockClock) -> None:
@@ -135,7 +135,7 @@ async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
                 raise ZeroDivisionError
 
             async with trio.open_nursery() as nursery:
-                connection = await tts._connections.get_connection()
+                connection = await tts.connections.get_connection()
                 connection.take(lambda _: None, broken)
                 nursery.start_soon(say, tts, RUSSIAN, said)
                 await trio.sleep(1)
@@ -158,7 +158,7 @@ async def test_a_complaint_about_the_socket_is_everybodys(autojump_clock: trio.t
             for text in said:
                 assert (said[text].replays, said[text].error) == (1, None)
                 assert said[text].text.endswith(text.split()[-1])
-            assert tts._connections.statistics().losses == 1
+            assert tts.connections.statistics().losses == 1
 
 
 async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay(
@@ -181,8 +181,8 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
             assert said[first] == Said(first)
             assert said[silenced] == Said(silenced, replays=1)
             await trio.sleep(1)
-            assert distrusted not in tts._connections._sockets
-            assert tts._connections.statistics().losses == 1
+            assert distrusted not in tts.connections._sockets
+            assert tts.connections.statistics().losses == 1
 
 
 class Poisoned:
@@ -233,7 +233,7 @@ async def test_what_an_interrupted_turn_still_says_holds_its_slot_and_loses_noth
                 await interrupt(tts, f"{turn} {ENGLISH} {ENGLISH}", seconds=1)
                 await trio.sleep(5)
             await trio.sleep(60)
-            assert tts._connections.statistics().losses == 0
+            assert tts.connections.statistics().losses == 0
         assert errors(service) == []
 
 
@@ -250,7 +250,7 @@ async def test_a_turn_without_a_word_asks_the_service_nothing(autojump_clock: tr
                         assert await listen(audio) == b""
             await trio.sleep(30)
             assert [r.message for r in service.messages() if r.message != {"close_socket": True}] == []
-            assert tts._connections.statistics().losses == 0
+            assert tts.connections.statistics().losses == 0
 
 
 async def test_a_connection_that_has_ended_writes_nothing(autojump_clock: trio.testing.MockClock) -> None:
@@ -287,10 +287,10 @@ async def test_closing_what_was_not_taken_harms_no_utterance(autojump_clock: tri
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(say, tts, RUSSIAN, said)
                 await trio.sleep(1)
-                offered = await tts._connections.connect()
+                offered = await tts.connections.connect()
                 offered.close()
                 assert not offered.usable
-                assert await tts._connections.connect() is not offered
+                assert await tts.connections.connect() is not offered
             assert said == Said(RUSSIAN)
 
 
@@ -300,7 +300,7 @@ async def test_a_spare_whose_dial_failed_is_dialled_again(autojump_clock: trio.t
     async with memory_service(Behaviour(faults=faults), dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(5)
-            assert tts._connections.statistics().hot == 2
+            assert tts.connections.statistics().hot == 2
 
 
 @pytest.mark.endpoints("stream-input", "multi-stream-input", "text-to-dialogue")
@@ -338,8 +338,8 @@ async def test_old_sockets_are_closed_however_slowly_the_peer_says_goodbye(
                     nursery.start_soon(interrupt, tts, f"{turn} {ENGLISH}", 0.1)
             for _ in range(50):
                 await trio.sleep(19)
-                assert max(socket.hot_for() for socket in tts._connections._sockets) < 180
-            statistics = tts._connections.statistics()
+                assert max(socket.hot_for() for socket in tts.connections._sockets) < 180
+            statistics = tts.connections.statistics()
             assert (statistics.hot, statistics.losses) == (2, 0)
         assert errors(service) == []
 
@@ -352,13 +352,13 @@ async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
     async with memory_service(Behaviour(idle_socket="error"), dial_time=1.0) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for _ in range(4):
-                opened = min(socket.hot_since for socket in tts._connections._sockets)
+                opened = min(socket.hot_since for socket in tts.connections._sockets)
                 await trio.sleep_until(max(trio.current_time(), opened) + replaced_after + 0.5)
                 said = Said()
                 await say(tts, RUSSIAN, said)
                 assert said == Said(RUSSIAN)
             await trio.sleep(400)
-            assert tts._connections.statistics().losses == 0
+            assert tts.connections.statistics().losses == 0
         assert errors(service) == []
 
 

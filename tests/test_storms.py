@@ -65,7 +65,7 @@ async def open_calls(stack: AsyncExitStack, number: int, config: TTSConfig, open
 
 
 def hot(managers: list[TTSManager]) -> int:
-    return sum(manager._connections.statistics().hot for manager in managers)
+    return sum(manager.connections.statistics().hot for manager in managers)
 
 
 async def come_back(service: Service, dials: _Dials, managers: list[TTSManager]) -> float:
@@ -170,7 +170,7 @@ async def test_dials_that_wait_for_their_host_are_no_reason_to_wait_for(
         await trio.sleep(0.1)
         began = trio.current_time()
         [manager] = await open_calls(stack, 1, make_config(), service.open_stream)
-        await manager._connections.connect()
+        await manager.connections.connect()
         assert trio.current_time() - began <= 1 + DIAL
 
 

@@ -65,7 +65,7 @@ async def watched(tts: TTSManager, service: Service) -> AsyncGenerator[None]:
     bug = caught.value if isinstance(caught.value, Bug) else caught.value.__cause__
     assert isinstance(bug, Bug)
     await trio.sleep(5)
-    assert tts._connections.statistics().in_use == 0
+    assert tts.connections.statistics().in_use == 0
     assert tts._nursery is not None
     assert not tts._nursery.child_tasks
 

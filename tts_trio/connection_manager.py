@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import AsyncGenerator
@@ -14,7 +15,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.deadlines import time_limit
 from tts_trio.dialling import Backoff, DialTurn
-from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
+from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.hot_socket import HotSocket
 from tts_trio.limiter import learn_from
 from tts_trio.scoped import Scoped, require
@@ -81,6 +82,8 @@ class WebSocketConnectionManager(Scoped):
         self._hurry = trio.Event()
         self._backoff = Backoff()
         self._last_failure: TTSError | None = None
+        self._failures = 0  # dials that failed
+        self._down_since = math.inf  # the first dial failed then of those since the last one that did not
         self._refusal: TTSError | None = None  # trying again is no help: dialling stops until the next explicit call
         self._refusal_raised = False
         self._dials = self._losses = self._keep_alives = 0
@@ -180,25 +183,33 @@ class WebSocketConnectionManager(Scoped):
         self._hurry.set()
         self._hurry = trio.Event()
         self._replenish(at_once=True)
-        timeout = self.config.connect_timeout
+        timeout, failures = self.config.connect_timeout, self._failures
         try:
             async with time_limit(timeout):
                 while True:
                     self._require_open()
                     if self._refusal is not None:
                         self._refusal_raised = True
-                        raise self._refusal
+                        raise copy.copy(self._refusal) from self._refusal.__cause__
                     connection = self._offered()
                     if connection is not None:
                         return connection
+                    if self._failures > failures and self._is_down():
+                        assert self._last_failure is not None
+                        raise copy.copy(self._last_failure) from self._last_failure.__cause__
                     await self._changed.wait()
         except trio.TooSlowError:
             raise TTSConnectionError(
                 f"no connection within {timeout:g} s"
                 + (f"; the last try failed: {self._last_failure}" if self._last_failure else "")
-            ) from self._last_failure
+            ) from self._last_failure and self._last_failure.__cause__
         finally:
             self._waiting -= 1
+
+    def _is_down(self) -> bool:
+        """Whether the service is away for so long that a dial which fails is the answer, and no dial is under way."""
+        away = trio.current_time() - self._down_since >= self.config.connect_timeout
+        return away and not any(socket.dialling and socket.began < math.inf for socket in self._sockets)
 
     def _announce(self) -> None:
         self._changed.set()
@@ -253,6 +264,9 @@ class WebSocketConnectionManager(Scoped):
         except TTSError as error:
             self._telemetry.dial_ended(trio.current_time() - socket.began, error)
             self._dial_failed(error)
+        except Exception as error:
+            logger.exception("the task of a connection failed")
+            self._dial_failed(unexpected("connection", error))
         finally:
             if turn is not None:
                 turn.end()
@@ -262,6 +276,7 @@ class WebSocketConnectionManager(Scoped):
             self._on_slot()
 
     def _on_hot(self, socket: HotSocket) -> None:
+        self._down_since = math.inf
         self._telemetry.dial_ended(trio.current_time() - socket.began)
         old = next((retiring for retiring in self._retiring if retiring.usable), None)
         if old is not None:
@@ -283,6 +298,8 @@ class WebSocketConnectionManager(Scoped):
 
     def _dial_failed(self, error: TTSError) -> None:
         logger.info("a dial failed: %s", error)
+        self._failures += 1
+        self._down_since = min(self._down_since, trio.current_time())
         self._backoff.dial_failed()
         self._last_failure = error
         if isinstance(error, ConcurrencyError) and self.config.limiter is not None:

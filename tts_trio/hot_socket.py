@@ -13,7 +13,7 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.deadlines import has_passed
 from tts_trio.dialling import DialTurn
-from tts_trio.errors import TTSConnectionError, TTSError, classify
+from tts_trio.errors import TTSConnectionError, TTSError, classify, unexpected
 from tts_trio.transport import OpenStream, single_error
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.context import Context
@@ -243,7 +243,11 @@ class HotSocket:
             with trio.CancelScope(deadline=self._due()) as self._timer:
                 await trio.sleep_forever()
             await has_passed(self._lost_slot_at)
-            self._do_what_is_due(trio.current_time())
+            try:
+                self._do_what_is_due(trio.current_time())
+            except Exception as error:
+                logger.exception("the timer of a connection failed")
+                return self._websocket.lose(unexpected("connection", error))
 
     def _due(self) -> float:
         waiting = self._waiting_for_text()

@@ -41,6 +41,10 @@ class TTSManager(Scoped):
             async with tts.speak(llm_tokens) as audio:
                 async for chunk in audio:
                     await call.play(chunk)
+
+    Attributes:
+        config: The voice, the format, the deadlines.
+        connections: The hot WebSockets; their `statistics()` tell a health check whether the service is reached.
     """
 
     def __init__(self, config: TTSConfig, connection_manager: WebSocketConnectionManager) -> None:
@@ -64,7 +68,7 @@ class TTSManager(Scoped):
                 field=differs,
             )
         self.config = config
-        self._connections = connection_manager
+        self.connections = connection_manager
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
         self._open = set[AudioChannel]()  # in blocks that were not left yet
@@ -84,7 +88,7 @@ class TTSManager(Scoped):
                 "limiter: enter its `async with` block before this one, in the same trio.run", field="limiter"
             )
         self._telemetry = telemetry_for(self.config)
-        async with HttpConnections(self.config, open_stream=self._connections.open_stream) as self._http:
+        async with HttpConnections(self.config, open_stream=self.connections.open_stream) as self._http:
             with single_error():
                 async with trio.open_nursery() as self._nursery:
                     try:
@@ -182,13 +186,13 @@ class TTSManager(Scoped):
         """
         _, http = self._require_open()
         try:
-            connection = await self._connections.get_connection()
+            connection = await self.connections.get_connection()
         except TTSConnectionError:
             if self.config.fallback is None:
                 raise
             connection = None
         try:
-            reply = Reply(self.config, self._connections, http, connection)
+            reply = Reply(self.config, self.connections, http, connection)
         except BaseException:  # out of the user's `phrase_policy`
             if connection is not None:
                 connection.close()

@@ -411,16 +411,16 @@ class TTSManager(_Scoped):
         """
         require("connection_manager", connection_manager, WebSocketConnectionManager)
         self.config = config
-        self._connections = connection_manager
+        self.connections = connection_manager
         self._manager = manager.TTSManager(config, connection_manager.remote)
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:
-        with _Inside(self._connections.portal, lambda: self._manager, self._connections.open_blocks):
-            yield self._connections.portal
+        with _Inside(self.connections.portal, lambda: self._manager, self.connections.open_blocks):
+            yield self.connections.portal
 
     def _inside(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> _Inside[T]:
-        return _Inside(self.portal, make, self._connections.open_blocks)
+        return _Inside(self.portal, make, self.connections.open_blocks)
 
     @contextmanager
     def stream_static_text(self, text: str, **options: Any) -> Generator[AudioChannel]:

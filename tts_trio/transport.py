@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 import trio
 
 from tts_trio.config import TTSConfig
-from tts_trio.errors import TTSConnectionError
+from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.proxy import Proxy, proxy_for, tunnel
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
@@ -58,26 +60,72 @@ def root_cause(error: BaseException) -> BaseException:
 def telling_cause(error: BaseException) -> BaseException | None:
     """Return what was behind an error where it says more than ours will: what the system said; else None."""
     cause = root_cause(error)
-    return cause if isinstance(cause, OSError) else None
+    return cause.with_traceback(None) if isinstance(cause, OSError) else None
+
+
+def dial_failed(config: TTSConfig, where: str, error: OSError | trio.BrokenResourceError) -> TTSError:
+    """Return what the failure of TCP or TLS is to those who wait: trying again is no help against a certificate."""
+    cause = root_cause(error)
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return TTSConnectionError(f"no connection to {where}: {cause}")
+    named = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    trusted = (
+        "the ssl_context that was given"
+        if config.ssl_context is not None
+        else "the system's certificates"
+        if named is None
+        else f"{named} ({os.environ[named]})"
+    )
+    return ConfigurationError(
+        f"ssl_context: the certificate of {where} is not good by {trusted}: {cause.verify_message}; give an "
+        "ssl_context that trusts it, or name the file of its authority in SSL_CERT_FILE",
+        field="ssl_context",
+    )
+
+
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # as OpenSSL looks for a certificate in a folder
 
 
 def default_ssl_context() -> ssl.SSLContext:
-    """Return the process's one TLS context: the system's certificates, or SSL_CERT_FILE's and SSL_CERT_DIR's.
+    """Return the process's one TLS context: SSL_CERT_FILE's and SSL_CERT_DIR's certificates, or the system's.
 
-    Building one blocks the loop for some 30 ms, so it is shared by all connections of the process.
+    Where the system has none (a slim container, a Python from python.org on macOS) they are those of certifi, which
+    httpx brings. Building one blocks the loop for some 30 ms, so it is shared by all connections of the process.
+
+    Raises:
+        ConfigurationError: The variable names no certificates that can be read.
     """
-    return _ssl_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return _ssl_context(*map(os.environ.get, _CERTIFICATES))
 
 
 @functools.cache
-def _ssl_context(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
+def _ssl_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
+    _check("SSL_CERT_FILE", cert_file, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations)
+    _check("SSL_CERT_DIR", cert_dir, os.listdir)
     context = ssl.create_default_context()  # OpenSSL reads both variables itself
-    paths = ssl.get_default_verify_paths()
-    if not (paths.cafile or paths.capath):  # a Python without a certificate store, as python.org's for macOS
-        import httpx  # loaded late: the WebSocket path does not need it
+    if cert_file or cert_dir or context.cert_store_stats()["x509_ca"] or _has_folder():
+        return context
+    import httpx  # loaded late: the WebSocket path does not need it
 
-        return httpx.create_ssl_context()
-    return context
+    return httpx.create_ssl_context()
+
+
+def _has_folder() -> bool:
+    """Whether the system has a folder of certificates, of which OpenSSL reads those that it needs."""
+    folder = Path(ssl.get_default_verify_paths().openssl_capath)
+    return folder.is_dir() and any(_HASHED.fullmatch(entry.name) for entry in folder.iterdir())
+
+
+def _check(name: str, path: str | None, read: Callable[[str], object]) -> None:
+    """Refuse a variable that names no certificates: OpenSSL passes over it, and no certificate is good then."""
+    try:
+        if path:
+            read(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{name}: no certificates can be read from {path}: {error}; name those to trust, or unset it", field=name
+        ) from None
 
 
 async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda _step: None) -> trio.abc.Stream:
@@ -116,7 +164,7 @@ async def _open_tunnel(
         if proxy.secure:
             stream = await _encrypt(config, stream, proxy.host)
     except (OSError, trio.BrokenResourceError) as error:
-        raise TTSConnectionError(f"no connection to the proxy {proxy}: {root_cause(error)}") from telling_cause(error)
+        raise dial_failed(config, f"the proxy {proxy}", error) from telling_cause(error)
     try:
         await tunnel(stream, proxy, host, port)
     except BaseException:
@@ -127,9 +175,9 @@ async def _open_tunnel(
 
 
 async def _encrypt(config: TTSConfig, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
-    context = config.ssl_context or default_ssl_context()
-    encrypted = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
     try:
+        context = config.ssl_context or default_ssl_context()
+        encrypted = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
         await encrypted.do_handshake()  # now: left to the first read, a wrong certificate would look like a time-out
     except BaseException:
         await trio.aclose_forcefully(stream)

@@ -24,7 +24,7 @@ from tts_trio.deadlines import comes_within
 from tts_trio.dialling import DialTurn
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response, unexpected
 from tts_trio.redaction import guarded_logger, redact
-from tts_trio.transport import USER_AGENT, OpenStream, root_cause, single_error, telling_cause
+from tts_trio.transport import USER_AGENT, OpenStream, dial_failed, single_error, telling_cause
 
 logger = guarded_logger(__name__)
 
@@ -326,8 +326,10 @@ class WebSocket:
                 )
             case _HungUp():
                 return TTSConnectionError(f"{where} hung up in the WebSocket handshake")
-            case OSError() | trio.BrokenResourceError() | trio_websocket.ConnectionClosed():
-                return TTSConnectionError(f"no connection to {where}: {root_cause(error)}")
+            case OSError() | trio.BrokenResourceError():
+                return dial_failed(self._config, where, error)
+            case trio_websocket.ConnectionClosed():
+                return TTSConnectionError(f"no connection to {where}: {error}")
             case h11.ProtocolError() | wsproto.utilities.ProtocolError() if stream is not None:
                 answer = redact(stream.answer.decode("latin-1"))[:_QUOTED]
                 return ProtocolError(f"{where} does not answer as a WebSocket server but with {answer!r}")

@@ -17,7 +17,7 @@ from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.http.connection import HttpConnection
 from tts_trio.http.stream import WatchedStream
 from tts_trio.redaction import guarded_logger
-from tts_trio.transport import OpenStream, root_cause, single_error, telling_cause
+from tts_trio.transport import OpenStream, dial_failed, single_error, telling_cause
 
 logger = guarded_logger(__name__)
 
@@ -41,6 +41,7 @@ class ConnectionPool:
         self._given, self._wanted = trio.open_memory_channel[HttpConnection | TTSError](0)
         self._changed = trio.Event()
         self._backoff = Backoff()
+        self._refused = False  # trying again is no help, so it is left to the next request
         self._closed = False
 
     @property
@@ -69,6 +70,7 @@ class ConnectionPool:
         Raises:
             TTSConnectionError: It could not be opened, within `connect_timeout`.
         """
+        self._refused = False
         if not self._closed:
             self._dialled_on_demand += 1
             self._nursery.start_soon(self._guarded, self._dial_on_demand)
@@ -174,6 +176,7 @@ class ConnectionPool:
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
             self._backoff.dial_failed()
             cause = self._explain(error)
+            self._refused = not cause.retryable
             raise cause from (cause.__cause__ or telling_cause(error))
         connection = HttpConnection(stream, self._config)
         self._connections.add(connection)
@@ -200,7 +203,7 @@ class ConnectionPool:
                 timeout = self._config.connect_timeout
                 return TTSConnectionError(f"no connection to {self._where} within {timeout:g} s (still connecting)")
             case OSError() | trio.BrokenResourceError():
-                return TTSConnectionError(f"no connection to {self._where}: {root_cause(error)}")
+                return dial_failed(self._config, self._where, error)
             case _:
                 logger.error("dialling %s failed", self._where, exc_info=error)
                 return unexpected(f"connection to {self._where}", error)
@@ -242,7 +245,7 @@ class ConnectionPool:
 
     def _enough(self) -> bool:
         coming = self._dialled_on_demand - self._waiting()
-        return self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
+        return self._refused or self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
 
     def _announce(self) -> None:
         self._changed.set()
