@@ -74,7 +74,11 @@ def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None
                     chunks = [chunk async for chunk in audio]
                 assert all(len(chunk) % 2 == 0 for chunk in chunks)  # P21
                 assert audio.outcome is not None
-                return Said(b"".join(chunks), audio.words, audio.outcome.end)
+                rounded = [
+                    attrs.evolve(word, start_ms=round(word.start_ms, 6), end_ms=round(word.end_ms, 6))
+                    for word in audio.words
+                ]
+                return Said(b"".join(chunks), tuple(rounded), audio.outcome.end)
 
     return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
 

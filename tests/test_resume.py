@@ -32,6 +32,9 @@ from tts_trio.formats import AudioClock
 from tts_trio.local_server import Behaviour, Fault, Requested, Struck
 from tts_trio.wire.events import Final
 
+# The tone voice speaks 16.7 characters a second; 15 are reckoned with, and one word more is said again.
+MOST_REPEATED = 4
+
 Listening: TypeAlias = Literal["eagerly", "by the clock"]
 
 pytestmark = pytest.mark.usefixtures("endpoint")
@@ -191,7 +194,7 @@ async def test_the_error_tells_what_was_spoken_and_what_was_not(
     ("alignment", "sync_alignment"), [("absent", True), ("overlapping", True), ("overlapping", False), ("plain", False)]
 )
 @every_language
-async def test_where_times_are_poor_at_most_the_phrase_that_was_cut_is_repeated(
+async def test_where_times_are_poor_few_words_are_repeated(
     autojump_clock: trio.testing.MockClock,
     language: str,
     alignment: str,
@@ -200,7 +203,7 @@ async def test_where_times_are_poor_at_most_the_phrase_that_was_cut_is_repeated(
     listening: Listening,
     endpoint: str,
 ) -> None:
-    """P13: no word is lost; said again is at most the phrase that was cut, and of that only what was delivered."""
+    """P13, P38: no word is lost; where there are no times, few are said again, by an estimate of what was heard."""
     if endpoint == "text-to-dialogue":  # it sends times with every message or not at all, and none that overlap
         if alignment == "overlapping":
             pytest.skip("only the text-to-speech models do that")
@@ -218,7 +221,9 @@ async def test_where_times_are_poor_at_most_the_phrase_that_was_cut_is_repeated(
                 continue
             repeated = len(said) - len(words)
             assert any(is_repetition(said, words, at, repeated) for at in range(1, len(words) + 1))
-            assert repeated <= max(len(phrase.split()) for phrase in here.phrases())
+            assert repeated <= MOST_REPEATED
+            if repeated:
+                assert any(word.estimated for word in audio.words)
     assert cuts.cases > 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Any
 
 import attrs
@@ -22,6 +23,37 @@ SAMPLES_A_SECOND = 16000
 LOST = TTSConnectionError("lost")
 SENTENCES = {"en": "Good morning to you. How can I help?", "ru": "Доброе утро вам. Чем могу помочь?"}
 every_language = pytest.mark.parametrize("language", SENTENCES)
+
+
+class WholePhrases:
+    """Phrases that end with the text, or with a full stop and a blank."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, token: str, now: float) -> list[str]:
+        *phrases, self._text = re.split(r"(?<=\. )", self._text + token)
+        return phrases
+
+    @property
+    def pending(self) -> str:
+        return self._text
+
+    def lead(self, seconds: float) -> None:
+        """Phrases are as they are."""
+
+    def deadline(self) -> None:
+        return None
+
+    def expire(self, now: float) -> list[str]:
+        return []
+
+    def close(self) -> list[str]:
+        return [self._text] if self._text else []
+
+
+def whole_phrases() -> WholePhrases:
+    return WholePhrases()
 
 
 def silence(seconds: float) -> AudioReceived:
@@ -613,3 +645,112 @@ def test_a_mark_that_is_missing_costs_nothing(word: str) -> None:
         drain(utterance, 0.3)
         assert utterance.outcome is not None
         assert utterance.outcome.spoken_text == word
+
+
+# Where no times are known.
+
+
+UNTIMED = {
+    "en": "Thank you very much for calling us today about your order. ",
+    "ru": "Большое спасибо, что вы сегодня позвонили нам насчёт заказа. ",
+}
+
+
+@every_language
+@pytest.mark.parametrize("characters_a_second", [13.1, 14.9, 17.1])
+@pytest.mark.parametrize("reading", ["at once", "half of it"])
+def test_a_phrase_without_times_goes_on_near_where_it_was_cut(
+    language: str, characters_a_second: float, reading: str
+) -> None:
+    """P13, P38: at most one word before the estimate, which goes by the sound that was delivered."""
+    text = UNTIMED[language]
+    words = text.split()
+    for heard in range(len(words)):
+        utterance = Utterance(make_config(phrase_policy=whole_phrases, sync_alignment=False), 0.0)
+        utterance.connected()
+        utterance.accept(text, 0.0)
+        utterance.complete(0.0)
+        assert send(utterance, 0.0) == [text, ""]
+        seconds = len(" ".join(words[:heard])) / characters_a_second
+        for _ in range(2):
+            utterance.receive(silence(seconds / 2), 0.1)
+        drain(utterance, 0.1) if reading == "at once" else utterance.deliver(0.1)
+        delivered = round(seconds * SAMPLES_A_SECOND) / SAMPLES_A_SECOND / (1 if reading == "at once" else 2)
+        estimate = sum(text.index(word) + len(word) <= 15 * delivered + 0.01 for word in words)
+        utterance.lost(LOST, 0.2)
+        utterance.connected()
+        again = send(utterance, 0.3)
+        assert again[-1] == ""
+        assert "".join(again).split() == words[max(0, estimate - 1) :]
+        assert drain(utterance, 0.3) == b""
+        assert utterance.spoken(math.inf).split() == words[: max(0, estimate - 1)]
+        assert all(word.estimated for word in utterance.words)
+        utterance.interrupt(0.4)
+        assert utterance.outcome is not None
+        assert utterance.outcome.estimated == (heard > 0)
+        assert utterance.outcome.spoken_text + utterance.outcome.unspoken_text == text
+
+
+@every_language
+def test_the_rate_of_a_voice_is_learnt_from_its_phrases(language: str) -> None:
+    first, second = UNTIMED[language], UNTIMED[language]
+    utterance = Utterance(make_config(phrase_policy=whole_phrases, sync_alignment=False), 0.0)
+    utterance.connected()
+    utterance.accept(first + second, 0.0)
+    utterance.complete(0.0)
+    assert send(utterance, 0.0) == [first]
+    utterance.receive(silence(len(first) / 8), 0.1)
+    assert send(utterance, 0.1) == [""]
+    utterance.receive(Final(), 0.2)
+    utterance.connected()
+    assert send(utterance, 0.2) == [second, ""]
+    utterance.receive(silence(len(second.rsplit(maxsplit=2)[0]) / 8 + 0.01), 0.3)
+    drain(utterance, 0.4)
+    utterance.interrupt(0.5)
+    assert utterance.outcome is not None
+    assert utterance.outcome.unspoken_text.split() == second.split()[-2:]
+
+
+@every_language
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_interrupted_static_text_without_times_is_told_in_proportion(language: str, whole: bool) -> None:
+    """P38: a greeting that was cut is in the history, in whole words, and marked."""
+    text = UNTIMED[language].strip()
+    utterance = Utterance(make_config(), 0.0, resumes=False)
+    utterance.say(text, 0.0)
+    utterance.connected()
+    assert send(utterance, 0.0) == [text, ""]
+    for _ in range(40):
+        utterance.receive(silence(0.1), 0.1)
+    if whole:
+        utterance.receive(Final(), 0.1)
+    for _ in range(20):
+        utterance.deliver(0.2)
+    rate = len(text) / 4 if whole else 15.0
+    words = text.split()
+    told = [word for word in words if text.index(word) + len(word) <= 2 * rate]
+    assert utterance.spoken(2000).split() == told
+    assert utterance.spoken(1000).split() == [w for w in words if text.index(w) + len(w) <= rate]
+    utterance.interrupt(0.3)
+    assert utterance.outcome is not None
+    assert utterance.outcome.estimated
+    assert utterance.outcome.spoken_text.split() == told
+    assert utterance.outcome.spoken_text + utterance.outcome.unspoken_text == text
+
+
+def test_what_is_known_is_not_marked() -> None:
+    utterance, _ = started("Раз два. Три")
+    utterance.receive(clip("Раз два. "), 0.1)
+    drain(utterance, 0.1)
+    utterance.interrupt(0.2)
+    assert utterance.outcome is not None
+    assert (utterance.outcome.estimated, utterance.outcome.spoken_text) == (False, "Раз два.")
+    utterance = Utterance(make_config(), 0.0, resumes=False)
+    utterance.say("Раз два.", 0.0)
+    utterance.connected()
+    send(utterance, 0.0)
+    utterance.receive(silence(1.0), 0.1)
+    utterance.receive(Final(), 0.1)
+    drain(utterance, 0.2)
+    assert utterance.outcome is not None
+    assert (utterance.outcome.estimated, utterance.outcome.spoken_text) == (False, "Раз два.")

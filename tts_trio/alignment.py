@@ -15,6 +15,7 @@ the audio:
   (the characters read) are looked for (`read_words.py`). Where neither continues the text, the clip of a phrase came
   without times, and a later phrase is tried. What maps nowhere gives no times: then the last certain place counts,
   which is where the text before a clip that did map had ended, or the end of everything.
+- Where no word has a time, the audio is shared out among the words by their characters, and they are marked.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import bisect
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter, itemgetter
 
 import attrs
@@ -40,6 +41,9 @@ _ROUNDING_MS = 0.5
 # may be missing than a frame of a codec; the dialogues' times are 13 % longer than their audio (above).
 _ROUNDED_MS = 60.0
 _OVERRUN = 0.15
+
+CHARACTERS_A_SECOND = 15.0
+"""Of speech at its usual speed, in the languages that were tried."""
 
 # A text can be read in fewer words than it was written in.
 _WORDS_TO_SPARE = 8
@@ -66,6 +70,7 @@ class Word:
         end: Where it ends there.
         start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
         end_ms: When its last letter or digit ends there; punctuation after that may be a pause, and is no part of it.
+        estimated: Whether its times are estimated, by its place in a text whose words the service did not time.
     """
 
     text: str
@@ -73,6 +78,7 @@ class Word:
     end: int
     start_ms: float
     end_ms: float
+    estimated: bool = False
 
 
 @attrs.frozen
@@ -118,13 +124,18 @@ class SpokenText:
     Malformed alignments are passed over; nothing here raises because of what the service sent.
     """
 
-    def __init__(self, *, dialogue: bool = False, held_back_ms: float = 0.0) -> None:
+    def __init__(
+        self, *, dialogue: bool = False, held_back_ms: float = 0.0, characters_a_second: float = CHARACTERS_A_SECOND
+    ) -> None:
         """Begin an utterance.
 
         Args:
             dialogue: Every message has times of its own, which count from its first sample.
             held_back_ms: So much of the audio of a clip may come with the next one.
+            characters_a_second: How fast it is spoken, as far as that is known before its end.
         """
+        self._characters_a_second = characters_a_second
+        self._ended = False  # the service said so: this is all of its audio
         self._dialogue = dialogue
         self._held_back_ms = held_back_ms
         self._text = ""
@@ -198,6 +209,7 @@ class SpokenText:
     def final(self) -> None:
         """Note that the service said that all is spoken."""
         self._end_clip(self._received_ms)
+        self._ended = True
         if self._received_ms > 0:
             self._pass(len(self._spans), self._received_ms)
         self._cursor = len(self._text)
@@ -212,7 +224,9 @@ class SpokenText:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words whose audio is known to have come, in order; they never overlap."""
+        """The words whose audio is known, or estimated, to have come, in order; they never overlap."""
+        if self.estimated:
+            return tuple(self._estimated_until(self._received_ms))
         return tuple(timed.word for timed in self._timed[: self._words_until(self._heard_ms)])
 
     @property
@@ -230,6 +244,15 @@ class SpokenText:
     def aligned_ms(self) -> float:
         """Until when the alignments so far tell what is heard, in milliseconds; the audio itself may still come."""
         return self._aligned_ms
+
+    @property
+    def estimated(self) -> bool:
+        """Whether there is audio, and no word has a time."""
+        return not self._timed and self._received_ms > 0
+
+    def rate(self) -> float | None:
+        """How fast it was spoken, in characters a second, if all its audio came."""
+        return 1000 * len(self._text) / self._received_ms if self._ended and self._received_ms else None
 
     @property
     def lost_audio(self) -> bool:
@@ -256,11 +279,15 @@ class SpokenText:
         Returns:
             The offset in `text` of the first word that was not wholly delivered (the length of the text if there is
             none), and where the last word that was ends, in milliseconds: audio beyond it belongs to what is said
-            again. What is no word to be spoken, such as a dash between two, counts with the word before it.
+            again. What is no word to be spoken, such as a dash between two, counts with the word before it. Where the
+            words are estimated, it is one word earlier, lest one be lost.
         """
         reached = self._reached(delivered_ms)
         following = self._word_at(reached.offset)
-        while following < len(self._spans) and not speakable(self._text[slice(*self._spans[following])]):
+        if self.estimated and not (self._ended and delivered_ms >= self._received_ms):
+            reached = _Reached(reached.offset, delivered_ms)
+            following = next((at for at in reversed(range(following)) if self._is_spoken(at)), 0)
+        while following < len(self._spans) and not self._is_spoken(following):
             following += 1
         offset = self._spans[following][0] if following < len(self._spans) else len(self._text)
         return offset, min(reached.ms, delivered_ms)
@@ -276,6 +303,18 @@ class SpokenText:
         end_ms = self._timed[-1].word.end_ms
         return end_ms - ms > _ROUNDED_MS + held_back_ms + overrun * (end_ms - self._clip_ms)
 
+    def _is_spoken(self, word: int) -> bool:
+        return speakable(self._text[slice(*self._spans[word])])
+
+    def _estimated_until(self, ms: float) -> Iterator[Word]:
+        """The words that have ended by a time if all characters last equally long."""
+        length = len(self._text.rstrip())
+        spoken_ms = self._received_ms if self._ended else 1000 * length / self._characters_a_second
+        for start, end in self._spans:
+            if (end_ms := spoken_ms * end / length) > ms:
+                return
+            yield Word(self._text[start:end], start, end, spoken_ms * start / length, end_ms, estimated=True)
+
     def _words_until(self, ms: float) -> int:
         return bisect.bisect_right(self._timed, ms, key=lambda timed: timed.word.end_ms)
 
@@ -284,6 +323,8 @@ class SpokenText:
         reached = [_Reached(0, 0.0)]
         if passed := bisect.bisect_right(self._untimed, ms, key=attrgetter("ms")):
             reached.append(self._untimed[passed - 1])
+        if self.estimated:
+            reached += [_Reached(word.end, word.end_ms) for word in self._estimated_until(ms)]
         if ended := self._words_until(ms):
             timed = self._timed[ended - 1]
             reached.append(_Reached(timed.word.end, min(timed.mark_ms, self._heard_ms)))

@@ -195,11 +195,18 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words whose times are known so far; times are in milliseconds of the audio of this channel."""
+        """The words that have come so far; times are in milliseconds of the audio of this channel.
+
+        Where the service does not time words (`sync_alignment=False`, `fallback="http"`, a static text without
+        `static_timestamps`), their times are estimated by the length of the text: `Word.estimated`.
+        """
         return self._speech.utterance.words
 
     def spoken(self, until_ms: float) -> str:
-        """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words."""
+        """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words.
+
+        Where the service does not time words, that is estimated in proportion to the sound: see `words`.
+        """
         return self._speech.utterance.spoken(until_ms)
 
     @property

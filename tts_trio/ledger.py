@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from attrs import evolve
 
-from tts_trio.alignment import SpokenText, Word
+from tts_trio.alignment import CHARACTERS_A_SECOND, SpokenText, Word
 from tts_trio.config import TTSConfig
 from tts_trio.formats import AudioClock, Codec, WholeSamples, most_bytes
 from tts_trio.text import speakable
@@ -38,8 +38,9 @@ class Leg:
         complete: Its end marker was sent.
     """
 
-    def __init__(self, config: TTSConfig, offset: int, started_ms: float) -> None:
+    def __init__(self, config: TTSConfig, offset: int, started_ms: float, characters_a_second: float) -> None:
         self.spoken = SpokenText(
+            characters_a_second=characters_a_second,
             dialogue=config.websocket_endpoint() == "text-to-dialogue",
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
         )
@@ -47,6 +48,7 @@ class Leg:
         self._offset = offset  # where its text begins in the text sent
         self._started_ms = started_ms  # where its audio begins in the audio received
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
+        self._kept: int | None = None  # and how much of its text was kept, in characters
         self._samples = WholeSamples(config.format)
         self._format = config.format
         self._bytes = 0
@@ -88,11 +90,20 @@ class Leg:
         self.spoken.received(seconds * 1000, event.alignment, event.normalized_alignment)
         return audio, seconds
 
-    def cut(self) -> tuple[int, float]:
-        """End it where its last whole word ends: how much of the text sent that is, and of all audio, in ms."""
-        offset, valid_ms = self.spoken.resume(self.spoken.received_ms)
+    def cut(self, delivered_ms: float) -> tuple[int, float]:
+        """End it where its last whole word ends: how much of the text sent that is, and of all audio, in ms.
+
+        Where that is estimated, what was not delivered does not count, and goes.
+        """
+        came_ms = max(0.0, delivered_ms - self._started_ms) if self.spoken.estimated else self.spoken.received_ms
+        self._kept, valid_ms = self.spoken.resume(came_ms)
         self._ended_ms = self._started_ms + valid_ms
-        return self._offset + offset, self._ended_ms
+        return self._offset + self._kept, self._ended_ms
+
+    @property
+    def was_cut_by_estimate(self) -> bool:
+        """Whether it was estimated which of its words were heard before it was lost."""
+        return self._kept is not None and self.spoken.estimated
 
     def began_by(self, ms: float) -> bool:
         """Whether it had begun after so much of the audio."""
@@ -109,12 +120,13 @@ class Leg:
                 end_ms=word.end_ms + self._started_ms,
             )
             for word in self.spoken.words
-            if word.end_ms + self._started_ms <= self._ended_ms
+            if word.end_ms + self._started_ms <= self._ended_ms and (self._kept is None or word.end <= self._kept)
         ]
 
     def spoken_characters(self, until_ms: float) -> int:
         """How much of the text sent had been spoken by then, in whole words, earlier legs included."""
-        return self._offset + len(self.spoken.spoken(min(until_ms, self._ended_ms) - self._started_ms))
+        spoken = len(self.spoken.spoken(min(until_ms, self._ended_ms) - self._started_ms))
+        return self._offset + (spoken if self._kept is None else min(spoken, self._kept))
 
 
 class Ledger:
@@ -146,7 +158,10 @@ class Ledger:
 
     def begin_leg(self) -> None:
         """Begin to send over a fresh connection."""
-        self.legs.append(Leg(self._config, self._sent_characters, self.received_seconds * 1000))
+        settings = self._config.voice_settings
+        rate = CHARACTERS_A_SECOND * ((settings and settings.speed) or 1.0)
+        rate = next((known for leg in reversed(self.legs) if (known := leg.spoken.rate())), rate)
+        self.legs.append(Leg(self._config, self._sent_characters, self.received_seconds * 1000, rate))
 
     def send(self, phrase: str) -> None:
         """Note a phrase that leaves."""
@@ -180,7 +195,7 @@ class Ledger:
         Returns:
             The text after that word, in the phrases in which it was sent: it is to be said again.
         """
-        keep, ended_ms = self.legs[-1].cut()
+        keep, ended_ms = self.legs[-1].cut(self.delivered_seconds * 1000)
         waiting = self._format.beginning(b"".join(self._waiting), max(0.0, ended_ms / 1000 - self.delivered_seconds))
         self._waiting = deque([waiting] if waiting else ())
         kept = AudioClock(self._format)
@@ -220,8 +235,13 @@ class Ledger:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words whose times are certain, in order, on the timeline of the audio given out."""
+        """The words whose times are known, or estimated, in order, on the timeline of the audio given out."""
         return tuple(word for leg in self.legs for word in leg.words())
+
+    def estimated(self, until_ms: float) -> bool:
+        """Whether it is estimated what was spoken by then."""
+        legs = [leg for leg in self.legs if leg.began_by(until_ms)]
+        return bool(legs) and (legs[-1].spoken.estimated or any(leg.was_cut_by_estimate for leg in legs))
 
     def spoken(self, until_ms: float) -> str:
         """The accepted text up to the last word that had ended after so many milliseconds of audio."""

@@ -21,6 +21,8 @@ class Outcome:
         delivered_seconds: Audio handed to the caller.
         spoken_text: The part of the accepted text whose sound was handed to the caller whole, word by word.
         unspoken_text: The rest: `spoken_text + unspoken_text` is the text that was accepted.
+        estimated: Whether the two are divided by an estimate, because the service did not say when the words are heard:
+            by the sound handed over, in proportion to the length of the text, in whole words.
     """
 
     end: End
@@ -28,6 +30,7 @@ class Outcome:
     delivered_seconds: float
     spoken_text: str
     unspoken_text: str
+    estimated: bool = False
 
 
 @attrs.frozen

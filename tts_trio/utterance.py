@@ -12,7 +12,7 @@ import math
 
 import attrs
 
-from tts_trio.alignment import Word
+from tts_trio.alignment import CHARACTERS_A_SECOND, Word
 from tts_trio.config import TTSConfig
 from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
@@ -31,7 +31,6 @@ from tts_trio.outcome import End, Outcome, Timeline
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived, Final
 
-_CHARACTERS_A_SECOND = 15.0  # of speech: how long text that was sent will sound, before its audio has come
 _EMPTY = (
     "the service reported the end and sent no audio for the text; the likely cause is an exhausted quota, of which the "
     "multi-stream WebSockets say nothing else"
@@ -70,7 +69,7 @@ class Utterance:
         self._intake = Intake(config, now)
         self._error: TTSError | None = None
         self._came_empty = False  # the last connection said "done" and gave no sound
-        self._characters_a_second = _CHARACTERS_A_SECOND
+        self._characters_a_second = CHARACTERS_A_SECOND  # of text that was sent, before its audio has come
         self._debt = AudioDebt(config)
 
     # Text comes in.
@@ -379,7 +378,7 @@ class Utterance:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words whose times are certain, in order, on the timeline of the audio given out."""
+        """The words whose times are known, or estimated, in order, on the timeline of the audio given out."""
         return self._ledger.words
 
     @property
@@ -394,10 +393,15 @@ class Utterance:
         """How it ended; None while it goes on, and while audio of a finished one is still to be delivered."""
         if self.ended is None or (self.ended == "finished" and self.undelivered):
             return None
-        return Outcome(self.ended, self.error, self._ledger.delivered_seconds, *self._divided())
+        delivered = self._ledger.delivered_seconds
+        estimated = self.ended != "finished" and self._ledger.estimated(delivered * 1000)
+        return Outcome(self.ended, self.error, delivered, *self._divided(), estimated)
 
     def spoken(self, until_ms: float) -> str:
-        """Return the accepted text up to the last word that had ended after so many milliseconds of audio."""
+        """Return the accepted text up to the last word that had ended after so many milliseconds of audio.
+
+        Where the service did not say when the words are heard, that is estimated by the text's length.
+        """
         if self.ended == "finished" and until_ms >= self._ledger.received_seconds * 1000:
             return self._ledger.accepted
         return self._ledger.spoken(until_ms)
