@@ -43,6 +43,22 @@ async def test_a_connection_is_hot_when_the_next_is_needed(autojump_clock: trio.
             assert connections.statistics().dials == 5
 
 
+@pytest.mark.usefixtures("endpoint")
+async def test_those_who_wait_together_get_a_connection_each(autojump_clock: trio.testing.MockClock) -> None:
+    """P1: what another took, or what was lost, in the moment in which it became hot is waited for again."""
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            taken: list[object] = []
+
+            async def take() -> None:
+                taken.append(await connections.get_connection())
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(7):  # more than a socket has room for
+                    nursery.start_soon(take)
+            assert len(set(map(id, taken))) == 7
+
+
 @pytest.mark.parametrize(("spares", "idle", "in_use"), [(0, 1, 0), (1, 1, 1), (3, 3, 3)])
 async def test_spares(autojump_clock: trio.testing.MockClock, spares: int, idle: int, in_use: int) -> None:
     async with memory_service() as service:

@@ -144,6 +144,8 @@ class WebSocketConnectionManager(Scoped):
             RuntimeError: The manager is closed or was not entered.
         """
         connection = await self.connect()
+        while not connection.usable:  # the end of the wait is a checkpoint: another took it there, or it was lost
+            connection = await self._wait_for_hot()
         self._retiring.discard(connection.socket)
         connection = connection.socket.give_out()
         self._replenish()
