@@ -922,6 +922,26 @@ async def test_leaving_under_cancellation_closes_everything_too(autojump_clock: 
     assert sorted(peer.ended) == [0, 1]
 
 
+async def test_leaving_closes_everything_whatever_the_loop_does_meanwhile(
+    autojump_clock: MockClock, make_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing needs no time of its own, so that none is left open where the loop stands still between two of them."""
+    aclose = MemoryStream.aclose
+
+    async def stand_still_and_close(stream: MemoryStream) -> None:
+        autojump_clock.jump(1)
+        await aclose(stream)
+
+    peer = make_peer(speak)
+    async with hot(make_config(spares=3), peer.open_stream):
+        await trio.sleep(2 * DIAL)
+        assert len(peer.streams) == 3
+        monkeypatch.setattr(MemoryStream, "aclose", stand_still_and_close)
+    for stream in peer.streams:
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")
+
+
 async def test_outside_of_the_block_it_is_a_mistake(autojump_clock: MockClock, service: Service) -> None:
     connections = HttpConnections(make_config(), open_stream=service.open_stream)
     assert repr(connections) == "<HttpConnections, not entered>"

@@ -272,5 +272,5 @@ async def open_pool(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerato
             finally:
                 pool.close()
                 nursery.cancel_scope.cancel(reason="the HTTP connections are closed")
-                with trio.move_on_after(config.close_timeout, shield=True):  # a bound, though it waits for nobody
+                with trio.CancelScope(shield=True):  # it waits for nobody
                     await pool.drop_all()

@@ -75,7 +75,7 @@ class HotTransport(httpx.AsyncBaseTransport):
         except BaseException:
             if trio.current_time() - began >= _SUSPICIOUS:  # where a NAT forgot one idle flow, it forgot all
                 self._pool.distrust_idle()
-            with trio.move_on_after(self._config.close_timeout, shield=True):  # a bound, though it waits for nobody
+            with trio.CancelScope(shield=True):  # it waits for nobody
                 await self._pool.drop(connection, lost=connection.stream.ended)
             raise
         connection.outlives = request.extensions.get(OUTLIVES, False)
