@@ -54,7 +54,8 @@ def _makes_phrases(value: Any) -> bool:
     if isinstance(value, PhrasePolicy):
         return True
     if isinstance(value, type):
-        good = all(callable(getattr(value, name, None)) for name in _METHODS)
+        delegates = hasattr(value, "__getattr__")  # what it has is seen when it is called, as with a function
+        good = delegates or all(callable(getattr(value, name, None)) for name in _METHODS)
     else:  # what a function returns is seen when it is called
         good = getattr(value, "__self__", None) is not PhrasePolicy and not is_async(value)
     return good and takes(value)
