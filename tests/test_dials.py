@@ -23,8 +23,10 @@ from tts_trio import (
     WebSocketConnectionManager,
     transport,
 )
+from tts_trio.http import HttpConnections
 from tts_trio.local_server import Behaviour, Fault, ToneVoice, open_local_server
 from tts_trio.transport import default_ssl_context
+from tts_trio.wire.http import stream_request
 
 
 async def fail_to_speak(tts: TTSManager, face: str) -> TTSError:
@@ -192,3 +194,50 @@ async def test_an_error_is_printed_in_a_few_lines(face: str, fault: str | None) 
     assert not any(line.startswith("During handling") for line in printed)
     if fault is None:
         assert isinstance(error.__cause__, ConnectionRefusedError)
+
+
+# Several that wait.
+
+
+async def test_those_who_wait_take_no_connection_twice(autojump_clock: trio.testing.MockClock) -> None:
+    """P14: each of twenty replies that begin together speaks over a connection of its own."""
+    async with memory_service(dial_time=0.19) as service:
+        config = make_config()
+        texts = [f"Номер {number}." for number in range(20)]
+        told: list[str] = []
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            async with TTSManager(config, connections) as tts, trio.open_nursery() as nursery:
+
+                async def speak(text: str) -> None:
+                    async with tts.speak([text]) as audio:
+                        told.append(heard(await listen(audio), config))
+
+                for text in texts:
+                    nursery.start_soon(speak, text)
+        assert sorted(told) == sorted(texts)
+
+
+async def test_a_request_cancelled_as_it_gets_its_connection_keeps_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P8, P29: in whichever turn of the loop."""
+    config = make_config()
+    async with memory_service(dial_time=0.2) as service:
+        for turns in range(12):
+            async with HttpConnections(config, open_stream=service.open_stream) as connections:
+                with trio.CancelScope() as scope:
+                    async with trio.open_nursery() as nursery:
+
+                        async def leave(scope: trio.CancelScope = scope, turns: int = turns) -> None:
+                            await trio.sleep(0.2)
+                            for _ in range(turns):
+                                await trio.lowlevel.checkpoint()
+                            scope.cancel()
+
+                        nursery.start_soon(leave)
+                        async with connections.stream(stream_request(config, RUSSIAN)) as response:
+                            async for _ in response:
+                                pass
+                assert scope.cancelled_caught
+                await trio.sleep(1)
+                assert "0 in use" in repr(connections)

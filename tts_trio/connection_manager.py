@@ -13,7 +13,7 @@ import trio
 
 from tts_trio.config import TTSConfig
 from tts_trio.connection import Connection
-from tts_trio.deadlines import time_limit
+from tts_trio.deadlines import Patience
 from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.hot_socket import HotSocket
@@ -186,27 +186,27 @@ class WebSocketConnectionManager(Scoped):
         self._hurry = trio.Event()
         self._replenish(at_once=True)
         timeout, failures = self.config.connect_timeout, self._failures
+        patience = Patience(timeout)
         try:
-            async with time_limit(timeout):
-                while True:
-                    self._require_open()
-                    if self._refusal is not None:
-                        self._refusal_raised = True
-                        raise copy.copy(self._refusal) from self._refusal.__cause__
-                    connection = self._offered()
-                    if connection is not None:
-                        return connection
-                    if self._failures > failures and self._is_down():
-                        assert self._last_failure is not None
-                        raise copy.copy(self._last_failure) from self._last_failure.__cause__
-                    await self._changed.wait()
-        except trio.TooSlowError:
-            raise TTSConnectionError(
-                f"no connection within {timeout:g} s"
-                + (f"; the last try failed: {self._last_failure}" if self._last_failure else "")
-            ) from self._last_failure and self._last_failure.__cause__
+            while True:
+                self._require_open()
+                if self._refusal is not None:
+                    self._refusal_raised = True
+                    raise copy.copy(self._refusal) from self._refusal.__cause__
+                connection = self._offered()
+                if connection is not None:
+                    return connection  # without a checkpoint between, in which another call could take it
+                if self._failures > failures and self._is_down():
+                    assert self._last_failure is not None
+                    raise copy.copy(self._last_failure) from self._last_failure.__cause__
+                if not await patience.wait(self._changed):
+                    break
         finally:
             self._waiting -= 1
+        raise TTSConnectionError(
+            f"no connection within {timeout:g} s"
+            + (f"; the last try failed: {self._last_failure}" if self._last_failure else "")
+        ) from self._last_failure and self._last_failure.__cause__
 
     def _is_down(self) -> bool:
         """Whether the service is away for so long that a dial which fails is the answer, and no dial is under way."""

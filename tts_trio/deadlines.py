@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+import attrs
 import trio
 
 from tts_trio.transport import single_error
@@ -55,14 +56,30 @@ def patience_after(deadline: float) -> float:
     return _ROUND_TRIP if trio.current_time() - deadline > _LATE else 0.0
 
 
+@attrs.define
+class Patience:
+    """So many seconds in which the loop runs, for one wait after another.
+
+    Attributes:
+        seconds: What is left of them.
+    """
+
+    seconds: float
+
+    async def wait(self, event: trio.Event) -> bool:
+        """Wait for an event, and tell whether it came in time."""
+        while self.seconds > 0 and not event.is_set():
+            began, tick = trio.current_time(), min(_TICK, self.seconds)
+            with trio.move_on_after(tick) as scope:
+                await event.wait()
+            self.seconds -= tick if scope.cancelled_caught else min(tick, trio.current_time() - began)
+        expired = trio.current_time()
+        return not await has_passed(lambda: math.inf if event.is_set() else expired)
+
+
 async def comes_within(seconds: float, event: trio.Event) -> bool:
     """Wait for an event, for so many seconds in which the loop ran, and tell whether it came."""
-    while seconds > 0 and not event.is_set():
-        with trio.move_on_after(min(_TICK, seconds)):
-            await event.wait()
-        seconds -= _TICK
-    expired = trio.current_time()
-    return not await has_passed(lambda: math.inf if event.is_set() else expired)
+    return await Patience(seconds).wait(event)
 
 
 @asynccontextmanager

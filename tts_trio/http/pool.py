@@ -74,6 +74,7 @@ class ConnectionPool:
         if not self._closed:
             self._dialled_on_demand += 1
             self._nursery.start_soon(self._guarded, self._dial_on_demand)
+        given: HttpConnection | TTSError | None = None
         try:
             async with time_limit(self._config.connect_timeout):
                 given = await self._wanted.receive()
@@ -81,6 +82,11 @@ class ConnectionPool:
             raise TTSConnectionError("the HTTP connections were closed") from None
         except trio.TooSlowError as error:  # its dial waits for other dials of this process, or is too slow itself
             raise self._explain(error) from None
+        except BaseException:
+            if isinstance(given, HttpConnection):  # leaving the block is a checkpoint, where it may be cancelled
+                with trio.move_on_after(self._config.close_timeout, shield=True):
+                    await self.drop(given)
+            raise
         if isinstance(given, TTSError):
             raise given
         return given
