@@ -205,13 +205,17 @@ class Poisoned:
         self._phrases.lead(seconds)
 
 
+def poisoned() -> Phrases:
+    return Poisoned()
+
+
 @pytest.mark.endpoints("stream-input", "multi-stream-input", "text-to-dialogue")
 async def test_an_exception_in_one_utterance_is_its_own(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """P27, decision 5: it fails that utterance, is logged, and never cancels the call."""
     async with memory_service(Behaviour(speed=SLOW)) as service:
-        async with speaking(make_config(phrase_policy=Poisoned, max_replays=0), service.open_stream) as tts:
+        async with speaking(make_config(phrase_policy=poisoned, max_replays=0), service.open_stream) as tts:
             said = {text: Said() for text in (*TEXTS.values(), "Отрава. И ещё одна фраза.")}
             async with trio.open_nursery() as nursery:
                 for text in said:

@@ -120,7 +120,7 @@ class Connection:
             case Final():
                 self.context.final_received()
             case AudioReceived():
-                if not self.context.heard and _is_silence(event):
+                if not self.context.heard and is_silence(event):
                     return
                 self.write(self.context.audio_received())
         if self._on_event is None:  # of a keep-alive, or of a reply that was interrupted
@@ -154,7 +154,7 @@ def _tell(on_loss: Callable[[TTSError], None] | None, error: TTSError) -> None:
             logger.exception("an utterance could not be told of its loss")
 
 
-def _is_silence(event: AudioReceived) -> bool:
+def is_silence(event: AudioReceived) -> bool:
     """Whether it is the clip of a blank, which the frames that begin a context, or keep it, carry for text."""
     alignment = event.normalized_alignment or event.alignment
     return alignment is not None and bool(alignment.chars) and "".join(alignment.chars).isspace()

@@ -234,6 +234,9 @@ _BY_MESSAGE: Mapping[str, type[TTSError]] = {
     "Maximum simultaneous contexts": ConcurrencyError,
     "Have not received a new text input": TTSConnectionError,
     "We are sorry, something went wrong": ServiceUnavailable,
+    # wsproto, of a close whose code it does not take: 1014 (a gateway's) is registered, and others are only odd.
+    "CLOSE with ": TTSConnectionError,
+    "remote CLOSE with ": TTSConnectionError,
 }
 
 _BY_STATUS: Mapping[int, type[TTSError]] = {

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import trio
 
 from tts_trio.config import TTSConfig
-from tts_trio.connection import Connection
+from tts_trio.connection import Connection, is_silence
 from tts_trio.deadlines import has_passed
 from tts_trio.dialling import DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError, classify, unexpected
+from tts_trio.formats import AudioClock
 from tts_trio.transport import OpenStream, single_error
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.context import Context
@@ -22,6 +23,7 @@ from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unr
 logger = logging.getLogger(__name__)
 
 _LONGEST_REST = 60.0  # seconds that the service may go on to speak what was interrupted
+_LONGEST_SILENCE = 1.0  # seconds of the clip that a blank may give
 
 
 class HotSocket:
@@ -68,6 +70,7 @@ class HotSocket:
         self._ids = map(str, itertools.count(1))
         self._offered: Connection | None = None
         self._connections: dict[str | None, Connection] = {}  # by context: those that hold a slot
+        self._begun: set[str | None] = set()  # all contexts that there were
         self._distrust: TTSError | None = None
         self._told_old = False
         self.hot_since = math.inf
@@ -124,6 +127,7 @@ class HotSocket:
         self.served = True
         connection.state = "in use"
         self._connections[connection.context.context_id] = connection
+        self._begun.add(connection.context.context_id)
         if self._endpoint.begins_early:
             connection.write(connection.context.begin())
         self._offer()
@@ -293,6 +297,9 @@ class HotSocket:
         # Where the socket is one context, it is not named.
         context_id = event.context_id if self._endpoint.contexts > 1 else None
         connection = self._connections.get(context_id)
+        if context_id not in self._begun and self._is_unasked(event):
+            self.distrust(TTSConnectionError("the service sent something that nobody had asked for"))
+            return
         match event:
             case ErrorReceived():
                 error = classify(
@@ -304,6 +311,8 @@ class HotSocket:
                 )
                 if context_id is None:
                     self._websocket.lose(error)  # it closes about 0.8 s later: no need to wait for that
+                elif context_id not in self._begun:
+                    self.distrust(error)
                 elif connection is None:  # if the socket was meant, the service closes it
                     logger.warning("the service complained of an utterance that had ended: %s", error)
                 else:
@@ -313,7 +322,12 @@ class HotSocket:
             case Unreadable():
                 logger.warning("skipped a frame of the service: %s", event.reason)
             case AudioReceived():
-                if connection is not None:
+                if connection is not None and not connection.context.asked and self._is_unasked(event):
+                    error = TTSConnectionError("the service sent sound before it had text")
+                    connection.context.final_received()
+                    connection.lost(error)
+                    self.distrust(error)
+                elif connection is not None:
                     if connection.state == "ended":  # its slot is not lost: the rest of it is still being spoken
                         connection.ended_at = min(trio.current_time(), connection.given_up_at + _LONGEST_REST)
                     connection.received(event)
@@ -323,3 +337,16 @@ class HotSocket:
                     if connection.state == "ended":
                         self._free(connection)
                         self._set_timer()
+
+    def _is_unasked(self, event: Event) -> bool:
+        """Whether an event without text before it is more than the silence of a blank, which may come without times."""
+        match event:
+            case AudioReceived():
+                clip = AudioClock(self._config.format)
+                clip.feed(event.audio)
+                timed = event.alignment is not None or event.normalized_alignment is not None
+                return not is_silence(event) if timed else clip.seconds > _LONGEST_SILENCE
+            case Final():
+                return True
+            case _:
+                return False

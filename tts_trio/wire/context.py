@@ -18,6 +18,7 @@ class Context:
         context_id: Its id; None where the socket is the context.
         open: The service knows it, and has not reported its final: it holds a slot.
         takes_text: It is open for text, and is kept alive while there is none.
+        asked: Text was sent for it.
         heard: Audio has come for its text.
     """
 
@@ -25,6 +26,7 @@ class Context:
         self.context_id = context_id
         self.open = False
         self.takes_text = False
+        self.asked = False
         self.heard = False
         self._endpoint = endpoint
         self._begun = False
@@ -43,6 +45,7 @@ class Context:
         frames = self.begin()
         if not self.takes_text:
             return []
+        self.asked = True
         if speakable(phrase):
             self._answered = False
         return [*frames, self._endpoint.text(self.context_id, phrase)]
