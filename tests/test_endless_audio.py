@@ -12,6 +12,7 @@ import pytest
 import trio
 import wsproto
 import wsproto.events as ws
+from wsproto.utilities import LocalProtocolError
 
 from tests.helpers import TEXTS, listen, make_config
 from tts_trio import (
@@ -52,7 +53,7 @@ class Hose:
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         self.open += 1
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
             async with stream:
                 first = await stream.receive_some()
                 await (self._answer(stream, bytes(first)) if first.startswith(b"POST") else self._chat(stream, first))
@@ -96,7 +97,7 @@ class Hose:
             async with self.writing:
                 await stream.send_all(peer.send(ws.TextMessage(json.dumps(message))))
 
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
             await self._pour(send)
 
 
@@ -228,7 +229,7 @@ async def test_a_message_of_empty_fragments_has_an_end(
         async def _speak(self, stream: trio.abc.Stream, peer: wsproto.WSConnection, context_id: str | None) -> None:
             begun = peer.send(ws.TextMessage("", message_finished=False))
             more = peer.send(ws.TextMessage("", message_finished=False)) * 65536
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
                 async with self.writing:
                     await stream.send_all(begun)
                 while self.sent < 2**24:

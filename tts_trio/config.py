@@ -75,7 +75,7 @@ class TTSConfig:
             switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference). The v3 and
             v4 models refuse it: they are not sent the default, and another value is refused here.
         static_timestamps: The times of the words are asked for with fixed phrases too, for `audio.words` and
-            `audio.spoken`. The answer is a third longer then.
+            `audio.spoken`, which estimate them otherwise. The answer is a third longer then.
         request_stitching: Each fixed phrase names the three before it, so that its intonation goes on from theirs. Not
             for the v3 models, nor with `enable_logging=False`.
         auto_mode: Each phrase of an LLM's reply is spoken at once, without the service's own buffering.
