@@ -283,25 +283,31 @@ def test_closing_the_audio_late(server: LocalServer) -> None:
     assert audio.outcome.end == "interrupted"
 
 
+@pytest.mark.parametrize("another", [False, True])
 @pytest.mark.parametrize("way", ["audio", "frames", "paced"])
-def test_another_thread_reads_on_when_the_conversation_is_left(server: LocalServer, way: str) -> None:
-    """It gets an error at once, as with `async`: not an end as if that had been all."""
-    begun = threading.Event()
-    block = open_tts(make_config(base_url=server.base_url))
-    tts = block.__enter__()
+def test_another_thread_reads_on_when_the_conversation_is_left(server: LocalServer, way: str, another: bool) -> None:
+    """It gets an error at once, as with `async`: not an end as if that had been all. The loop may go on, or end."""
+    begun, left = threading.Event(), threading.Event()
+    config = make_config(base_url=server.base_url)
 
     def read() -> None:
         with tts.speak([ENGLISH * 20]) as audio:
             for _ in {"frames": audio.frames, "paced": lambda: paced(audio)}.get(way, lambda: audio)():
                 begun.set()
-                time.sleep(0.01)
+                assert left.wait(10)
 
-    with ThreadPoolExecutor(1) as pool:
-        reader = pool.submit(read)
-        assert begun.wait(10)
-        block.__exit__(None, None, None)
-        with pytest.raises(trio.ClosedResourceError):
-            reader.result(5)
+    with ExitStack() as stack:
+        if another:  # conversation needs the loop after that
+            stack.enter_context(open_tts(config))
+        block = open_tts(config)
+        tts = block.__enter__()
+        with ThreadPoolExecutor(1) as pool:
+            reader = pool.submit(read)
+            assert begun.wait(10)
+            block.__exit__(None, None, None)
+            left.set()
+            with pytest.raises(trio.ClosedResourceError):
+                reader.result(5)
     assert len(portals()) == 1  # the server's
 
 

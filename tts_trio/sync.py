@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
@@ -106,7 +107,6 @@ class _Inside(AbstractContextManager[T]):
         self._open_blocks = open_blocks
         self._scope = trio.CancelScope()
         self._loop = _loop
-        self._ended = False
         self._block = portal.wrap_async_context_manager(self._abandonable())
 
     @asynccontextmanager
@@ -118,7 +118,6 @@ class _Inside(AbstractContextManager[T]):
                     yield value
         finally:
             self._open_blocks.discard(self._scope)
-            self._ended = True
 
     def __enter__(self) -> T:
         try:
@@ -130,20 +129,15 @@ class _Inside(AbstractContextManager[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if self._ended and not self._reachable():
-            return None  # another thread left the conversation, and the loop ended with it
         try:
             return self._loop.leave(self._block, kind, error, traceback)
         except KeyboardInterrupt:
             self._abandon()
             raise
-
-    def _reachable(self) -> bool:
-        try:
-            self._portal.start_task_soon(int)
-        except RuntimeError:
-            return False
-        return True
+        except (FutureCancelled, RuntimeError):  # the block was cancelled, or its loop has ended
+            if not self._scope.cancel_called:
+                raise
+            return None  # another thread left the conversation, and this block with it
 
     def _abandon(self) -> None:
         self._portal.call(self._scope.cancel)
