@@ -31,6 +31,7 @@ from tts_trio import (
     WebSocketConnectionManager,
     open_tts,
 )
+from tts_trio.errors import unexpected
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.proxy import proxy_for, tunnel
@@ -438,6 +439,23 @@ def test_what_is_taken_out() -> None:
     assert key[::-1] in redact(key[::-1])
     del config
     assert redact(key) == key  # nobody has it any more
+
+
+@pytest.mark.endpoints("stream-input")
+def test_an_exception_that_cannot_be_shown_is_kept_out() -> None:
+    """P28: one of a cache's or a limiter's of the user's, whose own `__repr__` fails. Nothing of that comes out."""
+
+    class Mute(Exception):
+        def __repr__(self) -> str:
+            raise ValueError("no repr")
+
+    config = make_config()
+    failure = unexpected("phrase", Mute())
+    assert (str(failure), failure.__cause__) == ("the phrase failed: Mute", None)
+    record = logging.LogRecord("any", logging.WARNING, "", 0, "failed", (), (Mute, Mute(config.api_key), None))
+    assert RedactingFilter().filter(record)
+    assert record.exc_text is not None
+    assert "Mute: [secret]" in record.exc_text
 
 
 async def test_tls_and_refused_ports(spy: Spy) -> None:

@@ -80,13 +80,16 @@ def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def shows_secret(error: BaseException) -> bool:
-    """Whether a secret is in an exception, in those behind it, or in what they carry."""
+    """Whether a secret is in an exception, in those behind it, or in what they carry; or it cannot be looked at."""
     texts = traceback.format_exception(error)
     link: BaseException | None = error
     for _ in range(_LINKS):
         if link is None:
             break
-        texts += [repr(link), repr(getattr(link, "__dict__", None))]
+        try:
+            texts += [repr(link), repr(getattr(link, "__dict__", None))]
+        except Exception:  # noqa: BLE001 - its own `__repr__`, or that of anything it carries
+            return True
         link = link.__cause__ or link.__context__
     return any(redact(text) != text for text in texts)
 
@@ -106,16 +109,18 @@ class RedactingFilter(logging.Filter):
 
 
 LIBRARY_LOGGERS = (
-    *(
-        "httpx",
-        "httpcore",
-        "httpcore.connection",
-        "httpcore.http11",
-        "httpcore.http2",
-        "httpcore.proxy",
-        "httpcore.socks",
-    ),
-    *("trio-websocket", "wsproto", "h11", "coredis", "trio.async_generator_errors"),
+    "httpx",
+    "httpcore",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+    "trio-websocket",
+    "wsproto",
+    "h11",
+    "coredis",
+    "trio.async_generator_errors",
 )
 
 
