@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -24,7 +25,7 @@ from trio.testing import MockClock
 
 from tests.helpers import make_config
 from tts_trio.cli import main
-from tts_trio.cli.demo import page, report, screen
+from tts_trio.cli.demo import command, page, report, screen
 from tts_trio.cli.demo.call import Call
 from tts_trio.cli.demo.line import Line
 from tts_trio.cli.demo.link import Link
@@ -172,15 +173,47 @@ def test_what_nobody_heard_is_struck_out_and_the_history_stands_below(call: Call
     assert (label, history.plain) == ("history", turn.heard)
 
 
-def test_the_table_fits_on_80_columns(call: Call) -> None:
-    console = Console(width=80, color_system=None)
+@pytest.mark.parametrize("width", [80, 66, 65, 40])
+def test_the_table_fits_and_nothing_in_it_is_cut(call: Call, width: int) -> None:
+    """A narrow terminal gets no parts of the first audio's time, rather than columns without their names."""
+    console = Console(width=width, color_system=None)
     with console.capture() as captured:
-        console.print(report.table(call.score))
+        console.print(report.table(call.score, width))
     lines = captured.get().splitlines()
-    assert all(len(line) <= 80 for line in lines)
+    assert all(len(line) <= width for line in lines)
+    assert "…" not in captured.get()
     rows = [line for line in lines if re.match(r"\d ", line)]
     assert len(rows) == len(agent_turns(call.score))
+    assert all(turn.speaker in row for turn, row in zip(agent_turns(call.score), rows, strict=True))
     assert sum("nobody" in line for line in lines) == 1
+    assert ("model" in captured.get()) == (width >= 66)
+
+
+class Keyboard:
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("term", "keyboard", "live"),
+    [("xterm", Keyboard(), True), ("dumb", Keyboard(), False), ("xterm", None, False), ("xterm", io.StringIO(), False)],
+    ids=["a terminal", "one that cannot move its cursor", "closed input", "input from a pipe"],
+)
+def test_who_sees_the_call_live(term: str, keyboard: object, live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others get a line for each turn: never a blank screen, and no traceback."""
+    monkeypatch.setattr("sys.stdin", keyboard)
+    shown = Console(force_terminal=True, _environ={"TERM": term})
+    assert command.is_live(shown) is live
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    assert main(["demo", "--fast", "-o", str(tmp_path)]) == 2
+    assert "must be a folder that may be written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_fast_takes_less_than_ten_seconds_and_leaves_two_files(

@@ -55,22 +55,29 @@ async def run(options: argparse.Namespace) -> None:
     async with _service(options) as (config, dial):
         score = Score(options.language, service)
         call = Call(config, Link(dial), Line(_SAMPLE_RATE), _caller_voice(options.language), score)
-        live = shown.is_terminal and sys.stdin.isatty() and not (options.fast or options.json)
+        live = is_live(shown) and not (options.fast or options.json)
         try:
             await (_play_live if live else _play_plain)(call, scene, shown)
         finally:
             call.end()
     if options.json:
         print(json.dumps(score.to_json(), ensure_ascii=False))
-    shown.print(report.table(score))
+    shown.print(report.table(score, shown.width))
     _leave(call, folder)
     shown.print(f"written: {folder / 'call.wav'}, {folder / 'call.html'}", soft_wrap=True)
+
+
+def is_live(shown: Console) -> bool:
+    """Whether there is a screen that can be drawn anew, and keys: a standard input that is closed has none."""
+    return shown.is_interactive and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _folder(name: str) -> Path:
     folder = Path(name)
     if not folder.is_dir():
         raise UsageError(f"--output: {name!r} must be a folder that exists")
+    if not os.access(folder, os.W_OK):  # before the call, which takes its time and may cost something
+        raise UsageError(f"--output: {name!r} must be a folder that may be written")
     return folder
 
 

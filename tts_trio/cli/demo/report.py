@@ -8,6 +8,8 @@ from rich.text import Text
 
 from tts_trio.cli.demo.score import Score, Turn
 
+_WITH_PARTS = 66  # columns of the whole table
+
 
 def tell(console: Console, turn: Turn) -> None:
     """Print a turn that is over."""
@@ -20,21 +22,21 @@ def tell(console: Console, turn: Turn) -> None:
         console.print(line, soft_wrap=True)
 
 
-def table(score: Score) -> Table:
-    """Return the table of the agent's turns."""
+def table(score: Score, width: int) -> Table:
+    """Return the table of the agent's turns; the parts of the first audio's time are left out where it is narrow."""
+    named = ("\ntext", "\nlink", "\nmodel", "\nclient") if width >= _WITH_PARTS else ()
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     shown.add_column("turn", no_wrap=True)
-    for name in ("first\naudio", "\ntext", "\nlink", "\nmodel", "\nclient", "words\nheard"):
+    for name in ("first\naudio", *named, "words\nheard"):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("what went wrong,\nand who noticed", overflow="fold")
     for number, turn in enumerate((turn for turn in score.turns if turn.speaker != "caller"), 1):
         first = turn.first_audio
         parts = () if first is None else (first.total, first.text, first.link, first.model, first.client)
+        times = (list(map(_ms, parts)) if parts else ["-"] * 5)[: 1 + len(named)]
         words = f"{len(turn.heard.split())}/{len(turn.written.split())}"
-        shown.add_row(
-            f"{number} {turn.speaker}", *(map(_ms, parts) if parts else "-----"), words, _what_went_wrong(turn)
-        )
-    shown.caption = "milliseconds; model: the service, the way there and back included"
+        shown.add_row(f"{number} {turn.speaker}", *times, words, _what_went_wrong(turn))
+    shown.caption = "milliseconds" + ("; model: the service, the way there and back included" if named else "")
     shown.caption_justify = "left"
     return shown
 
