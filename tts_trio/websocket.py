@@ -19,10 +19,11 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
+from tts_trio.classification import classify, classify_response
 from tts_trio.config import TTSConfig
 from tts_trio.deadlines import comes_within
 from tts_trio.dialling import DialTurn
-from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, classify, classify_response, unexpected
+from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected
 from tts_trio.redaction import guarded_logger, redact
 from tts_trio.transport import USER_AGENT, OpenStream, dial_failed, single_error, telling_cause
 
