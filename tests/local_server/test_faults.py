@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import ssl
+from typing import Any
 
 import pytest
 import trio
@@ -490,6 +491,7 @@ async def test_new_behaviour_counts_anew(autojump_clock: MockClock) -> None:
     ("action", "at", "value"),
     [
         ("explode", "audio", None),
+        (["reset"], "audio", None),
         ("reset", "lunch", None),
         ("status", "audio", None),
         ("reset", "audio", 3),
@@ -505,7 +507,7 @@ async def test_new_behaviour_counts_anew(autojump_clock: MockClock) -> None:
         ("split", "audio", -1),
     ],
 )
-def test_wrong_faults(action: str, at: Point, value: float | str | None) -> None:
+def test_wrong_faults(action: Any, at: Point, value: float | str | None) -> None:
     with pytest.raises(ValueError):
         Fault(action, at, value)
 

@@ -42,7 +42,7 @@ def _is_whole(_instance: object, attribute: attrs.Attribute[Any], value: Any) ->
 
 def _is_one_of(choices: Collection[Any]) -> Any:
     def check(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in choices:
+        if value not in tuple(choices):  # which asks for no hash
             raise _refused(attribute, value, f"one of {', '.join(map(str, choices))}")
 
     return check
