@@ -13,7 +13,7 @@ import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import AudioChannel, ServiceTimeout, open_tts
-from tts_trio.deadlines import has_passed
+from tts_trio.deadlines import comes_within, has_passed
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
 
 every_language = pytest.mark.parametrize("language", TEXTS)
@@ -147,3 +147,20 @@ async def test_a_deadline_that_moves_has_not_passed(autojump_clock: trio.testing
     async with trio.open_nursery() as nursery:
         nursery.start_soon(move)
         assert not await has_passed(lambda: deadline)
+
+
+@pytest.mark.parametrize("begins", [0.0, 0.3, 7.77])
+async def test_a_wait_ends_when_it_should(autojump_clock: trio.testing.MockClock, begins: float) -> None:
+    """To the last bit, though it looks at the clock in between; and what the loop stood still for does not count."""
+    await trio.sleep(begins)
+    assert not await comes_within(5.0, trio.Event())
+    assert trio.current_time() == begins + 5.0
+
+    async def stand_still() -> None:
+        await trio.sleep(1.0)
+        autojump_clock.jump(7.0)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        assert not await comes_within(5.0, trio.Event())
+    assert trio.current_time() == pytest.approx(begins + 5 + 7 + 5, abs=0.2)

@@ -68,11 +68,13 @@ class Patience:
 
     async def wait(self, event: trio.Event) -> bool:
         """Wait for an event, and tell whether it came in time."""
-        while self.seconds > 0 and not event.is_set():
-            began, tick = trio.current_time(), min(_TICK, self.seconds)
-            with trio.move_on_after(tick) as scope:
+        ends = trio.current_time() + self.seconds
+        while not event.is_set() and (now := trio.current_time()) < ends:
+            tick = min(now + _TICK, ends)
+            with trio.move_on_at(tick):
                 await event.wait()
-            self.seconds -= tick if scope.cancelled_caught else min(tick, trio.current_time() - began)
+            ends += max(0.0, trio.current_time() - tick)
+        self.seconds = max(0.0, ends - trio.current_time())
         expired = trio.current_time()
         return not await has_passed(lambda: math.inf if event.is_set() else expired)
 
