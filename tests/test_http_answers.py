@@ -121,6 +121,30 @@ async def test_what_was_cut_short_is_lost(told: bytes) -> None:
             await ask_for(b"Good morning.", config, opener)
 
 
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("changes", [{}, {"phrase_cache": None}], ids=["for the cache", "for nobody else"])
+async def test_what_is_too_short_for_its_text_is_not_all_of_it(changes: dict[str, Any], language: str) -> None:
+    """P2, P38: an answer whole by its framing, whose two seconds are no speech of twenty words."""
+
+    async def script(stream: trio.abc.Stream) -> None:
+        await receive_request(stream)
+        await stream.send_all(whole(SOUND * 4))
+
+    async with serving("memory", script) as (config, opener):
+        config = config.evolve(**changes)
+        async with (
+            WebSocketConnectionManager(config, open_stream=opener) as connections,
+            TTSManager(config, connections) as tts,
+        ):
+            with pytest.raises(TTSConnectionError, match="the end before all was spoken") as caught:
+                async with tts.stream_static_text(TEXTS[language]) as audio:
+                    assert await listen(audio) == SOUND * 4
+            assert audio.outcome is not None
+            assert audio.outcome.end == "failed"
+            assert caught.value.unspoken_text
+            assert caught.value.spoken_text + caught.value.unspoken_text == TEXTS[language]
+
+
 @pytest.mark.parametrize(
     "sound",
     [

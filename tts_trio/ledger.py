@@ -14,6 +14,7 @@ from attrs import evolve
 
 from tts_trio.alignment import CHARACTERS_A_SECOND, SpokenText, Word
 from tts_trio.config import TTSConfig
+from tts_trio.durations import longest_seconds, shortest_seconds
 from tts_trio.formats import AudioClock, Codec, WholeSamples, most_bytes
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived
@@ -23,11 +24,6 @@ _LONGEST_TAIL_MS = 100.0
 
 # What an encoder may keep back until more comes: some frames of mp3, a page of opus (FFmpeg's encoders).
 _HELD_BACK_MS: Mapping[Codec, float] = {"mp3": 100.0, "opus": 1000.0}
-
-
-# Text that is spoken slowly and at length (numbers, pauses, laughter) takes half a second a character.
-_LONGEST_SPEECH = 10.0
-_LONGEST_CHARACTER = 1.0
 
 
 class Leg:
@@ -65,16 +61,18 @@ class Leg:
 
     @property
     def lacks_audio(self) -> bool:
-        """Whether this cannot be all: words have times and no audio, or neither."""
+        """Whether this cannot be all: words have times and no audio, or neither; or it is too short for its text."""
         spoken = self.spoken
+        if not self.timed:
+            return spoken.received_ms < 1000 * shortest_seconds(spoken.text)
         silent = spoken.received_ms <= spoken.aligned_ms + _LONGEST_TAIL_MS
         untold = silent and speakable(spoken.text[spoken.covered :])
-        return self.timed and (untold or spoken.lacks_audio(strictly=True))
+        return untold or spoken.lacks_audio(strictly=True)
 
     @property
     def longest_seconds(self) -> float:
-        """How long its text can sound: a second for each character sent, and ten more."""
-        return _LONGEST_SPEECH + _LONGEST_CHARACTER * len(self.spoken.text)
+        """How long its text can sound."""
+        return longest_seconds(self.spoken.text)
 
     def exceeds(self, event: AudioReceived) -> bool:
         """Whether this audio is more than its text can be."""
