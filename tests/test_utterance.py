@@ -450,6 +450,7 @@ def test_spoken_and_unspoken_are_what_was_accepted(
 )
 @example(text="[Прислать вам сообщение, когда курьер", cuts=[], markdown=True, end="interrupt")
 @example(text="Hi \ud83d", cuts=[], markdown=False, end="interrupt")
+@example(text="**\ud83d", cuts=[], markdown=True, end="interrupt")
 def test_what_was_held_back_is_unspoken_when_it_is_over(text: str, cuts: list[int], markdown: bool, end: str) -> None:
     """P38: text that a construct of Markdown, or half a character, kept from being sent was accepted all the same."""
     utterance = Utterance(make_config(strip_markdown=markdown, max_replays=0, text_timeout=20.0), 0.0)

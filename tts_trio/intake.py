@@ -116,11 +116,12 @@ class Intake:
 
     def drop(self) -> str:
         """Drop what was not sent and what was not read; return what of it is known to nobody yet."""
-        unread = "".join(self._unread) + ("" if self.closed else whole_text(self._half))
-        held = "" if self._markdown is None or self.complete else self._markdown.close()
+        rest = "".join(self._unread) + ("" if self.closed else whole_text(self._half))
+        if self._markdown is not None and not self.complete:
+            rest = self._markdown.feed(rest) + self._markdown.close()
         self.phrases.clear()
         self._unread.clear()
-        return held + unread
+        return rest
 
     def _strip(self, text: str) -> str:
         return text if self._markdown is None else self._markdown.feed(text)
