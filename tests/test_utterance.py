@@ -540,20 +540,25 @@ def test_half_of_an_answer_is_no_static_text(language: str, share: float) -> Non
 
 
 @every_language
-def test_a_clip_without_its_end_before_the_next_one(language: str) -> None:
-    """P9, P13: what is said after a gap is not heard, and all is said again from the gap on."""
+@pytest.mark.parametrize("max_replays", [1, 0])
+def test_a_clip_without_its_end_before_the_next_one(language: str, max_replays: int) -> None:
+    """P9, P13: what is said after a gap is not heard, and all is said again from the gap on, or by nobody."""
     text = SENTENCES[language]
     first, second = text[: text.index(".") + 2], text[text.index(".") + 2 :] + " "
     utterance, _ = started(text)
     utterance.receive(clip(first), 0.1)
     assert send(utterance, 0.1) == [second, ""]
-    utterance, _ = started(text)
+    utterance, _ = started(text, max_replays=max_replays)
     utterance.receive(announced(first, 0.4), 0.1)
     assert send(utterance, 0.1) == [second, ""]
     utterance.receive(clip(second), 0.2)
-    assert (utterance.has_connection, utterance.replays) == (False, 1)
+    assert (utterance.has_connection, utterance.replays) == (False, max_replays)
     heard = words_heard(first, 0.4)
     assert len(drain(utterance, 0.2)) <= len(announced(first, 0.4).audio)
+    if not max_replays:
+        assert utterance.error is not None
+        assert utterance.error.spoken_text == heard
+        return
     utterance.connected()
     [rest] = send(utterance, 0.3)
     utterance.receive(clip(rest), 0.4)

@@ -325,6 +325,8 @@ class Utterance:
         if self._intake.complete and not self._intake.phrases and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not error.retryable or not resumable or not self._may_replay(error):
+            if self._leg.spoken.lost_audio:
+                self._ledger.take_back()  # what came behind the part that is missing is not for the listener
             self.fail(error, now)
         else:
             self.replays += not self._waits_for_slot(error)
