@@ -20,8 +20,9 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
 from tests.test_readme import run_example
-from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded, sync
+from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
 from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
+from tts_trio.shared_loop import shared_loop
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
 
 
@@ -325,9 +326,9 @@ def test_a_generator_that_is_collected_in_the_thread_of_the_loop(server: LocalSe
             other = stack.enter_context(open_tts(config))
         responses = [body() for _ in range(5)]
         assert all(next(response) for response in responses)
-        with sync._loop as portal:
+        with shared_loop() as portal:
             portal.call(responses.clear)
-            assert sync._loop._leaver.submit(lambda: len(responses)).result(10) == 0  # after those that leave
+            shared_loop().left()
         if another:
             with other.speak([RUSSIAN]) as audio:
                 assert heard(b"".join(audio), config) == RUSSIAN

@@ -111,6 +111,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             await self._waiting.park()
         return self.receive_nowait()
 
+    @trio.lowlevel.enable_ki_protection
     def receive_nowait(self) -> bytes:
         """Like `receive`, without waiting.
 
@@ -141,6 +142,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             self.dismissed = True
             self.leave()
 
+    @trio.lowlevel.enable_ki_protection
     def leave(self) -> None:
         """Do what `close` does, for the end of a block: who still iterates gets `trio.ClosedResourceError`."""
         if self._closed:
@@ -284,12 +286,14 @@ class TextChannel(trio.abc.SendChannel[str | None]):
         await trio.lowlevel.checkpoint()
         self.send_nowait(value)
 
+    @trio.lowlevel.enable_ki_protection
     def send_nowait(self, value: str | None) -> None:
         """Like `send`, without a checkpoint."""
         if self._closed:
             raise trio.ClosedResourceError("this text channel was closed")
         self._accept("" if value is None else value)
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Say that the reply is complete: its rest is spoken, and the audio ends after it."""
         if not self._closed:
@@ -304,6 +308,7 @@ class TextChannel(trio.abc.SendChannel[str | None]):
     def __enter__(self) -> TextChannel:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

@@ -6,7 +6,6 @@ import copy
 import logging
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import attrs
 import trio
@@ -18,7 +17,7 @@ from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.hot_socket import HotSocket
 from tts_trio.limiter import learn_from
-from tts_trio.scoped import Scoped, require
+from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import OpenStream, open_stream, single_error
 from tts_trio.wire import endpoint_for
@@ -118,6 +117,7 @@ class WebSocketConnectionManager(Scoped):
             keep_alives=self._keep_alives + sum(socket.keep_alives for socket in self._sockets),
         )
 
+    @trio.lowlevel.enable_ki_protection
     async def connect(self) -> Connection:
         """Wait until a connection is hot, and return it without taking it.
 
@@ -135,6 +135,7 @@ class WebSocketConnectionManager(Scoped):
         self._replenish()
         return connection
 
+    @trio.lowlevel.enable_ki_protection
     async def get_connection(self) -> Connection:
         """Take a hot connection. It belongs to the caller until it ends; another is made ready behind it at once.
 
@@ -152,6 +153,7 @@ class WebSocketConnectionManager(Scoped):
         self._look_after_spares()
         return connection
 
+    @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
         """End the manager: sockets are closed, the idle ones with a goodbye, in `close_timeout` at most.
 
@@ -250,6 +252,7 @@ class WebSocketConnectionManager(Scoped):
         """How many sockets are ready, or on their way."""
         return sum(s.usable or s.dialling for s in self._sockets if s not in self._retiring)
 
+    @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
         """The life of one socket, from its dialling to its replacement."""
         turn: DialTurn | None = None

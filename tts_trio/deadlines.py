@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 
 import attrs
 import trio
 
+from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport import single_error
 
 # Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
@@ -97,6 +97,7 @@ async def time_limit(seconds: float) -> AsyncGenerator[trio.Event]:
     done = trio.Event()
     completed = False
 
+    @trio.lowlevel.enable_ki_protection
     async def judge(scope: trio.CancelScope) -> None:
         if not await comes_within(seconds, done):
             scope.cancel(reason="it takes too long")

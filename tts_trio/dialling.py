@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import trio
 
 from tts_trio.deadlines import time_limit
+from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport import single_error
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
@@ -74,6 +74,7 @@ class DialTurn:
         finally:
             self.end()
 
+    @trio.lowlevel.enable_ki_protection
     async def _end_in_time(self, done: trio.Event) -> None:
         with trio.move_on_after(_WORKING):
             await done.wait()

@@ -237,6 +237,7 @@ class FixedPhrase:
         self.audio.wake()
         self._scope.cancel(reason="the utterance has ended")
 
+    @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
         while True:
             with trio.CancelScope(deadline=self._overdue_at()) as self._timer:

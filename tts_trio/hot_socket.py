@@ -243,6 +243,7 @@ class HotSocket:
     def _set_timer(self) -> None:
         self._timer.deadline = self._due()
 
+    @trio.lowlevel.enable_ki_protection
     async def _keep_time(self) -> None:
         while True:
             with trio.CancelScope(deadline=self._due()) as self._timer:

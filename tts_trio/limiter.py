@@ -14,7 +14,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -22,7 +22,7 @@ import trio
 
 from tts_trio.errors import ConcurrencyError, ConfigurationError
 from tts_trio.rules import Rule, is_async, is_instance, one_of, or_endless, seconds, takes, unless_none, whole
-from tts_trio.scoped import current_run
+from tts_trio.scoped import asynccontextmanager, current_run
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,7 +19,7 @@ from tts_trio.phrase_source import Service
 from tts_trio.prefetch import Floor, Prefetch
 from tts_trio.redis_client import RedisClient
 from tts_trio.reply import Reply
-from tts_trio.scoped import Scoped, require
+from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import single_error
 from tts_trio.voice import VoiceSettings
@@ -139,6 +139,7 @@ class TTSManager(Scoped):
         _, http = self._require_open()
         return self._perform(FixedPhrase(order, source_for(order, http, self._shelf), self._history))
 
+    @trio.lowlevel.enable_ki_protection
     async def prefetch(
         self, phrases: Iterable[str], *, on_phrase: Callable[[str], object] = lambda _phrase: None
     ) -> None:
@@ -236,6 +237,7 @@ class TTSManager(Scoped):
             self._telemetry.utterance_ended(speech)
         speech.audio.raise_unseen_failure()
 
+    @trio.lowlevel.enable_ki_protection
     async def _run_speech(self, speech: FixedPhrase | Reply) -> None:
         with self._floor.taken():
             await speech.run()

@@ -59,6 +59,7 @@ class PhrasesOverHttp:
         """Do what `close` does."""
         self.close()
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(
         self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]
     ) -> None:

@@ -79,6 +79,7 @@ class Prefetch:
         if self._error is not None:
             raise self._error
 
+    @trio.lowlevel.enable_ki_protection
     async def _bring(self, order: PhraseOrder, place: object, scope: trio.CancelScope) -> None:
         try:
             error = await self._ask(order)

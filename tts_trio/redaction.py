@@ -23,6 +23,8 @@ import traceback
 import weakref
 from collections.abc import Iterator, Mapping
 
+import trio
+
 SHORTEST = 8
 _HEAD = 12
 _PUT = "[secret]"
@@ -51,6 +53,7 @@ def hide(owner: object, *secrets: str | None) -> None:
             weakref.finalize(owner, _forget, secret).atexit = False
 
 
+@trio.lowlevel.enable_ki_protection  # raised in what the garbage collector calls, a Ctrl-C would be lost
 def _forget(secret: str) -> None:
     with _lock:
         _owners[secret] -= 1

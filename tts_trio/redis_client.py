@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -15,7 +14,7 @@ import trio
 from tts_trio.errors import ConfigurationError
 from tts_trio.redaction import hide, redact
 from tts_trio.rules import Rule, split_url
-from tts_trio.scoped import Scoped, current_run
+from tts_trio.scoped import Scoped, asynccontextmanager, current_run
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -145,6 +144,7 @@ class RedisClient(Scoped):
             )
         return self._client, self._nursery
 
+    @trio.lowlevel.enable_ki_protection
     async def _perform(self, command: Callable[[], Awaitable[T]], answer: _Answer[T]) -> None:
         from coredis.exceptions import ConnectionError as Unreachable
         from coredis.exceptions import RedisError

@@ -7,7 +7,7 @@ import math
 import random
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
@@ -15,6 +15,7 @@ import trio
 from tts_trio.limiter import ConcurrencyLimiter, Lease, OnTimeout, check_limits, refused
 from tts_trio.redis_client import RedisClient
 from tts_trio.rules import TEXT, seconds
+from tts_trio.scoped import asynccontextmanager
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -189,11 +190,13 @@ class RedisLimiter(RedisClient):
             self._held[token] = lease
         return bool(got)
 
+    @trio.lowlevel.enable_ki_protection
     async def _release(self) -> None:
         tokens, self._unreleased = self._unreleased, []
         if tokens:  # what Redis is not told lapses
             await self._try(lambda client: client.eval(_RELEASE, keys=self._keys[:2], args=tokens))
 
+    @trio.lowlevel.enable_ki_protection
     async def _renew(self) -> None:
         while True:
             await trio.sleep(self._lease / 3)
@@ -207,6 +210,7 @@ class RedisLimiter(RedisClient):
                     for token, lease in held.items():
                         lease.until = asked + self._lease if token.encode() in renewed else -math.inf
 
+    @trio.lowlevel.enable_ki_protection
     async def _tell(self, size: int) -> None:
         await self._try(lambda client: client.set(self._keys[2], max(1, size)))
 

@@ -119,6 +119,7 @@ class Reply:
         self.utterance.complete(trio.current_time())
         self._advance()
 
+    @trio.lowlevel.enable_ki_protection
     async def _hold_slot(self, limiter: Limiter) -> None:
         """Hold a slot from the first phrase until the utterance has ended; another one where it is lost or refused."""
         await self._has_phrases.wait()
@@ -136,6 +137,7 @@ class Reply:
         self.utterance.admitted = False
         self._slot_lost.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
         while True:
             with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:

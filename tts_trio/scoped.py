@@ -1,13 +1,53 @@
-"""An async context manager for one block: what a conversation's objects are, and those that serve a fleet."""
+"""Blocks of `async with` that Ctrl-C does not tear, and objects that are such a block.
+
+Python may raise a KeyboardInterrupt between any two steps of a program: so between the body of a block and what leaves
+it, and a nursery stays open that nobody waits for, or in the middle of a task, whose connection is then told of it as
+of an error. trio defers it where `trio.lowlevel.enable_ki_protection` says so, to the next checkpoint of the main task.
+Here it says so of what enters and leaves a block; and so does every task of the library's own.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import wraps
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 import trio
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Block(AbstractAsyncContextManager[T]):
+    """A block that is entered and left whole."""
+
+    def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:
+        self._inner = inner
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> T:
+        return await self._inner.__aenter__()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._inner.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - as the inner block does
+
+
+def asynccontextmanager(function: Callable[P, AsyncGenerator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
+    """Make of a generator what `contextlib.asynccontextmanager` does, but a block that is entered and left whole."""
+    make = contextlib.asynccontextmanager(function)
+
+    @wraps(function)
+    def protected(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
+        return _Block(make(*args, **kwargs))
+
+    return protected
 
 
 class Scoped(ABC):
@@ -24,6 +64,7 @@ class Scoped(ABC):
         """Whether the block was entered, and perhaps left."""
         return self._block is not None
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
         """Begin, in the background; returns at once.
 
@@ -41,6 +82,7 @@ class Scoped(ABC):
         await self._block.__aenter__()
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:

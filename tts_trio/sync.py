@@ -15,19 +15,16 @@ about the utterance stays valid then.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
-from concurrent.futures import CancelledError as FutureCancelled
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import attrs
 import trio
-from anyio.from_thread import BlockingPortal, BlockingPortalProvider
+from anyio.from_thread import BlockingPortal
 
 from tts_trio import channels, connection_manager, manager, playout
 from tts_trio.alignment import Word
@@ -36,111 +33,9 @@ from tts_trio.config import TTSConfig
 from tts_trio.connection_manager import ConnectionStatistics
 from tts_trio.outcome import Outcome, Timeline
 from tts_trio.scoped import require
+from tts_trio.shared_loop import Deferred, Inside, call, contextmanager, enter, shared_loop
 
 T = TypeVar("T")
-
-
-class _Loop:
-    """The loop that all threads share: it runs as long as any of them needs it, in a thread of its own.
-
-    A generator that holds blocks may be abandoned, and is collected in any thread then, that of a loop of trio's too,
-    which must not wait: blocks are left there in another thread, one after the other.
-    """
-
-    def __init__(self) -> None:
-        self._portals = BlockingPortalProvider(backend="trio")
-        self._leaver = ThreadPoolExecutor(1, "tts_trio leaves")
-
-    def __enter__(self) -> BlockingPortal:
-        return self._portals.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.leave(self._portals, kind, error, traceback)
-
-    def leave(
-        self,
-        block: AbstractContextManager[object],
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        """Leave a block: here and now, or soon, where this thread must not wait."""
-        if trio.lowlevel.in_trio_run():
-            self._leaver.submit(block.__exit__, kind, error, traceback)
-            return None
-        return block.__exit__(kind, error, traceback)
-
-
-_loop = _Loop()
-
-
-def _begin_anew() -> None:
-    """Forget the loop of the parent process, whose threads are not in this one."""
-    global _loop
-    _loop = _Loop()
-
-
-if hasattr(os, "register_at_fork"):  # where there is a fork
-    os.register_at_fork(after_in_child=_begin_anew)
-
-
-class _Inside(AbstractContextManager[T]):
-    """A block over there. An interrupt of this thread while it is entered or left leaves it, too."""
-
-    def __init__(
-        self,
-        portal: BlockingPortal,
-        make: Callable[[], AbstractAsyncContextManager[T]],
-        open_blocks: set[trio.CancelScope],
-    ) -> None:
-        """Prepare a block.
-
-        Args:
-            portal: The way to the loop.
-            make: Makes it over there.
-            open_blocks: Those of the same conversation, which does not end before they have.
-        """
-        self._portal = portal
-        self._make = make
-        self._open_blocks = open_blocks
-        self._scope = trio.CancelScope()
-        self._loop = _loop
-        self._block = portal.wrap_async_context_manager(self._abandonable())
-
-    @asynccontextmanager
-    async def _abandonable(self) -> AsyncGenerator[T]:
-        self._open_blocks.add(self._scope)
-        try:
-            with self._scope:
-                async with self._make() as value:
-                    yield value
-        finally:
-            self._open_blocks.discard(self._scope)
-
-    def __enter__(self) -> T:
-        try:
-            return self._block.__enter__()
-        except KeyboardInterrupt:
-            self._abandon()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        try:
-            return self._loop.leave(self._block, kind, error, traceback)
-        except KeyboardInterrupt:
-            self._abandon()
-            raise
-        except (FutureCancelled, RuntimeError):  # the block was cancelled, or its loop has ended
-            if not self._scope.cancel_called:
-                raise
-            return None  # another thread left the conversation, and this block with it
-
-    def _abandon(self) -> None:
-        self._portal.call(self._scope.cancel)
 
 
 class _Scoped(ABC):
@@ -171,11 +66,10 @@ class _Scoped(ABC):
                 "tts_trio has under the same name, such as tts_trio.open_tts"
             )
         block = self._run()
-        try:
-            self._portal = block.__enter__()  # raises where it was entered before, and the first block stays
-        except KeyboardInterrupt as error:
-            block.__exit__(type(error), error, error.__traceback__)
-            raise
+        return enter(lambda: self._enter(block), self.__exit__)
+
+    def _enter(self, block: AbstractContextManager[BlockingPortal]) -> Self:
+        self._portal = block.__enter__()  # raises where it was entered before, and the first block stays
         self._block = block
         return self
 
@@ -183,8 +77,9 @@ class _Scoped(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         """End everything, in bounded time."""
-        self._portal = None
-        return self._block.__exit__(kind, error, traceback)
+        with Deferred():
+            self._portal = None
+            return self._block.__exit__(kind, error, traceback)
 
 
 class WebSocketConnectionManager(_Scoped):
@@ -203,7 +98,7 @@ class WebSocketConnectionManager(_Scoped):
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:
-        with _loop as portal, _Inside(portal, self._keep_remote, set()):
+        with shared_loop() as portal, Inside(portal, self._keep_remote, set()):
             yield portal
 
     @asynccontextmanager
@@ -223,7 +118,7 @@ class WebSocketConnectionManager(_Scoped):
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        self.portal.call(self.remote.connect)
+        call(self.portal, self.remote.connect)
 
     def statistics(self) -> ConnectionStatistics:
         """Return the state of the connections and what was done so far."""
@@ -253,7 +148,7 @@ class _Remote:
     def receive(self, pieces: trio.abc.ReceiveChannel[bytes]) -> bytes:
         """Wait for the next piece of the channel, or of one that is made of it."""
         try:
-            return self.portal.call(pieces.receive)
+            return call(self.portal, pieces.receive)
         except RuntimeError:
             if not self.audio.closed:
                 raise
@@ -410,11 +305,11 @@ class TTSManager(_Scoped):
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:
-        with _Inside(self.connections.portal, lambda: self._manager, self.connections.open_blocks):
+        with Inside(self.connections.portal, lambda: self._manager, self.connections.open_blocks):
             yield self.connections.portal
 
-    def _inside(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> _Inside[T]:
-        return _Inside(self.portal, make, self.connections.open_blocks)
+    def _inside(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> Inside[T]:
+        return Inside(self.portal, make, self.connections.open_blocks)
 
     @contextmanager
     def stream_static_text(self, text: str, **options: Any) -> Generator[AudioChannel]:
@@ -433,7 +328,7 @@ class TTSManager(_Scoped):
                 and to use nothing of this module.
         """
         texts = phrases if isinstance(phrases, str) else list(phrases)  # which may block; the loop may not
-        self.portal.call(partial(self._manager.prefetch, texts, on_phrase=on_phrase))
+        call(self.portal, partial(self._manager.prefetch, texts, on_phrase=on_phrase))
 
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:

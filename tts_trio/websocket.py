@@ -9,11 +9,12 @@ writes whole frames, and closing is an event and a bounded wait.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import cast
 from urllib.parse import urlsplit
 
+import attrs
 import h11
 import trio
 import trio_websocket
@@ -86,6 +87,22 @@ class _HandshakeStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+@attrs.frozen
+class _Protecting:
+    """What trio-websocket needs of a nursery, for a reader that Ctrl-C is not raised in: there it could be lost."""
+
+    nursery: trio.Nursery
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Start a task."""
+        self.nursery.start_soon(self._run, function)
+
+    @staticmethod
+    @trio.lowlevel.enable_ki_protection
+    async def _run(function: Callable[[], Awaitable[None]]) -> None:
+        await function()
 
 
 class _HungUp(Exception):
@@ -222,7 +239,7 @@ class WebSocket:
     async def _upgrade(self, nursery: trio.Nursery, stream: _HandshakeStream) -> trio_websocket.WebSocketConnection:
         url = urlsplit(self._config.base_url)
         websocket = await trio_websocket.wrap_client_stream(
-            nursery,
+            cast("trio.Nursery", _Protecting(nursery)),
             cast("trio.SocketStream", stream),  # it takes any stream, but is typed for two
             url.netloc,
             url.path.rstrip("/") + self._path,
@@ -240,6 +257,7 @@ class WebSocket:
         )
         return websocket
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: trio_websocket.WebSocketConnection, stream: _HandshakeStream) -> None:
         try:
             while self.error is None:
@@ -260,6 +278,7 @@ class WebSocket:
                 self.lose(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
         raise self.error or AssertionError("unreachable: the loop ends by an error")
 
+    @trio.lowlevel.enable_ki_protection
     async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with suppress(trio_websocket.ConnectionClosed):  # the reader knows why
             async for message in self._unsent:
@@ -269,6 +288,7 @@ class WebSocket:
                 await websocket.send_message(message)
                 self._writing_since = math.inf
 
+    @trio.lowlevel.enable_ki_protection
     async def _ping(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
         timeout = self._config.ping_timeout
         while True:
@@ -276,10 +296,12 @@ class WebSocket:
             if not await self._answers(websocket, nursery, timeout):
                 self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
 
+    @trio.lowlevel.enable_ki_protection
     async def _await_answers(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
         async for since in self._relied_on:
             nursery.start_soon(self._await_answer, websocket, nursery, since)
 
+    @trio.lowlevel.enable_ki_protection
     async def _await_answer(
         self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, since: float
     ) -> None:
@@ -297,6 +319,7 @@ class WebSocket:
         nursery.start_soon(self._ping_once, websocket, answered)  # not cancelled in time: that could tear its frame
         return await comes_within(seconds, answered)
 
+    @trio.lowlevel.enable_ki_protection
     async def _ping_once(self, websocket: trio_websocket.WebSocketConnection, answered: trio.Event) -> None:
         with suppress(trio_websocket.ConnectionClosed):
             await websocket.ping()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import trio
 
 from tts_trio.cache.entry import Wanted, decode, encode
 from tts_trio.cache.protocol import DeletingPhraseCache, PhraseCache, SharedPhraseCache
+from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport import single_error
 from tts_trio.wire.events import AudioReceived
 
@@ -100,6 +100,7 @@ class Shelf:
             yield
             return
 
+        @trio.lowlevel.enable_ki_protection
         async def renew() -> None:
             while True:
                 await trio.sleep(_LEASE / 3)

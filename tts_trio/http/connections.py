@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ from tts_trio.http.answer import SpeechResponse
 from tts_trio.http.pool import ConnectionPool, open_pool
 from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
 from tts_trio.redaction import redact_headers
-from tts_trio.scoped import Scoped
+from tts_trio.scoped import Scoped, asynccontextmanager
 from tts_trio.transport import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 

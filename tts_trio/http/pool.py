@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.http.connection import HttpConnection
 from tts_trio.http.stream import WatchedStream
 from tts_trio.redaction import guarded_logger
+from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport import OpenStream, dial_failed, single_error, telling_cause
 
 logger = guarded_logger(__name__)
@@ -126,6 +126,7 @@ class ConnectionPool:
             connection.watch.cancel(reason="a connection that was idle beside it was dead")
         self._idle.clear()
 
+    @trio.lowlevel.enable_ki_protection
     async def keep_warm(self) -> None:
         """Dial whenever there are too few idle connections; never ends."""
         while True:
@@ -142,6 +143,7 @@ class ConnectionPool:
             if not connection.outlives:
                 await self.drop(connection)
 
+    @trio.lowlevel.enable_ki_protection
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task in the background: what nobody foresaw costs its own connection, and never the conversation."""
         try:
