@@ -618,3 +618,36 @@ async def test_what_is_no_configuration() -> None:
             TTSManager(wrong, connections)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=f"^connection_manager must be a WebSocketConnectionManager, not {name}$"):
             TTSManager(make_config(), wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", ["reply", "send", "frames", "paced", "stream_static_text"])
+async def test_an_error_tells_what_was_spoken_and_what_was_not(
+    autojump_clock: trio.testing.MockClock, way: str
+) -> None:
+    """Together they are the text that was given, whoever is told of the error; and the outcome says the same."""
+    broken = Behaviour(
+        faults=(Fault("reset", "audio", frame=3, path="stream-input"), Fault("reset", "audio", frame=3, path="/stream"))
+    )
+    config = make_config(on_lost_connection="raise", phrase_cache=None)
+    async with memory_service(broken) as service, speaking(config, service.open_stream) as tts:
+        for text in TEXTS.values():
+            async with tts.stream_static_text(text) if way == "stream_static_text" else tts.start_llm_stream() as given:
+                if isinstance(given, AudioChannel):
+                    audio = given
+                else:
+                    channel, audio = given
+                    await channel.send(text)
+                    if way != "send":
+                        channel.close()
+                pieces = {"frames": audio.frames, "paced": partial(paced, audio)}.get(way)
+                with pytest.raises(TTSConnectionError) as caught:
+                    async for _ in pieces() if pieces else audio:
+                        ...
+                if way == "send":
+                    with pytest.raises(TTSConnectionError) as caught:
+                        await channel.send("more")
+            error = caught.value
+            assert error.spoken_text + error.unspoken_text == text
+            assert error.unspoken_text
+            assert audio.outcome is not None
+            assert (audio.outcome.spoken_text, audio.outcome.unspoken_text) == (error.spoken_text, error.unspoken_text)

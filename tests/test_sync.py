@@ -372,6 +372,21 @@ def test_after_a_fork(server: LocalServer) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "finished\nfinished\n", "")
 
 
+@pytest.mark.parametrize("way", ["reply", "frames", "stream_static_text"])
+def test_an_error_tells_what_was_spoken_and_what_was_not(server: LocalServer, way: str) -> None:
+    server.behaviour = Behaviour(speed=200, faults=(Fault("reset", "audio", frame=3),))
+    config = make_config(base_url=server.base_url, on_lost_connection="raise", phrase_cache=None)
+    with open_tts(config) as tts:
+        for text in TEXTS.values():
+            with tts.stream_static_text(text) if way == "stream_static_text" else tts.speak([text]) as audio:
+                with pytest.raises(TTSConnectionError) as caught:
+                    list(audio.frames() if way == "frames" else audio)
+            assert caught.value.spoken_text + caught.value.unspoken_text == text
+            assert caught.value.unspoken_text
+            assert audio.outcome is not None
+            assert (audio.outcome.end, audio.outcome.unspoken_text) == ("failed", caught.value.unspoken_text)
+
+
 def test_a_hundred_threads_share_one_loop(server: LocalServer) -> None:
     threads = set[str]()
     barrier = threading.Barrier(100)

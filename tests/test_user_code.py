@@ -174,6 +174,29 @@ async def test_a_limiter_that_raises(
             assert heard(await listen(audio), tts.config) == RUSSIAN
 
 
+class Forgets:
+    """A cache that raises."""
+
+    async def get(self, key: str) -> bytes | None:
+        raise Bug("get")
+
+    async def put(self, key: str, value: bytes) -> None:
+        raise Bug("put")
+
+
+async def test_a_cache_that_raises(autojump_clock: trio.testing.MockClock) -> None:
+    """It does no harm: the phrase is fetched."""
+    config = make_config(phrase_cache=Forgets())
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        for text in (ENGLISH, RUSSIAN):
+            async with tts.stream_static_text(text) as audio:
+                assert heard(await listen(audio), config) == text
+        await tts.prefetch([ENGLISH])
+        await trio.sleep(5)
+        assert tts._nursery is not None
+        assert not tts._nursery.child_tasks
+
+
 async def test_a_callback_of_prefetch_that_raises(autojump_clock: trio.testing.MockClock) -> None:
     def on_phrase(phrase: str) -> None:
         raise Bug(phrase)
