@@ -374,6 +374,17 @@ def test_any_ssml_comes_out_whole(pieces: list[str], sizes: list[int], stalls: b
         assert at not in inside, (phrase, text[at:][:20])
 
 
+@pytest.mark.parametrize("tags", [30, 34, 60])
+def test_a_long_tag_behind_many_without_a_blank_is_cut_nowhere(tags: int) -> None:
+    text = '<break time="1s"/>' * tags + "<p>One. Two!</p>" + f'<break x="{"a " * 240}"/>' + "Hello, there."
+    phraser = Phraser(PhrasePolicy.eager(), language_code="en", ssml=True)
+    phrases = [phrase for token in text for phrase in phraser.feed(token, 0.0)] + phraser.close()
+    at, inside = 0, inside_tags(text)
+    for phrase in phrases:
+        at = text.index(phrase.rstrip(), at) + len(phrase.rstrip())
+        assert at not in inside, phrase
+
+
 @pytest.mark.parametrize("tags", ['<break time="1s"/>' * 16, f"<{'a' * 400}>", f"<a{' b' * 200}>"])
 @pytest.mark.parametrize("size", [1, 1000])
 def test_many_tags_without_a_blank_between_them(tags: str, size: int) -> None:

@@ -171,7 +171,7 @@ class Phraser:
         """Whether the text ends inside of what must stay together, blanks and all."""
         if not (self._ssml or self._audio_tags):
             return False
-        run = self._text.read(self._run, min(self._text.end, self._run + ssml.LONGEST + 1))
+        run = self._text.read(max(self._run, self._text.end - ssml.LONGEST), self._text.end)
         return (self._ssml and ssml.is_open(run)) or (self._audio_tags and audio_tags.is_open(run))
 
     def _receive(self, run: str) -> None:

@@ -19,14 +19,15 @@ def visible(text: str) -> str:
 
 def is_open(text: str) -> bool:
     """Whether the text ends inside of a tag, or of an element such as ``<phoneme>``, and so may not be cut there."""
-    if len(text) > LONGEST or "<" not in text:
+    text = text[-LONGEST:]  # an element that began before that was never closed
+    if "<" not in text:
         return False
     if before_open_tag(text) < len(text):
         return True
     depth = 0
     for tag in _TAG.finditer(text):
         if tag["name"] != _DOCUMENT and not tag[0].endswith("/>"):
-            depth += -1 if tag["end"] else 1
+            depth = max(0, depth - 1) if tag["end"] else depth + 1
     return depth > 0
 
 
