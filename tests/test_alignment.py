@@ -432,9 +432,10 @@ def test_no_word_is_lost_or_early(speech: Speech, delivered: float, ahead: bool)
     for message in speech.messages:
         if spoken.covered == len(spoken.text):
             spoken.sent(next(waiting, ""))
+        estimated = spoken.estimated
         spoken.received(message.ms, message.source, message.read)
         check(spoken, spoken.received_ms * delivered)
-        assert len(spoken.words) >= seen
+        assert len(spoken.words) >= seen or (estimated and not spoken.estimated)  # an estimate gives way to times
         assert spoken.covered >= covered
         seen, covered = len(spoken.words), spoken.covered
     spoken.final()

@@ -224,7 +224,10 @@ class SpokenText:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words whose audio is known, or estimated, to have come, in order; they never overlap."""
+        """The words whose audio is known, or estimated, to have come, in order; they never overlap.
+
+        Estimates give way to times when the first of these come.
+        """
         if self.estimated:
             return tuple(self._estimated_until(self._received_ms))
         return tuple(timed.word for timed in self._timed[: self._words_until(self._heard_ms)])
