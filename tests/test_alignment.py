@@ -140,6 +140,27 @@ def test_times_that_broke_off_inside_a_word_go_on(
     assert told["test."][1] == lead + inner + (len(CUT) - 2) * STEP
 
 
+@pytest.mark.parametrize("text", ["Да... Вот так! ", "Yes... This way! "])
+@pytest.mark.parametrize("dialogue", [True, False])
+def test_a_word_whose_marks_are_still_to_come_has_a_time(text: str, dialogue: bool) -> None:
+    """P13: times may break off behind its last letter, and what was heard by then is not said again."""
+    spoken = SpokenText(dialogue=dialogue)
+    spoken.sent(text)
+    letters = text.index(".")
+    pieces = [text[:letters], text[letters : letters + 1], text[letters + 1 : letters + 6], text[letters + 6 :]]
+    for piece in pieces:
+        spoken.received(STEP * len(piece), alignment(piece), None)
+        if piece is pieces[0]:
+            assert times(spoken) == [(text.split()[0], 0, STEP * letters)]
+            assert spoken.spoken(math.inf) == text.split()[0]
+            assert spoken.resume(STEP * letters) == (letters + 4, STEP * letters)
+    whole = SpokenText(dialogue=dialogue)
+    whole.sent(text)
+    whole.received(STEP * len(text), alignment(text), None)
+    assert times(spoken) == times(whole)
+    assert [spoken.resume(ms) for ms in range(0, 700, 10)] == [whole.resume(ms) for ms in range(0, 700, 10)]
+
+
 def test_the_rest_of_a_word_is_found_when_only_the_words_read_come() -> None:
     spoken = spoken_text("la talent. ")
     spoken.received(200, alignment("la t"), None)

@@ -389,6 +389,9 @@ class SpokenText:
                 begun = None
         if cursor == offset:
             return None
+        if begun is not None and cursor >= letters_until:  # only its marks are still to come
+            times.append(reading.times(begun, letters, len(reading.glyphs)))
+            begun = None
         start_ms = None if begun is None else reading.glyphs[begun].start_ms
         return _Place(reading, first, times, cursor, start_ms, len(reading.glyphs))
 
@@ -420,6 +423,9 @@ class SpokenText:
             cut_ms = None
         for index, times in enumerate(place.times, place.first):
             start, end = self._spans[index]
+            if self._timed and self._timed[-1].word.start == start:  # its letters came before: these are its marks
+                self._timed[-1] = attrs.evolve(self._timed[-1], mark_ms=base_ms + times.mark_ms)
+                continue
             earliest_ms = self._timed[-1].mark_ms if self._timed else 0.0
             start_ms = max(earliest_ms, base_ms + times.start_ms if cut_ms is None else cut_ms)
             end_ms = max(start_ms, base_ms + times.end_ms)
