@@ -1,0 +1,130 @@
+"""Whatever goes wrong in a task in the background costs what the task did, and never the conversation."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import pytest
+import trio
+
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service, websocket_path
+from tts_trio import ConcurrencyLimiter, MemoryCache, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio.cache.flights import CachedPhrases
+from tts_trio.cache.shelf import Shelf
+from tts_trio.connection import Connection
+from tts_trio.dialling import Backoff, DialTurn
+from tts_trio.fixed_phrase import FixedPhrase
+from tts_trio.hot_socket import HotSocket
+from tts_trio.http.pool import ConnectionPool
+from tts_trio.http.stream import WatchedStream
+from tts_trio.local_server import Behaviour, Fault
+from tts_trio.phrase_source import Service
+from tts_trio.reply import Reply
+from tts_trio.utterance import Utterance
+from tts_trio.websocket import WebSocket
+
+IN_THE_BACKGROUND: list[tuple[type, str]] = [
+    (Backoff, "connection_lost"),
+    (DialTurn, "_end_in_time"),
+    (ConnectionPool, "_warm_up"),
+    (ConnectionPool, "_dial"),
+    (ConnectionPool, "_open"),
+    (ConnectionPool, "_offer"),
+    (ConnectionPool, "_watch"),
+    (WatchedStream, "watch"),
+    (WebSocketConnectionManager, "_on_hot"),
+    (WebSocketConnectionManager, "_socket_ended"),
+    (HotSocket, "run"),
+    (HotSocket, "_opened"),
+    (HotSocket, "_keep_time"),
+    (HotSocket, "_do_what_is_due"),
+    (HotSocket, "_receive_event"),
+    (WebSocket, "run"),
+    (WebSocket, "_upgrade"),
+    (WebSocket, "_read"),
+    (WebSocket, "_write"),
+    (WebSocket, "_ping"),
+    (WebSocket, "_ping_once"),
+    (WebSocket, "_await_answers"),
+    (WebSocket, "_await_answer"),
+    (WebSocket, "_say_goodbye"),
+    (Connection, "received"),
+    (Reply, "_on_event"),
+    (Reply, "_on_loss"),
+    (Reply, "_keep_deadlines"),
+    (Reply, "_hold_slot"),
+    (Reply, "_another_connection"),
+    (FixedPhrase, "_ask"),
+    (FixedPhrase, "_take"),
+    (FixedPhrase, "_keep_deadlines"),
+    (Utterance, "expire"),
+    (Utterance, "lost"),
+    (CachedPhrases, "_bring"),
+    (Shelf, "put"),
+    (Service, "_stream"),
+]
+
+
+def raise_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, call: int) -> list[int]:
+    """Have a method raise at its call of this number; returns a list that counts its calls."""
+    method: Any = getattr(owner, name)
+    calls = [0]
+
+    def count() -> None:
+        calls[0] += 1
+        if calls[0] == call:
+            raise ZeroDivisionError("nobody foresaw this")
+
+    async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+        count()
+        return await method(*args, **kwargs)
+
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        count()
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, asynchronous if inspect.iscoroutinefunction(method) else synchronous)
+    return calls
+
+
+@pytest.mark.parametrize("call", [1, 3])
+@pytest.mark.parametrize(("owner", "name"), IN_THE_BACKGROUND, ids=lambda each: getattr(each, "__name__", each))
+async def test_an_exception_in_the_background_ends_no_conversation(
+    autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: type,
+    name: str,
+    call: int,
+) -> None:
+    """P32: an utterance may fail, with a `TTSError`; the next ones are heard whole, and the block is left as it is."""
+    caplog.set_level(logging.CRITICAL, "tts_trio")
+    faults = (
+        Fault("eof", "accept", skip=3, count=3),
+        Fault("delay", "audio", 3.0, frame=0, skip=3, count=1, path=websocket_path()),
+        Fault("eof", "audio", frame=0, skip=1, count=1, path=websocket_path()),
+        Fault("reset", "answer", skip=2, count=1, path="/stream"),
+    )
+    config = make_config(phrase_cache=MemoryCache(), limiter=ConcurrencyLimiter(4), keep_alive_interval=1.0)
+    calls = raise_once(monkeypatch, owner, name, call)
+    failed = 0
+    async with memory_service(Behaviour(faults=faults)) as service:
+        with trio.fail_after(500):
+            async with (
+                WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
+                TTSManager(config, connections) as tts,
+            ):
+                for number in range(6):
+                    text = f"{TEXTS['ru'][:40]} {number}. {TEXTS['en'][:40]}."
+                    for block in (tts.speak([text]), tts.stream_static_text(text)):
+                        try:
+                            async with block as audio:
+                                assert heard(await listen(audio), config) == text
+                        except TTSError:
+                            failed += 1
+                            assert number < 5
+                        await trio.sleep(1.5)
+    assert failed <= 3
+    assert calls[0] >= 1
