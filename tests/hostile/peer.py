@@ -1,0 +1,168 @@
+"""One connection of the hostile server."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from tests.hostile.faults import Fault
+from tests.hostile.http_peer import answer, speak_unasked
+from tests.hostile.socket_peer import upgrade
+
+if TYPE_CHECKING:
+    from tests.hostile.server import HostileServer
+
+_LIMIT = 2**20
+
+
+class Gone(Exception):
+    """The connection has ended, or is to end now."""
+
+
+@attrs.frozen
+class Asked:
+    """A request."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Peer:
+    """The server's end of one connection.
+
+    Attributes:
+        resets: It is to end by a reset.
+    """
+
+    def __init__(self, server: HostileServer, tcp: trio.SocketStream, number: int) -> None:
+        self.server = server
+        self.number = number
+        self.tcp = tcp
+        self.stream: trio.abc.Stream = tcp
+        self.resets = False
+        self.key = ""
+        self._buffer = bytearray()
+        self._sending = trio.Lock()
+        self._poisons: dict[str, float] = {}
+        self._port = 0
+        with suppress(OSError):  # the client is gone already
+            self._port = tcp.socket.getpeername()[1]
+        self._requests = 0
+
+    async def serve(self) -> None:
+        """Serve it to its end."""
+        fault, _ = self.server.draw("accept", self.number)
+        if fault is not None:
+            await self._accept_badly(fault)
+        if self.server.script.tls:
+            self.stream = trio.SSLStream(self.tcp, self.server.context, server_side=True, https_compatible=True)
+            with trio.move_on_after(5) as slow:
+                await self.stream.do_handshake()
+            if slow.cancelled_caught:
+                raise Gone
+        while (asked := await self._request()) is not None:
+            if asked.headers.get("upgrade", "").lower() == "websocket":
+                await upgrade(self, asked)
+                return
+            self._requests += 1
+            await answer(self, asked, self._requests)
+
+    async def send(self, data: bytes) -> None:
+        """Write bytes, whole."""
+        async with self._sending:
+            await self.stream.send_all(data)
+
+    async def receive(self) -> bytes:
+        """Read bytes.
+
+        Raises:
+            Gone: There are no more.
+        """
+        if self._buffer:
+            data = bytes(self._buffer)
+            self._buffer.clear()
+            return data
+        data = bytes(await self.stream.receive_some(65536))
+        if not data:
+            raise Gone
+        return data
+
+    async def say_nothing(self) -> None:
+        """Read, and say nothing."""
+        while True:
+            await self.receive()
+
+    async def end(self, how: str) -> None:
+        """End the connection.
+
+        Raises:
+            Gone: Always.
+        """
+        self.server.note(f"connection {self.number}: {how}")
+        self.resets = how == "reset"
+        raise Gone
+
+    def poisoned(self, what: str) -> None:
+        """Note that something was said that nobody asked for."""
+        self._poisons[what] = time.perf_counter()
+
+    def asks(self) -> None:
+        """Note that something is asked for; what the client could not have read before it asked crossed that."""
+        seen = self.server.seen.get(self._port, 0.0)
+        crossed = {what for what, at in self._poisons.items() if at > seen}
+        if crossed:
+            self.server.note(f"connection {self.number}: the request crossed {crossed}")
+            self.server.crossed.update(crossed)
+
+    async def _accept_badly(self, fault: Fault) -> None:
+        match fault.name:
+            case "hang up":
+                await trio.sleep(fault.delay)
+                await self.end(fault.how)
+            case "say nothing":
+                await self.say_nothing()
+            case "garbage":
+                await self.send(fault.how)
+                await self.say_nothing()
+            case _:
+                await trio.sleep(fault.delay)
+
+    async def _request(self) -> Asked | None:
+        """Read a request; None at the end of the connection."""
+        fault, _ = self.server.draw("idle", self.number, self._requests, key=self.key or None)
+        if fault is not None and not self._buffer:
+            with trio.move_on_after(fault.delay) as quiet:
+                self._buffer += await self._some()
+            if quiet.cancelled_caught:
+                await speak_unasked(self, fault)
+        while b"\r\n\r\n" not in self._buffer:
+            data = await self._some()
+            if not data or len(self._buffer) > _LIMIT:
+                return None
+            self._buffer += data
+        self.asks()
+        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, path, _ = first.split(" ", 2)
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        self.key = headers.get("xi-api-key", "")
+        length = int(headers.get("content-length", "0"))
+        while len(rest) < length:
+            data = await self._some()
+            if not data:
+                return None
+            rest += data
+        self._buffer = bytearray(rest[length:])
+        return Asked(method, path, headers, rest[:length])
+
+    async def _some(self) -> bytes:
+        try:
+            return bytes(await self.stream.receive_some(65536))
+        except trio.BrokenResourceError:
+            return b""

@@ -1,0 +1,628 @@
+"""Runs a seed, and checks the rules."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import nullcontext
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+import trustme
+
+from tests.hostile.rules import POISON, Heard, listen_for, words_of
+from tests.hostile.script import Conversation, Saying, Script, script_of
+from tests.hostile.server import HostileServer, ServerThread
+from tts_trio import (
+    AudioChannel,
+    ConcurrencyLimiter,
+    MemoryCache,
+    TTSConfig,
+    TTSConnectionError,
+    TTSError,
+    TTSManager,
+    WebSocketConnectionManager,
+)
+from tts_trio.cache import flights
+from tts_trio.local_server import read_tones
+from tts_trio.playout import paced
+from tts_trio.transport import open_stream
+
+VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
+_LIMITER_TIMEOUT = 0.6
+_LOOKS = 8  # at its sockets, in which the loop has read what had come: `ConnectionPool` and TLS need some each
+_SWITCH = 0.001  # seconds: the server does not wait longer for the client's thread
+_LONGEST = 60.0  # seconds, for a whole seed
+_TRIES = 3  # of an utterance on the good server: what was said to the conversation before may still be told to it
+
+_seed: ContextVar[Report | None] = ContextVar("the seed that runs", default=None)
+
+
+class _Left(Exception):
+    """The caller's own error."""
+
+
+@attrs.define(eq=False)
+class Report:
+    """What came of a seed.
+
+    Attributes:
+        seed: The seed.
+        faults: The rules that were broken.
+        ends: How the utterances ended.
+        tries: How many utterances on the good server failed before one did not.
+        seconds: How long it took.
+        script: Of the client.
+        log: What the server did, and the client.
+    """
+
+    seed: int
+    faults: list[str] = attrs.field(factory=list)
+    ends: list[str] = attrs.field(factory=list)
+    tries: int = 0
+    seconds: float = 0.0
+    script: str = ""
+    log: list[tuple[float, str]] = attrs.field(factory=list)
+
+    def note(self, what: str) -> None:
+        self.log.append((time.perf_counter(), what))
+
+    def broke(self, rule: str) -> None:
+        self.faults.append(rule)
+        self.note(f"RULE BROKEN: {rule}")
+
+    def __str__(self) -> str:
+        log = sorted(self.log)
+        began = log[0][0] if log else 0.0
+        return "\n".join(
+            [*self.faults, self.script, *(f"  {(at - began) * 1000:7.1f} ms  {what[:400]}" for at, what in log)]
+        )
+
+
+class _ErrorsAreFaults(logging.Handler):
+    """What the library logs as an error is an exception that nobody foresaw."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (report := _seed.get()) is not None:
+            error = record.exc_info[1] if record.exc_info else None
+            shown = "".join(traceback.format_exception(error))[-1500:] if error else ""
+            report.broke(f"an exception that nobody foresaw: {record.getMessage()} {shown}")
+
+
+class Loop(trio.abc.Instrument):
+    """The loop of the client: how long it stood still, and when it last looked at its sockets."""
+
+    def __init__(self) -> None:
+        self._lags: list[tuple[float, float]] = []
+        self._looks = deque([0.0], maxlen=_LOOKS)
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._looks.append(time.perf_counter())
+
+    @property
+    def has_seen(self) -> float:
+        """What came before this time has been read by now, if anybody reads."""
+        return self._looks[0]
+
+    async def watch(self) -> None:
+        while True:
+            before = time.perf_counter()
+            await trio.sleep(0.01)
+            lag = time.perf_counter() - before - 0.01
+            if lag > 0.03:
+                self._lags.append((time.perf_counter(), lag))
+
+    def excused(self, since: float) -> float:
+        """How much longer something may have taken: a peer is waited for a second more after the loop stood still."""
+        return sum(2 * lag + 1.0 for at, lag in self._lags if at >= since)
+
+
+@attrs.define
+class Certificates:
+    """The TLS of both sides."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+    @classmethod
+    def make(cls) -> Certificates:
+        authority = trustme.CA()
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(server)
+        client = ssl.create_default_context()
+        authority.configure_trust(client)
+        return cls(server, client)
+
+
+async def run_seed(seed: int, thread: ServerThread, certificates: Certificates, loop: Loop) -> Report:
+    """Run a seed."""
+    script = script_of(seed)
+    report = Report(seed, script=str(script))
+    _seed.set(report)
+    server = HostileServer(script, certificates.server)
+    thread.start(server)
+    began = time.perf_counter()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, report, trio.lowlevel.current_task())
+            try:
+                with trio.fail_after(_LONGEST):
+                    await _Seed(script, report, server, certificates, loop).run()
+            finally:
+                nursery.cancel_scope.cancel()
+    except* trio.TooSlowError:
+        report.broke(f"it did not end within {_LONGEST:g} s")
+    except* Exception as group:  # noqa: BLE001 - every one breaks a rule
+        report.broke("an exception came out: " + "".join(traceback.format_exception(_bare(group)))[-3000:])
+    await _finish(server, report)
+    report.seconds = time.perf_counter() - began
+    report.log += server.log
+    return report
+
+
+async def _watch(report: Report, seed: trio.lowlevel.Task) -> None:
+    """Tell what everything waits for, before a seed is given up."""
+    await trio.sleep(_LONGEST - 1)
+    report.note("what everything waits for:")
+    tasks = [seed]
+    while tasks:
+        task = tasks.pop()
+        frames = [f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in task.iter_await_frames()]
+        report.note(f"{task.name}: {' '.join(frames)}")
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+
+
+async def _finish(server: HostileServer, report: Report) -> None:
+    server.finish()
+    with trio.move_on_after(20):
+        while not server.done.is_set():  # noqa: ASYNC110 - it is set in another thread
+            await trio.sleep(0.003)
+    if server.left_open or not server.done.is_set():
+        report.broke(f"connections were left open: {server.left_open}")
+    for error in server.errors:
+        report.broke(error)
+
+
+class _Seed:
+    """A seed that runs."""
+
+    def __init__(
+        self, script: Script, report: Report, server: HostileServer, certificates: Certificates, loop: Loop
+    ) -> None:
+        self._script = script
+        self._report = report
+        self._server = server
+        self._certificates = certificates
+        self._loop = loop
+        self._cache = MemoryCache()
+        self._limiters: list[ConcurrencyLimiter] = []
+        self._done = 0
+        self._healed = trio.Event()
+        self._one_by_one = trio.Lock()
+        self._audios: list[tuple[AudioChannel, str]] = []
+
+    async def run(self) -> None:
+        limited = self._script.conversations[0].limited
+        limiter = ConcurrencyLimiter(limited, timeout=_LIMITER_TIMEOUT) if limited else None
+        async with trio.open_nursery() as nursery:
+            for index, conversation in enumerate(self._script.conversations):
+                nursery.start_soon(self._converse, index, conversation, limiter)
+        if limiter is not None and limiter.held:
+            self._report.broke(f"slots of the limiter were left: {limiter!r}")
+        for audio, end in self._audios:
+            if audio.outcome is None or audio.outcome.end != end:
+                self._report.broke(f"it ended as {end}, and then as {audio.outcome}")
+        with trio.move_on_after(1.0):
+            while self._flights():  # noqa: ASYNC110 - of system tasks
+                await trio.sleep(0.005)
+        if self._flights():
+            self._report.broke(f"a request of a cache was left: {self._flights()}")
+
+    def _flights(self) -> list[object]:
+        try:
+            return [place for place in flights._flights.get() if place[0] == id(self._cache)]
+        except LookupError:
+            return []
+
+    async def _converse(self, index: int, conversation: Conversation, limiter: ConcurrencyLimiter | None) -> None:
+        config = TTSConfig(
+            api_key=conversation.key,
+            voice_id=VOICE_ID,
+            base_url=f"{'https' if self._script.tls else 'http'}://127.0.0.1:{self._server.port}",
+            ssl_context=self._certificates.client,
+            phrase_cache=self._cache if conversation.shares_cache else None,
+            limiter=limiter,
+            **conversation.config,
+        )
+        async with WebSocketConnectionManager(config, open_stream=self._open_stream) as connections:
+            async with TTSManager(config, connections) as tts:
+                async with trio.open_nursery() as nursery:
+                    for saying in conversation.sayings:
+                        if saying.after is not None:
+                            nursery.start_soon(self._say, tts, conversation, saying)
+                            await trio.sleep(saying.after)
+                        else:
+                            await self._say(tts, conversation, saying)
+                await self._heal()
+                async with self._one_by_one if limiter is not None else nullcontext():
+                    await self._be_served_well(index, tts)
+            left = time.perf_counter()
+        took = time.perf_counter() - left
+        if took > 1.0 + self._loop.excused(left):
+            self._report.broke(f"closing took {took:.2f} s")
+
+    async def _open_stream(self, config: TTSConfig) -> trio.abc.Stream:
+        return _Told(await open_stream(config), self._server, self._loop)
+
+    async def _heal(self) -> None:
+        self._done += 1
+        if self._done == len(self._script.conversations):
+            self._server.heal()
+            self._healed.set()
+        await self._healed.wait()
+
+    async def _be_served_well(self, index: int, tts: TTSManager) -> None:
+        """The next utterance on a good server works."""
+        for kind in ("speak", "static"):
+            text = f"Дальше{index}{'аб'[kind == 'static']} all{index}{kind} в порядке{kind}{index}."
+            began, tries = time.perf_counter(), 0
+            while tries < (3 * _TRIES if self._server.was_late(began) else _TRIES):
+                tries += 1
+                utterance = _Utterance(text)
+                try:
+                    block = tts.speak([text]) if kind == "speak" else tts.stream_static_text(text)
+                    with trio.fail_after(30):
+                        async with block as audio:
+                            async for chunk in audio:
+                                utterance.sound += chunk
+                except (TTSError, trio.TooSlowError) as error:
+                    self._report.tries += 1
+                    self._report.note(f"on the good server {kind} {index}: {error!r}; {tts.config.limiter!r}")
+                    last = error
+                else:
+                    self._report.note(f"on the good server {kind} {index} finished; {tts.config.limiter!r}")
+                    heard = utterance.heard(tts.config, again=0)
+                    if heard.wrong or heard.whole != len(words_of(text)):
+                        self._report.broke(f"on the good server {text!r} was heard as {heard}")
+                    break
+            else:
+                self._report.broke(f"the {kind} on a good server failed {tries} times: {last!r}")
+
+    async def _say(self, tts: TTSManager, conversation: Conversation, saying: Saying) -> None:
+        utterance = _Utterance(saying.text)
+        began = time.perf_counter()
+        error: BaseException | None = None
+        try:
+            with trio.CancelScope() as scope:
+                if saying.leave == "cancel":
+                    scope.deadline = trio.current_time() + saying.leave_after
+                await self._perform(tts, saying, utterance)
+        except* TTSError as group:
+            error = group
+        except* _Left:
+            pass
+        except* trio.ClosedResourceError:
+            if saying.leave != "close":
+                raise
+        took = time.perf_counter() - began
+        if error is not None:
+            error = _bare(error)
+        if error is not None and not isinstance(error, TTSError):
+            self._report.broke(f"{error!r} came out of {saying.text!r}")
+        self._check(tts.config, conversation, saying, utterance, error, began, took)
+
+    async def _perform(self, tts: TTSManager, saying: Saying, utterance: _Utterance) -> None:
+        if saying.kind == "static":
+            utterance.accepted = saying.text
+            async with tts.stream_static_text(saying.text) as audio:
+                await self._listen(audio, saying, utterance)
+        elif saying.kind == "speak":
+            async with tts.speak(self._tokens(saying, utterance)) as audio:
+                await self._listen(audio, saying, utterance)
+        else:
+            async with tts.start_llm_stream() as (text, audio):
+                utterance.audio = audio
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._feed, text, saying, utterance)
+                    await self._listen(audio, saying, utterance)
+                    nursery.cancel_scope.cancel()
+
+    async def _tokens(self, saying: Saying, utterance: _Utterance) -> AsyncIterator[str | None]:
+        for token in saying.tokens:
+            utterance.doubtful = token or ""
+            yield token
+            utterance.accepted += token or ""
+            utterance.doubtful = ""
+            await self._pause(saying.pause, utterance)
+
+    async def _feed(self, text: Any, saying: Saying, utterance: _Utterance) -> None:
+        try:
+            for token in saying.tokens:
+                await text.send(token)
+                utterance.accepted += token or ""
+                await self._pause(saying.pause, utterance)
+            text.close()
+        except TTSError as error:
+            self._report.note(f"feeding {saying.text!r}: {error!r}")
+
+    async def _pause(self, seconds: float, utterance: _Utterance) -> None:
+        await trio.sleep(seconds)
+        utterance.own_seconds += seconds
+
+    async def _listen(self, audio: AudioChannel, saying: Saying, utterance: _Utterance) -> None:
+        utterance.audio = audio
+        async with trio.open_nursery() as nursery:
+            if saying.leave in {"close", "leave", "error"}:
+                nursery.start_soon(self._leave, audio, saying, utterance, nursery)
+            await self._read(audio, saying, utterance)
+            nursery.cancel_scope.cancel()
+
+    async def _leave(self, audio: AudioChannel, saying: Saying, utterance: _Utterance, nursery: trio.Nursery) -> None:
+        await trio.sleep(saying.leave_after)
+        utterance.left = True
+        if saying.leave == "error":
+            raise _Left
+        if saying.leave == "close":
+            audio.close()
+        nursery.cancel_scope.cancel()
+
+    async def _read(self, audio: AudioChannel, saying: Saying, utterance: _Utterance) -> None:
+        listening = saying.listening
+        if listening.kind == "not at all":
+            await trio.sleep_forever()
+        sound: Any = audio
+        if listening.kind == "paced":
+            sound = paced(audio)
+        elif listening.kind == "frames":
+            sound = audio.frames()
+        count = 0
+        async for chunk in sound:
+            utterance.sound += chunk
+            count += 1
+            if listening.stall and count == listening.stall_at:
+                self._report.note(f"the loop stands still for {listening.stall} s")
+                time.sleep(listening.stall)  # noqa: ASYNC251 - that is what is tried
+            if listening.kind == "paced":
+                utterance.played_ms = sound.played_ms
+            if listening.pause:
+                await self._pause(listening.pause, utterance)
+        utterance.ended = True
+
+    def _check(
+        self,
+        config: TTSConfig,
+        conversation: Conversation,
+        saying: Saying,
+        utterance: _Utterance,
+        error: BaseException | None,
+        began: float,
+        took: float,
+    ) -> None:
+        """Check all rules for one utterance."""
+        broke = self._report.broke
+        about = f"{conversation.key} {saying.kind} {saying.text!r}"
+        audio, outcome = utterance.audio, utterance.audio and utterance.audio.outcome
+        end = outcome.end if outcome else "not begun"
+        self._report.ends.append(f"{saying.kind} {end}")
+        self._report.note(f"{about}: {end} after {took * 1000:.0f} ms: {error!r}")
+        if audio is not None and outcome is None:
+            broke(f"{about}: it has not ended")
+            return
+        allowed = self._allowed(config, conversation, saying, utterance) + self._loop.excused(began)
+        if took > allowed:
+            broke(f"{about}: it took {took:.2f} s; its configuration allows {allowed:.2f} s")
+        estimated = self._is_estimated(config, saying, utterance)
+        heard = utterance.heard(config, again=config.max_replays if estimated else 0)
+        if heard.wrong and not self._crossed(utterance.text_heard(config)):
+            broke(f"{about}: {heard.wrong}")
+        if not conversation.hostile:
+            self._check_honest(conversation, saying, utterance, error, end, began)
+        if audio is None or outcome is None:
+            return
+        self._audios.append((audio, end))
+        in_frames = saying.listening.kind in {"frames", "paced"}  # which take more from the channel than they give out
+        whole = utterance.ended or not in_frames
+        if end == "finished" and whole and not heard.wrong and heard.whole != len(words_of(saying.text)):
+            broke(f"{about}: finished, and heard were {heard.whole} words: {utterance.text_heard(config)!r}")
+        if end == "failed" and not isinstance(error, TTSError) and not utterance.left and saying.leave != "cancel":
+            broke(f"{about}: it failed, and raised {error!r}")
+        told = outcome.spoken_text + outcome.unspoken_text
+        if told not in {utterance.accepted, utterance.accepted + utterance.doubtful}:
+            broke(f"{about}: accepted were {utterance.accepted!r}, told are {told!r}")
+        spoken = len(words_of(outcome.spoken_text))
+        if in_frames and utterance.played_ms is not None:
+            spoken = len(words_of(audio.spoken(utterance.played_ms)))
+        slack = in_frames + (2 if estimated else 0)
+        told_by_sound = not in_frames or utterance.played_ms is not None or utterance.ended
+        told_by_sound = told_by_sound and conversation.key not in self._server.lied
+        if spoken > heard.whole + slack and not heard.wrong and told_by_sound:
+            broke(f"{about}: told as spoken are {spoken} words, {heard.whole} were heard")
+        if not estimated and not heard.wrong and heard.whole > spoken + 1 and not in_frames:
+            broke(f"{about}: {heard.whole} words were heard, {spoken} are told as spoken")
+
+    def _crossed(self, sound: str) -> bool:
+        return POISON in sound and any(word in sound for word in self._server.crossed)
+
+    def _is_estimated(self, config: TTSConfig, saying: Saying, utterance: _Utterance) -> bool:
+        """Whether it was sent without times of the words that can be read, as far as anything was."""
+        if saying.kind == "static":
+            return not config.static_timestamps
+        if not config.sync_alignment or config.fallback:
+            return True
+        return any(phrase.strip() in saying.text for phrase in self._server.untimed)
+
+    def _check_honest(
+        self,
+        conversation: Conversation,
+        saying: Saying,
+        utterance: _Utterance,
+        error: BaseException | None,
+        end: str,
+        began: float,
+    ) -> None:
+        """What others suffer reaches nobody else."""
+        if saying.leave or (end == "finished" and error is None):
+            return
+        others = [c for c in self._script.conversations if c is not conversation and c.shares_cache]
+        shared = saying.kind == "static" and any(s.text == saying.text for c in others for s in c.sayings)
+        if shared and utterance.sound and isinstance(error, TTSError):
+            return  # it had heard the beginning of the same answer, and nobody begins anew what was heard
+        if self._server.was_late(began) and isinstance(error, TTSConnectionError):
+            return
+        self._report.broke(f"the server was honest to {conversation.key}, and {saying.text!r} {end}: {error!r}")
+
+    @staticmethod
+    def _allowed(config: TTSConfig, conversation: Conversation, saying: Saying, utterance: _Utterance) -> float:
+        """How long an utterance may take.
+
+        It waits for a connection; without audio that is owed for `reply_deadline`, all replays included, each of which
+        may wait for another connection; audio that drips restarts that, as often as a drip sends it.
+        """
+        replays = config.max_replays + 1
+        waits = config.connect_timeout * (replays + 1) + 0.3 * replays
+        limiter = _LIMITER_TIMEOUT * replays if conversation.limited else 0.0
+        audio = config.reply_deadline * (replays + 1) + config.stall_timeout + config.text_timeout
+        dripping = 2.0 * replays
+        pacing = 0.07 * len(saying.text) if saying.listening.kind == "paced" else 0.0
+        return waits + limiter + audio + dripping + pacing + utterance.own_seconds + 0.5
+
+
+class _Told(trio.abc.Stream):
+    """A stream that tells the server what had been read when something was written to it."""
+
+    def __init__(self, stream: trio.abc.Stream, server: HostileServer, loop: Loop) -> None:
+        tcp: Any = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._stream = stream
+        self._port = tcp.socket.getsockname()[1]
+        self._server = server
+        self._loop = loop
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._server.seen[self._port] = self._loop.has_seen
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@attrs.define
+class _Utterance:
+    """One utterance that goes on, as the caller sees it.
+
+    Attributes:
+        text: What is said.
+        accepted: As much of it as was given.
+        doubtful: A token that may have been taken, too.
+        sound: What was heard.
+        own_seconds: How long the caller made it wait.
+        played_ms: What the pacer says was played; None where there is none.
+        left: It was left before its end.
+        ended: It was read to its end.
+        audio: Its channel, once it has begun.
+    """
+
+    text: str
+    accepted: str = ""
+    doubtful: str = ""
+    sound: bytearray = attrs.field(factory=bytearray)
+    own_seconds: float = 0.0
+    played_ms: float | None = None
+    left: bool = False
+    ended: bool = False
+    audio: AudioChannel | None = None
+
+    def text_heard(self, config: TTSConfig) -> str:
+        return read_tones(bytes(self.sound), config.output_format)
+
+    def heard(self, config: TTSConfig, *, again: int) -> Heard:
+        return listen_for(self.text, self.text_heard(config), again=again)
+
+
+def _bare(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group
+
+
+def descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def run_many(
+    seeds: Iterable[int], *, at_once: int = 16, on_report: Callable[[Report], object] = lambda _report: None
+) -> list[Report]:
+    """Run seeds, some of them at once; the last report has what they left behind all together."""
+    reports: list[Report] = []
+    handler = _ErrorsAreFaults(logging.ERROR)
+    logger = logging.getLogger("tts_trio")
+    logger.addHandler(handler)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
+    try:
+        with ServerThread.running() as thread:
+            certificates = Certificates.make()
+            trio.run(_run_many, seeds, thread, certificates, at_once, reports, on_report)
+    finally:
+        logger.removeHandler(handler)
+        sys.setswitchinterval(interval)
+    return reports
+
+
+async def _run_many(
+    seeds: Iterable[int],
+    thread: ServerThread,
+    certificates: Certificates,
+    at_once: int,
+    reports: list[Report],
+    on_report: Callable[[Report], object],
+) -> None:
+    loop = Loop()
+    trio.lowlevel.add_instrument(loop)
+    before = descriptors()
+    limit = trio.CapacityLimiter(at_once)
+
+    async def run(seed: int) -> None:
+        async with limit:
+            report = await run_seed(seed, thread, certificates, loop)
+        reports.append(report)
+        on_report(report)
+
+    async with trio.open_nursery() as watching:
+        watching.start_soon(loop.watch)
+        async with trio.open_nursery() as nursery:
+            for seed in seeds:
+                while limit.borrowed_tokens >= at_once:  # noqa: ASYNC110 - a seed takes a place when it begins
+                    await trio.sleep(0.001)
+                nursery.start_soon(run, seed)
+                await trio.lowlevel.checkpoint()
+        watching.cancel_scope.cancel()
+    await trio.sleep(0.01)
+    left = Report(-1)
+    tasks = [task.name for task in _system_tasks() if "tts_trio" in task.name]
+    if tasks:
+        left.broke(f"tasks were left: {tasks}")
+    if descriptors() > before:
+        left.broke(f"{descriptors() - before} descriptors were left")
+    if left.faults:
+        reports.append(left)
+
+
+def _system_tasks() -> list[trio.lowlevel.Task]:
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    return [task for nursery in root.child_nurseries for task in nursery.child_tasks]
