@@ -348,7 +348,7 @@ async def test_over_sockets(
                 stall_timeout=3.0 if peer == "reads" else 0.5,
                 max_replays=0 if peer == "deaf" and endpoint == "stream-input" else 2,
             )
-            sample = 3 if scenario in REPLIES else 10
+            sample = 1 if scenario in REPLIES else 8
             async with on_stage(server, nursery, opener, config, peer, 30) as stage:
                 assert await try_checkpoints(scenario, stage, peer, None if exhaustive else sample)
             assert tasks_of_the_client(nursery) == 0

@@ -42,13 +42,13 @@ async def test_a_call_stays_on_one_socket(autojump_clock: trio.testing.MockClock
 
 
 @pytest.mark.parametrize("late_final", [0.0, 2.0])
-async def test_200_quick_interruptions(autojump_clock: trio.testing.MockClock, late_final: float) -> None:
+async def test_quick_interruptions(autojump_clock: trio.testing.MockClock, exhaustive: bool, late_final: float) -> None:
     """P6, P10, P14: no 1008, no silent turn, and no turn waits for a dial; a slot is free only after its final."""
     behaviour = Behaviour(late_final=late_final)
     async with memory_service(behaviour, dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(1)
-            for turn in range(200):
+            for turn in range(200 if exhaustive else 60):
                 began = trio.current_time()
                 async with tts.start_llm_stream() as (text, audio):
                     await text.send(f"{turn} {TEXTS['ru' if turn % 2 else 'en']}")
@@ -61,11 +61,11 @@ async def test_200_quick_interruptions(autojump_clock: trio.testing.MockClock, l
 
 
 @pytest.mark.parametrize("early_close", ["silent_final", "nothing"])
-async def test_1000_short_turns(autojump_clock: trio.testing.MockClock, early_close: str) -> None:
+async def test_short_turns(autojump_clock: trio.testing.MockClock, exhaustive: bool, early_close: str) -> None:
     """P4: a context that is closed before its first audio is dropped with its text, so none of ours is."""
     async with memory_service(Behaviour(early_close=early_close)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
-            for turn in range(1000):
+            for turn in range(1000 if exhaustive else 250):
                 text = SHORT["ru" if turn % 2 else "en"]
                 assert await say(tts, text) == text
             assert tts.connections.statistics().losses == 0
