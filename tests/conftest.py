@@ -27,8 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run three processes on two cores with `-n auto`: the tests wait half of their time."""
-    return max(1, (os.cpu_count() or 1) * 3 // 2)
+    """Run two processes on each core with `-n auto`: the tests wait half of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
