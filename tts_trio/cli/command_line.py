@@ -40,7 +40,7 @@ def run(arguments: Sequence[str] | None) -> int:
     options = _options(arguments)
     try:
         with logged_warnings(), single_error():  # Ctrl-C too, wherever in a nursery it struck
-            return trio.run(_until_ended, options, clock=options.clock(options))
+            return trio.run(_until_ended, options, _ending_signals(), clock=options.clock(options))
     except (UsageError, ConfigurationError) as error:
         complain(str(error))
         return _BAD_USAGE
@@ -77,19 +77,19 @@ def _real_time(_options: argparse.Namespace) -> trio.abc.Clock | None:
     return None
 
 
-async def _until_ended(options: argparse.Namespace) -> int:
+async def _until_ended(options: argparse.Namespace, ending: Sequence[signal.Signals]) -> int:
     """Run a command until it is done, or until a signal ends it as an orderly cancellation; return the exit code."""
     code = 0
     async with trio.open_nursery() as nursery:
 
-        async def watch(ending: Sequence[signal.Signals]) -> None:
+        async def watch() -> None:
             nonlocal code
             with trio.open_signal_receiver(*ending) as signals:
                 code = _BY_SIGNAL + await anext(signals)
                 nursery.cancel_scope.cancel()
 
-        if ending := _ending_signals():
-            nursery.start_soon(watch, ending)
+        if ending:
+            nursery.start_soon(watch)
         with single_error():
             await options.run(options)
         nursery.cancel_scope.cancel()
@@ -97,8 +97,12 @@ async def _until_ended(options: argparse.Namespace) -> int:
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """Those that would end the program on the spot. `nohup` and a shell's background ignore some of them."""
+    """Those that would end the program on the spot. `nohup` and a shell's background ignore some of them.
+
+    Ctrl-C is one of them: a KeyboardInterrupt that strikes in a task comes in the group of each nursery around it.
+    """
     if threading.current_thread() is not threading.main_thread():
         return []
-    all_of_them = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
-    return [each for each in dict.fromkeys(all_of_them) if signal.getsignal(each) == signal.SIG_DFL]
+    all_of_them = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    return [each for each in dict.fromkeys(all_of_them) if signal.getsignal(each) in usual]
