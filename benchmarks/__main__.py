@@ -32,6 +32,10 @@ def main() -> None:
         sys.exit(f"benchmarks: error: {error.name} is missing; install it with: pip install -e '.[bench]'")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BaseExceptionGroup as group:  # it struck in a task
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        sys.exit(130)
 
 
 if __name__ == "__main__":
