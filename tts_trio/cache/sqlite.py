@@ -175,6 +175,9 @@ class SqliteCache:
                 connection.execute("SELECT 1 FROM sqlite_master")
             except sqlite3.OperationalError:
                 connection.close()
+            except BaseException:
+                connection.close()
+                raise
             else:
                 return connection
         return self._connect("immutable=1")
