@@ -29,14 +29,13 @@ from tts_trio import (
     ConcurrencyError,
     ConcurrencyLimiter,
     ConfigurationError,
-    Limiter,
     MemoryCache,
     TTSConfig,
     TTSConnectionError,
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.limiter import learn_from
+from tts_trio.limiter import LIMITER, learn_from
 from tts_trio.local_server import Answered, Behaviour, Fault, Requested, Sent
 
 
@@ -54,7 +53,7 @@ async def test_so_many_and_no_more(autojump_clock: trio.testing.MockClock) -> No
         for _ in range(10):
             nursery.start_soon(speak)
     assert (most, limiter.held, trio.current_time()) == (3, 0, 4.0)
-    assert isinstance(limiter, Limiter)
+    LIMITER.check("limiter", limiter)
 
 
 async def test_first_come_first_served_and_those_on_the_line_before_the_others(

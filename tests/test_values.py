@@ -23,7 +23,7 @@ import coredis
 import pytest
 import trio
 
-from tests.helpers import ENGLISH, RUSSIAN, listen, make_config, memory_service, speaking
+from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
 from tts_trio import (
     ConcurrencyLimiter,
     ConfigurationError,
@@ -568,3 +568,29 @@ async def test_what_a_callable_returns_is_checked(autojump_clock: trio.testing.M
             async with tts.speak(["Да."]) as audio:
                 await listen(audio)
         assert {text for _, text in service.texts()} <= {" "}
+
+
+class Delegating:
+    """What wraps an object, with the object's own methods behind `__getattr__`: logs it, times it, counts it."""
+
+    def __init__(self, wrapped: object) -> None:
+        self._wrapped = wrapped
+        self.used: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.used.add(name)
+        return getattr(self._wrapped, name)
+
+
+async def test_what_a_user_wraps_by_delegation_works(autojump_clock: trio.testing.MockClock) -> None:
+    """A runtime protocol sees it on Python 3.11 and no longer from 3.12 on."""
+    cache, limiter = Delegating(MemoryCache()), Delegating(ConcurrencyLimiter())
+    phrases = Delegating(Phraser(PhrasePolicy.eager(), language_code="ru"))
+    config = make_config(phrase_cache=cache, limiter=limiter, phrase_policy=lambda: phrases)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        for speech in (tts.speak([RUSSIAN]), tts.stream_static_text(ENGLISH)):
+            async with speech as audio:
+                assert heard(await listen(audio), config) in (RUSSIAN, ENGLISH)
+    assert {"get", "put"} <= cache.used
+    assert "slot" in limiter.used
+    assert {"feed", "close"} <= phrases.used

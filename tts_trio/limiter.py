@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -45,7 +45,6 @@ def has_lapsed(slot: object) -> bool:
     return isinstance(slot, Lease) and slot.until <= trio.current_time()
 
 
-@runtime_checkable
 class Limiter(Protocol):
     """What bounds the utterances that are generated at once: `ConcurrencyLimiter`, `RedisLimiter`, or your own."""
 

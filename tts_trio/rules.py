@@ -11,12 +11,14 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeGuard, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
 from tts_trio.errors import ConfigurationError
+
+Brought = TypeVar("Brought")
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 LONGEST = 1_000_000
@@ -200,9 +202,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_instance(value: object, protocol: type) -> bool:
-    """Whether it is an object with the methods of a runtime protocol, and not the class of such objects."""
-    return not isinstance(value, type) and isinstance(value, protocol)
+def is_instance(value: object, protocol: type[Brought]) -> TypeGuard[Brought]:
+    """Whether it is an object with the members of a protocol, and not the class of such objects.
+
+    Members that `__getattr__` delegates count: a runtime protocol does not see them from Python 3.12 on.
+    """
+    members = [name for base in protocol.__mro__ for name in vars(base) if not name.startswith("_")]
+    return not isinstance(value, type) and all(hasattr(value, name) for name in members)
 
 
 def takes(function: object, *arguments: object, **named: object) -> bool:

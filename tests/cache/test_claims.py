@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
 from tts_trio import SharedPhraseCache, TTSConnectionError, TTSManager
 from tts_trio.local_server import Behaviour, Fault, Requested
+from tts_trio.rules import is_instance
 
 SLOW = Behaviour(speed=1.0)
 
@@ -72,7 +73,8 @@ def posts(service: Service) -> int:
 
 
 def test_it_is_such_a_cache() -> None:
-    assert isinstance(Shared(Store()), SharedPhraseCache)
+    shared: SharedPhraseCache = Shared(Store())
+    assert is_instance(shared, SharedPhraseCache)
 
 
 @pytest.mark.parametrize("language", TEXTS)

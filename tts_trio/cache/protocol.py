@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import attrs
 
@@ -25,7 +25,6 @@ class CacheStatistics:
     bytes: int
 
 
-@runtime_checkable
 class PhraseCache(Protocol):
     """Keeps phrases: opaque bytes by opaque keys of 64 hexadecimal digits.
 
@@ -44,7 +43,6 @@ class PhraseCache(Protocol):
         ...
 
 
-@runtime_checkable
 class DeletingPhraseCache(PhraseCache, Protocol):
     """A cache that can forget a phrase."""
 
@@ -53,7 +51,6 @@ class DeletingPhraseCache(PhraseCache, Protocol):
         ...
 
 
-@runtime_checkable
 class SharedPhraseCache(PhraseCache, Protocol):
     """A cache by which processes agree on who asks the service for a phrase that none of them has."""
 
@@ -72,7 +69,7 @@ class SharedPhraseCache(PhraseCache, Protocol):
 def _keeps_phrases(value: Any) -> bool:
     """Whether it has what a `PhraseCache` has, all of it async; and what a `SharedPhraseCache` has, if it is one."""
     uses = {"get": ("key",), "put": ("key", b"")}
-    if isinstance(value, SharedPhraseCache):
+    if is_instance(value, SharedPhraseCache):
         uses |= {"claim": ("key", 1.0), "release": ("key",)}
     methods = {name: getattr(value, name) for name in uses}
     return is_instance(value, PhraseCache) and all(

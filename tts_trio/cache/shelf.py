@@ -10,6 +10,7 @@ import trio
 
 from tts_trio.cache.entry import Wanted, decode, encode
 from tts_trio.cache.protocol import DeletingPhraseCache, PhraseCache, SharedPhraseCache
+from tts_trio.rules import is_instance
 from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport import single_error
 from tts_trio.wire.events import AudioReceived
@@ -38,7 +39,7 @@ class Shelf:
             timeout: The longest wait for what is asked of it while somebody waits for the phrase, in seconds.
         """
         self.cache = cache
-        self._shared = cache if isinstance(cache, SharedPhraseCache) else None
+        self._shared = cache if is_instance(cache, SharedPhraseCache) else None
         self._timeout = timeout
         self._well = True
 
@@ -59,7 +60,7 @@ class Shelf:
             wanted.check(pieces)
         except Exception as error:  # noqa: BLE001 - a cache may be anybody's, and give anything
             logger.warning("a phrase in %r is not what was stored, so it is fetched anew: %s", self.cache, error)
-            if isinstance(self.cache, DeletingPhraseCache):
+            if is_instance(self.cache, DeletingPhraseCache):
                 await self._guard(timeout, None, self.cache.delete, wanted.key)
             return None
         return pieces

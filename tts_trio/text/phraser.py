@@ -7,7 +7,7 @@ from typing import cast
 
 import attrs
 
-from tts_trio.rules import refuse
+from tts_trio.rules import is_instance, refuse
 from tts_trio.text import audio_tags, ssml
 from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer
@@ -327,6 +327,6 @@ def phrases_for(
     if isinstance(policy, PhrasePolicy):
         return Phraser(policy, language_code=language_code, ssml=ssml, audio_tags=audio_tags)
     made = cast("object", policy())  # whatever its type says
-    if not isinstance(made, Phrases):
+    if not is_instance(made, Phrases):
         raise refuse("phrase_policy", made, "a callable that returns Phrases, with all of their methods")
     return made

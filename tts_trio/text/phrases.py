@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 from tts_trio.rules import Rule, is_async, takes
 from tts_trio.text.policy import PhrasePolicy
@@ -13,7 +13,6 @@ from tts_trio.text.policy import PhrasePolicy
 logger = logging.getLogger(__name__)
 
 
-@runtime_checkable
 class Phrases(Protocol):
     """What turns the tokens of one reply into phrases; `Phraser`, or anything with the same methods.
 
