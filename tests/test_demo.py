@@ -31,7 +31,7 @@ from tts_trio.cli.demo.line import Line
 from tts_trio.cli.demo.link import Link
 from tts_trio.cli.demo.scene import SCENES, characters
 from tts_trio.cli.demo.score import Score, Turn
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.local_server import LocalServer, ToneVoice, read_tones
 
 LANGUAGES = tuple(SCENES)

@@ -24,7 +24,7 @@ from tts_trio import (
     WebSocketConnectionManager,
     websocket,
 )
-from tts_trio.formats import most_bytes
+from tts_trio.config.formats import most_bytes
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived

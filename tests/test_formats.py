@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tts_trio.formats import OUTPUT_FORMATS, AudioClock, AudioFormat, WholeSamples
+from tts_trio.config.formats import OUTPUT_FORMATS, AudioClock, AudioFormat, WholeSamples
 
 SECONDS = 1.7
 ENCODED = [kind for kind in OUTPUT_FORMATS.values() if kind.sample_bytes is None]

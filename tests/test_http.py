@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import (
     AuthenticationError,
     ConcurrencyError,

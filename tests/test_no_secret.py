@@ -31,10 +31,10 @@ from tts_trio import (
     WebSocketConnectionManager,
     open_tts,
 )
+from tts_trio.config.proxy import proxy_for, tunnel
 from tts_trio.errors import unexpected
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.proxy import proxy_for, tunnel
 from tts_trio.redaction import RedactingFilter, redact
 from tts_trio.transport import OpenStream
 

@@ -14,9 +14,9 @@ import trustme
 
 from tests.helpers import RUSSIAN, heard, listen, make_config, tokens
 from tts_trio import ConfigurationError, ProtocolError, TTSConfig, TTSConnectionError, TTSError, open_tts
+from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.local_server import ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.proxy import Proxy, proxy_for, tunnel
 from tts_trio.transport import open_stream
 
 SECRET = "p@ss/wörd"

@@ -28,7 +28,7 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.formats import AudioClock
+from tts_trio.config.formats import AudioClock
 from tts_trio.local_server import Behaviour, Fault, Requested, Struck
 from tts_trio.wire.events import Final
 

@@ -38,8 +38,8 @@ from tts_trio import (
     VoiceSettings,
     paced,
 )
+from tts_trio.config.proxy import Proxy, tunnel
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.proxy import Proxy, tunnel
 from tts_trio.text import Phraser
 
 SECRET = "hush-hush"

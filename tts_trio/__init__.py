@@ -16,7 +16,11 @@ from tts_trio.channels import AudioChannel as AudioChannel
 from tts_trio.channels import AudioStatistics as AudioStatistics
 from tts_trio.channels import TextChannel as TextChannel
 from tts_trio.channels import Usage as Usage
-from tts_trio.config import TTSConfig as TTSConfig
+from tts_trio.config.config import TTSConfig as TTSConfig
+from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
+from tts_trio.config.formats import AudioFormat as AudioFormat
+from tts_trio.config.voice import PronunciationDictionary as PronunciationDictionary
+from tts_trio.config.voice import VoiceSettings as VoiceSettings
 from tts_trio.connection import Connection as Connection
 from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics
 from tts_trio.connection_manager import WebSocketConnectionManager as WebSocketConnectionManager
@@ -33,8 +37,6 @@ from tts_trio.errors import TextTimeout as TextTimeout
 from tts_trio.errors import TTSConnectionError as TTSConnectionError
 from tts_trio.errors import TTSError as TTSError
 from tts_trio.errors import UtteranceEnded as UtteranceEnded
-from tts_trio.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
-from tts_trio.formats import AudioFormat as AudioFormat
 from tts_trio.frames import Frames as Frames
 from tts_trio.limiter import ConcurrencyLimiter as ConcurrencyLimiter
 from tts_trio.limiter import Limiter as Limiter
@@ -48,7 +50,5 @@ from tts_trio.redis_limiter import RedisLimiter as RedisLimiter
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory
-from tts_trio.voice import PronunciationDictionary as PronunciationDictionary
-from tts_trio.voice import VoiceSettings as VoiceSettings
 
 __version__ = "0.1.0"

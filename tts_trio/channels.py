@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from tts_trio.alignment import Word
-from tts_trio.formats import AudioFormat
+from tts_trio.config.formats import AudioFormat
 from tts_trio.frames import Frames, next_piece
 from tts_trio.listener import Listener
 from tts_trio.outcome import Outcome, Timeline

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 import attrs
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.deadlines import Patience
 from tts_trio.dialling import Backoff, DialTurn

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 
 # Of sound, which a service that speaks sends in a few milliseconds. Less than that since the last time shows nobody at
 # work: a sample every second would keep a reply alive for ever.

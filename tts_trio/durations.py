@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from tts_trio.formats import AudioFormat
+from tts_trio.config.formats import AudioFormat
 
 _MOST_A_CHARACTER = 1.0  # seconds
 _MOST_BESIDE = 10.0  # seconds

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tts_trio.config.validators import whole
 from tts_trio.errors import ConfigurationError, TTSError
-from tts_trio.rules import whole
 
 if TYPE_CHECKING:
     from tts_trio.channels import AudioChannel

@@ -10,12 +10,12 @@ from collections.abc import Callable
 import trio
 
 from tts_trio.classification import classify
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.formats import AudioClock
 from tts_trio.connection import Connection, is_silence
 from tts_trio.deadlines import has_passed
 from tts_trio.dialling import DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
-from tts_trio.formats import AudioClock
 from tts_trio.transport import OpenStream, single_error
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.context import Context

@@ -10,9 +10,9 @@ import logging
 import math
 from collections import deque
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.models import is_dialogue_model
 from tts_trio.errors import ConfigurationError, TextTimeout
-from tts_trio.models import is_dialogue_model
 from tts_trio.text import MarkdownStripper, phrases_for, slices
 
 logger = logging.getLogger(__name__)

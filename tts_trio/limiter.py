@@ -20,8 +20,18 @@ from typing import Any, Literal, Protocol, TypeAlias
 import attrs
 import trio
 
+from tts_trio.config.validators import (
+    Rule,
+    is_async,
+    is_instance,
+    one_of,
+    or_endless,
+    seconds,
+    takes,
+    unless_none,
+    whole,
+)
 from tts_trio.errors import ConcurrencyError, ConfigurationError
-from tts_trio.rules import Rule, is_async, is_instance, one_of, or_endless, seconds, takes, unless_none, whole
 from tts_trio.scoped import asynccontextmanager, current_run
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]

@@ -11,7 +11,8 @@ import trio
 from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
 from tts_trio.channels import AudioChannel, TextChannel
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.fixed_phrase import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
@@ -22,7 +23,6 @@ from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport import single_error
-from tts_trio.voice import VoiceSettings
 
 if TYPE_CHECKING:
     from tts_trio.http import HttpConnections

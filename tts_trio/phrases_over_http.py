@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.phrase_source import header_number
 from tts_trio.wire.events import AudioReceived, Final

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
+from tts_trio.config.validators import Rule, split_url
 from tts_trio.errors import ConfigurationError
 from tts_trio.redaction import hide, redact
-from tts_trio.rules import Rule, split_url
 from tts_trio.scoped import Scoped, asynccontextmanager, current_run
 
 if TYPE_CHECKING:

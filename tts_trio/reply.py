@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import trio
 
 from tts_trio.channels import AudioChannel, TextChannel, Usage
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.deadlines import has_passed

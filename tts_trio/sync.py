@@ -29,7 +29,7 @@ from anyio.from_thread import BlockingPortal
 from tts_trio import channels, connection_manager, manager, playout
 from tts_trio.alignment import Word
 from tts_trio.channels import Usage
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import ConnectionStatistics
 from tts_trio.outcome import Outcome, Timeline
 from tts_trio.scoped import require

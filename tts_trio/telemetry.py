@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.redaction import guarded_logger
 

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.proxy import Proxy, proxy_for, tunnel
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one."""

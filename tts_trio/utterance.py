@@ -13,7 +13,7 @@ import math
 import attrs
 
 from tts_trio.alignment import CHARACTERS_A_SECOND, Word
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
     ConcurrencyError,

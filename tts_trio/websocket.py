@@ -21,7 +21,7 @@ import trio_websocket
 import wsproto.utilities
 
 from tts_trio.classification import classify, classify_response
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.deadlines import comes_within
 from tts_trio.dialling import DialTurn
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected

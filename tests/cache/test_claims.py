@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
 from tts_trio import SharedPhraseCache, TTSConnectionError, TTSManager
+from tts_trio.config.validators import is_instance
 from tts_trio.local_server import Behaviour, Fault, Requested
-from tts_trio.rules import is_instance
 
 SLOW = Behaviour(speed=1.0)
 

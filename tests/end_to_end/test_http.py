@@ -18,7 +18,7 @@ import trio
 import trio.testing
 import trustme
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TTSConnectionError
 from tts_trio.http import HttpConnections
 from tts_trio.local_server import (

@@ -20,7 +20,7 @@ import trio
 
 from tts_trio.cache.entry import Wanted, memory
 from tts_trio.cache.shelf import Shelf
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import EmptyAudio, ProtocolError, TTSError, unexpected
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
 from tts_trio.redaction import guarded_logger

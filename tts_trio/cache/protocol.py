@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from tts_trio.rules import Rule, is_async, is_instance, takes, whole
+from tts_trio.config.validators import Rule, is_async, is_instance, takes, whole
 
 BYTES = whole(0, 2**50)
 """What a cache's `max_bytes` may be."""

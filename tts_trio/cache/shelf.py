@@ -10,7 +10,7 @@ import trio
 
 from tts_trio.cache.entry import Wanted, decode, encode
 from tts_trio.cache.protocol import DeletingPhraseCache, PhraseCache, SharedPhraseCache
-from tts_trio.rules import is_instance
+from tts_trio.config.validators import is_instance
 from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport import single_error
 from tts_trio.wire.events import AudioReceived

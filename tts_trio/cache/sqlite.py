@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from tts_trio.cache.protocol import BYTES, CacheStatistics
-from tts_trio.rules import Rule, unless_none
+from tts_trio.config.validators import Rule, unless_none
 
 if TYPE_CHECKING:
     import sqlite3

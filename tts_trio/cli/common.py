@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, TextIO, TypeAlias
 
 from tts_trio.cli.console import note
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
 """`add_parser` of the command line; a command's default `run` is an async function of the parsed options."""

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import EmptyAudio, ServiceTimeout, TTSError

@@ -12,7 +12,7 @@ from tts_trio.cli.common import AddCommand, UsageError, add_options, configured,
 from tts_trio.cli.console import progress, show
 from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, report
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.transport import open_stream
 

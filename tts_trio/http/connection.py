@@ -8,7 +8,7 @@ import h11
 import httpx
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ProtocolError, ServiceTimeout, TTSConnectionError, TTSError
 from tts_trio.http.stream import WatchedStream
 from tts_trio.transport import telling_cause

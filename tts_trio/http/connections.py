@@ -11,7 +11,7 @@ from functools import lru_cache
 import httpx
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.http.answer import SpeechResponse
 from tts_trio.http.pool import ConnectionPool, open_pool

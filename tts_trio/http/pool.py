@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.deadlines import time_limit
 from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected

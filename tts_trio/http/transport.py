@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError
 from tts_trio.http.connection import HttpConnection
 from tts_trio.http.pool import ConnectionPool

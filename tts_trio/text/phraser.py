@@ -7,7 +7,7 @@ from typing import cast
 
 import attrs
 
-from tts_trio.rules import is_instance, refuse
+from tts_trio.config.validators import is_instance, refuse
 from tts_trio.text import audio_tags, ssml
 from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer

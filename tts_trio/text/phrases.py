@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol, TypeAlias
 
-from tts_trio.rules import Rule, is_async, takes
+from tts_trio.config.validators import Rule, is_async, takes
 from tts_trio.text.policy import PhrasePolicy
 
 logger = logging.getLogger(__name__)

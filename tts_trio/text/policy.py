@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from tts_trio.config.validators import number, or_endless, seconds, unless_none, whole
 from tts_trio.errors import ConfigurationError
-from tts_trio.rules import number, or_endless, seconds, unless_none, whole
 from tts_trio.text.boundaries import Grade
 
 _WORDS = whole(1, 1000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.multi_stream_input import MultiStreamInput
 from tts_trio.wire.stream_input import StreamInput

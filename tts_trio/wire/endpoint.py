@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import attrs
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 
 
 @attrs.frozen

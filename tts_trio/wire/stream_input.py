@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.wire.encode import encode_frame, encode_query
 from tts_trio.wire.endpoint import Endpoint
 

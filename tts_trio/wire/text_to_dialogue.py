@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tts_trio.models import DIALOGUE_INACTIVITY
+from tts_trio.config.models import DIALOGUE_INACTIVITY
 from tts_trio.wire.encode import encode_frame, encode_query
 from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.stream_input import dictionaries

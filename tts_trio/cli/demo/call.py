@@ -15,7 +15,7 @@ from tts_trio.cli.demo.link import Link
 from tts_trio.cli.demo.scene import Caller, Reply, Static
 from tts_trio.cli.demo.scene import Turn as Scripted
 from tts_trio.cli.demo.score import Event, FirstAudio, Score, Speaker, Turn, Word
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
 from tts_trio.playout import PacedFrames, paced

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from tts_trio.config import TTSConfig
+from tts_trio.config.config import TTSConfig
 
 
 @attrs.define(eq=False)

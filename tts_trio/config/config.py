@@ -13,13 +13,10 @@ from urllib.parse import urlsplit
 import attrs
 
 from tts_trio.cache import CACHE, PhraseCache, process_cache
-from tts_trio.errors import ConfigurationError
-from tts_trio.formats import OUTPUT_FORMATS, AudioFormat
-from tts_trio.limiter import LIMITER, Limiter
-from tts_trio.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
-from tts_trio.proxy import PROXY, Proxy
-from tts_trio.redaction import hide
-from tts_trio.rules import (
+from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
+from tts_trio.config.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
+from tts_trio.config.proxy import PROXY, Proxy
+from tts_trio.config.validators import (
     BASE_URL,
     ID,
     Rule,
@@ -34,8 +31,11 @@ from tts_trio.rules import (
     unless_none,
     whole,
 )
+from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
+from tts_trio.errors import ConfigurationError
+from tts_trio.limiter import LIMITER, Limiter
+from tts_trio.redaction import hide
 from tts_trio.text import POLICY, PhrasePolicy, PhrasesFactory
-from tts_trio.voice import PronunciationDictionary, VoiceSettings
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from tts_trio.rules import ID, is_a, matches, number, unless_none
+from tts_trio.config.validators import ID, is_a, matches, number, unless_none
 
 
 @attrs.frozen(kw_only=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from tts_trio.config.voice import VoiceSettings
 from tts_trio.errors import ConfigurationError
-from tts_trio.voice import VoiceSettings
 
 if TYPE_CHECKING:
-    from tts_trio.config import TTSConfig
+    from tts_trio.config.config import TTSConfig
 
 logger = logging.getLogger(__name__)
 

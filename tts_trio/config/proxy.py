@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 import attrs
 import trio
 
+from tts_trio.config.validators import Rule, split_url
 from tts_trio.errors import ConfigurationError, ProtocolError, TTSConnectionError, TTSError
 from tts_trio.redaction import hide
-from tts_trio.rules import Rule, split_url
 
 _RECEIVE_BYTES = 4096
 _SCHEMES = frozenset({"http", "https"})
