@@ -13,17 +13,17 @@ from tests.helpers import TEXTS, heard, listen, make_config, memory_service, web
 from tts_trio import ConcurrencyLimiter, MemoryCache, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
-from tts_trio.connection import Connection
-from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.fixed_phrase import FixedPhrase
-from tts_trio.hot_socket import HotSocket
-from tts_trio.http.pool import ConnectionPool
-from tts_trio.http.stream import WatchedStream
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.phrase_source import Service
 from tts_trio.reply import Reply
+from tts_trio.transport.connection import Connection
+from tts_trio.transport.dialling import Backoff, DialTurn
+from tts_trio.transport.hot_socket import HotSocket
+from tts_trio.transport.http.pool import ConnectionPool
+from tts_trio.transport.http.stream import WatchedStream
+from tts_trio.transport.websocket import WebSocket
 from tts_trio.utterance import Utterance
-from tts_trio.websocket import WebSocket
 
 IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (Backoff, "connection_lost"),

@@ -13,8 +13,8 @@ import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import AudioChannel, ServiceTimeout, open_tts
-from tts_trio.deadlines import comes_within, has_passed
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+from tts_trio.transport.lateness import comes_within, has_passed
 
 every_language = pytest.mark.parametrize("language", TEXTS)
 

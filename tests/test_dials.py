@@ -21,11 +21,11 @@ from tts_trio import (
     TTSError,
     TTSManager,
     WebSocketConnectionManager,
-    transport,
 )
-from tts_trio.http import HttpConnections
 from tts_trio.local_server import Behaviour, Fault, ToneVoice, open_local_server
-from tts_trio.transport import default_ssl_context
+from tts_trio.transport import streams
+from tts_trio.transport.http import HttpConnections
+from tts_trio.transport.streams import default_ssl_context
 from tts_trio.wire.http import stream_request
 
 
@@ -112,9 +112,9 @@ def test_where_the_system_has_no_certificates_those_of_certifi_are_trusted(
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
     monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: "certifi's")
-    monkeypatch.setattr(transport, "_ssl_context", functools.cache(transport._ssl_context.__wrapped__))
+    monkeypatch.setattr(streams, "_ssl_context", functools.cache(streams._ssl_context.__wrapped__))
     assert default_ssl_context() == "certifi's"
-    transport._ssl_context.cache_clear()
+    streams._ssl_context.cache_clear()
     (tmp_path / "0a775a30.0").write_text("a certificate")
     assert default_ssl_context() != "certifi's"
 

@@ -22,10 +22,10 @@ from tts_trio import (
     TTSConnectionError,
     TTSManager,
     WebSocketConnectionManager,
-    websocket,
 )
 from tts_trio.config.formats import most_bytes
 from tts_trio.local_server.memory import memory_connection
+from tts_trio.transport import websocket
 from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived
 

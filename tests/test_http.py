@@ -1,4 +1,4 @@
-"""`tts_trio.http` over streams in memory and by the clock of the test."""
+"""`tts_trio.transport.http` over streams in memory and by the clock of the test."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tts_trio.errors import (
     TTSConnectionError,
     TTSError,
 )
-from tts_trio.http import HttpConnections
 from tts_trio.local_server import Behaviour, Fault, LocalServer, Requested, ToneVoice, read_tones
 from tts_trio.local_server.memory import MemoryStream, memory_connection
+from tts_trio.transport.http import HttpConnections
 from tts_trio.wire.http import SpeechRequest, stream_request
 
 KEY = "sk_0123456789abcdef"

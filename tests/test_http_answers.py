@@ -11,9 +11,9 @@ import trio
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
 from tests.test_http_unasked import receive_request, serving
 from tts_trio import AuthenticationError, ProtocolError, TTSConnectionError, TTSManager, WebSocketConnectionManager
-from tts_trio.http.answer import may_be_text
 from tts_trio.local_server import Behaviour
-from tts_trio.transport import OpenStream
+from tts_trio.transport.http.answer import may_be_text
+from tts_trio.transport.streams import OpenStream
 
 SOUND = b"\x05\x00\xfb\xff" * 4000
 PAGE = '<!DOCTYPE html>\n<html lang="ru"><head><title>Вход в сеть</title></head><body>...</body></html>'.encode()

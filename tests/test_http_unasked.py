@@ -14,9 +14,9 @@ import trustme
 
 from tests.helpers import API_KEY, listen
 from tts_trio import ProtocolError, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio.http import HttpConnections
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.transport import OpenStream, open_stream
+from tts_trio.transport.http import HttpConnections
+from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 
 Script = Callable[[trio.abc.Stream], Awaitable[None]]

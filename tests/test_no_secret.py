@@ -36,7 +36,7 @@ from tts_trio.errors import unexpected
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.redaction import RedactingFilter, redact
-from tts_trio.transport import OpenStream
+from tts_trio.transport.streams import OpenStream
 
 pytestmark = pytest.mark.usefixtures("endpoint")
 

@@ -19,7 +19,7 @@ from tts_trio.cli import main
 from tts_trio.cli.measure import Passed, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, percentile, report
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
-from tts_trio.transport import open_stream
+from tts_trio.transport.streams import open_stream
 
 MEASURES = {"WebSocket": measure_websocket, "HTTP": measure_http}
 

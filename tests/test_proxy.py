@@ -17,7 +17,7 @@ from tts_trio import ConfigurationError, ProtocolError, TTSConfig, TTSConnection
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.local_server import ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.transport import open_stream
+from tts_trio.transport.streams import open_stream
 
 SECRET = "p@ss/wörd"
 URL = "http://anna:p%40ss%2Fw%C3%B6rd@proxy.example:3128"

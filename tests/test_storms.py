@@ -11,9 +11,9 @@ import trio
 
 from tests.helpers import Service, heard, listen, make_config, memory_service
 from tts_trio import AuthenticationError, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio.dialling import Backoff
 from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
-from tts_trio.transport import OpenStream, open_stream
+from tts_trio.transport.dialling import Backoff
+from tts_trio.transport.streams import OpenStream, open_stream
 
 CALLS = 200
 DIAL = 0.19  # seconds, as recorded from the live API

@@ -18,9 +18,9 @@ from tts_trio import (
     TTSConnectionError,
     TTSError,
 )
-from tts_trio.dialling import DialTurn
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault
-from tts_trio.websocket import WebSocket
+from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.websocket import WebSocket
 from tts_trio.wire import endpoint_for
 
 ENDPOINT = endpoint_for(make_config())

@@ -21,7 +21,6 @@ from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.config.formats import AudioFormat as AudioFormat
 from tts_trio.config.voice import PronunciationDictionary as PronunciationDictionary
 from tts_trio.config.voice import VoiceSettings as VoiceSettings
-from tts_trio.connection import Connection as Connection
 from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics
 from tts_trio.connection_manager import WebSocketConnectionManager as WebSocketConnectionManager
 from tts_trio.errors import AuthenticationError as AuthenticationError
@@ -50,5 +49,6 @@ from tts_trio.redis_limiter import RedisLimiter as RedisLimiter
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory
+from tts_trio.transport.connection import Connection as Connection
 
 __version__ = "0.1.0"

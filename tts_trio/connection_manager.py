@@ -11,15 +11,15 @@ import attrs
 import trio
 
 from tts_trio.config.config import TTSConfig
-from tts_trio.connection import Connection
-from tts_trio.deadlines import Patience
-from tts_trio.dialling import Backoff, DialTurn
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
-from tts_trio.hot_socket import HotSocket
 from tts_trio.limiter import learn_from
 from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
-from tts_trio.transport import OpenStream, open_stream, single_error
+from tts_trio.transport.connection import Connection
+from tts_trio.transport.dialling import Backoff, DialTurn
+from tts_trio.transport.hot_socket import HotSocket
+from tts_trio.transport.lateness import Patience
+from tts_trio.transport.streams import OpenStream, open_stream, single_error
 from tts_trio.wire import endpoint_for
 
 logger = logging.getLogger(__name__)

@@ -22,10 +22,10 @@ from tts_trio.redis_client import RedisClient
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
-from tts_trio.transport import single_error
+from tts_trio.transport.streams import single_error
 
 if TYPE_CHECKING:
-    from tts_trio.http import HttpConnections
+    from tts_trio.transport.http import HttpConnections
 
 
 class TTSManager(Scoped):
@@ -80,7 +80,7 @@ class TTSManager(Scoped):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        from tts_trio.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
+        from tts_trio.transport.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
 
         limiter = self.config.limiter
         if isinstance(limiter, RedisClient) and not limiter.is_open:

@@ -14,7 +14,7 @@ from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest, TimedLines
 
 if TYPE_CHECKING:
-    from tts_trio.http import HttpConnections
+    from tts_trio.transport.http import HttpConnections
 
 
 _MOST_DIGITS = 10

@@ -15,7 +15,7 @@ from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
 
 if TYPE_CHECKING:
-    from tts_trio.http import HttpConnections
+    from tts_trio.transport.http import HttpConnections
 
 
 class PhrasesOverHttp:

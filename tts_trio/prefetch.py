@@ -13,7 +13,7 @@ from tts_trio.cache.shelf import Shelf
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
 from tts_trio.phrase_source import PhraseSource
-from tts_trio.transport import single_error
+from tts_trio.transport.streams import single_error
 
 _EVERYTHING = 1e6  # seconds of audio: nobody listens, so all of it is read at once
 _MOST_REFUSALS = 4

@@ -96,7 +96,7 @@ class RedisClient(Scoped):
             raise ConfigurationError(
                 f"{type(self).__name__} needs {error.name}; install it with: pip install 'tts_trio[redis]'"
             ) from None
-        from tts_trio.transport import single_error  # which knows of the configuration, which knows of caches
+        from tts_trio.transport.streams import single_error  # which knows of the configuration, which knows of caches
 
         try:
             client = coredis.Redis.from_url(

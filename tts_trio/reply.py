@@ -15,19 +15,19 @@ import trio
 
 from tts_trio.channels import AudioChannel, TextChannel, Usage
 from tts_trio.config.config import TTSConfig
-from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.deadlines import has_passed
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
 from tts_trio.limiter import Limiter, has_lapsed, learn_from
 from tts_trio.phrases_over_http import PhrasesOverHttp
 from tts_trio.speech import ending
-from tts_trio.transport import single_error
+from tts_trio.transport.connection import Connection
+from tts_trio.transport.lateness import has_passed
+from tts_trio.transport.streams import single_error
 from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
-    from tts_trio.http import HttpConnections
+    from tts_trio.transport.http import HttpConnections
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Behaviour, Fault, Requested
-from tts_trio.transport import OpenStream
+from tts_trio.transport.streams import OpenStream
 
 SLOW = Behaviour(speed=1.0)  # audio comes as it is heard, so that there is time for something to happen
 CALLERS = 20

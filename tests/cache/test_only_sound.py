@@ -32,7 +32,7 @@ from tts_trio.durations import longest_seconds, most_bytes, shortest_seconds
 from tts_trio.local_server import Requested
 from tts_trio.phrase_source import Answered as PhraseAnswered
 from tts_trio.phrase_source import Asked, PhraseEvent, TakeEvent
-from tts_trio.transport import single_error
+from tts_trio.transport.streams import single_error
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest, stream_request
 

@@ -1,4 +1,4 @@
-"""`tts_trio.http` over real sockets, plain and TLS: cancelled at random, crossed by closes, refused."""
+"""`tts_trio.transport.http` over real sockets, plain and TLS: cancelled at random, crossed by closes, refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ import trustme
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TTSConnectionError
-from tts_trio.http import HttpConnections
 from tts_trio.local_server import (
     Accepted,
     Behaviour,
@@ -31,7 +30,8 @@ from tts_trio.local_server import (
     open_local_server,
     read_tones,
 )
-from tts_trio.transport import open_stream
+from tts_trio.transport.http import HttpConnections
+from tts_trio.transport.streams import open_stream
 from tts_trio.wire.http import stream_request
 
 TEXTS = ["Good morning! How can I help?", "Доброе утро! Чем могу помочь?"]

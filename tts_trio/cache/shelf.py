@@ -12,7 +12,7 @@ from tts_trio.cache.entry import Wanted, decode, encode
 from tts_trio.cache.protocol import DeletingPhraseCache, PhraseCache, SharedPhraseCache
 from tts_trio.config.validators import is_instance
 from tts_trio.scoped import asynccontextmanager
-from tts_trio.transport import single_error
+from tts_trio.transport.streams import single_error
 from tts_trio.wire.events import AudioReceived
 
 logger = logging.getLogger(__name__)

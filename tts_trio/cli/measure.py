@@ -12,9 +12,9 @@ import attrs
 import trio
 
 from tts_trio.config.config import TTSConfig
-from tts_trio.connection import Connection
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import EmptyAudio, ServiceTimeout, TTSError
+from tts_trio.transport.connection import Connection
 from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
 
@@ -142,7 +142,7 @@ async def measure_http(config: TTSConfig, text: str, dial: Dial) -> Sample:
     Raises:
         TTSError: It could not be done.
     """
-    from tts_trio.http import HttpConnections  # as everywhere: httpx is loaded late
+    from tts_trio.transport.http import HttpConnections  # as everywhere: httpx is loaded late
 
     steps = _Steps(dial)
     request = stream_request(config, text)

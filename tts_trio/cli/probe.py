@@ -14,7 +14,7 @@ from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, report
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
-from tts_trio.transport import open_stream
+from tts_trio.transport.streams import open_stream
 
 _TEXT = "One moment, please."
 _Measure: TypeAlias = Callable[[TTSConfig, str, Dial], Awaitable[Sample]]

@@ -23,7 +23,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
-from tts_trio.transport import open_stream
+from tts_trio.transport.streams import open_stream
 
 # What a file is by its ending: the format to ask for, and the codec it must have.
 _ENDINGS = {

@@ -20,7 +20,7 @@ from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
 from tts_trio.playout import PacedFrames, paced
 from tts_trio.text import PhrasePolicy, Phrases, phrases_for
-from tts_trio.transport import single_error
+from tts_trio.transport.streams import single_error
 
 CallerVoice: TypeAlias = Callable[[str], bytes]
 """What the caller says, as samples at the rate of the line."""

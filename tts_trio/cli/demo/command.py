@@ -24,7 +24,7 @@ from tts_trio.cli.demo.link import Link
 from tts_trio.cli.demo.scene import SCENES, Turn, characters
 from tts_trio.cli.demo.score import Score
 from tts_trio.config.config import TTSConfig
-from tts_trio.transport import open_stream, single_error
+from tts_trio.transport.streams import open_stream, single_error
 
 Dial: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 

@@ -14,8 +14,8 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError
-from tts_trio.http.connection import HttpConnection
-from tts_trio.http.pool import ConnectionPool
+from tts_trio.transport.http.connection import HttpConnection
+from tts_trio.transport.http.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
 

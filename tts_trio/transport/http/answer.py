@@ -10,8 +10,8 @@ import attrs
 import trio
 
 from tts_trio.classification import classify_response
-from tts_trio.deadlines import time_limit
 from tts_trio.errors import ProtocolError, TTSError
+from tts_trio.transport.lateness import time_limit
 
 _MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
 _REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status alone says much

@@ -22,11 +22,11 @@ import wsproto.utilities
 
 from tts_trio.classification import classify, classify_response
 from tts_trio.config.config import TTSConfig
-from tts_trio.deadlines import comes_within
-from tts_trio.dialling import DialTurn
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected
 from tts_trio.redaction import guarded_logger, redact
-from tts_trio.transport import USER_AGENT, OpenStream, dial_failed, single_error, telling_cause
+from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.lateness import comes_within
+from tts_trio.transport.streams import USER_AGENT, OpenStream, dial_failed, single_error, telling_cause
 
 logger = guarded_logger(__name__)
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tts_trio.http.connections import HttpConnections as HttpConnections
+from tts_trio.transport.http.connections import HttpConnections as HttpConnections

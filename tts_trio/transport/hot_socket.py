@@ -12,11 +12,11 @@ import trio
 from tts_trio.classification import classify
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioClock
-from tts_trio.connection import Connection, is_silence
-from tts_trio.deadlines import has_passed
-from tts_trio.dialling import DialTurn
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
-from tts_trio.transport import OpenStream, single_error
+from tts_trio.transport.connection import Connection, is_silence
+from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.lateness import has_passed
+from tts_trio.transport.streams import OpenStream, single_error
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.context import Context
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
@@ -77,7 +77,9 @@ class HotSocket:
         self.hot_since = math.inf
         self._last_frame = math.inf
         self._timer = trio.CancelScope()
-        from tts_trio.websocket import WebSocket  # loaded late: trio-websocket is a third of the cost of `import trio`
+        from tts_trio.transport.websocket import (
+            WebSocket,  # loaded late: trio-websocket is a third of the cost of `import trio`
+        )
 
         self._websocket = WebSocket(config, self._endpoint.path(), open_stream=open_stream, on_message=self._receive)
 

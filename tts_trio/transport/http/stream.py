@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tts_trio.deadlines import patience_after
+from tts_trio.transport.lateness import patience_after
 
 _RECEIVE_BYTES = 65536
 _LAST_LOOK = 0.001  # seconds, in which what has come already is read

@@ -13,12 +13,12 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
-from tts_trio.http.answer import SpeechResponse
-from tts_trio.http.pool import ConnectionPool, open_pool
-from tts_trio.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
 from tts_trio.redaction import redact_headers
 from tts_trio.scoped import Scoped, asynccontextmanager
-from tts_trio.transport import USER_AGENT, OpenStream, open_stream
+from tts_trio.transport.http.answer import SpeechResponse
+from tts_trio.transport.http.pool import ConnectionPool, open_pool
+from tts_trio.transport.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
+from tts_trio.transport.streams import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 
 

@@ -12,7 +12,7 @@ from tts_trio.wire.context import Context
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
-    from tts_trio.hot_socket import HotSocket
+    from tts_trio.transport.hot_socket import HotSocket
 
 logger = guarded_logger(__name__)
 

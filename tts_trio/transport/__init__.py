@@ -1,0 +1,3 @@
+"""Everything that opens a connection, and what speaks over one."""
+
+from __future__ import annotations
