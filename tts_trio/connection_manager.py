@@ -12,7 +12,7 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
-from tts_trio.limiter import learn_from
+from tts_trio.limits.limiter import learn_from
 from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection

@@ -16,9 +16,9 @@ from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.fixed_phrase import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
+from tts_trio.limits.redis_client import RedisClient
 from tts_trio.phrase_source import Service
 from tts_trio.prefetch import Floor, Prefetch
-from tts_trio.redis_client import RedisClient
 from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for

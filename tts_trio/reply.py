@@ -17,7 +17,7 @@ from tts_trio.channels import AudioChannel, TextChannel, Usage
 from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
-from tts_trio.limiter import Limiter, has_lapsed, learn_from
+from tts_trio.limits.limiter import Limiter, has_lapsed, learn_from
 from tts_trio.phrases_over_http import PhrasesOverHttp
 from tts_trio.speech import ending
 from tts_trio.transport.connection import Connection

@@ -278,8 +278,8 @@ async def test_twenty_callers_in_four_processes_make_one_request(redis: Redis) -
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times as many tries in the same time."""
-    monkeypatch.setattr("tts_trio.redis_client._ANSWER_TIMEOUT", 0.1)
-    monkeypatch.setattr("tts_trio.redis_client._PAUSE", 0.1)
+    monkeypatch.setattr("tts_trio.limits.redis_client._ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr("tts_trio.limits.redis_client._PAUSE", 0.1)
 
 
 async def test_killed_in_mid_call_and_back_again(redis: Redis, impatient: None) -> None:

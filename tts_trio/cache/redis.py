@@ -6,7 +6,7 @@ import secrets
 
 from tts_trio.cache.protocol import CacheStatistics
 from tts_trio.config.validators import TEXT, seconds
-from tts_trio.redis_client import RedisClient
+from tts_trio.limits.redis_client import RedisClient
 
 _MONTH = 30 * 24 * 3600
 _TEN_YEARS = 10 * 365 * 24 * 3600

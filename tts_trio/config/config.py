@@ -33,7 +33,7 @@ from tts_trio.config.validators import (
 )
 from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
 from tts_trio.errors import ConfigurationError
-from tts_trio.limiter import LIMITER, Limiter
+from tts_trio.limits.limiter import LIMITER, Limiter
 from tts_trio.redaction import hide
 from tts_trio.text import POLICY, PhrasePolicy, PhrasesFactory
 

@@ -1,0 +1,3 @@
+"""The plan's concurrency: in a process, and in a fleet."""
+
+from __future__ import annotations
