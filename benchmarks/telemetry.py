@@ -27,9 +27,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from benchmarks import pictures
 from benchmarks.script import Report, options_of
 from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
-from tts_trio.channels import Speech
 from tts_trio.cli.console import progress
 from tts_trio.manager import TTSManager
+from tts_trio.speech.channels import Speech
 from tts_trio.telemetry import Telemetry, telemetry_for
 
 _TIMES = 5000

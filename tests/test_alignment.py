@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tts_trio.alignment import SpokenText
+from tts_trio.speech.alignment import SpokenText
 from tts_trio.text import speakable
 from tts_trio.wire.events import Alignment
 

@@ -16,14 +16,14 @@ from tts_trio.cache.shelf import Shelf
 from tts_trio.fixed_phrase import FixedPhrase
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.phrase_source import Service
-from tts_trio.reply import Reply
+from tts_trio.speech.reply import Reply
+from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import Backoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.websocket import WebSocket
-from tts_trio.utterance import Utterance
 
 IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (Backoff, "connection_lost"),

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.helpers import ENDPOINTS, heard, make_config, memory_service, speaking, websocket_path
 from tts_trio import TTSConfig, TTSError, Word
 from tts_trio.local_server import Behaviour, Fault
+from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.streams import open_stream
-from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final
 
 TEXT = "Да, заказ 42 готов. Yes, it's 3.14!"

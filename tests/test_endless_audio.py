@@ -25,8 +25,8 @@ from tts_trio import (
 )
 from tts_trio.config.formats import most_bytes
 from tts_trio.local_server.memory import memory_connection
+from tts_trio.speech.utterance import Utterance
 from tts_trio.transport import websocket
-from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived
 
 every_language = pytest.mark.parametrize("language", TEXTS)

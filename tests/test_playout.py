@@ -12,8 +12,8 @@ import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import ConfigurationError, ServiceTimeout, TextTimeout, TTSConnectionError, paced
-from tts_trio.listener import Listener
 from tts_trio.local_server import Behaviour, Fault
+from tts_trio.speech.playback import Listener
 
 SILENCE = {"ulaw_8000": b"\xff", "alaw_8000": b"\xd5", "pcm_16000": b"\0", "pcm_22050": b"\0", "pcm_44100": b"\0"}
 SIZES = {"ulaw_8000": 160, "alaw_8000": 160, "pcm_16000": 640, "pcm_22050": 882, "pcm_44100": 1764}

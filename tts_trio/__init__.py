@@ -5,17 +5,12 @@ One call, one chain of objects: `TTSConfig` → `WebSocketConnectionManager` →
 
 from __future__ import annotations
 
-from tts_trio.alignment import Word as Word
 from tts_trio.cache import CacheStatistics as CacheStatistics
 from tts_trio.cache import MemoryCache as MemoryCache
 from tts_trio.cache import PhraseCache as PhraseCache
 from tts_trio.cache import RedisCache as RedisCache
 from tts_trio.cache import SharedPhraseCache as SharedPhraseCache
 from tts_trio.cache import SqliteCache as SqliteCache
-from tts_trio.channels import AudioChannel as AudioChannel
-from tts_trio.channels import AudioStatistics as AudioStatistics
-from tts_trio.channels import TextChannel as TextChannel
-from tts_trio.channels import Usage as Usage
 from tts_trio.config.config import TTSConfig as TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.config.formats import AudioFormat as AudioFormat
@@ -36,16 +31,21 @@ from tts_trio.errors import TextTimeout as TextTimeout
 from tts_trio.errors import TTSConnectionError as TTSConnectionError
 from tts_trio.errors import TTSError as TTSError
 from tts_trio.errors import UtteranceEnded as UtteranceEnded
-from tts_trio.frames import Frames as Frames
 from tts_trio.limits.limiter import ConcurrencyLimiter as ConcurrencyLimiter
 from tts_trio.limits.limiter import Limiter as Limiter
 from tts_trio.limits.redis_limiter import RedisLimiter as RedisLimiter
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
-from tts_trio.outcome import Outcome as Outcome
-from tts_trio.outcome import Timeline as Timeline
-from tts_trio.playout import PacedFrames as PacedFrames
-from tts_trio.playout import paced as paced
+from tts_trio.speech.alignment import Word as Word
+from tts_trio.speech.channels import AudioChannel as AudioChannel
+from tts_trio.speech.channels import AudioStatistics as AudioStatistics
+from tts_trio.speech.channels import TextChannel as TextChannel
+from tts_trio.speech.channels import Usage as Usage
+from tts_trio.speech.frames import Frames as Frames
+from tts_trio.speech.playout import PacedFrames as PacedFrames
+from tts_trio.speech.playout import paced as paced
+from tts_trio.speech.results import Outcome as Outcome
+from tts_trio.speech.results import Timeline as Timeline
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory

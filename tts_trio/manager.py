@@ -10,7 +10,6 @@ import trio
 
 from tts_trio.cache.flights import CachedPhrases
 from tts_trio.cache.shelf import Shelf
-from tts_trio.channels import AudioChannel, TextChannel
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
@@ -19,8 +18,9 @@ from tts_trio.fixed_phrase import LONGEST_KEPT, FixedPhrase, PhraseOrder, Reques
 from tts_trio.limits.redis_client import RedisClient
 from tts_trio.phrase_source import Service
 from tts_trio.prefetch import Floor, Prefetch
-from tts_trio.reply import Reply
 from tts_trio.scoped import Scoped, asynccontextmanager, require
+from tts_trio.speech.channels import AudioChannel, TextChannel
+from tts_trio.speech.reply import Reply
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport.streams import single_error
 

@@ -26,14 +26,15 @@ import attrs
 import trio
 from anyio.from_thread import BlockingPortal
 
-from tts_trio import channels, connection_manager, manager, playout
-from tts_trio.alignment import Word
-from tts_trio.channels import Usage
+from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import ConnectionStatistics
-from tts_trio.outcome import Outcome, Timeline
 from tts_trio.scoped import require
 from tts_trio.shared_loop import Deferred, Inside, call, contextmanager, enter, shared_loop
+from tts_trio.speech import channels, playout
+from tts_trio.speech.alignment import Word
+from tts_trio.speech.channels import Usage
+from tts_trio.speech.results import Outcome, Timeline
 
 T = TypeVar("T")
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from tts_trio.channels import Speech
+    from tts_trio.speech.channels import Speech
 
 logger = guarded_logger(__name__)
 

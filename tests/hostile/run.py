@@ -33,7 +33,7 @@ from tts_trio import (
 )
 from tts_trio.cache import flights
 from tts_trio.local_server import read_tones
-from tts_trio.playout import paced
+from tts_trio.speech.playout import paced
 from tts_trio.transport.streams import open_stream
 
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"

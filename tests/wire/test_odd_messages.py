@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers import TEXTS, make_config
 from tts_trio import ProtocolError, TTSError
-from tts_trio.utterance import Utterance
+from tts_trio.speech.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final, Unreadable, decode
 from tts_trio.wire.http import TimedLines
 

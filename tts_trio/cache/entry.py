@@ -20,7 +20,7 @@ import attrs
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioClock, AudioFormat
-from tts_trio.durations import most_bytes, shortest_seconds
+from tts_trio.speech.durations import most_bytes, shortest_seconds
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest
 

@@ -9,7 +9,6 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from tts_trio.channels import AudioChannel
 from tts_trio.cli.demo.line import Line
 from tts_trio.cli.demo.link import Link
 from tts_trio.cli.demo.scene import Caller, Reply, Static
@@ -18,7 +17,8 @@ from tts_trio.cli.demo.score import Event, FirstAudio, Score, Speaker, Turn, Wor
 from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
-from tts_trio.playout import PacedFrames, paced
+from tts_trio.speech.channels import AudioChannel
+from tts_trio.speech.playout import PacedFrames, paced
 from tts_trio.text import PhrasePolicy, Phrases, phrases_for
 from tts_trio.transport.streams import single_error
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from tts_trio.channels import AudioChannel
 from tts_trio.config.validators import seconds
 from tts_trio.errors import TTSError
-from tts_trio.frames import next_piece
+from tts_trio.speech.channels import AudioChannel
+from tts_trio.speech.frames import next_piece
 
 
 class PacedFrames(trio.abc.ReceiveChannel[bytes]):

@@ -12,12 +12,12 @@ from typing import ClassVar, Protocol
 import attrs
 import trio
 
-from tts_trio.alignment import Word
 from tts_trio.config.formats import AudioFormat
-from tts_trio.frames import Frames, next_piece
-from tts_trio.listener import Listener
-from tts_trio.outcome import Outcome, Timeline
-from tts_trio.utterance import Utterance
+from tts_trio.speech.alignment import Word
+from tts_trio.speech.frames import Frames, next_piece
+from tts_trio.speech.playback import Listener
+from tts_trio.speech.results import Outcome, Timeline
+from tts_trio.speech.utterance import Utterance
 
 
 @attrs.frozen

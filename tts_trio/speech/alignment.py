@@ -29,7 +29,7 @@ from operator import attrgetter, itemgetter
 
 import attrs
 
-from tts_trio.read_words import Glyph, Reading, Times, find_words, letters_end, read_alignment, word_spans
+from tts_trio.speech.word_matching import Glyph, Reading, Times, find_words, letters_end, read_alignment, word_spans
 from tts_trio.text import speakable
 from tts_trio.wire.events import Alignment
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 from attrs import evolve
 
-from tts_trio.alignment import CHARACTERS_A_SECOND, SpokenText, Word
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioClock, Codec, WholeSamples, most_bytes
-from tts_trio.durations import longest_seconds, shortest_seconds
+from tts_trio.speech.alignment import CHARACTERS_A_SECOND, SpokenText, Word
+from tts_trio.speech.durations import longest_seconds, shortest_seconds
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived
 

@@ -9,7 +9,7 @@ import trio
 
 from tts_trio.errors import TTSError, unexpected
 from tts_trio.redaction import guarded_logger
-from tts_trio.utterance import Utterance
+from tts_trio.speech.utterance import Utterance
 
 logger = guarded_logger(__name__)
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
-from tts_trio.channels import AudioChannel, TextChannel, Usage
 from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
 from tts_trio.limits.limiter import Limiter, has_lapsed, learn_from
-from tts_trio.phrases_over_http import PhrasesOverHttp
-from tts_trio.speech import ending
+from tts_trio.speech.channels import AudioChannel, TextChannel, Usage
+from tts_trio.speech.driver import ending
+from tts_trio.speech.http_fallback import PhrasesOverHttp
+from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.lateness import has_passed
 from tts_trio.transport.streams import single_error
-from tts_trio.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:

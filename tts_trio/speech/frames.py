@@ -10,7 +10,7 @@ from tts_trio.config.validators import whole
 from tts_trio.errors import ConfigurationError, TTSError
 
 if TYPE_CHECKING:
-    from tts_trio.channels import AudioChannel
+    from tts_trio.speech.channels import AudioChannel
 
 
 async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], audio: AudioChannel) -> bytes:

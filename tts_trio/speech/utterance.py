@@ -12,9 +12,7 @@ import math
 
 import attrs
 
-from tts_trio.alignment import CHARACTERS_A_SECOND, Word
 from tts_trio.config.config import TTSConfig
-from tts_trio.debt import AudioDebt
 from tts_trio.errors import (
     ConcurrencyError,
     EmptyAudio,
@@ -25,9 +23,11 @@ from tts_trio.errors import (
     UtteranceEnded,
 )
 from tts_trio.intake import Intake
-from tts_trio.ledger import Ledger, Leg
-from tts_trio.listener import Listener
-from tts_trio.outcome import End, Outcome, Timeline
+from tts_trio.speech.alignment import CHARACTERS_A_SECOND, Word
+from tts_trio.speech.deadlines import AudioDebt
+from tts_trio.speech.playback import Listener
+from tts_trio.speech.results import End, Outcome, Timeline
+from tts_trio.speech.segments import Ledger, Leg
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived, Final
 
