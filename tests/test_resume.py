@@ -397,7 +397,7 @@ async def test_one_warning_for_a_text_that_nobody_closes(
                 async for _ in audio:
                     pass
         assert trio.current_time() - began == pytest.approx(120)
-        assert [record.name for record in caplog.records] == ["tts_trio.intake"]
+        assert [record.name for record in caplog.records] == ["tts_trio.text.input"]
         assert "30 s" in caplog.text
 
 

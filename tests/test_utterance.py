@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.helpers import TEXTS, make_config
 from tts_trio import EmptyAudio, PhrasePolicy, QuotaError, ServiceTimeout, TextTimeout, TTSConnectionError, TTSError
-from tts_trio.intake import whole_text
 from tts_trio.speech.utterance import Utterance
 from tts_trio.text import MarkdownStripper
+from tts_trio.text.input import whole_text
 from tts_trio.wire.events import Alignment, AudioReceived, Final
 
 SAMPLES_A_SECOND = 16000

@@ -18,13 +18,13 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
-from tts_trio.intake import whole_text
 from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech.channels import AudioChannel, Usage
 from tts_trio.speech.driver import ending
 from tts_trio.speech.utterance import Utterance
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
+from tts_trio.text.input import whole_text
 from tts_trio.transport.lateness import has_passed
 from tts_trio.transport.streams import single_error
 from tts_trio.wire.events import Final

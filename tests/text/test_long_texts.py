@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
-from tts_trio.intake import Intake
 from tts_trio.text import MarkdownStripper, PhrasePolicy, Phraser
+from tts_trio.text.input import Intake
 
 LENGTH = 20_000
 HOLDS_UP = 0.05  # seconds of the loop that nothing may take in one piece

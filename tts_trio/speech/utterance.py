@@ -22,13 +22,13 @@ from tts_trio.errors import (
     TTSError,
     UtteranceEnded,
 )
-from tts_trio.intake import Intake
 from tts_trio.speech.alignment import CHARACTERS_A_SECOND, Word
 from tts_trio.speech.deadlines import AudioDebt
 from tts_trio.speech.playback import Listener
 from tts_trio.speech.results import End, Outcome, Timeline
 from tts_trio.speech.segments import Ledger, Leg
 from tts_trio.text import speakable
+from tts_trio.text.input import Intake
 from tts_trio.wire.events import AudioReceived, Final
 
 _EMPTY = (
