@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests import helpers
-from tts_trio.cache import process_cache
+from tts_trio.static_text.memory_cache import process_cache
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,13 +11,13 @@ import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, websocket_path
 from tts_trio import ConcurrencyLimiter, MemoryCache, TTSError, TTSManager, WebSocketConnectionManager
-from tts_trio.cache.flights import CachedPhrases
-from tts_trio.cache.shelf import Shelf
-from tts_trio.fixed_phrase import FixedPhrase
 from tts_trio.local_server import Behaviour, Fault
-from tts_trio.phrase_source import Service
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.utterance import Utterance
+from tts_trio.static_text.cached_source import CachedPhrases
+from tts_trio.static_text.driver import FixedPhrase
+from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.source import Service
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import Backoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket

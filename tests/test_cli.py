@@ -22,8 +22,8 @@ import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
 from tests.sound import decode, rms, sample_rate_of
 from tests.terminal import Seen, run_on_a_terminal
-from tts_trio.cache import sqlite
 from tts_trio.cli import main
+from tts_trio.static_text import sqlite_cache as sqlite
 
 _NOBODY = {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ELEVENLABS_")}

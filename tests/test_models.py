@@ -20,9 +20,9 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.config.models import _warn_of_v3_stability
-from tts_trio.fixed_phrase import PhraseOrder, _warn_of_long_text
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.local_server.errors import ServiceError
+from tts_trio.static_text.driver import PhraseOrder, _warn_of_long_text
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.wire.http import stream_request

@@ -23,8 +23,8 @@ from tts_trio import (
     TTSConfig,
     VoiceSettings,
 )
-from tts_trio.cache import process_cache
 from tts_trio.redaction import redact
+from tts_trio.static_text.memory_cache import process_cache
 
 
 def look(config: TTSConfig) -> tuple[str, bool, str]:

@@ -31,9 +31,9 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
 from tts_trio.local_server import Answered, Behaviour, Fault, Requested
-from tts_trio.phrase_source import Asked, TakeEvent
+from tts_trio.static_text.driver import FixedPhrase, PhraseOrder, RequestHistory
+from tts_trio.static_text.source import Asked, TakeEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 

@@ -5,12 +5,6 @@ One call, one chain of objects: `TTSConfig` → `WebSocketConnectionManager` →
 
 from __future__ import annotations
 
-from tts_trio.cache import CacheStatistics as CacheStatistics
-from tts_trio.cache import MemoryCache as MemoryCache
-from tts_trio.cache import PhraseCache as PhraseCache
-from tts_trio.cache import RedisCache as RedisCache
-from tts_trio.cache import SharedPhraseCache as SharedPhraseCache
-from tts_trio.cache import SqliteCache as SqliteCache
 from tts_trio.config.config import TTSConfig as TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.config.formats import AudioFormat as AudioFormat
@@ -46,6 +40,12 @@ from tts_trio.speech.playout import PacedFrames as PacedFrames
 from tts_trio.speech.playout import paced as paced
 from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline
+from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
+from tts_trio.static_text.protocol import CacheStatistics as CacheStatistics
+from tts_trio.static_text.protocol import PhraseCache as PhraseCache
+from tts_trio.static_text.protocol import SharedPhraseCache as SharedPhraseCache
+from tts_trio.static_text.redis_cache import RedisCache as RedisCache
+from tts_trio.static_text.sqlite_cache import SqliteCache as SqliteCache
 from tts_trio.text import PhrasePolicy as PhrasePolicy
 from tts_trio.text import Phrases as Phrases
 from tts_trio.text import PhrasesFactory as PhrasesFactory

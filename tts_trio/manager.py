@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tts_trio.cache.flights import CachedPhrases
-from tts_trio.cache.shelf import Shelf
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.fixed_phrase import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
 from tts_trio.limits.redis_client import RedisClient
-from tts_trio.phrase_source import Service
-from tts_trio.prefetch import Floor, Prefetch
 from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.reply import Reply
+from tts_trio.static_text.cached_source import CachedPhrases
+from tts_trio.static_text.driver import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
+from tts_trio.static_text.prefetch import Floor, Prefetch
+from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.source import Service
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport.streams import single_error
 

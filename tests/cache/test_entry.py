@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import API_KEY, TEXTS, make_config
 from tts_trio import PronunciationDictionary, VoiceSettings
-from tts_trio.cache.entry import decode, encode, phrase_key
+from tts_trio.static_text.entry import decode, encode, phrase_key
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import stream_request
 

@@ -568,7 +568,7 @@ async def test_an_ill_cache_costs_no_phrase_and_20_ms_at_most(
                 assert trio.current_time() - began <= usual + 0.0201
                 await trio.sleep(5)
     assert cache.asked == 6
-    assert 1 <= caplog.text.count("WARNING  tts_trio.cache") <= 3
+    assert 1 <= caplog.text.count("WARNING  tts_trio.static_text") <= 3
 
 
 async def test_a_full_cache_costs_no_phrase(autojump_clock: MockClock) -> None:

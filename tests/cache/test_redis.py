@@ -25,8 +25,8 @@ import trio
 
 from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config
 from tts_trio import CacheStatistics, ConfigurationError, RedisCache, TTSManager, open_tts
-from tts_trio.cache.flights import _flights_of_this_run
 from tts_trio.local_server import Behaviour, LocalServer, Requested, ToneVoice, open_local_server
+from tts_trio.static_text.cached_source import _flights_of_this_run
 
 REDIS = shutil.which("redis-server")
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from tts_trio import CacheStatistics, SqliteCache
-from tts_trio.cache import sqlite
+from tts_trio.static_text import sqlite_cache as sqlite
 
 _OLD_SCHEMA = """
 PRAGMA journal_mode = WAL;

@@ -16,8 +16,8 @@ import trio
 
 from tests.helpers import RUSSIAN, heard, listen, make_config
 from tts_trio import CacheStatistics, MemoryCache, SqliteCache, open_tts
-from tts_trio.cache import sqlite
 from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
+from tts_trio.static_text import sqlite_cache as sqlite
 
 Store = MemoryCache | SqliteCache
 
@@ -77,7 +77,7 @@ async def until_stored(cache: Any) -> None:
 
 _WRITER = """
 import sys, trio
-from tts_trio.cache import SqliteCache
+from tts_trio.static_text.sqlite_cache import SqliteCache
 
 async def main():
     cache = SqliteCache(sys.argv[1])

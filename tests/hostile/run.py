@@ -31,9 +31,9 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.cache import flights
 from tts_trio.local_server import read_tones
 from tts_trio.speech.playout import paced
+from tts_trio.static_text import cached_source as flights
 from tts_trio.transport.streams import open_stream
 
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"

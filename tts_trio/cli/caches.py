@@ -8,9 +8,10 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from tts_trio.cache import RedisCache, SqliteCache
 from tts_trio.cli.common import AddCommand, UsageError
 from tts_trio.cli.console import show
+from tts_trio.static_text.redis_cache import RedisCache
+from tts_trio.static_text.sqlite_cache import SqliteCache
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # which a letter of a drive is not
 

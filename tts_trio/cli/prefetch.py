@@ -9,14 +9,15 @@ from pathlib import Path
 
 import trio
 
-from tts_trio.cache import RedisCache, SqliteCache
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
 from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open, given_in
 from tts_trio.cli.console import note, progress
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConfigurationError
-from tts_trio.fixed_phrase import LONGEST_KEPT, PhraseOrder
 from tts_trio.manager import open_tts
+from tts_trio.static_text.driver import LONGEST_KEPT, PhraseOrder
+from tts_trio.static_text.redis_cache import RedisCache
+from tts_trio.static_text.sqlite_cache import SqliteCache
 
 _STANDARD_INPUT = "-"
 _CACHE_TIMEOUT = 5.0  # seconds: nobody is on the line

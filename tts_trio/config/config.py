@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tts_trio.cache import CACHE, PhraseCache, process_cache
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
 from tts_trio.config.proxy import PROXY, Proxy
@@ -35,6 +34,8 @@ from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
 from tts_trio.errors import ConfigurationError
 from tts_trio.limits.limiter import LIMITER, Limiter
 from tts_trio.redaction import hide
+from tts_trio.static_text.memory_cache import process_cache
+from tts_trio.static_text.protocol import CACHE, PhraseCache
 from tts_trio.text import POLICY, PhrasePolicy, PhrasesFactory
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]

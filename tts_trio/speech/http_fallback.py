@@ -10,7 +10,7 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
-from tts_trio.phrase_source import header_number
+from tts_trio.static_text.source import header_number
 from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
 

@@ -18,12 +18,12 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from tts_trio.cache.entry import Wanted, memory
-from tts_trio.cache.shelf import Shelf
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import EmptyAudio, ProtocolError, TTSError, unexpected
-from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
 from tts_trio.redaction import guarded_logger
+from tts_trio.static_text.entry import Wanted, memory
+from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import trio
 
-from tts_trio.cache.flights import CachedPhrases
-from tts_trio.cache.shelf import Shelf
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
-from tts_trio.phrase_source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.speech.channels import AudioChannel, Usage
 from tts_trio.speech.driver import ending
 from tts_trio.speech.utterance import Utterance
+from tts_trio.static_text.cached_source import CachedPhrases
+from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from tts_trio.cache.entry import Wanted
-from tts_trio.cache.shelf import Shelf
 from tts_trio.errors import ConcurrencyError, TTSError
-from tts_trio.fixed_phrase import FixedPhrase, PhraseOrder, RequestHistory
-from tts_trio.phrase_source import PhraseSource
+from tts_trio.static_text.driver import FixedPhrase, PhraseOrder, RequestHistory
+from tts_trio.static_text.entry import Wanted
+from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.source import PhraseSource
 from tts_trio.transport.streams import single_error
 
 _EVERYTHING = 1e6  # seconds of audio: nobody listens, so all of it is read at once
