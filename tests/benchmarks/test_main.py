@@ -10,7 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tests.terminal import run_on_a_terminal
+from tests.helpers.terminal import run_on_a_terminal
 
 ROOT = Path(__file__).parent.parent.parent
 

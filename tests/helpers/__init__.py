@@ -1,0 +1,158 @@
+"""What the tests share: the local server in memory, a link with a delay, text in two languages, and what was heard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from tests.helpers.records import check_frames
+from tts_trio import AudioChannel, TTSConfig, TTSManager, WebSocketConnectionManager
+from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
+from tts_trio.transport.streams import OpenStream, single_error
+
+API_KEY = "sk_0123456789abcdef0123456789abcdef"
+VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
+
+ENGLISH = (
+    "Hello, and thank you for calling. Your order number 4217 left our warehouse this morning, "
+    "and it should be with you by Friday at the latest. Would you like a message when the driver is near?"
+)
+RUSSIAN = (
+    "Здравствуйте, спасибо за звонок! Ваш заказ номер 4217 сегодня утром уехал со склада, "
+    "и вы получите его не позже пятницы. Прислать вам сообщение, когда курьер будет рядом?"
+)
+TEXTS = {"en": ENGLISH, "ru": RUSSIAN}
+
+
+ENDPOINTS = ("stream-input", "multi-stream-input", "text-to-dialogue")
+endpoint = "stream-input"
+"""The endpoint of this test; the fixture `endpoint` changes it."""
+
+
+def make_config(**changes: Any) -> TTSConfig:
+    """A configuration for the local server in memory, and for the endpoint of this test."""
+    values: dict[str, Any] = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1"}
+    chosen = changes.get("endpoint", endpoint)
+    if chosen != "stream-input":  # which is the default
+        values["endpoint"] = chosen
+    if chosen == "text-to-dialogue":  # in all else, as the others are by default
+        values |= {
+            "model_id": "eleven_v3_conversational",
+            "apply_text_normalization": "off",
+            "first_audio_timeout": 2.0,
+            "spares": 1,
+        }
+    return TTSConfig(**values | changes)
+
+
+def websocket_path(name: str | None = None) -> str:
+    """What the paths of an endpoint's WebSockets end with, of this test's by default, for its faults."""
+    return "stream-input" if (name or endpoint) == "stream-input" else "multi-stream-input"
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text in a client's frame; "" where it has none."""
+    return "".join(line["text"] for line in message.get("inputs", [])) or message.get("text", "")
+
+
+@attrs.define(eq=False)
+class Link(trio.abc.Stream):
+    """The client's end of a connection through a middlebox that may lose the flow."""
+
+    stream: trio.abc.Stream
+    frozen: bool = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.frozen:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self.stream.receive_some(max_bytes)
+        if self.frozen:
+            await trio.sleep_forever()
+        return data
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+@attrs.define
+class Service:
+    """The local server in memory, behind a link of which a dial takes `dial_time`."""
+
+    server: LocalServer
+    nursery: trio.Nursery
+    dial_time: float = 0.0
+    dials: int = 0
+    links: list[Link] = attrs.field(factory=list)
+
+    async def open_stream(self, config: TTSConfig) -> trio.abc.Stream:
+        self.dials += 1
+        await trio.sleep(self.dial_time)
+        self.links.append(Link(self.server.connect(self.nursery)))
+        return self.links[-1]
+
+    def freeze(self) -> None:
+        """Make every connection there is half-open: nothing passes any more, and no end of it is seen."""
+        for link in self.links:
+            link.frozen = True
+
+    def sockets(self) -> list[int]:
+        """The numbers of the connections that became WebSockets, in the order of their requests."""
+        records = self.server.records
+        return [r.connection for r in records if isinstance(r, Requested) and r.path.endswith("-input")]
+
+    def messages(self) -> list[Received]:
+        """The text frames that came on the WebSockets."""
+        return [r for r in self.server.records if isinstance(r, Received) and r.frame == "text"]
+
+    def texts(self, socket: int = 0) -> list[tuple[float, str]]:
+        """The times and texts of the text frames that came on a WebSocket: 0 is the first one."""
+        number = self.sockets()[socket]
+        return [(record.time, text_of(record.message)) for record in self.messages() if record.connection == number]
+
+
+@asynccontextmanager
+async def memory_service(behaviour: Behaviour | None = None, *, dial_time: float = 0.0) -> AsyncGenerator[Service]:
+    """The local server with the tone voice, in memory: for MockClock. At its end its record is checked."""
+    server = LocalServer(behaviour, voice=ToneVoice())
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            yield Service(server, nursery, dial_time)
+            nursery.cancel_scope.cancel()
+    check_frames(server.records)
+
+
+@asynccontextmanager
+async def speaking(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerator[TTSManager]:
+    """A manager whose connection is hot."""
+    async with WebSocketConnectionManager(config, open_stream=open_stream) as connections:
+        await connections.connect()
+        async with TTSManager(config, connections) as tts:
+            yield tts
+
+
+async def tokens(text: str, interval: float = 0.02) -> AsyncIterator[str]:
+    """A text as an LLM writes it: in pieces of a few characters, cut anywhere, 50 a second."""
+    for start in range(0, len(text), 4):
+        yield text[start : start + 4]
+        await trio.sleep(interval)
+
+
+async def listen(audio: AudioChannel) -> bytes:
+    """All audio of a channel."""
+    return b"".join([chunk async for chunk in audio])
+
+
+def heard(audio: bytes, config: TTSConfig) -> str:
+    """The text that the tone voice spoke in this audio, with its blanks reduced to one."""
+    return " ".join(read_tones(audio, config.format).split())

@@ -1,0 +1,131 @@
+"""The README's Twilio endpoint, whole, against a scripted Twilio side."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio_websocket
+
+from tests.helpers import API_KEY, ENGLISH, RUSSIAN, VOICE_ID, Service, listen, make_config, memory_service, speaking
+from tests.scenarios.test_readme import EXAMPLES, run_example
+from tts_trio.local_server import read_tones
+
+STREAM_SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
+SILENCE, SPEECH = b"\xff" * 160, b"\x00" * 160
+QUESTION = "Where is my order?"
+ANSWER = "Your order is on its way."
+
+
+@attrs.define
+class Twilio:
+    """Twilio's side of a Media Stream: it plays what it gets in real time, gives marks back, and drops on `clear`."""
+
+    websocket: trio_websocket.WebSocketConnection
+    got: list[dict[str, Any]] = attrs.field(factory=list)
+    began: float | None = None
+    changed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def say(self, event: str, **fields: Any) -> None:
+        await self.websocket.send_message(json.dumps({"event": event, "streamSid": STREAM_SID, **fields}))
+
+    async def say_media(self, payload: bytes) -> None:
+        await self.say("media", media={"track": "inbound", "payload": base64.b64encode(payload).decode()})
+
+    async def run(self) -> None:
+        while True:
+            event = json.loads(await self.websocket.get_message())
+            assert event["streamSid"] == STREAM_SID
+            self.got.append(event | {"at": trio.current_time()})
+            if event["event"] == "mark":
+                await self.say("mark", mark=event["mark"])
+            self.changed.set()
+            self.changed = trio.Event()
+
+    async def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
+        """Wait until so many of these came, and return the last of them."""
+        with trio.fail_after(60):
+            while len(found := [each for each in self.got if each["event"] == event]) < count:
+                await self.changed.wait()
+        return found[count - 1]
+
+    def sound(self, events: Iterable[dict[str, Any]]) -> bytes:
+        return b"".join(base64.b64decode(each["media"]["payload"]) for each in events if each["event"] == "media")
+
+
+def ears(payload: bytes) -> str | None:
+    return None if payload == SILENCE else "" if payload == SPEECH else payload.decode()
+
+
+@pytest.mark.parametrize(("text", "spoken_for"), [(ENGLISH, 0.6), (RUSSIAN, 3.0)])
+async def test_the_twilio_endpoint(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, text: str, spoken_for: float
+) -> None:
+    """P24: after `clear` no media of the old turn, and the words heard are right to one word."""
+    replies = {"<the call begins>": text, QUESTION: ANSWER}
+    history: list[str] = []
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    async with memory_service() as service, trio.open_nursery() as nursery:
+        sound = await reference(service, text)
+        answer = await reference(service, ANSWER)
+        serve_call = run_example("serve_call")
+        serve_call.__globals__["open_tts"] = functools.partial(speaking, open_stream=service.open_stream)
+        theirs, ours = trio.testing.memory_stream_pair()
+
+        async def serve() -> None:
+            request = await trio_websocket.wrap_server_stream(nursery, ours)
+            await serve_call(request, ears=ears, llm=lambda said: [replies[said]], history=history)
+
+        nursery.start_soon(serve)
+        twilio = Twilio(await trio_websocket.wrap_client_stream(nursery, theirs, "127.0.0.1", "/"))
+        nursery.start_soon(twilio.run)
+        await twilio.say("connected", protocol="Call", version="1.0.0")
+        await twilio.say("start", start={"streamSid": STREAM_SID})
+        await twilio.say_media(SILENCE)
+        began = (await twilio.wait_for("media"))["at"]
+
+        await trio.sleep_until(began + spoken_for)
+        await twilio.say_media(SPEECH)
+        cleared = await twilio.wait_for("clear")
+        await twilio.say_media(QUESTION.encode())
+        mark = await twilio.wait_for("mark")
+        await twilio.say("stop")
+        nursery.cancel_scope.cancel()
+
+    before = twilio.got[: twilio.got.index(cleared)]
+    after = twilio.got[twilio.got.index(cleared) + 1 :]
+    assert {each["event"] for each in before} == {"media"}
+    assert sound["ulaw_8000"].startswith(twilio.sound(before))
+    assert twilio.sound(after)[: len(answer["ulaw_8000"])] == answer["ulaw_8000"]
+    assert after[-1] == mark  # of the answer, and none of what was interrupted
+    assert len({len(base64.b64decode(each["media"]["payload"])) for each in before}) == 1
+
+    played = min(len(twilio.sound(before)), round((cleared["at"] - began) * 8000))
+    assert spoken_for <= played / 8000 < spoken_for + 0.02
+    words = read_tones(sound["pcm_8000"][: played * 2], "pcm_8000").split()
+    assert abs(len(history[0].split()) - len(words)) <= 1
+    assert text.startswith(history[0])
+    assert history[1] == ANSWER
+
+
+def test_the_endpoint_is_short_enough_to_be_read() -> None:
+    (example,) = [example for example in EXAMPLES if "def serve_call" in example]
+    assert len(example.splitlines()) <= 60
+
+
+async def reference(service: Service, text: str) -> dict[str, bytes]:
+    """The same reply in a format that the tones can be read from, and in Twilio's."""
+    sound: dict[str, bytes] = {}
+    for output_format in ("pcm_8000", "ulaw_8000"):
+        async with speaking(make_config(output_format=output_format), service.open_stream) as tts:
+            async with tts.speak([text]) as audio:
+                sound[output_format] = await listen(audio)
+    assert len(sound["pcm_8000"]) == 2 * len(sound["ulaw_8000"])
+    return sound
