@@ -10,16 +10,17 @@ from collections.abc import AsyncGenerator
 import attrs
 import trio
 
+from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.validators import require
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.limits.limiter import learn_from
-from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import Backoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.lateness import Patience
-from tts_trio.transport.streams import OpenStream, open_stream, single_error
+from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.wire import endpoint_for
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class ConnectionStatistics:
     keep_alives: int
 
 
-class WebSocketConnectionManager(Scoped):
+class WebSocketConnectionManager(SingleUse):
     """The WebSockets of one conversation. One for each call; nothing in it is shared between calls.
 
     An async context manager: inside of the block sockets are opened ahead of need, and replaced in the background when

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.limits.redis_client import RedisClient
-from tts_trio.scoped import Scoped, asynccontextmanager, require
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.reply import Reply
 from tts_trio.static_text.cached_source import CachedPhrases
@@ -22,13 +23,12 @@ from tts_trio.static_text.prefetch import Floor, Prefetch
 from tts_trio.static_text.shelf import Shelf
 from tts_trio.static_text.source import Service
 from tts_trio.telemetry import telemetry_for
-from tts_trio.transport.streams import single_error
 
 if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections
 
 
-class TTSManager(Scoped):
+class TTSManager(SingleUse):
     """Speaks for one conversation, with the voice of its configuration. An async context manager.
 
     Leaving the block of an utterance, cancelling a scope around it, or `audio.close()` interrupts what is not finished:

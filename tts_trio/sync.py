@@ -28,8 +28,8 @@ from anyio.from_thread import BlockingPortal
 
 from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.validators import require
 from tts_trio.connection_manager import ConnectionStatistics
-from tts_trio.scoped import require
 from tts_trio.shared_loop import Deferred, Inside, call, contextmanager, enter, shared_loop
 from tts_trio.speech import channels, playout
 from tts_trio.speech.alignment import Word

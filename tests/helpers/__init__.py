@@ -11,8 +11,9 @@ import trio
 
 from tests.helpers.records import check_frames
 from tts_trio import AudioChannel, TTSConfig, TTSManager, WebSocketConnectionManager
+from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
-from tts_trio.transport.streams import OpenStream, single_error
+from tts_trio.transport.streams import OpenStream
 
 API_KEY = "sk_0123456789abcdef0123456789abcdef"
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"

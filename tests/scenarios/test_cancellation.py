@@ -23,8 +23,9 @@ import trustme
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, text_of, websocket_path
 from tts_trio import TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
-from tts_trio.transport.streams import OpenStream, open_stream, single_error
+from tts_trio.transport.streams import OpenStream, open_stream
 
 pytestmark = pytest.mark.usefixtures("endpoint")
 

@@ -13,11 +13,11 @@ from typing import NoReturn
 import trio
 
 from tts_trio import __version__
+from tts_trio._nurseries import single_error
 from tts_trio.cli import caches, demo, prefetch, probe, say, serve
 from tts_trio.cli.common import UsageError
 from tts_trio.cli.console import complain, logged_warnings
 from tts_trio.errors import ConfigurationError, TTSError
-from tts_trio.transport.streams import single_error
 
 _BAD_USAGE = 2
 _BY_SIGNAL = 128  # and its number: what a shell says of a program that a signal ended

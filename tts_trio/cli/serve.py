@@ -6,9 +6,9 @@ import argparse
 import errno
 from functools import partial
 
+from tts_trio._nurseries import single_error
 from tts_trio.cli.common import AddCommand, import_local_server
 from tts_trio.cli.console import show
-from tts_trio.transport.streams import single_error
 
 
 def add_to(add_command: AddCommand) -> None:

@@ -211,6 +211,16 @@ def is_instance(value: object, protocol: type[Brought]) -> TypeGuard[Brought]:
     return not isinstance(value, type) and all(hasattr(value, name) for name in members)
 
 
+def require(name: str, value: object, kind: type) -> None:
+    """Refuse an argument of another type.
+
+    Raises:
+        TypeError: It names the argument and the type that is wanted.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
+
+
 def takes(function: object, *arguments: object, **named: object) -> bool:
     """Whether a function can be called like this, as far as its signature tells."""
     if not callable(function):

@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import attrs
 import trio
 
+from tts_trio._nurseries import asynccontextmanager, current_run
 from tts_trio.config.validators import (
     Rule,
     is_async,
@@ -32,7 +33,6 @@ from tts_trio.config.validators import (
     whole,
 )
 from tts_trio.errors import ConcurrencyError, ConfigurationError
-from tts_trio.scoped import asynccontextmanager, current_run
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
 

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import trio
 
+from tts_trio._nurseries import SingleUse, asynccontextmanager, current_run, single_error
 from tts_trio.config.validators import Rule, split_url
 from tts_trio.errors import ConfigurationError
 from tts_trio.redaction import hide, redact
-from tts_trio.scoped import Scoped, asynccontextmanager, current_run
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -43,7 +43,7 @@ _URL = (
 )
 
 
-class RedisClient(Scoped):
+class RedisClient(SingleUse):
     """A connection to a server for as long as the block runs: an async context manager, which connects meanwhile.
 
     Entering it raises a `ConfigurationError` where coredis is not installed, or a file that the URL names (`ssl_...`)
@@ -96,7 +96,6 @@ class RedisClient(Scoped):
             raise ConfigurationError(
                 f"{type(self).__name__} needs {error.name}; install it with: pip install 'tts_trio[redis]'"
             ) from None
-        from tts_trio.transport.streams import single_error  # which knows of the configuration, which knows of caches
 
         try:
             client = coredis.Redis.from_url(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
+from tts_trio._nurseries import asynccontextmanager
 from tts_trio.config.validators import TEXT, seconds
 from tts_trio.limits.limiter import ConcurrencyLimiter, Lease, OnTimeout, check_limits, refused
 from tts_trio.limits.redis_client import RedisClient
-from tts_trio.scoped import asynccontextmanager
 
 if TYPE_CHECKING:
     from coredis import Redis

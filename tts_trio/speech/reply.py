@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
+from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
@@ -23,7 +24,6 @@ from tts_trio.speech.http_fallback import PhrasesOverHttp
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.lateness import has_passed
-from tts_trio.transport.streams import single_error
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:

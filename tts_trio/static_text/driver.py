@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import trio
 
+from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.config.voice import VoiceSettings
@@ -26,7 +27,6 @@ from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text
 from tts_trio.transport.lateness import has_passed
-from tts_trio.transport.streams import single_error
 from tts_trio.wire.events import Final
 from tts_trio.wire.http import SpeechRequest, stream_request
 

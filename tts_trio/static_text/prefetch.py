@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import attrs
 import trio
 
+from tts_trio._nurseries import single_error
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.static_text.driver import FixedPhrase, PhraseOrder, RequestHistory
 from tts_trio.static_text.entry import Wanted
 from tts_trio.static_text.shelf import Shelf
 from tts_trio.static_text.source import PhraseSource
-from tts_trio.transport.streams import single_error
 
 _EVERYTHING = 1e6  # seconds of audio: nobody listens, so all of it is read at once
 _MOST_REFUSALS = 4

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio.scoped import asynccontextmanager
+from tts_trio._nurseries import asynccontextmanager, single_error
 from tts_trio.transport.lateness import time_limit
-from tts_trio.transport.streams import single_error
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import trio
 
+from tts_trio._nurseries import single_error
 from tts_trio.classification import classify
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioClock
@@ -16,7 +17,7 @@ from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.transport.connection import Connection, is_silence
 from tts_trio.transport.dialling import DialTurn
 from tts_trio.transport.lateness import has_passed
-from tts_trio.transport.streams import OpenStream, single_error
+from tts_trio.transport.streams import OpenStream
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.context import Context
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode

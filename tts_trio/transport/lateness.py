@@ -13,8 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 import attrs
 import trio
 
-from tts_trio.scoped import asynccontextmanager
-from tts_trio.transport.streams import single_error
+from tts_trio._nurseries import asynccontextmanager, single_error
 
 # Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
 # largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes.

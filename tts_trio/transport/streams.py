@@ -1,4 +1,4 @@
-"""Byte streams to the service: TCP, a proxy, TLS; and how errors come out of nurseries bare."""
+"""Byte streams to the service: TCP, a proxy, TLS."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import functools
 import os
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import trio
 
+from tts_trio._nurseries import root_cause, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
@@ -22,45 +22,6 @@ OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one."""
 
 USER_AGENT = "tts_trio"
-
-
-@contextmanager
-def single_error() -> Generator[None]:
-    """Let a nursery of ours raise the one real error bare, with its traceback, cause and context.
-
-    Stands outside of `async with trio.open_nursery()`. Groups with more than one error in them, and those that the
-    caller's own code raised, are left as they are.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        real = group.split(trio.Cancelled)[1]
-        if real is None or len(real.exceptions) != 1:
-            raise
-        error = real.exceptions[0]
-        context = error.__context__
-        try:
-            raise error
-        finally:
-            error.__context__ = context
-            del error, context, group, real
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """Return what was behind an error, such as the refused connection behind "all attempts failed"."""
-    while True:
-        if isinstance(error, BaseExceptionGroup):
-            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-        elif error.__cause__ is not None:
-            error = error.__cause__
-        else:
-            return error
-
-
-def telling_cause(error: BaseException) -> BaseException | None:
-    """Return what was behind an error where it says more than ours will: what the system said; else None."""
-    cause = root_cause(error)
-    return cause.with_traceback(None) if isinstance(cause, OSError) else None
 
 
 def dial_failed(config: TTSConfig, where: str, error: OSError | trio.BrokenResourceError) -> TTSError:

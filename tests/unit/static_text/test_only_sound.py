@@ -25,6 +25,7 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
+from tts_trio._nurseries import single_error
 from tts_trio.local_server import Requested
 from tts_trio.speech.durations import longest_seconds, most_bytes, shortest_seconds
 from tts_trio.static_text.cached_source import CachedPhrases
@@ -32,7 +33,6 @@ from tts_trio.static_text.entry import Wanted, encode, memory
 from tts_trio.static_text.shelf import Shelf
 from tts_trio.static_text.source import Answered as PhraseAnswered
 from tts_trio.static_text.source import Asked, PhraseEvent, TakeEvent
-from tts_trio.transport.streams import single_error
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest, stream_request
 

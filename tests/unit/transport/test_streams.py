@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tts_trio.transport.streams import default_ssl_context, root_cause, single_error
+from tts_trio._nurseries import root_cause, single_error
+from tts_trio.transport.streams import default_ssl_context
 
 
 def test_one_tls_context_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

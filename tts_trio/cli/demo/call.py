@@ -9,6 +9,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from tts_trio._nurseries import single_error
 from tts_trio.cli.demo.line import Line
 from tts_trio.cli.demo.link import Link
 from tts_trio.cli.demo.scene import Caller, Reply, Static
@@ -20,7 +21,6 @@ from tts_trio.manager import TTSManager
 from tts_trio.speech.channels import AudioChannel
 from tts_trio.speech.playout import PacedFrames, paced
 from tts_trio.text import PhrasePolicy, Phrases, phrases_for
-from tts_trio.transport.streams import single_error
 
 CallerVoice: TypeAlias = Callable[[str], bytes]
 """What the caller says, as samples at the rate of the line."""

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import trio
 from rich.console import Console
 
+from tts_trio._nurseries import single_error
 from tts_trio.cli import console
 from tts_trio.cli.common import UsageError, configured, given_in, import_local_server
 from tts_trio.cli.demo import page, report, screen
@@ -24,7 +25,7 @@ from tts_trio.cli.demo.link import Link
 from tts_trio.cli.demo.scene import SCENES, Turn, characters
 from tts_trio.cli.demo.score import Score
 from tts_trio.config.config import TTSConfig
-from tts_trio.transport.streams import open_stream, single_error
+from tts_trio.transport.streams import open_stream
 
 Dial: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 

@@ -8,10 +8,10 @@ import h11
 import httpx
 import trio
 
+from tts_trio._nurseries import telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ProtocolError, ServiceTimeout, TTSConnectionError, TTSError
 from tts_trio.transport.http.stream import WatchedStream
-from tts_trio.transport.streams import telling_cause
 
 _LONGEST_HEAD = 102400  # bytes: a longer one is no answer
 

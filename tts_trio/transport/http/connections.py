@@ -11,10 +11,10 @@ from functools import lru_cache
 import httpx
 import trio
 
+from tts_trio._nurseries import SingleUse, asynccontextmanager
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.redaction import redact_headers
-from tts_trio.scoped import Scoped, asynccontextmanager
 from tts_trio.transport.http.answer import SpeechResponse
 from tts_trio.transport.http.pool import ConnectionPool, open_pool
 from tts_trio.transport.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url
@@ -22,7 +22,7 @@ from tts_trio.transport.streams import USER_AGENT, OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 
 
-class HttpConnections(Scoped):
+class HttpConnections(SingleUse):
     """The hot HTTP connections of one conversation.
 
     An async context manager: inside of its block connections are opened ahead of need, one and then `config.spares`

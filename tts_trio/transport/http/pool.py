@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 
 import trio
 
+from tts_trio._nurseries import asynccontextmanager, single_error, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.redaction import guarded_logger
-from tts_trio.scoped import asynccontextmanager
 from tts_trio.transport.dialling import Backoff, DialTurn
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.lateness import time_limit
-from tts_trio.transport.streams import OpenStream, dial_failed, single_error, telling_cause
+from tts_trio.transport.streams import OpenStream, dial_failed
 
 logger = guarded_logger(__name__)
 

@@ -1,20 +1,20 @@
-"""Blocks of `async with` that Ctrl-C does not tear, and objects that are such a block.
+"""Idioms of trio that are used everywhere: blocks that Ctrl-C does not tear, errors bare out of nurseries.
 
-Python may raise a KeyboardInterrupt between any two steps of a program: so between the body of a block and what leaves
-it, and a nursery stays open that nobody waits for, or in the middle of a task, whose connection is then told of it as
-of an error. trio defers it where `trio.lowlevel.enable_ki_protection` says so, to the next checkpoint of the main task.
-Here it says so of what enters and leaves a block; and so does every task of the library's own.
+Python may raise a KeyboardInterrupt between any two steps of a program. It may strike between the body of a block and
+what leaves the block: then a nursery stays open and nobody waits for it. It may strike in the middle of a task: then the
+task's connection takes it for an error. trio defers it, where `trio.lowlevel.enable_ki_protection` says so, to the next
+checkpoint of the main task. The blocks here say so of their entry and exit; every task of the library does too.
 """
 
 from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import wraps
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar, cast
 
 import trio
 
@@ -50,7 +50,7 @@ def asynccontextmanager(function: Callable[P, AsyncGenerator[T]]) -> Callable[P,
     return protected
 
 
-class Scoped(ABC):
+class SingleUse(ABC):
     """An object whose `async with` block, `_run`, is entered once: a conversation has one, and then it is over."""
 
     _block: AbstractAsyncContextManager[None] | None = None
@@ -91,19 +91,48 @@ class Scoped(ABC):
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - `_run` is bounded
 
 
+@contextmanager
+def single_error() -> Generator[None]:
+    """Let a nursery of ours raise the one real error bare, with its traceback, cause and context.
+
+    Stands outside of `async with trio.open_nursery()`. Groups with more than one error in them, and those that the
+    caller's own code raised, are left as they are.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        real = group.split(trio.Cancelled)[1]
+        if real is None or len(real.exceptions) != 1:
+            raise
+        error = real.exceptions[0]
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            error.__context__ = context
+            del error, context, group, real
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return what was behind an error, such as the refused connection behind "all attempts failed"."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
+
+
+def telling_cause(error: BaseException) -> BaseException | None:
+    """Return what was behind an error where it says more than ours will: what the system said; else None."""
+    cause = root_cause(error)
+    return cause.with_traceback(None) if isinstance(cause, OSError) else None
+
+
 def current_run() -> trio.lowlevel.TrioToken | None:
     """Return what tells one `trio.run` from another, in whatever thread; None outside of any."""
     try:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:
         return None
-
-
-def require(name: str, value: object, kind: type) -> None:
-    """Refuse an argument of another type.
-
-    Raises:
-        TypeError: It names the argument and the type that is wanted.
-    """
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
