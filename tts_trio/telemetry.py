@@ -31,7 +31,7 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
-from tts_trio.redaction import guarded_logger
+from tts_trio.errors.redaction import guarded_logger
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider

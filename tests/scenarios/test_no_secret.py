@@ -33,9 +33,9 @@ from tts_trio import (
 )
 from tts_trio.config.proxy import proxy_for, tunnel
 from tts_trio.errors import unexpected
+from tts_trio.errors.redaction import RedactingFilter, redact
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.redaction import RedactingFilter, redact
 from tts_trio.transport.streams import OpenStream
 
 pytestmark = pytest.mark.usefixtures("endpoint")
@@ -424,7 +424,7 @@ async def test_httpx_does_not_tell_of_every_text(
 
 @pytest.mark.endpoints("stream-input")
 def test_what_is_taken_out() -> None:
-    """P28: the rule of `tts_trio.redaction`, and what is left alone."""
+    """P28: the rule of `tts_trio.errors.redaction`, and what is left alone."""
     config = make_config(api_key="short-1")
     assert redact("short-1") == "short-1"  # of fewer than 8 characters
     config = make_config(api_key="a/b+c-d_e~f&g=h1")

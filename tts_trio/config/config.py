@@ -32,8 +32,8 @@ from tts_trio.config.validators import (
 )
 from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
 from tts_trio.errors import ConfigurationError
+from tts_trio.errors.redaction import hide
 from tts_trio.limits.limiter import LIMITER, Limiter
-from tts_trio.redaction import hide
 from tts_trio.static_text.memory_cache import process_cache
 from tts_trio.static_text.protocol import CACHE, PhraseCache
 from tts_trio.text import POLICY, PhrasePolicy, PhrasesFactory

@@ -14,7 +14,7 @@ import trio
 
 from tts_trio.config.validators import Rule, split_url
 from tts_trio.errors import ConfigurationError, ProtocolError, TTSConnectionError, TTSError
-from tts_trio.redaction import hide
+from tts_trio.errors.redaction import hide
 
 _RECEIVE_BYTES = 4096
 _SCHEMES = frozenset({"http", "https"})

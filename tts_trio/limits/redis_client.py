@@ -14,7 +14,7 @@ import trio
 from tts_trio._nurseries import SingleUse, asynccontextmanager, current_run, single_error
 from tts_trio.config.validators import Rule, split_url
 from tts_trio.errors import ConfigurationError
-from tts_trio.redaction import hide, redact
+from tts_trio.errors.redaction import hide, redact
 
 if TYPE_CHECKING:
     from coredis import Redis

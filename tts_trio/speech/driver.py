@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import trio
 
 from tts_trio.errors import TTSError, unexpected
-from tts_trio.redaction import guarded_logger
+from tts_trio.errors.redaction import guarded_logger
 from tts_trio.speech.utterance import Utterance
 
 logger = guarded_logger(__name__)

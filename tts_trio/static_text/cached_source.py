@@ -20,7 +20,7 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import EmptyAudio, ProtocolError, TTSError, unexpected
-from tts_trio.redaction import guarded_logger
+from tts_trio.errors.redaction import guarded_logger
 from tts_trio.static_text.entry import Wanted, memory
 from tts_trio.static_text.shelf import Shelf
 from tts_trio.static_text.source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
-from tts_trio.redaction import guarded_logger
+from tts_trio.errors.redaction import guarded_logger
 from tts_trio.wire.context import Context
 from tts_trio.wire.events import AudioReceived, Final
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import trio
 
 from tts_trio._nurseries import single_error
-from tts_trio.classification import classify
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioClock
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
+from tts_trio.errors.classification import classify
 from tts_trio.transport.connection import Connection, is_silence
 from tts_trio.transport.dialling import DialTurn
 from tts_trio.transport.lateness import has_passed

@@ -21,10 +21,10 @@ import trio_websocket
 import wsproto.utilities
 
 from tts_trio._nurseries import single_error, telling_cause
-from tts_trio.classification import classify, classify_response
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected
-from tts_trio.redaction import guarded_logger, redact
+from tts_trio.errors.classification import classify, classify_response
+from tts_trio.errors.redaction import guarded_logger, redact
 from tts_trio.transport.dialling import DialTurn
 from tts_trio.transport.lateness import comes_within
 from tts_trio.transport.streams import USER_AGENT, OpenStream, dial_failed

@@ -15,10 +15,10 @@ from typing import Any, cast
 import attrs
 import pybase64
 
-from tts_trio.classification import classify_response
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import LONGEST_CONTEXT, V3_STABILITIES, is_v3, is_v4, v3_stability
 from tts_trio.errors import ConfigurationError, ProtocolError
+from tts_trio.errors.classification import classify_response
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.json_objects import read_characters, read_numbers, read_object

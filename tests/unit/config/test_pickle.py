@@ -23,7 +23,7 @@ from tts_trio import (
     TTSConfig,
     VoiceSettings,
 )
-from tts_trio.redaction import redact
+from tts_trio.errors.redaction import redact
 from tts_trio.static_text.memory_cache import process_cache
 
 

@@ -25,7 +25,7 @@ from tts_trio import (
     TTSError,
     UtteranceEnded,
 )
-from tts_trio.classification import classify, classify_response
+from tts_trio.errors.classification import classify, classify_response
 
 # HTTP answers: status, detail, what it is. As recorded from the live API or as its documentation shows them.
 ANSWERS: list[tuple[int, Any, type[TTSError]]] = [

@@ -9,8 +9,8 @@ from contextlib import suppress
 import attrs
 import trio
 
-from tts_trio.classification import classify_response
 from tts_trio.errors import ProtocolError, TTSError
+from tts_trio.errors.classification import classify_response
 from tts_trio.transport.lateness import time_limit
 
 _MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why

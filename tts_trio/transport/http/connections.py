@@ -14,7 +14,7 @@ import trio
 from tts_trio._nurseries import SingleUse, asynccontextmanager
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
-from tts_trio.redaction import redact_headers
+from tts_trio.errors.redaction import redact_headers
 from tts_trio.transport.http.answer import SpeechResponse
 from tts_trio.transport.http.pool import ConnectionPool, open_pool
 from tts_trio.transport.http.transport import ON_CONNECTION, OUTLIVES, HotTransport, http_url

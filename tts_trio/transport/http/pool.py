@@ -12,7 +12,7 @@ import trio
 from tts_trio._nurseries import asynccontextmanager, single_error, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
-from tts_trio.redaction import guarded_logger
+from tts_trio.errors.redaction import guarded_logger
 from tts_trio.transport.dialling import Backoff, DialTurn
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.http.stream import WatchedStream

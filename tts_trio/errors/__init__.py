@@ -15,7 +15,7 @@
     └── UtteranceEnded              text sent to a reply that has ended (also a trio.BrokenResourceError)
 
 `except TTSConnectionError` is what an orchestrator retries. The service's answers are sorted into the tree by
-`tts_trio.classification`.
+`tts_trio.errors.classification`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import trio
 
-from tts_trio.redaction import redact, shows_secret
+from tts_trio.errors.redaction import redact, shows_secret
 
 _LONGEST_MESSAGE = 500  # characters
 _LONGEST_NAME = 100  # characters of an identifier of the service
@@ -35,7 +35,7 @@ class TTSError(Exception):
 
     Attributes:
         message: What happened, for people, in one line of at most 500 characters. Neither in it nor in any other
-            attribute is the API key, should the service have repeated it (see `tts_trio.redaction` for the rule).
+            attribute is the API key, should the service have repeated it (see `tts_trio.errors.redaction` for the rule).
         code: The service's own identifier, such as `invalid_api_key`, or None where the service said nothing.
         status: The HTTP status of the answer (of a request or of a WebSocket handshake), or None.
         close_code: The WebSocket close code, or None.

@@ -23,7 +23,7 @@ from tts_trio.errors import (
     TTSConnectionError,
     TTSError,
 )
-from tts_trio.redaction import redact
+from tts_trio.errors.redaction import redact
 
 # The families into which the service sorts its identifiers: the `type` of HTTP error bodies, and the emptiest codes.
 _BY_FAMILY: Mapping[str, type[TTSError]] = {
