@@ -30,7 +30,7 @@ from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
 from tts_trio.cli.console import progress
 from tts_trio.manager import TTSManager
 from tts_trio.speech.channels import Speech
-from tts_trio.telemetry import Telemetry, telemetry_for
+from tts_trio.speech.telemetry import Telemetry, telemetry_for
 
 _TIMES = 5000
 _UTTERANCES = 50

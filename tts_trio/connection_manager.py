@@ -15,7 +15,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.validators import require
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.limits.limiter import learn_from
-from tts_trio.telemetry import telemetry_for
+from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import Backoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket

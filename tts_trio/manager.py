@@ -17,12 +17,12 @@ from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.limits.redis_client import RedisClient
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.reply import Reply
+from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.static_text.cached_source import CachedPhrases
 from tts_trio.static_text.driver import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
 from tts_trio.static_text.prefetch import Floor, Prefetch
 from tts_trio.static_text.shelf import Shelf
 from tts_trio.static_text.source import Service
-from tts_trio.telemetry import telemetry_for
 
 if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections

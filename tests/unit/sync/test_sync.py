@@ -22,8 +22,8 @@ from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, mak
 from tests.scenarios.test_readme import run_example
 from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
 from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
-from tts_trio.shared_loop import shared_loop
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
+from tts_trio.sync.loop import shared_loop
 
 
 @pytest.fixture

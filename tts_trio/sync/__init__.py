@@ -30,11 +30,11 @@ from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.validators import require
 from tts_trio.connection_manager import ConnectionStatistics
-from tts_trio.shared_loop import Deferred, Inside, call, contextmanager, enter, shared_loop
 from tts_trio.speech import channels, playout
 from tts_trio.speech.alignment import Word
 from tts_trio.speech.channels import Usage
 from tts_trio.speech.results import Outcome, Timeline
+from tts_trio.sync.loop import Deferred, Inside, call, contextmanager, enter, shared_loop
 
 T = TypeVar("T")
 
