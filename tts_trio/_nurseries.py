@@ -1,9 +1,9 @@
 """Idioms of trio that are used everywhere: blocks that Ctrl-C does not tear, errors bare out of nurseries.
 
-Python may raise a KeyboardInterrupt between any two steps of a program. It may strike between the body of a block and
-what leaves the block: then a nursery stays open and nobody waits for it. It may strike in the middle of a task: then the
-task's connection takes it for an error. trio defers it, where `trio.lowlevel.enable_ki_protection` says so, to the next
-checkpoint of the main task. The blocks here say so of their entry and exit; every task of the library does too.
+Python may raise a KeyboardInterrupt between any two steps of a program. Between the body of a block and what leaves the
+block it strands a nursery that nobody waits for. In the middle of a task it looks to the task's connection like an
+error. Where `trio.lowlevel.enable_ki_protection` says so, trio defers it to the next checkpoint of the main task. The
+blocks here say so of their entry and exit, and every task of the library does.
 """
 
 from __future__ import annotations

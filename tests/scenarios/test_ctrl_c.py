@@ -176,7 +176,7 @@ def call(config: TTSConfig) -> None:
 def is_part_of_a_call(code: CodeType) -> bool:
     """What the main thread does: our side of it, and how it enters and leaves blocks."""
     name = code.co_filename
-    ours = name.startswith(f"{PACKAGE}{os.sep}") and name.endswith(("sync.py", "shared_loop.py"))
+    ours = name.startswith(f"{PACKAGE}{os.sep}sync{os.sep}")
     return ours or name.endswith(("contextlib.py", "from_thread.py"))
 
 

@@ -35,7 +35,7 @@ class TTSError(Exception):
 
     Attributes:
         message: What happened, for people, in one line of at most 500 characters. Neither in it nor in any other
-            attribute is the API key, should the service have repeated it (see `tts_trio.errors.redaction` for the rule).
+            attribute is the API key, should the service have repeated it (`errors/redaction.py` has the rule).
         code: The service's own identifier, such as `invalid_api_key`, or None where the service said nothing.
         status: The HTTP status of the answer (of a request or of a WebSocket handshake), or None.
         close_code: The WebSocket close code, or None.
