@@ -29,9 +29,10 @@ from benchmarks.slow_link import SlowLink
 from tests.corpus import LANGUAGES, Reply, replies
 from tts_trio import PhrasePolicy, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.cli.console import progress
+from tts_trio.config.phrase_policy import Grade
 from tts_trio.local_server import LocalServer, ToneVoice
 from tts_trio.text import Phraser
-from tts_trio.text.boundaries import Grade, grade
+from tts_trio.text.boundaries import grade
 from tts_trio.text.lexicon import lexicon_for
 from tts_trio.text.words import Word, read_word, speakable
 

@@ -8,6 +8,13 @@ from __future__ import annotations
 from tts_trio.config.config import TTSConfig as TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.config.formats import AudioFormat as AudioFormat
+from tts_trio.config.phrase_policy import PhrasePolicy as PhrasePolicy
+from tts_trio.config.protocols import CacheStatistics as CacheStatistics
+from tts_trio.config.protocols import Limiter as Limiter
+from tts_trio.config.protocols import PhraseCache as PhraseCache
+from tts_trio.config.protocols import Phrases as Phrases
+from tts_trio.config.protocols import PhrasesFactory as PhrasesFactory
+from tts_trio.config.protocols import SharedPhraseCache as SharedPhraseCache
 from tts_trio.config.voice import PronunciationDictionary as PronunciationDictionary
 from tts_trio.config.voice import VoiceSettings as VoiceSettings
 from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics
@@ -26,7 +33,6 @@ from tts_trio.errors import TTSConnectionError as TTSConnectionError
 from tts_trio.errors import TTSError as TTSError
 from tts_trio.errors import UtteranceEnded as UtteranceEnded
 from tts_trio.limits.limiter import ConcurrencyLimiter as ConcurrencyLimiter
-from tts_trio.limits.limiter import Limiter as Limiter
 from tts_trio.limits.redis_limiter import RedisLimiter as RedisLimiter
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
@@ -41,14 +47,8 @@ from tts_trio.speech.playout import paced as paced
 from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline
 from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
-from tts_trio.static_text.protocol import CacheStatistics as CacheStatistics
-from tts_trio.static_text.protocol import PhraseCache as PhraseCache
-from tts_trio.static_text.protocol import SharedPhraseCache as SharedPhraseCache
 from tts_trio.static_text.redis_cache import RedisCache as RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache as SqliteCache
-from tts_trio.text import PhrasePolicy as PhrasePolicy
-from tts_trio.text import Phrases as Phrases
-from tts_trio.text import PhrasesFactory as PhrasesFactory
 from tts_trio.transport.connection import Connection as Connection
 
 __version__ = "0.1.0"

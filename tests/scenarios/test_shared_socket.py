@@ -28,8 +28,9 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
+from tts_trio.config.protocols import Phrases
 from tts_trio.local_server import Behaviour, Fault, Sent
-from tts_trio.text import Phrases, phrases_for
+from tts_trio.text import phrases_for
 from tts_trio.transport.hot_socket import HotSocket
 
 pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]

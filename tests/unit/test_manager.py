@@ -37,7 +37,7 @@ from tts_trio import (
     paced,
 )
 from tts_trio.local_server import Behaviour, CloseReceived, Fault
-from tts_trio.text.phrases import warn_of_unknown_language
+from tts_trio.text.phraser import warn_of_unknown_language
 
 
 @pytest.mark.parametrize("language", TEXTS)

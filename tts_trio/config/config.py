@@ -14,6 +14,8 @@ import attrs
 
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.config.protocols import CACHE, LIMITER, POLICY, Limiter, PhraseCache, PhrasesFactory
 from tts_trio.config.proxy import PROXY, Proxy
 from tts_trio.config.validators import (
     BASE_URL,
@@ -33,10 +35,7 @@ from tts_trio.config.validators import (
 from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
 from tts_trio.errors import ConfigurationError
 from tts_trio.errors.redaction import hide
-from tts_trio.limits.limiter import LIMITER, Limiter
 from tts_trio.static_text.memory_cache import process_cache
-from tts_trio.static_text.protocol import CACHE, PhraseCache
-from tts_trio.text import POLICY, PhrasePolicy, PhrasesFactory
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")

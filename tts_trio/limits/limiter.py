@@ -7,28 +7,23 @@ service refuses all the same, the utterance gives its slot back, and waits for a
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import re
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Literal, Protocol, TypeAlias
+from contextlib import suppress
+from typing import Any, Literal, TypeAlias
 
-import attrs
 import trio
 
 from tts_trio._nurseries import asynccontextmanager, current_run
+from tts_trio.config.protocols import Lease, Limiter
 from tts_trio.config.validators import (
-    Rule,
-    is_async,
-    is_instance,
     one_of,
     or_endless,
     seconds,
-    takes,
     unless_none,
     whole,
 )
@@ -39,57 +34,9 @@ OnTimeout: TypeAlias = Literal["raise", "proceed"]
 _ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in the message of a refusal (recorded)
 
 
-@attrs.define(eq=False)
-class Lease:
-    """A slot that lapses when it is not renewed in time: its process stood still, and others may have it.
-
-    Attributes:
-        until: When it lapses, in seconds of trio's clock.
-    """
-
-    until: float
-
-
 def has_lapsed(slot: object) -> bool:
     """Tell of what a limiter's `slot` gave whether it is held no longer, so that nothing may be sent by it."""
     return isinstance(slot, Lease) and slot.until <= trio.current_time()
-
-
-class Limiter(Protocol):
-    """What bounds the utterances that are generated at once: `ConcurrencyLimiter`, `RedisLimiter`, or your own."""
-
-    def slot(self, *, background: bool = False) -> AbstractAsyncContextManager[Lease | None]:
-        """Hold a slot for as long as the block runs; wait for one before it.
-
-        Args:
-            background: Nobody on the line waits for it: those for whom somebody does come first.
-
-        Returns:
-            An async context manager; it gives a `Lease` where the slot may be lost inside of the block, else None.
-
-        Raises:
-            ConcurrencyError: There was none in time.
-        """
-        ...
-
-    def learn(self, size: int) -> None:
-        """Take note of how many at once the service allows: it says so in its answers, and when it refuses."""
-        ...
-
-
-def _limits(value: Any) -> bool:
-    """Whether it has what a `Limiter` has, and `slot` is no coroutine and no `contextmanager` without async."""
-    if not is_instance(value, Limiter) or is_async(value.slot) or is_async(value.learn):
-        return False
-    synchronous = inspect.isgeneratorfunction(inspect.unwrap(value.slot))
-    return not synchronous and takes(value.slot, background=True) and takes(value.learn, 1)
-
-
-LIMITER = Rule(
-    "a Limiter: an object, not its class, whose slot(background=...) gives an async context manager, and learn(size)",
-    _limits,
-)
-"""What `limiter` may be."""
 
 
 def learn_from(error: ConcurrencyError, limiter: Limiter) -> None:

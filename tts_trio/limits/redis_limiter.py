@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import trio
 
 from tts_trio._nurseries import asynccontextmanager
+from tts_trio.config.protocols import Lease
 from tts_trio.config.validators import TEXT, seconds
-from tts_trio.limits.limiter import ConcurrencyLimiter, Lease, OnTimeout, check_limits, refused
+from tts_trio.limits.limiter import ConcurrencyLimiter, OnTimeout, check_limits, refused
 from tts_trio.limits.redis_client import RedisClient
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.protocols import Limiter
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
-from tts_trio.limits.limiter import Limiter, has_lapsed, learn_from
+from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import AudioChannel, TextChannel, Usage
 from tts_trio.speech.driver import ending
 from tts_trio.speech.http_fallback import PhrasesOverHttp

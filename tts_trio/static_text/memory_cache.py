@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from tts_trio.static_text.protocol import BYTES, CacheStatistics
+from tts_trio.config.protocols import BYTES, CacheStatistics
 
 _DEFAULT_BYTES = 64 * 2**20  # a good half hour of pcm_16000, two hours and a quarter of ulaw_8000
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
+from tts_trio.config.protocols import CacheStatistics
 from tts_trio.config.validators import TEXT, seconds
 from tts_trio.limits.redis_client import RedisClient
-from tts_trio.static_text.protocol import CacheStatistics
 
 _MONTH = 30 * 24 * 3600
 _TEN_YEARS = 10 * 365 * 24 * 3600

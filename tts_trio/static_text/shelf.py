@@ -9,9 +9,9 @@ from typing import TypeVar
 import trio
 
 from tts_trio._nurseries import asynccontextmanager, single_error
+from tts_trio.config.protocols import DeletingPhraseCache, PhraseCache, SharedPhraseCache
 from tts_trio.config.validators import is_instance
 from tts_trio.static_text.entry import Wanted, decode, encode
-from tts_trio.static_text.protocol import DeletingPhraseCache, PhraseCache, SharedPhraseCache
 from tts_trio.wire.events import AudioReceived
 
 logger = logging.getLogger(__name__)

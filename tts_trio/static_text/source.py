@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
+from tts_trio.config.protocols import Limiter
 from tts_trio.errors import ConcurrencyError, TTSConnectionError
-from tts_trio.limits.limiter import Limiter, has_lapsed, learn_from
+from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest, TimedLines
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from tts_trio.config.protocols import BYTES, CacheStatistics
 from tts_trio.config.validators import Rule, unless_none
-from tts_trio.static_text.protocol import BYTES, CacheStatistics
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from tts_trio.text.markdown import MarkdownStripper
 from tts_trio.text.phraser import Phraser, phrases_for
-from tts_trio.text.phrases import POLICY, Phrases, PhrasesFactory
-from tts_trio.text.policy import PhrasePolicy
 from tts_trio.text.words import slices, speakable
 
 __all__ = [
-    "POLICY",
     "MarkdownStripper",
-    "PhrasePolicy",
     "Phraser",
-    "Phrases",
-    "PhrasesFactory",
     "phrases_for",
     "slices",
     "speakable",

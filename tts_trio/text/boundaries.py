@@ -10,19 +10,9 @@ from importlib import import_module
 from itertools import takewhile
 from typing import cast
 
+from tts_trio.config.phrase_policy import Grade
 from tts_trio.text.lexicon import Lexicon
 from tts_trio.text.words import Mark, Word, core_of, mark_of
-
-
-class Grade(enum.IntEnum):
-    """How well a phrase can end at a place; the higher, the better."""
-
-    WORD = 1
-    """Between two words that do not cling together, as far as the lists tell."""
-    BREATH = 2
-    """Where a speaker could draw breath: before a conjunction, a preposition, a pronoun, an auxiliary."""
-    CLAUSE = 3
-    SENTENCE = 4
 
 
 def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexicon, sentence: str) -> Grade | None:

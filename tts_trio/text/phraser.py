@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left, bisect_right
+from functools import cache
 from typing import cast
 
 import attrs
 
+from tts_trio.config.phrase_policy import Grade, PhrasePolicy
+from tts_trio.config.protocols import Phrases, PhrasesFactory
 from tts_trio.config.validators import is_instance, refuse
 from tts_trio.text import audio_tags, ssml
-from tts_trio.text.boundaries import Ending, Grade, ending, grade, segmenter
+from tts_trio.text.boundaries import Ending, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer
 from tts_trio.text.lexicon import lexicon_for
-from tts_trio.text.phrases import Phrases, PhrasesFactory, warn_of_unknown_language
-from tts_trio.text.policy import PhrasePolicy
 from tts_trio.text.words import LONGEST_MARK, Mark, Word, read_word, runs, slices, speakable, split_unspaced
+
+logger = logging.getLogger(__name__)
 
 # How many characters of a sentence, of what stands between two words, and of the next word are looked at, so that a
 # token costs the same however long these are.
@@ -302,6 +306,15 @@ class Phraser:
         """Return how many blanks the text begins with, as far as is looked."""
         beginning = self._text.read(self._text.start, min(self._run, self._text.start + _LOOK_BACK))
         return len(beginning) - len(beginning.lstrip())
+
+
+@cache
+def warn_of_unknown_language() -> None:
+    """Log a warning, once a process, that `language_code` is unset."""
+    logger.warning(
+        "language_code is unset: the service guesses the language of each phrase by itself, and guesses short ones "
+        '("Да,", "42") wrongly; set it to the language of the call, such as "en" or "ru"'
+    )
 
 
 def phrases_for(

@@ -35,7 +35,8 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.limits.limiter import LIMITER, learn_from
+from tts_trio.config.protocols import LIMITER
+from tts_trio.limits.limiter import learn_from
 from tts_trio.local_server import Answered, Behaviour, Fault, Requested, Sent
 
 

@@ -31,7 +31,8 @@ from tts_trio import (
     WebSocketConnectionManager,
     open_tts,
 )
-from tts_trio.limits.limiter import Lease, has_lapsed
+from tts_trio.config.protocols import Lease
+from tts_trio.limits.limiter import has_lapsed
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, open_local_server
 
 pytestmark = [

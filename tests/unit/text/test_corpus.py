@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import LANGUAGES, Reply, replies
-from tts_trio.text import PhrasePolicy, Phraser, speakable
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.text import Phraser, speakable
 
 POLICIES = {
     "sentence": PhrasePolicy.sentence(),

@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
-from tts_trio.text import MarkdownStripper, PhrasePolicy, Phraser
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.text import MarkdownStripper, Phraser
 from tts_trio.text.input import Intake
 
 LENGTH = 20_000

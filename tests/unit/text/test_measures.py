@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.phrases import POLICIES, RATES, measure, time_first_audio
 from tests.corpus import LANGUAGES, replies
-from tts_trio.text import PhrasePolicy, Phraser
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.text import Phraser
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

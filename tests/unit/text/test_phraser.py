@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tts_trio.text import PhrasePolicy, Phraser, phrases_for, speakable
-from tts_trio.text.phrases import warn_of_unknown_language
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.text import Phraser, phrases_for, speakable
+from tts_trio.text.phraser import warn_of_unknown_language
 
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:

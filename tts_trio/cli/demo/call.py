@@ -16,11 +16,13 @@ from tts_trio.cli.demo.scene import Caller, Reply, Static
 from tts_trio.cli.demo.scene import Turn as Scripted
 from tts_trio.cli.demo.score import Event, FirstAudio, Score, Speaker, Turn, Word
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.config.protocols import Phrases
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
 from tts_trio.speech.channels import AudioChannel
 from tts_trio.speech.playout import PacedFrames, paced
-from tts_trio.text import PhrasePolicy, Phrases, phrases_for
+from tts_trio.text import phrases_for
 
 CallerVoice: TypeAlias = Callable[[str], bytes]
 """What the caller says, as samples at the rate of the line."""

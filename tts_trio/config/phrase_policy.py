@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 from tts_trio.config.validators import number, or_endless, seconds, unless_none, whole
 from tts_trio.errors import ConfigurationError
-from tts_trio.text.boundaries import Grade
 
 _WORDS = whole(1, 1000)
 _SECONDS = or_endless(seconds(0))
+
+
+class Grade(enum.IntEnum):
+    """How well a phrase can end at a place; the higher, the better."""
+
+    WORD = 1
+    """Between two words that do not cling together, as far as the lists tell."""
+    BREATH = 2
+    """Where a speaker could draw breath: before a conjunction, a preposition, a pronoun, an auxiliary."""
+    CLAUSE = 3
+    SENTENCE = 4
 
 
 @attrs.frozen(kw_only=True)
