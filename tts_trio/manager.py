@@ -14,12 +14,12 @@ from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.limits.redis_client import RedisClient
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.static_text.cached_source import CachedPhrases
 from tts_trio.static_text.driver import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
+from tts_trio.static_text.memory_cache import process_cache
 from tts_trio.static_text.prefetch import Floor, Prefetch
 from tts_trio.static_text.shelf import Shelf
 from tts_trio.static_text.source import Service
@@ -74,16 +74,15 @@ class TTSManager(SingleUse):
         self._open = set[AudioChannel]()  # in blocks that were not left yet
         self._history = RequestHistory()
         self._floor = Floor()
-        self._shelf = (
-            Shelf(config.phrase_cache, config.phrase_cache_timeout) if config.phrase_cache is not None else None
-        )
+        cache = process_cache() if config.phrase_cache == "memory" else config.phrase_cache
+        self._shelf = Shelf(cache, config.phrase_cache_timeout) if cache is not None else None
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         from tts_trio.transport.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
 
         limiter = self.config.limiter
-        if isinstance(limiter, RedisClient) and not limiter.is_open:
+        if not getattr(limiter, "is_open", True):  # a `RedisLimiter` has a block of its own
             raise ConfigurationError(
                 "limiter: enter its `async with` block before this one, in the same trio.run", field="limiter"
             )

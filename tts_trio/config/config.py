@@ -35,7 +35,6 @@ from tts_trio.config.validators import (
 from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
 from tts_trio.errors import ConfigurationError
 from tts_trio.errors.redaction import hide
-from tts_trio.static_text.memory_cache import process_cache
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
@@ -122,8 +121,8 @@ class TTSConfig:
         strip_markdown: Markdown is taken out of an LLM's reply (`**bold**`, headings, lists, links, code) before it is
             spoken; what it had been is not in the text accepted then.
         phrase_cache: Where fixed phrases of up to 1,000 characters are kept: a `MemoryCache`, `SqliteCache`,
-            `RedisCache`, or a `PhraseCache` of your own; None: nowhere. By default all conversations of the process
-            share one `MemoryCache` of 64 MiB. With `request_stitching` nothing is kept.
+            `RedisCache`, or a `PhraseCache` of your own; None: nowhere. "memory" is the `MemoryCache` of 64 MiB that
+            all conversations of the process share. With `request_stitching` nothing is kept.
         phrase_cache_timeout: The longest wait for the cache, before the service is asked.
         limiter: How many utterances are generated at once, in all conversations that are given the same object: a
             `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own; None: as many as one likes,
@@ -208,7 +207,7 @@ class TTSConfig:
     max_replays: int = attrs.field(default=2, validator=whole(0, 10))
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
     strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
-    phrase_cache: PhraseCache | None = attrs.field(factory=process_cache, validator=unless_none(CACHE))
+    phrase_cache: PhraseCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
     phrase_cache_timeout: float = attrs.field(default=0.02, validator=seconds(0.001))
     limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))
     max_lead: float = attrs.field(default=20.0, validator=seconds(0.01))

@@ -81,7 +81,10 @@ def _keeps_phrases(value: Any) -> bool:
     )
 
 
-CACHE = Rule("a PhraseCache: an object, not its class, with async def get(key) and put(key, value)", _keeps_phrases)
+CACHE = Rule(
+    '"memory", or a PhraseCache: an object, not its class, with async def get(key) and put(key, value)',
+    lambda value: (type(value) is str and value == "memory") or _keeps_phrases(value),
+)
 """What `phrase_cache` may be."""
 
 

@@ -10,9 +10,8 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
-from tts_trio.static_text.source import header_number
 from tts_trio.wire.events import AudioReceived, Final
-from tts_trio.wire.http import stream_request
+from tts_trio.wire.http import header_number, stream_request
 
 if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections

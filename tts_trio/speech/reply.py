@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.protocols import Limiter
-from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
 from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import AudioChannel, TextChannel, Usage
@@ -33,6 +32,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class Connections(Protocol):
+    """Where a reply finds the connection that it goes on over."""
+
+    async def get_connection(self) -> Connection:
+        """Return a hot connection; waits for one up to `connect_timeout`, and raises a `TTSError` without one."""
+        ...
+
+
 class Reply:
     """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
 
@@ -41,7 +48,7 @@ class Reply:
     def __init__(
         self,
         config: TTSConfig,
-        connections: WebSocketConnectionManager,
+        connections: Connections,
         http: HttpConnections,
         connection: Connection | None,
     ) -> None:

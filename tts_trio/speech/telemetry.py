@@ -92,12 +92,14 @@ class _Instruments:
 
 @functools.lru_cache(maxsize=1)
 def _instruments(tracers: TracerProvider, meters: MeterProvider) -> _Instruments:
-    from tts_trio import __version__
+    from importlib.metadata import version as version_of  # loaded late, as OpenTelemetry is
 
-    meter = meters.get_meter(_SCOPE, __version__)
+    version = version_of("tts_trio")
+
+    meter = meters.get_meter(_SCOPE, version)
     histogram = functools.partial(meter.create_histogram, unit="s")
     return _Instruments(
-        tracer=tracers.get_tracer(_SCOPE, __version__),
+        tracer=tracers.get_tracer(_SCOPE, version),
         first_audio=histogram("tts.client.time_to_first_audio", description="From the first text to the first audio"),
         delivery=histogram(
             "tts.client.delivery.duration", description="From the first audio to the caller's having it"

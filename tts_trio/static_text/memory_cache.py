@@ -46,8 +46,8 @@ class MemoryCache:
         return f"<MemoryCache, {len(self._phrases)} phrases, {self._bytes} of {self._max_bytes} bytes>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle it without its phrases: another process has its own, and the one that all share is its own too."""
-        return (process_cache, ()) if self is process_cache() else (MemoryCache, (self._max_bytes,))
+        """Pickle it without its phrases: another process fills its own."""
+        return MemoryCache, (self._max_bytes,)
 
     async def get(self, key: str) -> bytes | None:  # noqa: ASYNC910 - nothing to wait for
         """Return what was stored, or None."""
@@ -85,5 +85,5 @@ class MemoryCache:
 
 @functools.cache
 def process_cache() -> MemoryCache:
-    """Return the cache that all conversations of this process share, unless their configuration says otherwise."""
+    """Return the cache of this process, which all conversations with `phrase_cache="memory"` share."""
     return MemoryCache()

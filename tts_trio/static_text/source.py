@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -12,13 +12,10 @@ from tts_trio.config.protocols import Limiter
 from tts_trio.errors import ConcurrencyError, TTSConnectionError
 from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.wire.events import AudioReceived
-from tts_trio.wire.http import SpeechRequest, TimedLines
+from tts_trio.wire.http import SpeechRequest, TimedLines, header_number
 
 if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections
-
-
-_MOST_DIGITS = 10
 
 
 class _SlotLost(Exception):
@@ -131,9 +128,3 @@ class Service:
                     await take(piece)
             for piece in lines.end() if lines else ():
                 await take(piece)
-
-
-def header_number(headers: Mapping[str, str], name: str) -> int | None:
-    """Return the whole number in a header of the service's; None where there is none."""
-    value = headers.get(name, "")
-    return int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else None

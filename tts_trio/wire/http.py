@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import attrs
@@ -26,6 +26,9 @@ from tts_trio.wire.json_objects import read_characters, read_numbers, read_objec
 _LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
 _LONGEST_COMPLAINT = 65536  # bytes; what is longer tells nobody anything
+
+
+_MOST_DIGITS = 10
 
 
 @attrs.frozen
@@ -186,3 +189,9 @@ def _alignment(value: object) -> Alignment | None:
         return None
     durations = (end - start for start, end in zip(starts, ends, strict=True))
     return Alignment(chars, starts, tuple(durations))
+
+
+def header_number(headers: Mapping[str, str], name: str) -> int | None:
+    """Return the whole number in a header of the service's; None where there is none."""
+    value = headers.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else None

@@ -1,0 +1,162 @@
+"""The rooms of `tts_trio/`, from the ground up: what a module imports lies below it, and no imports go in a circle.
+
+Imports for type checkers alone (`if TYPE_CHECKING:`) are exempt: nothing runs by them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ROOMS = (
+    "local_server",
+    "_nurseries",
+    "errors",
+    "config",
+    "text",
+    "wire",
+    "limits",
+    "transport",
+    "speech",
+    "static_text",
+    "connection_manager",
+    "manager",
+    "sync",
+    "__init__",
+    "cli",
+    "__main__",
+)
+"""From the ground up. `local_server` is the service's double: it may not know how its client works."""
+
+WITHOUT_IO = (
+    "text",
+    "wire",
+    *(
+        f"speech.{module}"
+        for module in ("utterance", "segments", "alignment", "word_matching", "deadlines", "playback", "results")
+    ),
+)
+IO = {"trio", "anyio", "trio_websocket", "httpx", "socket", "ssl", "time", "asyncio", "threading"}
+
+
+def modules(root: Path) -> dict[str, ast.Module]:
+    """Return every module of the package by its dotted name; "tts_trio.__init__" is the package itself."""
+    found: dict[str, ast.Module] = {}
+    for path in sorted((root / "tts_trio").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+        found[name] = ast.parse(path.read_text("utf-8"))
+    return found
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield the dotted names that a module imports, also late, but for those under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            yield from imports(node)
+
+
+def module_of(name: str, known: dict[str, ast.Module]) -> str | None:
+    """Return the module of the package in which an imported name is, or None where it is another's."""
+    if name.split(".")[0] != "tts_trio":
+        return None
+    while name not in known and "." in name:
+        name = name.rpartition(".")[0]
+    return name if name in known else "tts_trio.__init__"
+
+
+def room(module: str) -> int:
+    return ROOMS.index(module.split(".")[1])
+
+
+def faults(root: Path) -> list[str]:
+    """Return what breaks a rule of the house, in words."""
+    known = modules(root)
+    graph = {name: set(imports(tree)) for name, tree in known.items()}
+    inner = {
+        name: {module for used in names if (module := module_of(used, known)) not in (None, name)}
+        for name, names in graph.items()
+    }
+    found = [
+        f"{name} imports {other}, which lies above it"
+        for name, others in inner.items()
+        for other in sorted(others)
+        if other is not None and room(other) > room(name)
+    ]
+    found += [
+        f"{name} imports {other}, and knows nothing of the client"
+        for name, others in inner.items()
+        for other in sorted(filter(None, others))
+        if room(name) == 0 and room(other) != 0
+    ]
+    found += [
+        f"{name} imports {used}, and does no I/O"
+        for name, names in graph.items()
+        for used in sorted(names)
+        if name.removeprefix("tts_trio.").startswith(WITHOUT_IO) and used.split(".")[0] in IO
+    ]
+    try:
+        TopologicalSorter(inner).prepare()
+    except CycleError as error:
+        found.append(f"imports go in a circle: {' -> '.join(error.args[1])}")
+    return found
+
+
+def test_every_import_goes_down() -> None:
+    assert faults(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "fault"),
+    [
+        ("config/voice.py", "from tts_trio.manager import TTSManager", "tts_trio.manager, which lies above it"),
+        ("errors/__init__.py", "from tts_trio import TTSConfig", "tts_trio.__init__, which lies above it"),
+        ("wire/encode.py", "import trio", "trio, and does no I/O"),
+        ("speech/segments.py", "def late():\n    from time import monotonic", "time.monotonic, and does no I/O"),
+        ("local_server/tone.py", "from tts_trio.errors import TTSError", "and knows nothing of the client"),
+        ("text/words.py", "from tts_trio.text.phraser import Phraser", "imports go in a circle"),
+    ],
+)
+def test_an_import_that_is_turned_round_is_seen(tmp_path: Path, module: str, line: str, fault: str) -> None:
+    for name in (path for path in (ROOT / "tts_trio").rglob("*.py")):
+        copy = tmp_path / name.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(name.read_bytes())
+    turned = tmp_path / "tts_trio" / module
+    turned.write_text(f"{turned.read_text('utf-8')}\n{line}\n", "utf-8")
+    assert any(fault in found for found in faults(tmp_path))
+
+
+LONG = {
+    "config/formats.py",
+    "speech/alignment.py",
+    "speech/utterance.py",
+    "speech/word_matching.py",
+    "transport/hot_socket.py",
+    "transport/websocket.py",
+}
+"""Files of over 350 lines, which want to be two: none is to be added."""
+
+
+def test_the_house_can_be_taken_in_at_a_glance() -> None:
+    """At most 14 rooms, each a file or a folder at the top; and no file over 350 lines."""
+    assert len([name for name in ROOMS if not name.startswith("__")]) <= 14
+    top = ROOT / "tts_trio"
+    assert {path.stem for path in top.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} == set(
+        ROOMS
+    )
+    long = {str(path.relative_to(top)) for path in top.rglob("*.py") if len(path.read_text("utf-8").splitlines()) > 350}
+    assert long == LONG
