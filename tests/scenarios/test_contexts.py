@@ -10,7 +10,7 @@ import trio
 
 from tests.helpers import TEXTS, Service, heard, listen, make_config, memory_service, speaking, text_of, tokens
 from tests.helpers.records import check_frames
-from tts_trio import EmptyAudio, QuotaError, TTSManager, WebSocketConnectionManager
+from tts_trio import EmptyAudioError, QuotaError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, CloseSent, Sent
 
 pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
@@ -106,7 +106,7 @@ async def test_a_quota_that_nobody_mentions(autojump_clock: trio.testing.MockClo
     """P3: the final without audio is no success; it is tried once more, and then named."""
     async with memory_service(Behaviour(quota=1)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
-            with pytest.raises(EmptyAudio, match="quota") as caught:
+            with pytest.raises(EmptyAudioError, match="quota") as caught:
                 await say(tts, TEXTS["ru"])
             assert (caught.value.spoken_text, caught.value.unspoken_text) == ("", TEXTS["ru"])
         contexts = {r.context_id for r in service.messages() if text_of(r.message).strip()}

@@ -17,7 +17,7 @@ from wsproto.utilities import LocalProtocolError
 from tests.helpers import TEXTS, listen, make_config
 from tts_trio import (
     ProtocolError,
-    ServiceTimeout,
+    ServiceTimeoutError,
     TTSConfig,
     TTSConnectionError,
     TTSManager,
@@ -136,7 +136,7 @@ async def test_a_drop_of_audio_is_no_sign_of_life(
     async with hosed(make_config(), dripping(drop, interval)) as (tts, _):
         began = trio.current_time()
         async with tts.speak([TEXTS[language]]) as audio:
-            with pytest.raises(ServiceTimeout):
+            with pytest.raises(ServiceTimeoutError):
                 await listen(audio)
         assert trio.current_time() - began < 10 + 3
 
@@ -150,7 +150,7 @@ async def test_a_drop_of_a_static_text(
     async with hosed(config, dripping(b"\0\0", 1.9)) as (tts, _):
         began = trio.current_time()
         async with tts.stream_static_text(TEXTS[language]) as audio:
-            with pytest.raises(ServiceTimeout):
+            with pytest.raises(ServiceTimeoutError):
                 await listen(audio)
         assert trio.current_time() - began < 10 + 3
 

@@ -20,8 +20,8 @@ from tests.helpers.sound import decode
 from tts_trio import (
     AudioChannel,
     AuthenticationError,
-    EmptyAudio,
-    TextTimeout,
+    EmptyAudioError,
+    TextTimeoutError,
     TTSConfig,
     TTSConnectionError,
     TTSManager,
@@ -317,7 +317,7 @@ async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, cou
     async with memory_service(Behaviour(faults=(fault,))) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             if count != 1:
-                with pytest.raises(EmptyAudio, match="quota") as caught:
+                with pytest.raises(EmptyAudioError, match="quota") as caught:
                     await say(service, tts, "Да, слушаю.")
                 assert caught.value.unspoken_text == "Да, слушаю."
             else:
@@ -391,7 +391,7 @@ async def test_one_warning_for_a_text_that_nobody_closes(
     """P1: after 30 s there is a warning, and after text_timeout the end."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         began = trio.current_time()
-        with pytest.raises(TextTimeout), caplog.at_level("WARNING", "tts_trio"):
+        with pytest.raises(TextTimeoutError), caplog.at_level("WARNING", "tts_trio"):
             async with tts.start_llm_stream() as (channel, audio):
                 await channel.send("Здравствуйте, ")
                 async for _ in audio:

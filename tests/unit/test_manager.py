@@ -27,11 +27,11 @@ from tts_trio import (
     AudioChannel,
     ConfigurationError,
     MemoryCache,
-    TextTimeout,
+    TextTimeoutError,
     TTSConnectionError,
     TTSError,
     TTSManager,
-    UtteranceEnded,
+    UtteranceEndedError,
     WebSocketConnectionManager,
     open_tts,
     paced,
@@ -306,7 +306,7 @@ async def test_a_failure_nobody_looked_for_is_raised_at_the_end_of_the_block(
 ) -> None:
     config = make_config(text_timeout=3)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
-        with pytest.raises(TextTimeout, match="3 s"):
+        with pytest.raises(TextTimeoutError, match="3 s"):
             async with tts.start_llm_stream():
                 await trio.sleep(4)
 
@@ -323,7 +323,7 @@ async def test_text_after_the_end(autojump_clock: trio.testing.MockClock) -> Non
         async with tts.start_llm_stream() as (text, audio):
             await text.send("Да.")
             audio.close()
-            with pytest.raises(UtteranceEnded, match="interrupted") as caught:
+            with pytest.raises(UtteranceEndedError, match="interrupted") as caught:
                 await text.send("ещё")
             assert isinstance(caught.value, TTSError)
             assert isinstance(caught.value, trio.BrokenResourceError)

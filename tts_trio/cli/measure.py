@@ -13,7 +13,7 @@ import trio
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.errors import EmptyAudio, ServiceTimeout, TTSError
+from tts_trio.errors import EmptyAudioError, ServiceTimeoutError, TTSError
 from tts_trio.transport.connection import Connection
 from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
@@ -127,13 +127,13 @@ async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> 
         with trio.fail_after(config.reply_deadline):
             result = await came.receive()
     except trio.TooSlowError:
-        raise ServiceTimeout(f"no audio within {config.reply_deadline:g} s") from None
+        raise ServiceTimeoutError(f"no audio within {config.reply_deadline:g} s") from None
     finally:
         connection.close()
     if isinstance(result, TTSError):
         raise result
     if isinstance(result, Final):
-        raise EmptyAudio("the service reported the end and sent no audio for the text")
+        raise EmptyAudioError("the service reported the end and sent no audio for the text")
 
 
 async def measure_http(config: TTSConfig, text: str, dial: Dial) -> Sample:
@@ -155,4 +155,4 @@ async def measure_http(config: TTSConfig, text: str, dial: Dial) -> Sample:
         async with http.stream(request) as answer:
             async for _ in answer:
                 return steps.sample(trio.current_time() - began, answer.headers.get("x-region"))
-    raise EmptyAudio("the answer had no audio")
+    raise EmptyAudioError("the answer had no audio")

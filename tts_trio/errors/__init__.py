@@ -2,17 +2,17 @@
 
     TTSError                        every failure of this library
     ├── TTSConnectionError          trying again can help
-    │   ├── ServiceUnavailable        the service is busy or broken: HTTP 5xx, `system_busy`
+    │   ├── ServiceUnavailableError   the service is busy or broken: HTTP 5xx, `system_busy`
     │   ├── ConcurrencyError          more requests at once than the plan allows
-    │   ├── ServiceTimeout            audio was owed and did not come
-    │   └── EmptyAudio                the service said "done" and gave no sound for text that has one
+    │   ├── ServiceTimeoutError       audio was owed and did not come
+    │   └── EmptyAudioError           the service said "done" and gave no sound for text that has one
     ├── AuthenticationError         the key is missing, wrong, or lacks a permission
     ├── QuotaError                  the credits are used up
     ├── PolicyError                 the plan, or the service's rules, forbid it
     ├── ConfigurationError          a voice, model, format, option or text that cannot be had (also a ValueError)
     ├── ProtocolError               the peer does not speak ElevenLabs' protocol
-    ├── TextTimeout                 a reply whose text was neither fed nor closed
-    └── UtteranceEnded              text sent to a reply that has ended (also a trio.BrokenResourceError)
+    ├── TextTimeoutError            a reply whose text was neither fed nor closed
+    └── UtteranceEndedError         text sent to a reply that has ended (also a trio.BrokenResourceError)
 
 `except TTSConnectionError` is what an orchestrator retries. The service's answers are sorted into the tree by
 `tts_trio.errors.classification`.
@@ -102,7 +102,7 @@ class TTSConnectionError(TTSError):
     retryable = True
 
 
-class ServiceUnavailable(TTSConnectionError):
+class ServiceUnavailableError(TTSConnectionError):
     """The service is busy or broken (HTTP 5xx, `system_busy`, "something went wrong")."""
 
 
@@ -112,11 +112,11 @@ class ConcurrencyError(TTSConnectionError):
     _advice = "bound the utterances by a limiter, or change the plan"
 
 
-class ServiceTimeout(TTSConnectionError):
+class ServiceTimeoutError(TTSConnectionError):
     """Audio was owed and did not come within its deadline."""
 
 
-class EmptyAudio(TTSConnectionError):
+class EmptyAudioError(TTSConnectionError):
     """The service reported the end and gave no sound for text that has one.
 
     It is how an exhausted quota looks on the multi-stream WebSockets (reports of production), so it is tried once more
@@ -160,11 +160,11 @@ class ProtocolError(TTSError):
     _advice = "check base_url, and whether a proxy stands in between"
 
 
-class TextTimeout(TTSError):
+class TextTimeoutError(TTSError):
     """The text of a reply was neither fed nor closed for `text_timeout` seconds."""
 
 
-class UtteranceEnded(TTSError, trio.BrokenResourceError):
+class UtteranceEndedError(TTSError, trio.BrokenResourceError):
     """The reply has ended (finished, interrupted or failed), so it takes no more text."""
 
 

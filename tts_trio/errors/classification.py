@@ -19,7 +19,7 @@ from tts_trio.errors import (
     PolicyError,
     ProtocolError,
     QuotaError,
-    ServiceUnavailable,
+    ServiceUnavailableError,
     TTSConnectionError,
     TTSError,
 )
@@ -35,7 +35,7 @@ _BY_FAMILY: Mapping[str, type[TTSError]] = {
     "not_found": ConfigurationError,
     "validation_error": ConfigurationError,
     "rate_limit_error": ConcurrencyError,
-    "internal_error": ServiceUnavailable,
+    "internal_error": ServiceUnavailableError,
 }
 
 # Its identifiers: `code` and `status` of HTTP error bodies, `error` of WebSocket error frames.
@@ -69,8 +69,8 @@ _BY_CODE: Mapping[str, type[TTSError]] = {
     "max_active_conversations": ConcurrencyError,
     "rate_limit_exceeded": ConcurrencyError,
     "too_many_concurrent_requests": ConcurrencyError,
-    "service_unavailable": ServiceUnavailable,
-    "system_busy": ServiceUnavailable,
+    "service_unavailable": ServiceUnavailableError,
+    "system_busy": ServiceUnavailableError,
     "input_timeout_exceeded": TTSConnectionError,
 }
 
@@ -85,7 +85,7 @@ _BY_MESSAGE: Mapping[str, type[TTSError]] = {
     "voice_settings field must be provided": ConfigurationError,
     "Maximum simultaneous contexts": ConcurrencyError,
     "Have not received a new text input": TTSConnectionError,
-    "We are sorry, something went wrong": ServiceUnavailable,
+    "We are sorry, something went wrong": ServiceUnavailableError,
     # wsproto, of a close whose code it does not take: 1014 (a gateway's) is registered, and others are only odd.
     "CLOSE with ": TTSConnectionError,
     "remote CLOSE with ": TTSConnectionError,
@@ -160,7 +160,7 @@ def _by_message(message: str | None) -> type[TTSError] | None:
 def _by_status(status: int | None) -> type[TTSError] | None:
     if status is None:
         return None
-    return ServiceUnavailable if status >= 500 else _BY_STATUS.get(status, ProtocolError)
+    return ServiceUnavailableError if status >= 500 else _BY_STATUS.get(status, ProtocolError)
 
 
 def _by_close(close_code: int | None) -> type[TTSError]:

@@ -279,7 +279,7 @@ class TextChannel(trio.abc.SendChannel[str | None]):
         Raises:
             TypeError: It is neither a `str` nor None.
             ConfigurationError: The reply would be longer than `max_characters`.
-            UtteranceEnded: The reply has ended.
+            UtteranceEndedError: The reply has ended.
             TTSError: The reply failed.
             trio.ClosedResourceError: This channel was closed.
         """

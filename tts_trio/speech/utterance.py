@@ -15,12 +15,12 @@ import attrs
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import (
     ConcurrencyError,
-    EmptyAudio,
+    EmptyAudioError,
     ProtocolError,
-    ServiceTimeout,
+    ServiceTimeoutError,
     TTSConnectionError,
     TTSError,
-    UtteranceEnded,
+    UtteranceEndedError,
 )
 from tts_trio.speech.alignment import CHARACTERS_A_SECOND, Word
 from tts_trio.speech.deadlines import AudioDebt
@@ -80,7 +80,7 @@ class Utterance:
         Raises:
             TypeError: It is no `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
-            UtteranceEnded: The utterance, or its text, has ended.
+            UtteranceEndedError: The utterance, or its text, has ended.
             TTSError: It failed.
         """
         self._require_text_open()
@@ -111,9 +111,9 @@ class Utterance:
         if (error := self.error) is not None:
             raise error
         if self.ended is not None:
-            raise UtteranceEnded(f"the reply is {self.ended}: it takes no more text")
+            raise UtteranceEndedError(f"the reply is {self.ended}: it takes no more text")
         if self._intake.closed:
-            raise UtteranceEnded("the text of this reply was closed")
+            raise UtteranceEndedError("the text of this reply was closed")
 
     # Text goes out.
 
@@ -241,7 +241,7 @@ class Utterance:
         """The service ends this connection's part: the utterance ends with it, or goes on over the next one."""
         leg = self._leg
         if not leg.heard:
-            self.lost(EmptyAudio(_EMPTY), now)
+            self.lost(EmptyAudioError(_EMPTY), now)
         elif leg.lacks_audio:
             self.lost(TTSConnectionError("the service reported the end before all was spoken"), now)
         else:
@@ -302,9 +302,9 @@ class Utterance:
         if self.ended is not None:
             return None
         if self._debt.starved_at() <= now:
-            self.fail(ServiceTimeout(f"no audio within {self._config.reply_deadline:g} s"), now)
+            self.fail(ServiceTimeoutError(f"no audio within {self._config.reply_deadline:g} s"), now)
         elif self._debt.due() <= now:
-            error = ServiceTimeout("audio was owed and did not come in time")
+            error = ServiceTimeoutError("audio was owed and did not come in time")
             self.lost(error, now)
             return error
         elif self._intake.unread:
@@ -330,12 +330,12 @@ class Utterance:
             self.fail(error, now)
         else:
             self.replays += not self._waits_for_slot(error)
-            self._came_empty = isinstance(error, EmptyAudio)
+            self._came_empty = isinstance(error, EmptyAudioError)
             self._intake.phrases.extendleft(reversed(self._ledger.take_back()))
 
     def _may_replay(self, error: TTSError) -> bool:
         """Whether this may be tried once more; what came empty twice will do so again."""
-        if isinstance(error, EmptyAudio) and self._came_empty:
+        if isinstance(error, EmptyAudioError) and self._came_empty:
             return False
         return self._waits_for_slot(error) or self.replays < self._config.max_replays
 

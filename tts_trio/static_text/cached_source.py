@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from tts_trio.config.config import TTSConfig
-from tts_trio.errors import EmptyAudio, ProtocolError, TTSError, unexpected
+from tts_trio.errors import EmptyAudioError, ProtocolError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.static_text.entry import Wanted, memory
 from tts_trio.static_text.shelf import Shelf
@@ -278,5 +278,5 @@ class CachedPhrases:
             flight.asked = False
             return found.pieces
         if not wanted.sounds(flight.pieces):
-            raise EmptyAudio("the service sent no audio for the text: nothing in its answer sounds")
+            raise EmptyAudioError("the service sent no audio for the text: nothing in its answer sounds")
         return None

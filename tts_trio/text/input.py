@@ -12,7 +12,7 @@ from collections import deque
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import is_dialogue_model
-from tts_trio.errors import ConfigurationError, TextTimeout
+from tts_trio.errors import ConfigurationError, TextTimeoutError
 from tts_trio.text import MarkdownStripper, phrases_for, slices
 
 logger = logging.getLogger(__name__)
@@ -154,12 +154,12 @@ class Intake:
         warning = math.inf if self._warned else self._last_text + _WARNING
         return min(self.given_up_at(), warning, self._phrase_due())
 
-    def expire(self, now: float) -> TextTimeout | None:
+    def expire(self, now: float) -> TextTimeoutError | None:
         """Do what is due; return why the reply is given up, or None."""
         if self.complete:
             return None
         if self.given_up_at() <= now:
-            return TextTimeout(f"the text was neither fed nor closed for {self._config.text_timeout:g} s")
+            return TextTimeoutError(f"the text was neither fed nor closed for {self._config.text_timeout:g} s")
         if self._phrase_due() <= now:
             self.phrases.extend(self._phraser.expire(now))
         elif not self._warned and self._last_text + _WARNING <= now:

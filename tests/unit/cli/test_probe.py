@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, make_config, memory_service
 from tests.helpers.terminal import run_on_a_terminal
 from tests.unit.cli.test_cli import run
-from tts_trio import EmptyAudio, TTSConfig, TTSConnectionError
+from tts_trio import EmptyAudioError, TTSConfig, TTSConnectionError
 from tts_trio.cli import main
 from tts_trio.cli.measure import Passed, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, percentile, report
@@ -52,7 +52,7 @@ async def test_failures_are_the_librarys(autojump_clock: trio.testing.MockClock,
     with pytest.raises(TTSConnectionError, match="refused"):
         await MEASURES[way](make_config(), "Hello.", refuse)
     async with memory_service(Behaviour(faults=(Fault("skip", "audio", frame=None),))) as service:
-        with pytest.raises(EmptyAudio):
+        with pytest.raises(EmptyAudioError):
             await MEASURES[way](make_config(), "Hello.", lambda config, _passed: service.open_stream(config))
 
 

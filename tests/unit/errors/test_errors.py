@@ -14,16 +14,16 @@ from tts_trio import (
     AuthenticationError,
     ConcurrencyError,
     ConfigurationError,
-    EmptyAudio,
+    EmptyAudioError,
     PolicyError,
     ProtocolError,
     QuotaError,
-    ServiceTimeout,
-    ServiceUnavailable,
-    TextTimeout,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
+    TextTimeoutError,
     TTSConnectionError,
     TTSError,
-    UtteranceEnded,
+    UtteranceEndedError,
 )
 from tts_trio.errors.classification import classify, classify_response
 
@@ -49,9 +49,9 @@ ANSWERS: list[tuple[int, Any, type[TTSError]]] = [
     (404, "Not Found", ConfigurationError),
     (429, {"code": "concurrent_limit_exceeded", "status": "too_many_concurrent_requests"}, ConcurrencyError),
     (429, {"type": "rate_limit_error", "code": "rate_limit_exceeded"}, ConcurrencyError),
-    (429, {"status": "system_busy"}, ServiceUnavailable),
-    (500, {"type": "internal_error"}, ServiceUnavailable),
-    (503, "upstream connect error", ServiceUnavailable),
+    (429, {"status": "system_busy"}, ServiceUnavailableError),
+    (500, {"type": "internal_error"}, ServiceUnavailableError),
+    (503, "upstream connect error", ServiceUnavailableError),
     (302, "elsewhere", ProtocolError),
     (200, {"nothing": "known"}, ProtocolError),
     (418, {}, ProtocolError),
@@ -85,9 +85,9 @@ CODES: list[tuple[int, Any, type[TTSError], str | None]] = [
     (400, {"type": "validation_error", "status": "a_new_one"}, ConfigurationError, "a_new_one"),
     (401, {"type": "authentication_error", "code": "unauthorized", "status": "new"}, AuthenticationError, "new"),
     (401, {"type": "authentication_error", "code": "unauthorized"}, AuthenticationError, "unauthorized"),
-    (429, {"type": "rate_limit_error", "code": "system_busy"}, ServiceUnavailable, "system_busy"),
+    (429, {"type": "rate_limit_error", "code": "system_busy"}, ServiceUnavailableError, "system_busy"),
     (422, [{"type": "missing", "loc": ["body", "text"], "msg": "Field required"}], ConfigurationError, "missing"),
-    (500, "Oh", ServiceUnavailable, None),
+    (500, "Oh", ServiceUnavailableError, None),
 ]
 
 
@@ -137,7 +137,7 @@ def test_a_page_becomes_one_line(page: str, message: str | None) -> None:
     assert len(str(error)) < 300
 
 
-@pytest.mark.parametrize("kind", [TTSError, ServiceTimeout, ConfigurationError, UtteranceEnded])
+@pytest.mark.parametrize("kind", [TTSError, ServiceTimeoutError, ConfigurationError, UtteranceEndedError])
 def test_every_error_is_one_line(kind: type[TTSError]) -> None:
     """P25: whatever it is made of."""
     error = kind("a\nb\r\n\tc\x00" + "x" * 10_000, code="c\nd" * 1000, trace_id="e\x7ff")
@@ -166,7 +166,7 @@ FRAMES: list[tuple[str | None, str | None, int | None, type[TTSError]]] = [
     ("quota_exceeded", "This request exceeds your quota of 10.", 1008, QuotaError),
     ("max_active_conversations", "Maximum simultaneous contexts", 1008, ConcurrencyError),
     (None, "voice_settings field must be provided in the first message and then", 1008, ConfigurationError),
-    (None, "We are sorry, something went wrong. You are not charged for this request.", 1008, ServiceUnavailable),
+    (None, "We are sorry, something went wrong. You are not charged for this request.", 1008, ServiceUnavailableError),
     ("a_new_one", "This request exceeds your quota of 10.", 1008, QuotaError),
     (None, "Invalid API key", 1008, AuthenticationError),
     ("a_new_one", "Something that nobody has seen", 1008, TTSConnectionError),
@@ -191,8 +191,14 @@ def test_frames_and_closes(code: str | None, message: str | None, close_code: in
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[" * 100_000, b'"text"', b'{"detail": 7}', b'{"detail": [1]}'])
 def test_any_body_is_an_error_of_ours(body: bytes) -> None:
     error = classify_response(500, {}, body)
-    assert type(error) is ServiceUnavailable
+    assert type(error) is ServiceUnavailableError
     assert error.message
+
+
+def test_every_error_ends_in_error() -> None:
+    kinds = [kind for kind in vars(tts_trio).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) == 13
+    assert [kind.__name__ for kind in kinds if not kind.__name__.endswith("Error")] == []
 
 
 def test_retryable_is_what_a_connection_error_is() -> None:
@@ -200,14 +206,14 @@ def test_retryable_is_what_a_connection_error_is() -> None:
     assert len(errors) >= 13
     for kind in errors:
         assert kind.retryable == issubclass(kind, TTSConnectionError)
-    for kind in (ServiceTimeout, EmptyAudio, ServiceUnavailable, ConcurrencyError):
+    for kind in (ServiceTimeoutError, EmptyAudioError, ServiceUnavailableError, ConcurrencyError):
         assert kind.retryable
-    for kind in (AuthenticationError, QuotaError, PolicyError, ConfigurationError, ProtocolError, TextTimeout):
+    for kind in (AuthenticationError, QuotaError, PolicyError, ConfigurationError, ProtocolError, TextTimeoutError):
         assert not kind.retryable
 
 
 def test_the_trio_and_python_sides_of_the_tree() -> None:
-    assert issubclass(UtteranceEnded, trio.BrokenResourceError)
+    assert issubclass(UtteranceEndedError, trio.BrokenResourceError)
     assert issubclass(ConfigurationError, ValueError)
 
 

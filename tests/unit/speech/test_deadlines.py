@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import AudioChannel, ServiceTimeout, open_tts
+from tts_trio import AudioChannel, ServiceTimeoutError, open_tts
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
 from tts_trio.transport.lateness import comes_within, has_passed
 
@@ -55,7 +55,7 @@ async def test_a_peer_that_is_silent_is_late_all_the_same(autojump_clock: trio.t
     for blocked in (0.0, 5.0):
         async with memory_service() as service, speaking(config, service.open_stream) as tts:
             async with tts.speak([TEXTS["en"]]) as audio:
-                with pytest.raises(ServiceTimeout):
+                with pytest.raises(ServiceTimeoutError):
                     await audio.receive()
                     service.freeze()
                     began = trio.current_time()

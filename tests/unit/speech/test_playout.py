@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import ConfigurationError, ServiceTimeout, TextTimeout, TTSConnectionError, paced
+from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, TTSConnectionError, paced
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.speech.playback import Listener
 
@@ -229,7 +229,7 @@ async def test_a_failure_comes_when_what_came_was_played(autojump_clock: trio.te
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:
             frames = paced(audio)
-            with pytest.raises(ServiceTimeout):
+            with pytest.raises(ServiceTimeoutError):
                 async for _ in frames:
                     ...
             assert frames.played_ms == pytest.approx(math.ceil(audio.received_ms / 20) * 20)
@@ -307,7 +307,7 @@ async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.Mo
                 try:
                     async for _ in frames:
                         silent_at = audio.listener.silent_from
-                except TextTimeout:
+                except TextTimeoutError:
                     pass
             assert (frames.underruns, frames.underrun_ms) == (0, 0.0)
             if end == "text":
@@ -317,7 +317,7 @@ async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.Mo
                     assert frames.underruns == 1
                 silence = audio.listener.silence
             elif end == "failure":
-                with pytest.raises(TextTimeout):
+                with pytest.raises(TextTimeoutError):
                     await frames.receive()
             left_at = trio.current_time()
         assert frames.underruns == 1

@@ -13,7 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import TEXTS, make_config
-from tts_trio import EmptyAudio, PhrasePolicy, QuotaError, ServiceTimeout, TextTimeout, TTSConnectionError, TTSError
+from tts_trio import (
+    EmptyAudioError,
+    PhrasePolicy,
+    QuotaError,
+    ServiceTimeoutError,
+    TextTimeoutError,
+    TTSConnectionError,
+    TTSError,
+)
 from tts_trio.speech.utterance import Utterance
 from tts_trio.text import MarkdownStripper
 from tts_trio.text.input import whole_text
@@ -123,8 +131,8 @@ def test_it_ends_once() -> None:
     for happens in (
         lambda: utterance.receive(clip("Раз. "), 2.0),
         lambda: utterance.receive(Final(), 2.0),
-        lambda: utterance.lost(EmptyAudio("again"), 2.0),
-        lambda: utterance.fail(EmptyAudio("again"), 2.0),
+        lambda: utterance.lost(EmptyAudioError("again"), 2.0),
+        lambda: utterance.fail(EmptyAudioError("again"), 2.0),
         lambda: utterance.interrupt(2.0),
         lambda: utterance.complete(2.0),
         lambda: utterance.connected(),
@@ -208,7 +216,7 @@ def test_the_first_audio_is_owed_from_the_first_phrase_on(language: str) -> None
     assert utterance.deadline() == 11 + 2
     assert utterance.expire(12.9) is None
     error = utterance.expire(13.0)
-    assert isinstance(error, ServiceTimeout)
+    assert isinstance(error, ServiceTimeoutError)
     assert utterance.replays == 1
     assert not utterance.has_connection
     utterance.connected()
@@ -237,7 +245,7 @@ def test_a_stall_is_counted_from_the_last_audio_while_more_is_owed() -> None:
     assert utterance.deadline() == 3.5
     utterance.receive(clip("два "), 3.0)
     assert utterance.deadline() == 6.0
-    assert isinstance(utterance.expire(6.0), ServiceTimeout)
+    assert isinstance(utterance.expire(6.0), ServiceTimeoutError)
     utterance.connected()
     assert send(utterance, 6.0) == ["три. ", ""]
 
@@ -251,7 +259,7 @@ def test_the_reply_deadline_runs_over_lost_connections() -> None:
         send(utterance, now)
     assert utterance.deadline() == 5.0
     assert utterance.expire(5.0) is None
-    assert isinstance(utterance.error, ServiceTimeout)
+    assert isinstance(utterance.error, ServiceTimeoutError)
 
 
 def test_text_that_never_comes() -> None:
@@ -261,7 +269,7 @@ def test_text_that_never_comes() -> None:
     assert utterance.expire(26.9) is None
     assert utterance.ended is None
     utterance.expire(27.0)
-    assert isinstance(utterance.error, TextTimeout)
+    assert isinstance(utterance.error, TextTimeoutError)
 
 
 def test_a_deadline_passes() -> None:

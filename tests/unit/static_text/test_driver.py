@@ -23,7 +23,7 @@ from tts_trio import (
     ConcurrencyError,
     ConfigurationError,
     ProtocolError,
-    ServiceUnavailable,
+    ServiceUnavailableError,
     TTSConfig,
     TTSConnectionError,
     TTSError,
@@ -89,11 +89,11 @@ REFUSALS: list[tuple[Behaviour, type[TTSError], str | None, int]] = [
     (Behaviour(api_keys=("other",)), AuthenticationError, None, 1),
     (Behaviour(voices=("other",)), ConfigurationError, "voice_not_found", 1),
     (Behaviour(forbidden_formats=("pcm_16000",)), ConfigurationError, "output_format_not_allowed", 1),
-    (Behaviour(faults=(Fault("status", "answer", 429, path="/stream"),)), ServiceUnavailable, "system_busy", 3),
-    (Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),)), ServiceUnavailable, None, 3),
-    (Behaviour(faults=(Fault("status", "answer", 503, path="/stream"),)), ServiceUnavailable, None, 3),
+    (Behaviour(faults=(Fault("status", "answer", 429, path="/stream"),)), ServiceUnavailableError, "system_busy", 3),
+    (Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),)), ServiceUnavailableError, None, 3),
+    (Behaviour(faults=(Fault("status", "answer", 503, path="/stream"),)), ServiceUnavailableError, None, 3),
     (Behaviour(faults=(Fault("content_type", "answer", "text/html", path="/stream"),)), ProtocolError, None, 1),
-    (Behaviour(faults=(Fault("error_200", "answer", path="/stream"),)), ServiceUnavailable, None, 3),
+    (Behaviour(faults=(Fault("error_200", "answer", path="/stream"),)), ServiceUnavailableError, None, 3),
 ]
 
 
@@ -317,7 +317,7 @@ async def test_an_error_in_place_of_a_timed_answer_is_typed(autojump_clock: trio
     config = make_config(static_timestamps=True)
     refusing = Behaviour(faults=(Fault("error_200", "answer", path="/with-timestamps"),))
     async with memory_service(refusing) as service, speaking(config, service.open_stream) as tts:
-        with pytest.raises(ServiceUnavailable):
+        with pytest.raises(ServiceUnavailableError):
             async with tts.stream_static_text("Да.") as audio:
                 await listen(audio)
         assert len(posts(service)) == 3

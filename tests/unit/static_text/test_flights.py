@@ -18,10 +18,10 @@ from tts_trio import (
     ConcurrencyError,
     ConcurrencyLimiter,
     ConfigurationError,
-    EmptyAudio,
+    EmptyAudioError,
     MemoryCache,
     PolicyError,
-    ServiceTimeout,
+    ServiceTimeoutError,
     TTSConfig,
     TTSConnectionError,
     TTSError,
@@ -412,7 +412,7 @@ async def test_who_asks_after_others_troubles_still_ends_in_his_own_time(autojum
         with pytest.raises(ExceptionGroup) as caught:
             async with joined(service, config.evolve(reply_deadline=0.8), config, config):
                 began = trio.current_time()
-        assert caught.group_contains(ServiceTimeout)
+        assert caught.group_contains(ServiceTimeoutError)
         assert trio.current_time() - began < 2.0
 
 
@@ -513,7 +513,7 @@ async def test_an_answer_without_audio_is_not_stored(autojump_clock: MockClock) 
     silent = Behaviour(faults=(Fault("skip", "audio", frame=None, path="/stream"),))
     config = make_config(phrase_cache=cache)
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
-        with pytest.raises(EmptyAudio):
+        with pytest.raises(EmptyAudioError):
             await hear(tts, RUSSIAN)
     assert await stored(cache) == 0
 

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
 from tts_trio import (
-    EmptyAudio,
+    EmptyAudioError,
     MemoryCache,
     ProtocolError,
     SqliteCache,
@@ -118,7 +118,7 @@ async def test_an_answer_without_sound_is_not_kept(autojump_clock: MockClock, bo
     await cache.clear()
     async with answering(body, good, content_type=config.format.content_type) as answers:
         async with conversation(config, answers) as tts:
-            with pytest.raises((EmptyAudio, ProtocolError)):
+            with pytest.raises((EmptyAudioError, ProtocolError)):
                 await say(tts, RUSSIAN)
         assert (await cache.statistics()).phrases == 0
         async with conversation(config, answers) as tts:

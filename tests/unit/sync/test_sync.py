@@ -20,7 +20,14 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
 from tests.scenarios.test_readme import run_example
-from tts_trio import ConfigurationError, MemoryCache, TextTimeout, TTSConfig, TTSConnectionError, UtteranceEnded
+from tts_trio import (
+    ConfigurationError,
+    MemoryCache,
+    TextTimeoutError,
+    TTSConfig,
+    TTSConnectionError,
+    UtteranceEndedError,
+)
 from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
 from tts_trio.sync.loop import shared_loop
@@ -233,13 +240,13 @@ def test_errors_come_bare(server: LocalServer) -> None:
             ...
         with pytest.raises(ConfigurationError, match="voice"), tts.stream_static_text("Да.", voice="../x"):
             ...
-        with pytest.raises(TextTimeout), tts.start_llm_stream() as (text, audio):
+        with pytest.raises(TextTimeoutError), tts.start_llm_stream() as (text, audio):
             list(audio)
-        with pytest.raises(TextTimeout):
+        with pytest.raises(TextTimeoutError):
             text.send("too late")
         with tts.start_llm_stream() as (text, audio):
             audio.close()
-            with pytest.raises(UtteranceEnded):
+            with pytest.raises(UtteranceEndedError):
                 text.send("too late")
         server.behaviour = Behaviour(faults=(Fault("reset", "accept"),))
     with open_tts(config) as tts, pytest.raises(TTSConnectionError), tts.speak([ENGLISH]):

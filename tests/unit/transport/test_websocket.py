@@ -14,7 +14,7 @@ from tts_trio import (
     AuthenticationError,
     ConcurrencyError,
     ProtocolError,
-    ServiceUnavailable,
+    ServiceUnavailableError,
     TTSConnectionError,
     TTSError,
 )
@@ -35,7 +35,7 @@ DIALS: list[tuple[Fault, type[TTSError], str, float]] = [
     (Fault("status", "answer", 401), AuthenticationError, "HTTP status 401", 0.0),
     (Fault("status", "answer", 403), AuthenticationError, "missing the permission", 0.0),
     (Fault("status", "answer", 429), TTSConnectionError, "HTTP status 429", 0.0),
-    (Fault("status", "answer", 500), ServiceUnavailable, "HTTP status 500", 0.0),
+    (Fault("status", "answer", 500), ServiceUnavailableError, "HTTP status 500", 0.0),
     (Fault("until_eof", "answer", 401), AuthenticationError, "HTTP status 401", 2.0),
     (Fault("status", "answer", 302), ProtocolError, "HTTP status 302", 0.0),
 ]

@@ -10,7 +10,7 @@ import trio
 
 from tts_trio._nurseries import telling_cause
 from tts_trio.config.config import TTSConfig
-from tts_trio.errors import ProtocolError, ServiceTimeout, TTSConnectionError, TTSError
+from tts_trio.errors import ProtocolError, ServiceTimeoutError, TTSConnectionError, TTSError
 from tts_trio.transport.http.stream import WatchedStream
 
 _LONGEST_HEAD = 102400  # bytes: a longer one is no answer
@@ -116,7 +116,7 @@ class HttpConnection:
         except trio.TooSlowError:
             if answer_by is not None:
                 raise self._too_slow(self._step) from None
-            raise ServiceTimeout(
+            raise ServiceTimeoutError(
                 f"nothing from {self._where} for {self._config.stall_timeout:g} s in the middle of its answer"
             ) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -130,7 +130,9 @@ class HttpConnection:
         return TTSConnectionError(f"the connection to {self._where} was lost while {self._step}")
 
     def _too_slow(self, step: str) -> TTSError:
-        return ServiceTimeout(f"no answer from {self._where} within {self._config.reply_deadline:g} s (still {step})")
+        return ServiceTimeoutError(
+            f"no answer from {self._where} within {self._config.reply_deadline:g} s (still {step})"
+        )
 
     def _unreadable(self, error: h11.RemoteProtocolError) -> TTSError:
         if self.stream.ended:

@@ -23,8 +23,8 @@ from tts_trio.errors import (
     ConfigurationError,
     ProtocolError,
     QuotaError,
-    ServiceTimeout,
-    ServiceUnavailable,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
     TTSConnectionError,
     TTSError,
 )
@@ -693,24 +693,24 @@ async def test_refusals_of_the_service(
     ("fault", "kind", "status"),
     [
         (Fault("status", "answer", 401), AuthenticationError, 401),
-        (Fault("status", "answer", 429), ServiceUnavailable, 429),
-        (Fault("status", "answer", 500), ServiceUnavailable, 500),
-        (Fault("status", "answer", 503), ServiceUnavailable, 503),
+        (Fault("status", "answer", 429), ServiceUnavailableError, 429),
+        (Fault("status", "answer", 500), ServiceUnavailableError, 500),
+        (Fault("status", "answer", 503), ServiceUnavailableError, 503),
         (Fault("until_eof", "answer", 401), AuthenticationError, 401),
-        (Fault("error_200", "answer"), ServiceUnavailable, 200),
+        (Fault("error_200", "answer"), ServiceUnavailableError, 200),
         (Fault("content_type", "answer"), ProtocolError, 200),
         (Fault("garbage", "answer"), ProtocolError, None),
         (Fault("reset", "answer"), TTSConnectionError, None),
         (Fault("eof", "answer"), TTSConnectionError, None),
-        (Fault("freeze", "answer"), ServiceTimeout, None),
-        (Fault("delay", "answer"), ServiceTimeout, None),
+        (Fault("freeze", "answer"), ServiceTimeoutError, None),
+        (Fault("delay", "answer"), ServiceTimeoutError, None),
         (Fault("reset", "audio", frame=1), TTSConnectionError, None),
         (Fault("eof", "audio", frame=1), TTSConnectionError, None),
         (Fault("cut", "audio", frame=1), TTSConnectionError, None),
-        (Fault("freeze", "audio", frame=1), ServiceTimeout, None),
+        (Fault("freeze", "audio", frame=1), ServiceTimeoutError, None),
         (Fault("garbage", "audio", frame=1), ProtocolError, None),
         (Fault("eof", "final"), TTSConnectionError, None),
-        (Fault("freeze", "final"), ServiceTimeout, None),
+        (Fault("freeze", "final"), ServiceTimeoutError, None),
     ],
     ids=lambda value: f"{value.action} at {value.at} {value.value or ''}" if isinstance(value, Fault) else None,
 )
@@ -790,7 +790,7 @@ async def test_a_refusal_without_end_is_read_in_part(autojump_clock: MockClock, 
 
     peer = make_peer(script)
     async with hot(make_config(), peer.open_stream) as connections:
-        assert isinstance(await fail(connections), ServiceUnavailable)
+        assert isinstance(await fail(connections), ServiceUnavailableError)
         await wait_all_tasks_blocked()
     assert sent < 10**6
     assert 0 in peer.ended
@@ -843,7 +843,7 @@ async def test_an_answer_is_awaited_until_its_deadline(
         began = trio.current_time()
         error = await fail(connections, request)
         assert trio.current_time() - began == pytest.approx(4)
-    assert type(error) is ServiceTimeout
+    assert type(error) is ServiceTimeoutError
     assert str(error) == f"no answer from 127.0.0.1 within 4 s (still {step})"
 
 
@@ -859,7 +859,7 @@ async def test_an_answer_may_not_stall_but_its_reader_may(autojump_clock: MockCl
     heard: list[float] = []
     async with hot(make_config(stall_timeout=3), make_peer(script).open_stream) as connections:
         began = trio.current_time()
-        with pytest.raises(ServiceTimeout, match=r"nothing from 127\.0\.0\.1 for 3 s"):
+        with pytest.raises(ServiceTimeoutError, match=r"nothing from 127\.0\.0\.1 for 3 s"):
             async with connections.stream(REQUEST) as response:
                 async for _ in response:
                     heard.append(trio.current_time() - began)

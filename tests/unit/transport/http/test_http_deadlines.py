@@ -14,7 +14,7 @@ import trio
 import trustme
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
-from tts_trio import AudioChannel, AuthenticationError, ServiceTimeout, TTSConnectionError, TTSManager, open_tts
+from tts_trio import AudioChannel, AuthenticationError, ServiceTimeoutError, TTSConnectionError, TTSManager, open_tts
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 
@@ -69,7 +69,7 @@ async def test_a_service_that_is_silent_is_late_all_the_same(autojump_clock: tri
                 service.freeze()
                 began = trio.current_time()
                 autojump_clock.jump(blocked)
-                with pytest.raises(ServiceTimeout):
+                with pytest.raises(ServiceTimeoutError):
                     await listen(audio)
             waited = trio.current_time() - began
             assert waited == pytest.approx(blocked + 1 if blocked else 3, abs=0.3)
