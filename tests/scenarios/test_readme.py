@@ -165,5 +165,5 @@ def test_every_error_is_in_the_table_and_in_the_drawing() -> None:
 
 def test_the_two_commands_are_lines_of_their_own() -> None:
     lines = README.splitlines()
-    assert 'pip install ".[local]" && tts-trio say "Hello from trio" -o hello.wav' in lines
+    assert 'pip install ".[voice]" && tts-trio say "Hello from trio" -o hello.wav' in lines
     assert 'pip install -e ".[test]" && pytest -n auto' in lines

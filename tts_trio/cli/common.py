@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from types import ModuleType
 from typing import Any, TextIO, TypeAlias
 
@@ -69,8 +69,10 @@ async def configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
             "any), or unset the URL to speak with the local voice"
         )
     local_server = import_local_server()
+    with voice_needed():
+        voice = local_server.EspeakVoice()
     note("no ELEVENLABS_API_KEY: speaking with the local voice (eSpeak NG)")
-    async with local_server.open_local_server() as server:
+    async with local_server.open_local_server(voice=voice) as server:
         yield TTSConfig.from_env(**(_LOCAL | given), base_url=server.base_url)
 
 
@@ -87,3 +89,16 @@ def import_local_server() -> ModuleType:
             f"the local server needs {error.name}; install it with: pip install 'tts_trio[local]'"
         ) from None
     return local_server
+
+
+@contextmanager
+def voice_needed() -> Generator[None]:
+    """Say in one line what the local server's voice needs, where it is not installed.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(str(error)) from None

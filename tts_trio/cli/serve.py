@@ -7,7 +7,7 @@ import errno
 from functools import partial
 
 from tts_trio._nurseries import single_error
-from tts_trio.cli.common import AddCommand, import_local_server
+from tts_trio.cli.common import AddCommand, import_local_server, voice_needed
 from tts_trio.cli.console import show
 
 
@@ -24,7 +24,7 @@ async def _serve(of: type[argparse.ArgumentParser], options: argparse.Namespace)
 
     parsed = command.parse(options.rest, of)
     try:
-        with single_error():
+        with voice_needed(), single_error():
             await command.serve(parsed, show)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

@@ -1,14 +1,17 @@
-"""From samples to the bytes of an ElevenLabs `output_format`, by FFmpeg (PyAV)."""
+"""From samples to the bytes of an ElevenLabs `output_format`: PCM and G.711 here, the others by FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_right
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
 
 import attrs
 
-if TYPE_CHECKING:
-    from av import AudioFrame
+from tts_trio.local_server.voices import needs_extra
 
 
 @attrs.frozen
@@ -53,11 +56,57 @@ ID3_TAG = b"ID3\x04\0\0\0\0\0\x23TSSE\0\0\0\x0f\0\0\x03Lavf61.7.100\0".ljust(45,
 """What the service's mp3 begins with: the name of FFmpeg's muxer."""
 
 
+_WITHOUT_FFMPEG = ("pcm", "ulaw", "alaw")
+
+
+def check_encodable(output_format: str) -> None:
+    """Raise an `ImportError` where this format takes PyAV, and PyAV is not installed."""
+    if not output_format.startswith(_WITHOUT_FFMPEG) and not find_spec("av"):
+        raise _needs_pyav(output_format)
+
+
+def _needs_pyav(output_format: str) -> ImportError:
+    return needs_extra(output_format, "PyAV", "ask for pcm_*, ulaw_8000 or alaw_8000 at the sample rate of the voice")
+
+
+def _pyav(output_format: str) -> Any:
+    """Load PyAV, late: whoever is content with PCM need not wait for it, nor install it."""
+    try:
+        import av
+    except ImportError:
+        raise _needs_pyav(output_format) from None
+    return av
+
+
+@cache
+def _codes(law: str) -> bytes:
+    """Give the code of every sample, by its 16 bits read without a sign.
+
+    ITU-T G.711 cuts the loudness into 128 steps. A sample has the code of the nearest one, in 14 bits, as FFmpeg
+    rounds. µ-law sends all bits inverted, A-law every other one and the sign.
+    """
+    if law == "ulaw":
+        steps = [((step & 15) * 8 + 132 << (step >> 4)) - 132 for step in range(128)]
+    else:
+        steps = [(step & 15) * 16 + (8 if step < 16 else 264) << max(0, (step >> 4) - 1) for step in range(128)]
+    inverted = 0xFF if law == "ulaw" else 0xD5
+    borders = [(quieter + louder + 4) >> 3 for quieter, louder in pairwise(steps)]
+    nearest = [bisect_right(borders, magnitude) for magnitude in range(8193)]
+    positive = [nearest[sample >> 2] ^ inverted for sample in range(32768)]
+    negative = [nearest[-(sample >> 2)] ^ inverted ^ 0x80 for sample in range(-32768, 0)]
+    return bytes(positive + negative)
+
+
+def _compressed(samples: bytes, law: str) -> bytes:
+    codes = _codes(law)
+    return bytes([codes[sample] for sample in memoryview(samples).cast("H")])
+
+
 class Encoder:
     """Encodes one stream of mono sound.
 
-    PCM at its own sample rate passes unchanged; anything else loads PyAV. Files whose header says how long they
-    are (`wav_*`, `m4a_*`) come whole from `flush`, the other formats piece by piece.
+    PCM and G.711 at their own sample rate are made here; anything else loads PyAV. Files whose header says how long
+    they are (`wav_*`, `m4a_*`) come whole from `flush`, the other formats piece by piece.
     """
 
     def __init__(self, output_format: str) -> None:
@@ -68,9 +117,10 @@ class Encoder:
         """
         if output_format not in OUTPUT_FORMATS:
             raise ValueError(f"output_format must be one of {', '.join(OUTPUT_FORMATS)}, not {output_format!r}")
-        name = next(name for name in _FAMILIES if output_format.startswith(name))
-        rate, _, kilobits = output_format.removeprefix(f"{name}_").partition("_")
-        self._family = _FAMILIES[name]
+        self._output_format = output_format
+        self._name = next(name for name in _FAMILIES if output_format.startswith(name))
+        rate, _, kilobits = output_format.removeprefix(f"{self._name}_").partition("_")
+        self._family = _FAMILIES[self._name]
         self._sample_rate = int(rate)
         self.source_rate = self._sample_rate  # of what was encoded so far, in Hz
         self._bit_rate = int(kilobits or 0) * 1000
@@ -86,13 +136,16 @@ class Encoder:
 
         Returns:
             What is ready: codecs hold samples back until a frame, or an Ogg page, is full.
+
+        Raises:
+            ImportError: This takes PyAV, which is not installed.
         """
         self.source_rate = sample_rate
-        if not samples or (self._family.muxer == "s16le" and sample_rate == self._sample_rate):
+        if not samples:
             return samples
-        from av import AudioFrame  # here, because whoever is content with PCM need not wait for it
-
-        frame = AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
+        if sample_rate == self._sample_rate and self._name in _WITHOUT_FFMPEG:
+            return samples if self._name == "pcm" else _compressed(samples, self._name)
+        frame = _pyav(self._output_format).AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
         frame.sample_rate = sample_rate
         frame.planes[0].update(samples)
         self._write(frame)
@@ -104,16 +157,14 @@ class Encoder:
             self._write(None)
         return self._take()
 
-    def _write(self, frame: AudioFrame | None) -> None:
+    def _write(self, frame: Any) -> None:
         container, stream = self._ffmpeg = self._ffmpeg or self._open()
         container.mux(stream.encode(frame))  # resamples and cuts into frames, too
         if frame is None:
             container.close()
 
     def _open(self) -> tuple[Any, Any]:
-        import av
-
-        container: Any = av.open(
+        container: Any = _pyav(self._output_format).open(
             self._output,
             "w",
             format=self._family.muxer,

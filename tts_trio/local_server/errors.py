@@ -197,12 +197,12 @@ def unsupported_language(language_code: str, model_id: str) -> ServiceError:
     )
 
 
-def invalid_format(output_format: str) -> ServiceError:
+def invalid_format(output_format: str, why: str = "") -> ServiceError:
     """No such output format: 403, not 422."""
     return ServiceError(
         403,
         "invalid_output_format",
-        f"Output format '{output_format}' is not supported.",
+        why or f"Output format '{output_format}' is not supported.",
         "validation_error",
         param="output_format",
     )

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import attrs
-import espeakng_loader  # pyright: ignore[reportMissingTypeStubs]  # it has neither stubs nor py.typed
 
-from tts_trio.local_server.voices import Speech
+from tts_trio.local_server.voices import Speech, needs_extra
 
 _SAMPLE_RATE = 22050  # eSpeak NG has no other
 _WORDS_A_MINUTE = 160  # some 16 characters a second, as people speak; eSpeak NG's own default is 175
@@ -54,9 +54,15 @@ class EspeakVoice:
     them again costs nothing and gives the same samples (eSpeak NG by itself would not).
 
     There is one eSpeak NG in a process, and it speaks one text at a time, whoever calls.
+
+    Raises:
+        ImportError: The extra `voice` is not installed.
     """
 
     blocking = True
+
+    def __init__(self) -> None:
+        _loader()
 
     def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
         """Speak a text, at 22050 Hz whatever `sample_rate` asks for.
@@ -113,8 +119,9 @@ class _Engine:
     def __init__(self) -> None:
         self._samples = bytearray()
         self._words: list[_Word] = []
-        self._espeak = ctypes.CDLL(espeakng_loader.get_library_path())
-        path = _short(Path(espeakng_loader.get_data_path()))
+        loader = _loader()
+        self._espeak = ctypes.CDLL(loader.get_library_path())
+        path = _short(Path(loader.get_data_path()))
         if self._espeak.espeak_Initialize(_SYNCHRONOUS, 0, bytes(path), _DONT_EXIT) != _SAMPLE_RATE:
             raise RuntimeError(f"eSpeak NG does not start with its data in {path}")
         self._callback = _CALLBACK(self._receive)  # as long as eSpeak NG may call it
@@ -146,6 +153,15 @@ class _Engine:
 
 
 _engine = cache(_Engine)
+
+
+def _loader() -> ModuleType:
+    """Give the wheel that brings eSpeak NG, which is GPL-3: it is installed only for those who ask for it."""
+    try:
+        import espeakng_loader  # pyright: ignore[reportMissingTypeStubs]  # it has neither stubs nor py.typed
+    except ImportError:
+        raise needs_extra("EspeakVoice", "espeakng-loader", "speak with ToneVoice (serve --voice tone)") from None
+    return espeakng_loader
 
 
 def _speak(text: str, language_code: str | None, speed: float) -> Speech:

@@ -12,6 +12,7 @@ from tts_trio.local_server.account import Account
 from tts_trio.local_server.behaviour import Behaviour
 from tts_trio.local_server.body import VoiceSettings
 from tts_trio.local_server.catalogue import MODELS, Model
+from tts_trio.local_server.encoding import check_encodable
 from tts_trio.local_server.speech import Order, single_spaced
 
 SETTINGS = {
@@ -139,13 +140,17 @@ def find_format(query: Mapping[str, str], behaviour: Behaviour, allowed: tuple[s
     """Give the output format of a query.
 
     Raises:
-        ServiceError: There is no such format, or the plan forbids it.
+        ServiceError: There is no such format, or the plan forbids it, or what encodes it is not installed here.
     """
     output_format = query.get("output_format", "mp3_44100_128")
     if output_format not in allowed:
         raise errors.invalid_format(output_format)
     if output_format in behaviour.forbidden_formats:
         raise errors.format_not_allowed(output_format)
+    try:
+        check_encodable(output_format)
+    except ImportError as error:
+        raise errors.invalid_format(output_format, str(error)) from None
     return output_format
 
 

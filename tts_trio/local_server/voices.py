@@ -43,6 +43,11 @@ class Speech:
         return cls(samples, sample_rate, tuple(borders_ms[:-1]), tuple(durations_ms))
 
 
+def needs_extra(what: str, package: str, otherwise: str) -> ImportError:
+    """Give the error for what only the extra `voice` brings; it is to be raised, or told to a client."""
+    return ImportError(f"{what} needs {package}: pip install 'tts_trio[voice]', or {otherwise}", name=package)
+
+
 class Voice(Protocol):
     """Something that speaks."""
 

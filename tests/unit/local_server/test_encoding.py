@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 import struct
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from array import array
 from itertools import pairwise
 
+import av
 import pytest
 
 from tests.helpers.sound import decode, rms, sample_rate_of
@@ -175,3 +177,18 @@ def test_tones_in_pcm_do_not_load_pyav():
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("output_format", "muxer"), [("ulaw_8000", "mulaw"), ("alaw_8000", "alaw")])
+def test_companding_is_ffmpegs(output_format, muxer):
+    """Every sample there is: what is made without PyAV differs in nothing from what is made with it."""
+    samples = array("h", range(-32768, 32768)).tobytes()
+    output = io.BytesIO()
+    with av.open(output, "w", format=muxer) as container:
+        stream = container.add_stream(f"pcm_{muxer}", rate=8000, layout="mono")
+        frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
+        frame.sample_rate = 8000
+        frame.planes[0].update(samples)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert Encoder(output_format).encode(samples, 8000) == output.getvalue()

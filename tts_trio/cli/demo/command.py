@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tts_trio._nurseries import single_error
 from tts_trio.cli import console
-from tts_trio.cli.common import UsageError, configured, given_in, import_local_server
+from tts_trio.cli.common import UsageError, configured, given_in, import_local_server, voice_needed
 from tts_trio.cli.demo import page, report, screen
 from tts_trio.cli.demo.call import Call, CallerVoice
 from tts_trio.cli.demo.line import Line
@@ -102,10 +102,10 @@ async def _service(options: argparse.Namespace) -> AsyncGenerator[tuple[TTSConfi
     # In memory, so that nothing but the call's own timers makes it wait, and these are MockClock's.
     local_server = import_local_server()
 
-    class Voice(local_server.EspeakVoice):  # a worker thread would be real time
-        blocking = False
-
-    server = local_server.LocalServer(voice=Voice())
+    with voice_needed():
+        voice = local_server.EspeakVoice()
+    voice.blocking = False  # a worker thread would be real time
+    server = local_server.LocalServer(voice=voice)
     with single_error():
         async with trio.open_nursery() as nursery:
 
@@ -123,13 +123,15 @@ def _caller_voice(language: str) -> CallerVoice:
     try:
         from tts_trio.local_server.encoding import Encoder
         from tts_trio.local_server.espeak import EspeakVoice
+
+        voice = EspeakVoice()
     except ImportError:
         return lambda text: bytes(2 * round(_SAMPLE_RATE * _MUTE_SECONDS * len(text)))
 
     @lru_cache
     def speak(text: str) -> bytes:
         # Slower, and played faster by as much: it is as quick as before, and higher.
-        speech = EspeakVoice().speak(text, language_code=language, speed=1 / _CALLER_PITCH, sample_rate=_SAMPLE_RATE)
+        speech = voice.speak(text, language_code=language, speed=1 / _CALLER_PITCH, sample_rate=_SAMPLE_RATE)
         encoder = Encoder(f"pcm_{_SAMPLE_RATE}")
         return encoder.encode(speech.samples, round(speech.sample_rate * _CALLER_PITCH)) + encoder.flush()
 
