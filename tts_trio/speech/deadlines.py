@@ -9,8 +9,8 @@ import math
 
 from tts_trio.config.config import TTSConfig
 
-# Of sound, which a service that speaks sends in a few milliseconds. Less than that since the last time shows nobody at
-# work: a sample every second would keep a reply alive for ever.
+# Of sound, which a service that speaks sends in a few milliseconds. Less than that since the last time, the first sound
+# aside, shows nobody at work: a sample every second would keep a reply alive for ever.
 _SIGN_OF_LIFE = 0.25
 
 
@@ -35,7 +35,13 @@ class AudioDebt:
         self._starved_since = now if self._starved_since is None else self._starved_since
 
     def receive(self, seconds: float, now: float) -> None:
-        """Some audio came: so many seconds in whole samples or frames. A quarter of a second restarts the timers."""
+        """Some audio came: so many seconds in whole samples or frames.
+
+        The first sound that is owed is in time however short it is: a message may hold one letter. After that a quarter
+        of a second restarts the timers.
+        """
+        if seconds and self._since is not None and self._last_audio < self._since:
+            self._last_audio = now
         self._seconds += seconds
         if self._seconds < _SIGN_OF_LIFE:
             return

@@ -230,9 +230,11 @@ class Utterance:
     def _paid(leg: Leg, *, aligned: bool) -> bool:
         """Whether nothing more is owed for what was sent so far, the end not being asked for yet.
 
-        Where alignment is missing, or does not map, the first audio beyond what was aligned pays: better to miss a
-        stall than to see one that is none, and to say the same words twice.
+        Where alignment does not map, the first audio beyond what was aligned pays: better to miss a stall than to see
+        one that is none, and to say the same words twice. Without times the end is asked for, and the final pays.
         """
+        if not leg.timed:
+            return False
         if not speakable(leg.spoken.text[leg.spoken.covered :]):
             return not leg.spoken.lacks_audio(strictly=False)
         return not aligned and leg.spoken.received_ms > leg.spoken.aligned_ms

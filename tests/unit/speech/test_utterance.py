@@ -250,6 +250,20 @@ def test_a_stall_is_counted_from_the_last_audio_while_more_is_owed() -> None:
     assert send(utterance, 6.0) == ["три. ", ""]
 
 
+@every_language
+@pytest.mark.parametrize("ms", [10, 100, 240])
+def test_the_first_sound_is_in_time_however_short_it_is(language: str, ms: int) -> None:
+    """P33: from then on a stall is counted, and of what follows only a quarter of a second is a sign of life."""
+    utterance, sent = started(SENTENCES[language])
+    first = announced(sent[0], ms / 120 / len(sent[0]))
+    utterance.receive(first, 1.9)
+    assert utterance.overdue_at() == 1.9 + 3
+    utterance.receive(silence(0.249 - ms / 1000), 4.0)
+    assert utterance.overdue_at() == 1.9 + 3
+    utterance.receive(silence(0.1), 4.5)
+    assert utterance.overdue_at() == 4.5 + 3
+
+
 def test_the_reply_deadline_runs_over_lost_connections() -> None:
     """P1: computed from the configuration, however often it is lost."""
     utterance, _ = started("Раз.", max_replays=10, reply_deadline=5.0)
