@@ -38,8 +38,9 @@ _ROUNDING_MS = 0.5
 
 # How much longer than its audio the times of a clip may be, up to its last letter. The text-to-speech models' audio is
 # as long as its times, the mark and the blank at their end included (recorded; elevenlabs-python #689), so that no more
-# may be missing than a frame of a codec; the dialogues' times are 13 % longer than their audio (above).
-_ROUNDED_MS = 60.0
+# may be missing than a frame of a codec (26 ms of mp3, 20 of opus), which is less than a letter of the fastest speech;
+# the dialogues' times are 13 % longer than their audio (above).
+_ROUNDED_MS = 30.0
 _OVERRUN = 0.15
 
 CHARACTERS_A_SECOND = 15.0
@@ -125,18 +126,26 @@ class SpokenText:
     """
 
     def __init__(
-        self, *, dialogue: bool = False, held_back_ms: float = 0.0, characters_a_second: float = CHARACTERS_A_SECOND
+        self,
+        *,
+        dialogue: bool = False,
+        in_messages: bool = True,
+        held_back_ms: float = 0.0,
+        characters_a_second: float = CHARACTERS_A_SECOND,
     ) -> None:
         """Begin an utterance.
 
         Args:
             dialogue: Every message has times of its own, which count from its first sample.
+            in_messages: What comes with the times of a dialogue is all the audio that they are of; an answer over HTTP
+                may have been cut anywhere, and only its end tells that it was not.
             held_back_ms: So much of the audio of a clip may come with the next one.
             characters_a_second: How fast it is spoken, as far as that is known before its end.
         """
         self._characters_a_second = characters_a_second
         self._ended = False  # the service said so: this is all of its audio
         self._dialogue = dialogue
+        self._in_messages = in_messages
         self._held_back_ms = held_back_ms
         self._text = ""
         self._spans: list[tuple[int, int]] = []  # where the words begin and end
@@ -191,7 +200,7 @@ class SpokenText:
             return
         base_ms = self._base_for(said, begins_ms, continues=continues)
         if base_ms != self._base_ms and not continues:
-            if self._is_missing(begins_ms, self._held_back_ms, _OVERRUN):
+            if self._is_missing(begins_ms, self._held_back_ms, _OVERRUN if self._dialogue else 0.0):
                 self._valid_ms = begins_ms
                 return
             self._end_clip(begins_ms)
@@ -199,11 +208,11 @@ class SpokenText:
         self._base_ms, self._aligned_ms = base_ms, base_ms + said.end_ms
         if place is not None:
             self._record(place, base_ms, begins_ms)
-            self._broken_off = self._broken_off and self._is_inside_phrase()
+            self._broken_off = self._broken_off and (self._is_inside_phrase() or place.known < len(said.glyphs))
         if self._broken_off:
             known = place.known if place else 0
             self._unknown = [glyph.later(base_ms) for glyph in said.glyphs[known:][-_LONGEST_UNKNOWN:]]
-        if self._dialogue and not self._is_missing(self._received_ms, 0.0, _OVERRUN):
+        if self._dialogue and self._in_messages and not self._is_missing(self._received_ms, 0.0, _OVERRUN):
             self._end_clip(self._received_ms)
 
     def final(self) -> None:
@@ -413,7 +422,8 @@ class SpokenText:
         expected_ms = self._aligned_ms if continues else begins_ms
         if self._base_ms is not None and abs(self._base_ms + reading.start_ms - expected_ms) < reading.start_ms:
             return self._base_ms  # they run on
-        return expected_ms
+        # A character may reach into the next message, whose own times begin behind it: none is between the two.
+        return expected_ms - reading.start_ms if continues else expected_ms
 
     def _record(self, place: _Place, base_ms: float, begins_ms: float) -> None:
         """Time the words of a place."""

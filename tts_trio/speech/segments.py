@@ -34,10 +34,13 @@ class Leg:
         complete: Its end marker was sent.
     """
 
-    def __init__(self, config: TTSConfig, offset: int, started_ms: float, characters_a_second: float) -> None:
+    def __init__(
+        self, config: TTSConfig, offset: int, started_ms: float, characters_a_second: float, *, in_messages: bool
+    ) -> None:
         self.spoken = SpokenText(
             characters_a_second=characters_a_second,
             dialogue=config.websocket_endpoint() == "text-to-dialogue",
+            in_messages=in_messages,
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
         )
         self.complete = False
@@ -137,12 +140,19 @@ class Ledger:
         silent: Whether no byte of audio has come yet; headers of a stream are bytes that last no time.
     """
 
-    def __init__(self, config: TTSConfig) -> None:
+    def __init__(self, config: TTSConfig, *, in_messages: bool) -> None:
+        """Begin an utterance.
+
+        Args:
+            config: Format, model and speed.
+            in_messages: It comes in whole messages of a WebSocket, and not as an answer over HTTP.
+        """
         self.legs: list[Leg] = []
         self.characters_sent = 0
         self.received_seconds = 0.0
         self.silent = True
         self._config = config
+        self._in_messages = in_messages
         self._format = config.format
         self._accepted = bytearray()  # UTF-8: a list of tokens would take eight times the memory of their text
         self._sent: list[str] = []  # without what is to be said again
@@ -159,7 +169,8 @@ class Ledger:
         settings = self._config.voice_settings
         rate = CHARACTERS_A_SECOND * ((settings and settings.speed) or 1.0)
         rate = next((known for leg in reversed(self.legs) if (known := leg.spoken.rate())), rate)
-        self.legs.append(Leg(self._config, self._sent_characters, self.received_seconds * 1000, rate))
+        started_ms = self.received_seconds * 1000
+        self.legs.append(Leg(self._config, self._sent_characters, started_ms, rate, in_messages=self._in_messages))
 
     def send(self, phrase: str) -> None:
         """Note a phrase that leaves."""

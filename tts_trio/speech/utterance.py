@@ -65,7 +65,7 @@ class Utterance:
         self.has_connection = False
         self._config = config
         self._resumes = resumes and config.on_lost_connection == "resume"
-        self._ledger = Ledger(config)
+        self._ledger = Ledger(config, in_messages=resumes)
         self._intake = Intake(config, now)
         self._error: TTSError | None = None
         self._came_empty = False  # the last connection said "done" and gave no sound

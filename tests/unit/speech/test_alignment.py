@@ -98,9 +98,11 @@ def test_words_wait_for_their_audio_and_coverage_does_not() -> None:
     assert times(spoken) == [("Hello", 0, 290), ("world.", 337, 627)]
 
 
-@pytest.mark.parametrize("end", ["final", "clip"])
-def test_times_a_little_longer_than_the_audio_are_compressed_into_it(end: str) -> None:
-    spoken = spoken_text("one two ", "три ")
+@pytest.mark.parametrize(("end", "dialogue"), [("final", False), ("final", True), ("clip", True)])
+def test_times_a_little_longer_than_the_audio_are_compressed_into_it(end: str, dialogue: bool) -> None:
+    spoken = SpokenText(dialogue=dialogue)
+    spoken.sent("one two ")
+    spoken.sent("три ")
     spoken.received(200, alignment("one two "), None)
     spoken.received(80, None, None)
     if end == "final":
@@ -109,6 +111,24 @@ def test_times_a_little_longer_than_the_audio_are_compressed_into_it(end: str) -
         spoken.received(200, alignment("три "), None)
     assert not spoken.lost_audio
     assert times(spoken)[:2] == [("one", 0, 120), ("two", 160, 280)]
+
+
+@pytest.mark.parametrize("reaches", [1, 20, 49])
+def test_a_character_may_reach_into_the_next_message(reaches: int) -> None:
+    """P9: whose times count from its own audio; over a long phrase nothing adds up."""
+    text = "Здравствуйте-здравствуйте-здравствуйте, notwithstanding-notwithstanding. "
+    spoken = spoken_text(text)
+    for index in range(0, len(text), 5):
+        message = alignment(text[index : index + 5], reaches if index else 0)
+        spoken.received(5 * STEP - (reaches if not index else 0), message, None)
+    assert times(spoken) == times_of_one(text)
+
+
+def times_of_one(text: str) -> list[tuple[str, float, float]]:
+    """The times of a clip that came in one message."""
+    whole = spoken_text(text)
+    whole.received(len(text) * STEP, alignment(text), None)
+    return times(whole)
 
 
 CUT = "Hola, Antoine, soy Maria, la talent manager virtual de Orbio test. "
@@ -246,6 +266,27 @@ def test_a_later_clip_is_found_by_the_words_read_too() -> None:
     spoken.received(1500, None, alignment(" Еще сорок два рубля. "))
     assert [word.text for word in spoken.words] == ["Ещё", "42", "рубля."]
     assert spoken.spoken(800) == "Первая фраза."
+
+
+@pytest.mark.parametrize(
+    ("phrases", "pieces"),
+    [
+        (["$5 ещё anchor. ", "$5 anchor $5 42. "], ["five dollars anchor five d", "ollars с", "орок два. "]),
+        (
+            ["16% ещё привет. ", "16% привет 16% 42. "],
+            ["шестнадцать процентов привет шестн", "адцать п", "роцентов сорок два. "],
+        ),
+    ],
+)
+def test_times_that_broke_off_behind_what_was_found_go_on(phrases: list[str], pieces: list[str]) -> None:
+    """P33: the phrase before came without times, and ends like these begin; no audio is missing."""
+    spoken = spoken_text(*phrases)
+    spoken.received(250, None, None)
+    for ms, piece in zip((1, 0, 3000), pieces, strict=True):
+        spoken.received(ms, None, alignment(piece))
+        assert not spoken.lost_audio
+    spoken.final()
+    assert spoken.spoken(spoken.received_ms) == "".join(phrases).rstrip()
 
 
 def test_nothing_is_passed_without_audio_for_it() -> None:

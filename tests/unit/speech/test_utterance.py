@@ -587,6 +587,25 @@ def test_a_clip_without_its_end_before_the_next_one(language: str, max_replays: 
     assert [rest, *send(utterance, 0.4)] == [first[len(heard) :].lstrip(), second, ""]
 
 
+@every_language
+@pytest.mark.parametrize("before", ["another phrase", "the end"])
+@pytest.mark.parametrize("letter_ms", [35, 60, 120])
+def test_a_letter_that_is_missing_is_said_again(language: str, before: str, letter_ms: int) -> None:
+    """P13, P33: however long the phrase is, its last letter is heard before it counts as spoken."""
+    long = ", ".join([SENTENCES[language].translate({ord("."): ",", ord("?"): ""})] * 3)
+    first, second = long + ". ", "И дальше. "
+    utterance, _ = started(first + second if before == "another phrase" else first, phrase_policy=whole_phrases)
+    utterance.receive(announced(first, (len(long) - 1) / len(first), letter_ms), 0.1)
+    if before == "another phrase":
+        send(utterance, 0.1)
+        utterance.receive(clip(second), 0.2)
+    else:
+        utterance.receive(Final(), 0.2)
+    assert (utterance.has_connection, utterance.replays) == (False, 1)
+    utterance.connected()
+    assert send(utterance, 0.3)[0] == long.split()[-1] + ". "
+
+
 def test_times_that_were_announced_pay_no_debt() -> None:
     """P12: where their sound does not come, the connection stalls, though the LLM pauses."""
     patient = PhrasePolicy(patience_first=math.inf, patience_later=math.inf)
@@ -619,6 +638,28 @@ def test_dialogue_times_may_be_longer_than_their_sound(language: str, sync_align
     assert utterance.words[len(sent[0].split())].start_ms == pytest.approx(began)
     utterance.receive(Final(), 0.4)
     assert (utterance.ended, utterance.replays) == ("finished", 0)
+
+
+@every_language
+def test_an_answer_of_a_dialogue_model_that_broke_off_is_no_static_text(language: str) -> None:
+    """P33, P38: times may be longer than their sound, but who knows that it was all, if its end did not come?"""
+    text = SENTENCES[language]
+    config = make_config(endpoint="text-to-dialogue", model_id="eleven_v3_conversational", static_timestamps=True)
+    for ends in ("by its framing", "broken off"):
+        utterance = Utterance(config, 0.0, resumes=False)
+        utterance.say(text, 0.0)
+        utterance.connected()
+        send(utterance, 0.0)
+        utterance.receive(announced(text, 0.9), 0.1)
+        drain(utterance, 0.1)
+        assert utterance.spoken(math.inf) == words_heard(text, 0.9)
+        if ends == "broken off":
+            utterance.lost(LOST, 0.2)
+            assert utterance.error is not None
+            assert utterance.error.spoken_text == words_heard(text, 0.9)
+        else:
+            utterance.receive(Final(), 0.2)
+            assert utterance.ended == "finished"
 
 
 # A word and the mark after it.
