@@ -24,7 +24,7 @@ import trio
 
 from benchmarks import pictures
 from benchmarks.script import Report, Target, options_of
-from tts_trio import MemoryCache, PhraseCache, RedisCache, SqliteCache, TTSConfig, TTSManager, open_tts
+from tts_trio import AudioCache, MemoryCache, RedisCache, SqliteCache, TTSConfig, TTSManager, open_tts
 from tts_trio.cli.console import progress
 from tts_trio.local_server import ToneVoice, open_local_server
 
@@ -67,7 +67,7 @@ async def say(tts: TTSManager, phrase: str) -> Said:
 async def measure(config: TTSConfig, rounds: int) -> list[Said]:
     """Say the phrases, round after round; with a cache they are in it before."""
     async with open_tts(config) as tts:
-        if config.phrase_cache is not None:
+        if config.audio_cache is not None:
             await tts.prefetch(PHRASES)
         await say(tts, PHRASES[0])
         said: list[Said] = []
@@ -95,10 +95,10 @@ def redis_server() -> Generator[str | None]:
 
 
 @asynccontextmanager
-async def caches() -> AsyncGenerator[dict[str, PhraseCache | None]]:
+async def caches() -> AsyncGenerator[dict[str, AudioCache | None]]:
     """Give all there are, by name, and none, which is the service."""
     with tempfile.TemporaryDirectory() as directory, redis_server() as url:
-        found: dict[str, PhraseCache | None] = {
+        found: dict[str, AudioCache | None] = {
             "the service, hot": None,
             "memory": MemoryCache(),
             "disk": SqliteCache(Path(directory) / "phrases.sqlite3"),
@@ -136,7 +136,7 @@ async def main(options: argparse.Namespace) -> None:
         with progress("cache", len(found)) as advance:
             for name, cache in found.items():
                 said = await measure(
-                    TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, phrase_cache=cache), rounds
+                    TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, audio_cache=cache), rounds
                 )
                 rows.append(row(name, said))
                 medians[name] = statistics.median(each.first for each in said)

@@ -9,12 +9,12 @@ from tts_trio.config.config import TTSConfig as TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.config.formats import AudioFormat as AudioFormat
 from tts_trio.config.phrase_policy import PhrasePolicy as PhrasePolicy
+from tts_trio.config.protocols import AudioCache as AudioCache
 from tts_trio.config.protocols import CacheStatistics as CacheStatistics
 from tts_trio.config.protocols import Limiter as Limiter
-from tts_trio.config.protocols import PhraseCache as PhraseCache
 from tts_trio.config.protocols import Phrases as Phrases
 from tts_trio.config.protocols import PhrasesFactory as PhrasesFactory
-from tts_trio.config.protocols import SharedPhraseCache as SharedPhraseCache
+from tts_trio.config.protocols import SharedAudioCache as SharedAudioCache
 from tts_trio.config.voice import PronunciationDictionary as PronunciationDictionary
 from tts_trio.config.voice import VoiceSettings as VoiceSettings
 from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics

@@ -1,4 +1,4 @@
-"""`TTSManager`: one voice for one conversation; fixed phrases over HTTP, an LLM's reply over a hot WebSocket."""
+"""`TTSManager`: one voice for one conversation; static texts over HTTP, an LLM's reply over a hot WebSocket."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.telemetry import telemetry_for
-from tts_trio.static_text.cached_source import CachedPhrases
-from tts_trio.static_text.driver import LONGEST_KEPT, FixedPhrase, PhraseOrder, RequestHistory, source_for
+from tts_trio.static_text.cached_source import CachedSource
+from tts_trio.static_text.driver import LONGEST_CACHED, RequestHistory, StaticText, StaticTextRequest, source_for
+from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.memory_cache import process_cache
-from tts_trio.static_text.prefetch import Floor, Prefetch
-from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.prefetch import Foreground, Prefetch
 from tts_trio.static_text.source import Service
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ class TTSManager(SingleUse):
         self._nursery: trio.Nursery | None = None
         self._open = set[AudioChannel]()  # in blocks that were not left yet
         self._history = RequestHistory()
-        self._floor = Floor()
-        cache = process_cache() if config.phrase_cache == "memory" else config.phrase_cache
-        self._shelf = Shelf(cache, config.phrase_cache_timeout) if cache is not None else None
+        self._foreground = Foreground()
+        cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
+        self._cache = GuardedCache(cache, config.audio_cache_timeout) if cache is not None else None
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -111,7 +111,7 @@ class TTSManager(SingleUse):
         voice: str | None = None,
         settings: VoiceSettings | None = None,
     ) -> AbstractAsyncContextManager[AudioChannel]:
-        """Speak a phrase that is known as a whole: over HTTP streaming, or from the phrase cache if it was said before.
+        """Speak a text that is known as a whole: over HTTP streaming, or from the audio cache if it was spoken before.
 
         With `optimize_streaming_latency=4`, the default, the service's text normaliser is off, so numbers and dates can
         be misread (ElevenLabs API reference): write them out, or lower the value.
@@ -120,8 +120,8 @@ class TTSManager(SingleUse):
             text: What to say.
             previous_text: What was said before it, for the intonation; not spoken.
             next_text: What will be said after it, likewise.
-            voice: The voice of this phrase; None for the configuration's.
-            settings: How the voice speaks this phrase; None for the configuration's.
+            voice: The voice of this text; None for the configuration's.
+            settings: How the voice speaks this text; None for the configuration's.
 
         Returns:
             An async context manager that gives the `AudioChannel`.
@@ -132,45 +132,47 @@ class TTSManager(SingleUse):
                 one and takes neither `previous_text` nor `next_text`.
             RuntimeError: The manager is closed or was not entered.
         """
-        order = PhraseOrder.checked(
+        request = StaticTextRequest.checked(
             self.config, text, previous_text=previous_text, next_text=next_text, voice=voice, settings=settings
         )
         _, http = self._require_open()
-        return self._perform(FixedPhrase(order, source_for(order, http, self._shelf), self._history))
+        return self._perform(StaticText(request, source_for(request, http, self._cache), self._history))
 
     @trio.lowlevel.enable_ki_protection
-    async def prefetch(
-        self, phrases: Iterable[str], *, on_phrase: Callable[[str], object] = lambda _phrase: None
-    ) -> None:
-        """Put phrases into the cache, so that they are said later without waiting for the service.
+    async def prefetch(self, texts: Iterable[str], *, on_cached: Callable[[str], object] = lambda _text: None) -> None:
+        """Put the audio of texts into the cache, so that they are spoken later without waiting for the service.
 
-        What this conversation has to say comes first, and at most half of the requests that the plan allows at once are
-        made (`maximum-concurrent-requests`). A phrase that is in the cache already is not asked for.
+        Utterances of this conversation come first, and at most half of the requests that the plan allows at once are
+        made (`maximum-concurrent-requests`). The service is not asked for a text whose audio is in the cache.
 
         Args:
-            phrases: The texts, each of up to 1,000 characters.
-            on_phrase: Called with each one that is in the cache; not with one that the cache, ill or too small, did not
-                keep.
+            texts: The texts, each of up to 1,000 characters.
+            on_cached: Called with each text whose audio is in the cache; not with one that a failing or too small cache
+                did not keep.
 
         Raises:
             TypeError: It is one text, or one of them is no `str`.
             ConfigurationError: There is no cache, or a text cannot be spoken or kept; nothing was asked for then.
-            TTSError: A phrase cannot be had; those before it are in the cache.
+            TTSError: The audio of a text cannot be had; that of the texts before it is in the cache.
             RuntimeError: The manager is closed or was not entered.
         """
         _, http = self._require_open()
-        if isinstance(phrases, str):
-            raise TypeError("phrases: a list of texts is needed, and this is one; give [text]")
-        orders = [PhraseOrder.checked(self.config, text) for text in dict.fromkeys(phrases)]
-        if self._shelf is None or not all(order.may_be_kept for order in orders):
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of texts, not one text; give [text]")
+        requests = [StaticTextRequest.checked(self.config, text) for text in dict.fromkeys(texts)]
+        if self._cache is None:
+            raise ConfigurationError("audio_cache: prefetch needs a cache, and this is None", field="audio_cache")
+        if self.config.request_stitching:
             raise ConfigurationError(
-                f"phrase_cache: nothing can be kept without one, nor with request_stitching, nor a phrase of more than "
-                f"{LONGEST_KEPT} characters",
-                field="phrase_cache",
+                "request_stitching: nothing is cached with it; set it to False to prefetch", field="request_stitching"
+            )
+        if not all(request.cacheable for request in requests):
+            raise ConfigurationError(
+                f"texts: a text of more than {LONGEST_CACHED} characters is not cached; split it", field="texts"
             )
         service = Service(http, self.config.limiter, outlives=True, background=True)
-        source = CachedPhrases(self.config, self._shelf, service, background=True)
-        await Prefetch(source, self._shelf, self._floor, on_phrase).run(orders)
+        source = CachedSource(self.config, self._cache, service, background=True)
+        await Prefetch(source, self._cache, self._foreground, on_cached).run(requests)
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
@@ -224,7 +226,7 @@ class TTSManager(SingleUse):
                         nursery.cancel_scope.cancel(reason="the utterance was left")
 
     @asynccontextmanager
-    async def _perform(self, speech: FixedPhrase | Reply) -> AsyncGenerator[AudioChannel]:
+    async def _perform(self, speech: StaticText | Reply) -> AsyncGenerator[AudioChannel]:
         try:
             nursery, _ = self._require_open()  # it may have been left while a connection was waited for
             nursery.start_soon(self._run_speech, speech)
@@ -237,8 +239,8 @@ class TTSManager(SingleUse):
         speech.audio.raise_unseen_failure()
 
     @trio.lowlevel.enable_ki_protection
-    async def _run_speech(self, speech: FixedPhrase | Reply) -> None:
-        with self._floor.taken():
+    async def _run_speech(self, speech: StaticText | Reply) -> None:
+        with self._foreground.busy():
             await speech.run()
 
     def _require_open(self) -> tuple[trio.Nursery, HttpConnections]:

@@ -21,9 +21,9 @@ def test_medians_and_what_was_missed() -> None:
 
 async def test_a_cache_is_filled_before_it_is_measured() -> None:
     async with open_local_server(voice=ToneVoice()) as server:
-        config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, phrase_cache_timeout=5.0)
-        kept = await measure(config.evolve(phrase_cache=MemoryCache()), len(PHRASES))
-        fetched = await measure(config.evolve(phrase_cache=None), 1)
+        config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, audio_cache_timeout=5.0)
+        kept = await measure(config.evolve(audio_cache=MemoryCache()), len(PHRASES))
+        fetched = await measure(config.evolve(audio_cache=None), 1)
     assert [each.kept for each in kept] == [True] * len(PHRASES)
     assert [each.kept for each in fetched] == [False]
     assert fetched[0].first > 75

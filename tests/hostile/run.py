@@ -238,7 +238,7 @@ class _Seed:
             voice_id=VOICE_ID,
             base_url=f"{'https' if self._script.tls else 'http'}://127.0.0.1:{self._server.port}",
             ssl_context=self._certificates.client,
-            phrase_cache=self._cache if conversation.shares_cache else None,
+            audio_cache=self._cache if conversation.shares_cache else None,
             limiter=limiter,
             **conversation.config,
         )

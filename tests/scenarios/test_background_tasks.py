@@ -14,9 +14,9 @@ from tts_trio import ConcurrencyLimiter, MemoryCache, TTSError, TTSManager, WebS
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.utterance import Utterance
-from tts_trio.static_text.cached_source import CachedPhrases
-from tts_trio.static_text.driver import FixedPhrase
-from tts_trio.static_text.shelf import Shelf
+from tts_trio.static_text.cached_source import CachedSource
+from tts_trio.static_text.driver import StaticText
+from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import Service
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import Backoff, DialTurn
@@ -56,13 +56,13 @@ IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (Reply, "_keep_deadlines"),
     (Reply, "_hold_slot"),
     (Reply, "_another_connection"),
-    (FixedPhrase, "_ask"),
-    (FixedPhrase, "_take"),
-    (FixedPhrase, "_keep_deadlines"),
+    (StaticText, "_ask"),
+    (StaticText, "_take"),
+    (StaticText, "_keep_deadlines"),
     (Utterance, "expire"),
     (Utterance, "lost"),
-    (CachedPhrases, "_bring"),
-    (Shelf, "put"),
+    (CachedSource, "_bring"),
+    (GuardedCache, "put"),
     (Service, "_stream"),
 ]
 
@@ -107,7 +107,7 @@ async def test_an_exception_in_the_background_ends_no_conversation(
         Fault("eof", "audio", frame=0, skip=1, count=1, path=websocket_path()),
         Fault("reset", "answer", skip=2, count=1, path="/stream"),
     )
-    config = make_config(phrase_cache=MemoryCache(), limiter=ConcurrencyLimiter(4), keep_alive_interval=1.0)
+    config = make_config(audio_cache=MemoryCache(), limiter=ConcurrencyLimiter(4), keep_alive_interval=1.0)
     calls = raise_once(monkeypatch, owner, name, call)
     failed = 0
     async with memory_service(Behaviour(faults=faults)) as service:

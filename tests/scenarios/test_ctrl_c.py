@@ -115,7 +115,7 @@ def begins_or_ends_blocks(code: CodeType) -> bool:
 
 async def conversation() -> None:
     """A bit of everything, in memory."""
-    config = make_config(language_code="en", phrase_cache=MemoryCache())
+    config = make_config(language_code="en", audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.speak(tokens("Hello there, my friend. How are you today? ")) as audio:
             await listen(audio)
@@ -182,7 +182,7 @@ def is_part_of_a_call(code: CodeType) -> bool:
 
 def test_without_async(server: LocalServer, exhaustive: bool) -> None:
     """After it nothing is left: the loop has ended, and the next call works."""
-    config = make_config(base_url=server.base_url, language_code="en", phrase_cache=MemoryCache())
+    config = make_config(base_url=server.base_url, language_code="en", audio_cache=MemoryCache())
     lines = lines_of(lambda: call(config), is_part_of_a_call)
     assert len(lines) > 150
     for line in lines if exhaustive else lines[::3]:

@@ -59,7 +59,7 @@ class Said:
 
 
 def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None) -> Said:
-    """Say the text over a WebSocket endpoint, or as a fixed phrase."""
+    """Say the text over a WebSocket endpoint, or as a static text."""
     config = make_config() if way == "phrase" else make_config(endpoint=way)
 
     async def scenario() -> Said:

@@ -146,7 +146,7 @@ async def test_a_drop_of_audio_is_no_sign_of_life(
 async def test_a_drop_of_a_static_text(
     autojump_clock: trio.testing.MockClock, language: str, static_timestamps: bool
 ) -> None:
-    config = make_config(static_timestamps=static_timestamps, phrase_cache=None)
+    config = make_config(static_timestamps=static_timestamps, audio_cache=None)
     async with hosed(config, dripping(b"\0\0", 1.9)) as (tts, _):
         began = trio.current_time()
         async with tts.stream_static_text(TEXTS[language]) as audio:
@@ -183,7 +183,7 @@ async def test_a_flood_ends_a_static_text_at_a_bound(
     autojump_clock: trio.testing.MockClock, language: str, static_timestamps: bool
 ) -> None:
     text = TEXTS[language]
-    config = make_config(static_timestamps=static_timestamps, phrase_cache=None, max_lead=600.0)
+    config = make_config(static_timestamps=static_timestamps, audio_cache=None, max_lead=600.0)
     async with hosed(config, flood) as (tts, hose):
         async with tts.stream_static_text(text) as audio:
             with pytest.raises(ProtocolError, match=f"more than {10 + len(text)} s of audio"):

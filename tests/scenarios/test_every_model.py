@@ -53,7 +53,7 @@ async def test_a_prefetched_phrase(
     autojump_clock: trio.testing.MockClock, model_id: str, v4_over_text_to_speech: bool
 ) -> None:
     behaviour = Behaviour(v4_over_text_to_speech=v4_over_text_to_speech)
-    config = default(model_id, phrase_cache=MemoryCache())
+    config = default(model_id, audio_cache=MemoryCache())
     async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
         await tts.prefetch(TEXTS.values())
         asked = [record for record in service.server.records if isinstance(record, Requested)]

@@ -173,7 +173,7 @@ async def test_a_reply(autojump_clock: trio.testing.MockClock, row: Row, always:
 
 @pytest.mark.parametrize("always", [False, True], ids=["once", "each time"])
 @pytest.mark.parametrize("row", PHRASES, ids=lambda row: row.what)
-async def test_a_fixed_phrase(autojump_clock: trio.testing.MockClock, row: Row, always: bool) -> None:
+async def test_a_static_text(autojump_clock: trio.testing.MockClock, row: Row, always: bool) -> None:
     """P1, P3, P26, P31: every fault comes to its promised end in time."""
     promise = row.always if always else row.once
     service = await keep(promise, say_phrase, row.fault("/stream", always=always))
@@ -189,7 +189,7 @@ def test_no_action_is_left_out() -> None:
 def fault_table() -> str:
     """The table as Markdown, for the README."""
     lines: list[str] = []
-    for title, rows in (("A reply, over the WebSocket", REPLIES), ("A fixed phrase, over HTTP", PHRASES)):
+    for title, rows in (("A reply, over the WebSocket", REPLIES), ("A static text, over HTTP", PHRASES)):
         lines += [f"| {title} | once | within | each time | within |", "|---|---|---|---|---|"]
         for row in rows:
             cells = [row.what]

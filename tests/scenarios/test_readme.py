@@ -107,7 +107,7 @@ async def test_the_phrases_known_in_advance(monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
         monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
         config = await run_example("start_worker")(tmp_path / "phrases.db")
-    async with open_tts(config.evolve(phrase_cache_timeout=5.0)) as tts:  # nobody listens there now
+    async with open_tts(config.evolve(audio_cache_timeout=5.0)) as tts:  # nobody listens there now
         for phrase in run_example("start_worker").__globals__["PHRASES"]:
             async with tts.stream_static_text(phrase) as audio:
                 assert len([chunk async for chunk in audio]) > 1

@@ -153,7 +153,7 @@ async def test_a_limiter_that_raises(
     autojump_clock: trio.testing.MockClock, endpoint: str, where: str, face: str
 ) -> None:
     limiter = Limits(where)
-    config = make_config(limiter=limiter, phrase_cache=MemoryCache() if face == "prefetch" else None)
+    config = make_config(limiter=limiter, audio_cache=MemoryCache() if face == "prefetch" else None)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         if face == "speak" and where in {"exit", "learn"}:
             limiter.heal()
@@ -186,7 +186,7 @@ class Forgets:
 
 async def test_a_cache_that_raises(autojump_clock: trio.testing.MockClock) -> None:
     """It does no harm: the phrase is fetched."""
-    config = make_config(phrase_cache=Forgets())
+    config = make_config(audio_cache=Forgets())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for text in (ENGLISH, RUSSIAN):
             async with tts.stream_static_text(text) as audio:
@@ -198,12 +198,12 @@ async def test_a_cache_that_raises(autojump_clock: trio.testing.MockClock) -> No
 
 
 async def test_a_callback_of_prefetch_that_raises(autojump_clock: trio.testing.MockClock) -> None:
-    def on_phrase(phrase: str) -> None:
+    def on_cached(phrase: str) -> None:
         raise Bug(phrase)
 
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with watched(tts, service):
-            await tts.prefetch([ENGLISH, RUSSIAN], on_phrase=on_phrase)
+            await tts.prefetch([ENGLISH, RUSSIAN], on_cached=on_cached)
         async with tts.stream_static_text(ENGLISH) as audio:
             assert heard(await listen(audio), tts.config) == ENGLISH

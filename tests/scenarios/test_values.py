@@ -432,7 +432,7 @@ async def test_caches_in_memory(autojump_clock: trio.testing.MockClock) -> None:
         cache = refused("max_bytes", lambda value=value: MemoryCache(value))
         if cache is not None:
             await cache.put("a", b"b")
-            await speak(make_config(phrase_cache=cache))
+            await speak(make_config(audio_cache=cache))
 
 
 @pytest.mark.parametrize("field", ["size", "timeout", "on_timeout"])
@@ -586,7 +586,7 @@ async def test_what_a_user_wraps_by_delegation_works(autojump_clock: trio.testin
     """A runtime protocol sees it on Python 3.11 and no longer from 3.12 on."""
     cache, limiter = Delegating(MemoryCache()), Delegating(ConcurrencyLimiter())
     phrases = Delegating(Phraser(PhrasePolicy.eager(), language_code="ru"))
-    config = make_config(phrase_cache=cache, limiter=limiter, phrase_policy=lambda: phrases)
+    config = make_config(audio_cache=cache, limiter=limiter, phrase_policy=lambda: phrases)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for speech in (tts.speak([RUSSIAN]), tts.stream_static_text(ENGLISH)):
             async with speech as audio:

@@ -408,7 +408,7 @@ async def test_halves_of_a_character_are_joined_over_tokens(
 async def test_halves_of_a_character_in_a_text_known_in_advance(
     autojump_clock: trio.testing.MockClock, given: str, whole: str
 ) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(given, previous_text=given, next_text=given) as audio:
             await listen(audio)
@@ -628,7 +628,7 @@ async def test_an_error_tells_what_was_spoken_and_what_was_not(
     broken = Behaviour(
         faults=(Fault("reset", "audio", frame=3, path="stream-input"), Fault("reset", "audio", frame=3, path="/stream"))
     )
-    config = make_config(on_lost_connection="raise", phrase_cache=None)
+    config = make_config(on_lost_connection="raise", audio_cache=None)
     async with memory_service(broken) as service, speaking(config, service.open_stream) as tts:
         for text in TEXTS.values():
             async with tts.stream_static_text(text) if way == "stream_static_text" else tts.start_llm_stream() as given:

@@ -58,4 +58,4 @@ async def _cache(options: argparse.Namespace) -> None:
         if options.action == "clear":
             await cache.clear()
         kept = await cache.statistics()
-        show(f"{cache!r}: {kept.phrases} static texts, {kept.bytes} bytes")
+        show(f"{cache!r}: {kept.entries} static texts, {kept.bytes} bytes")

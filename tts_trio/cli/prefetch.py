@@ -15,7 +15,7 @@ from tts_trio.cli.console import note, progress
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConfigurationError
 from tts_trio.manager import open_tts
-from tts_trio.static_text.driver import LONGEST_KEPT, PhraseOrder
+from tts_trio.static_text.driver import LONGEST_CACHED, StaticTextRequest
 from tts_trio.static_text.redis_cache import RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache
 
@@ -53,24 +53,24 @@ async def _prefetch(options: argparse.Namespace) -> None:
         raise UsageError(f"{options.file}: there is no text in it")
     given = given_in(options, "voice_id", "model_id", "language_code", "output_format")
     async with chosen_cache(options.cache) as cache:
-        config = TTSConfig.from_env(**given, phrase_cache=cache, phrase_cache_timeout=_CACHE_TIMEOUT)
+        config = TTSConfig.from_env(**given, audio_cache=cache, audio_cache_timeout=_CACHE_TIMEOUT)
         for text, line in texts.items():
             _check(text, config, f"{options.file}, line {line}")
         await cache.statistics()  # fails now, if it is to fail
         kept: set[str] = set()
         with progress("prefetching", len(texts)) as advance:
 
-            def on_phrase(text: str) -> None:
+            def on_cached(text: str) -> None:
                 advance(text not in kept)
                 kept.add(text)
 
             async with open_tts(config) as tts:
-                await tts.prefetch(texts, on_phrase=on_phrase)
+                await tts.prefetch(texts, on_cached=on_cached)
         if missing := [f"line {line}" for text, line in texts.items() if text not in kept]:
             raise OSError(f"{options.file}, {', '.join(missing)}: not kept by {cache!r}")
         found = await cache.statistics()
-    note(f"{len(texts)} static texts are in {cache!r}, of {found.phrases} and {found.bytes} bytes")
-    note(f"a program finds them with TTSConfig(..., phrase_cache={_constructor(cache)})")
+    note(f"{len(texts)} static texts are in {cache!r}, of {found.entries} and {found.bytes} bytes")
+    note(f"a program finds them with TTSConfig(..., audio_cache={_constructor(cache)})")
 
 
 def _constructor(cache: RedisCache | SqliteCache) -> str:
@@ -90,11 +90,11 @@ def _texts(file: str) -> dict[str, int]:
 def _check(text: str, config: TTSConfig, where: str) -> None:
     """Refuse a text that cannot be spoken or kept."""
     try:
-        order = PhraseOrder.checked(config, text)
+        order = StaticTextRequest.checked(config, text)
     except ConfigurationError as error:
         raise UsageError(f"{where}: {error}") from None
-    if not order.may_be_kept:
-        raise UsageError(f"{where}: a text of more than {LONGEST_KEPT} characters is not kept")
+    if not order.cacheable:
+        raise UsageError(f"{where}: a text of more than {LONGEST_CACHED} characters is not kept")
 
 
 def _read(file: str) -> str:

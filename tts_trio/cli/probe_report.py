@@ -92,7 +92,7 @@ def _waterfall(series: Series) -> Table:
 
 
 def _conclusion(series: Sequence[Series]) -> list[RenderableType]:
-    """Which is the fastest for a reply and for a fixed phrase, and what being hot is worth there."""
+    """Which is the fastest for a reply and for a static text, and what being hot is worth there."""
     lines: list[RenderableType] = []
     for kind, ways in (
         ("replies", [each for each in series if each.samples and each.way != "HTTP"]),

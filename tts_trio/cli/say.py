@@ -151,7 +151,7 @@ async def _said_before(where: str | None, config: TTSConfig) -> AsyncGenerator[T
         yield config
     else:
         async with chosen_cache(where) as cache:
-            yield config.evolve(phrase_cache=cache, phrase_cache_timeout=_CACHE_TIMEOUT)
+            yield config.evolve(audio_cache=cache, audio_cache_timeout=_CACHE_TIMEOUT)
 
 
 def _language_of(text: str) -> str | None:

@@ -15,7 +15,7 @@ import attrs
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
 from tts_trio.config.phrase_policy import PhrasePolicy
-from tts_trio.config.protocols import CACHE, LIMITER, POLICY, Limiter, PhraseCache, PhrasesFactory
+from tts_trio.config.protocols import CACHE, LIMITER, POLICY, AudioCache, Limiter, PhrasesFactory
 from tts_trio.config.proxy import PROXY, Proxy
 from tts_trio.config.validators import (
     BASE_URL,
@@ -70,12 +70,12 @@ class TTSConfig:
             as "Да." invite it to do wrongly.
         output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
         voice_settings: How the voice speaks; None for the voice's stored settings.
-        optimize_streaming_latency: 0 to 4, for fixed phrases over HTTP; None sends none. 4 is the fastest and
+        optimize_streaming_latency: 0 to 4, for static texts over HTTP; None sends none. 4 is the fastest and
             switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference). The v3 and
             v4 models refuse it: they are not sent the default, and another value is refused here.
-        static_timestamps: The times of the words are asked for with fixed phrases too, for `audio.words` and
+        static_timestamps: The times of the words are asked for with static texts too, for `audio.words` and
             `audio.spoken`, which estimate them otherwise. The answer is a third longer then.
-        request_stitching: Each fixed phrase names the three before it, so that its intonation goes on from theirs. Not
+        request_stitching: Each static text names the three before it, so that its intonation goes on from theirs. Not
             for the v3 models, nor with `enable_logging=False`.
         auto_mode: Each phrase of an LLM's reply is spoken at once, without the service's own buffering.
         chunk_length_schedule: With `auto_mode=False`: after how many characters the service speaks, each 50 to 500;
@@ -120,10 +120,10 @@ class TTSConfig:
             reply, what does it (`Phrases`).
         strip_markdown: Markdown is taken out of an LLM's reply (`**bold**`, headings, lists, links, code) before it is
             spoken; what it had been is not in the text accepted then.
-        phrase_cache: Where fixed phrases of up to 1,000 characters are kept: a `MemoryCache`, `SqliteCache`,
-            `RedisCache`, or a `PhraseCache` of your own; None: nowhere. "memory" is the `MemoryCache` of 64 MiB that
+        audio_cache: Where static texts of up to 1,000 characters are kept: a `MemoryCache`, `SqliteCache`,
+            `RedisCache`, or a `AudioCache` of your own; None: nowhere. "memory" is the `MemoryCache` of 64 MiB that
             all conversations of the process share. With `request_stitching` nothing is kept.
-        phrase_cache_timeout: The longest wait for the cache, before the service is asked.
+        audio_cache_timeout: The longest wait for the cache, before the service is asked.
         limiter: How many utterances are generated at once, in all conversations that are given the same object: a
             `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own; None: as many as one likes,
             and what is above the plan's concurrency is refused by the service.
@@ -207,8 +207,8 @@ class TTSConfig:
     max_replays: int = attrs.field(default=2, validator=whole(0, 10))
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
     strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
-    phrase_cache: PhraseCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
-    phrase_cache_timeout: float = attrs.field(default=0.02, validator=seconds(0.001))
+    audio_cache: AudioCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
+    audio_cache_timeout: float = attrs.field(default=0.02, validator=seconds(0.001))
     limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))
     max_lead: float = attrs.field(default=20.0, validator=seconds(0.01))
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))

@@ -46,7 +46,7 @@ def is_v3(model_id: str) -> bool:
 
 
 def is_v4(model_id: str) -> bool:
-    """Whether it is one of the v4 models, whose fixed phrases are dialogues, too."""
+    """Whether it is one of the v4 models, whose static texts are dialogues, too."""
     return model_id.startswith("eleven_v4")
 
 

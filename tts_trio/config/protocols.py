@@ -21,71 +21,71 @@ class CacheStatistics:
     """What is in a cache.
 
     Attributes:
-        phrases: How many phrases.
-        bytes: How many bytes they take, without the overhead of whatever holds them.
+        entries: How many texts' audio is kept.
+        bytes: How many bytes it takes, without the overhead of whatever holds it.
     """
 
-    phrases: int
+    entries: int
     bytes: int
 
 
-class PhraseCache(Protocol):
-    """Keeps phrases: opaque bytes by opaque keys of 64 hexadecimal digits.
+class AudioCache(Protocol):
+    """Keeps the audio of static texts: opaque bytes by opaque keys of 64 hexadecimal digits.
 
-    What is stored carries its key and a checksum, so a cache that gives the wrong bytes, or cut or altered ones, does
-    no harm. Neither does one that raises any exception, or takes its time: the phrase is fetched then. Where it has an
-    `async def delete(key)` too, what it gave wrongly is deleted. Whoever can read a cache can hear what was said; no
-    API key is in it, so accounts that share one share their phrases.
+    Each value carries its key and a checksum, so a cache that returns wrong, cut or altered bytes does no harm. Neither
+    does one that raises an exception, or is slow: the service is asked then. If it has an `async def delete(key)`,
+    a wrong value is deleted. Whoever can read a cache can hear what was said. It holds no API key, so accounts that
+    share a cache share their audio.
     """
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was stored, or None. It may be cancelled, after `phrase_cache_timeout` seconds or any time."""
+        """Return what was stored, or None. It may be cancelled, after `audio_cache_timeout` seconds or any time."""
         ...
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store a phrase, in place of what was stored under the key; never a part of it."""
+        """Store a value whole, in place of what was stored under the key."""
         ...
 
 
-class DeletingPhraseCache(PhraseCache, Protocol):
-    """A cache that can forget a phrase."""
+class DeletingAudioCache(AudioCache, Protocol):
+    """A cache that can delete an entry."""
 
     async def delete(self, key: str) -> None:
-        """Forget a phrase, if it is there."""
+        """Delete an entry, if it is there."""
         ...
 
 
-class SharedPhraseCache(PhraseCache, Protocol):
-    """A cache by which processes agree on who asks the service for a phrase that none of them has."""
+class SharedAudioCache(AudioCache, Protocol):
+    """A cache by which processes agree on which of them asks the service for audio that none of them has."""
 
     async def claim(self, key: str, seconds: float) -> bool:
-        """Claim a phrase for a short while, or claim it for longer; False: another process has claimed it.
+        """Claim a key for so many seconds, or extend this process's claim; False: another process has claimed it.
 
-        Who has claimed it claims it again and again until it is stored, so that it is free soon when he dies.
+        The process extends its claim until the audio is stored, so the claim of one that dies lapses soon.
         """
         ...
 
     async def release(self, key: str) -> None:
-        """Take back a claim of this process."""
+        """Release this process's claim."""
         ...
 
 
-def _keeps_phrases(value: Any) -> bool:
-    """Whether it has what a `PhraseCache` has, all of it async; and what a `SharedPhraseCache` has, if it is one."""
+def _is_cache(value: Any) -> bool:
+    """Whether it has what a `AudioCache` has, all of it async; and what a `SharedAudioCache` has, if it is one."""
     uses = {"get": ("key",), "put": ("key", b"")}
-    if is_instance(value, SharedPhraseCache):
+    if is_instance(value, SharedAudioCache):
         uses |= {"claim": ("key", 1.0), "release": ("key",)}
     methods = {name: getattr(value, name) for name in uses}
-    return is_instance(value, PhraseCache) and all(
+    return is_instance(value, AudioCache) and all(
         is_async(method) and takes(method, *uses[name]) for name, method in methods.items()
     )
 
 
 CACHE = Rule(
-    '"memory", or a PhraseCache: an object, not its class, with async def get(key) and put(key, value)',
-    lambda value: (type(value) is str and value == "memory") or _keeps_phrases(value),
+    '"memory", or a AudioCache: an object, not its class, with async def get(key) and put(key, value)',
+    lambda value: (type(value) is str and value == "memory") or _is_cache(value),
 )
-"""What `phrase_cache` may be."""
+"""What `audio_cache` may be."""
 
 
 @attrs.define(eq=False)

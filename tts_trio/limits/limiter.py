@@ -1,7 +1,7 @@
 """The plan's concurrency: how many utterances of one account are generated at once; those that wait for a slot queue.
 
 Only what is being generated counts at the service, idle sockets do not (ElevenLabs' documentation). A reply holds its
-slot from its first phrase until its final, a fixed phrase from its request until its answer is complete. Where the
+slot from its first phrase until its final, a static text from its request until its answer is complete. Where the
 service refuses all the same, the utterance gives its slot back, and waits for another within its own timeouts.
 """
 
@@ -79,7 +79,7 @@ class ConcurrencyLimiter:
 
         Args:
             size: How many at once; None: as many as the service says that the plan allows, as soon as it says so,
-                which it does in its answers to fixed phrases, and when it refuses an utterance too many.
+                which it does in its answers to static texts, and when it refuses an utterance too many.
             timeout: The longest wait for a slot, in seconds; `math.inf` for as long as it takes.
             on_timeout: After it: "raise" a `ConcurrencyError`, or "proceed" without a slot, and let the service decide.
 

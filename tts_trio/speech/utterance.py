@@ -94,7 +94,7 @@ class Utterance:
             self._read(now)
 
     def say(self, text: str, now: float) -> None:
-        """Take a text as one phrase, complete: what a fixed phrase is."""
+        """Take a text as one phrase, complete: what a static text is."""
         self._characters_a_second = math.inf  # its audio is read as the listener needs it, so none is on its way
         self._accept(self._intake.take_whole(text), now)
 

@@ -1,12 +1,13 @@
-"""Phrases from a cache, or else from the service, which is asked once however many wait for one phrase.
+"""Audio from a cache, or else from the service, which is asked once however many wait for the same text.
 
-A phrase on its way is a `Flight`. It belongs to nobody's conversation: the one that asked may be interrupted, or over,
-while others go on listening. So it runs in a system task of trio's, hands what has come so far to whoever comes later,
-and is given up when the last one leaves before its end.
+A request to the service that several may wait for is a `SharedFetch`. It belongs to no conversation: the one that began
+it may be interrupted or over while others still listen. So it runs in a system task of trio's, gives whoever joins late
+all that has come so far, and is cancelled when the last one leaves before its end.
 
-Whoever joins a flight shares its answer, and not its troubles. The one that asked may have a wrong key, no credits, a
-limiter that is full, a proxy that is down, or shorter timeouts: if the flight fails before its first audio, those who
-joined it ask for themselves, the first of them for the others; and each of them alone when his first audio is overdue.
+Whoever joins a fetch shares its audio, but not its failure. The conversation that began it may have a wrong key, no
+credits, a limiter that is full, a proxy that is down, or shorter timeouts. If the fetch fails before its first audio,
+those who joined it ask again: the first of them begins a fetch, and the others join that. Once his own first audio is
+overdue, each asks alone.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import trio
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import EmptyAudioError, ProtocolError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
-from tts_trio.static_text.entry import Wanted, memory
-from tts_trio.static_text.shelf import Shelf
-from tts_trio.static_text.source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, TakeEvent
+from tts_trio.static_text.entry import ExpectedAudio, memory
+from tts_trio.static_text.guarded_cache import GuardedCache
+from tts_trio.static_text.source import AudioSource, OnEvent, RequestSent, ResponseStarted, SlotAcquired, SourceEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -33,27 +34,27 @@ logger = guarded_logger(__name__)
 _ABOUT_THE_TEXT = frozenset(
     {"content_against_policy", "max_character_limit_exceeded", "text_too_long", "unsupported_language"}
 )
-"""The service's identifiers of what it would answer to everybody who asks for the text."""
+"""The service's codes for a text that it refuses to everybody."""
 
 
-class Flight:
-    """One phrase on its way, and those who wait for it.
+class SharedFetch:
+    """One request for audio, and those who wait for its answer.
 
     Attributes:
-        scope: Of its task.
-        stored: Set when its task is over: the phrase is in the cache, or will not be.
-        asked: It is the service that was asked for it.
-        complete: All of it has come.
+        scope: The cancel scope of its task.
+        stored: Set when its task has ended: the audio is in the cache, or will not be.
+        asked: Whether the service is asked; False while only the cache is.
+        complete: Whether all audio has come.
         pieces: The audio that has come.
     """
 
-    def __init__(self, config: TTSConfig, wanted: Wanted, *, background: bool) -> None:
-        """Begin one for the conversation of this configuration.
+    def __init__(self, config: TTSConfig, wanted: ExpectedAudio, *, background: bool) -> None:
+        """Begin a fetch.
 
         Args:
-            config: Of the conversation that asks.
-            wanted: What is asked for.
-            background: Nobody on the line waits for it.
+            config: The configuration of the conversation that begins it.
+            wanted: The audio.
+            background: Whether nobody on the line waits for it.
         """
         self._config = config
         self._wanted = wanted
@@ -66,7 +67,7 @@ class Flight:
         self._memory = 0
         self._asked_at: float | None = None
         self._news_at = -math.inf
-        self._events: list[PhraseEvent] = []
+        self._events: list[SourceEvent] = []
         self._error: TTSError | None = None
         self._followers = 0
         self._news = trio.Event()
@@ -74,7 +75,7 @@ class Flight:
     def can_be_joined(self, config: TTSConfig, *, background: bool) -> bool:
         """Whether a conversation of this configuration is served by it as soon as by a request of its own.
 
-        So it is when the phrase is coming, or was asked for and is not late. A flight that waits for a slot or a
+        So it is when the phrase is coming, or was asked for and is not late. A fetch that waits for a slot or a
         connection is joined by who would wait for the same, and not by who is on the line, if it is in the background.
         """
         if self.complete:
@@ -90,14 +91,14 @@ class Flight:
             return False
         return _way(self._config) == _way(config)
 
-    async def take(self, event: PhraseEvent) -> None:  # noqa: ASYNC910 - there is always room
+    async def take(self, event: SourceEvent) -> None:  # noqa: ASYNC910 - there is always room
         """Take the next event; for its task.
 
         Raises:
             ProtocolError: There is more than any speech of the text takes.
         """
         self._news_at = trio.current_time()
-        if isinstance(event, Asked):
+        if isinstance(event, RequestSent):
             self._asked_at = self._news_at
         elif isinstance(event, AudioReceived):
             self._memory += memory(event)
@@ -120,7 +121,7 @@ class Flight:
         self._news.set()
         self._news = trio.Event()
 
-    async def follow(self, take: TakeEvent, *, charged: bool) -> None:
+    async def follow(self, take: OnEvent, *, charged: bool) -> None:
         """Hand over all events from the first one on, and return when the phrase is complete.
 
         Args:
@@ -137,7 +138,7 @@ class Flight:
                 while at < len(self._events):
                     event = self._events[at]
                     at += 1
-                    if isinstance(event, Answered) and not (charged and self.asked):
+                    if isinstance(event, ResponseStarted) and not (charged and self.asked):
                         event = attrs.evolve(event, charged=False, credits=0)
                     await take(event)
                     await trio.lowlevel.checkpoint()  # the first piece of many is not to wait for the last
@@ -147,7 +148,7 @@ class Flight:
         finally:
             self._followers -= 1
             if not self._followers and not self._over:
-                self.scope.cancel(reason="nobody waits for this phrase any more")
+                self.scope.cancel(reason="nobody waits for this audio any more")
         if self._error is not None:
             raise copy.copy(self._error) from self._error.__cause__
 
@@ -170,113 +171,119 @@ class _StoredMeanwhile(Exception):
 
 
 _Place: TypeAlias = tuple[int, str]  # of a cache, and the key in it
-_Flights: TypeAlias = dict[_Place, Flight]
+_Fetches: TypeAlias = dict[_Place, SharedFetch]
 
-_flights: trio.lowlevel.RunVar[_Flights] = trio.lowlevel.RunVar("tts_trio flights")
+_fetches: trio.lowlevel.RunVar[_Fetches] = trio.lowlevel.RunVar("tts_trio fetches")
 
 
-def _flights_of_this_run() -> _Flights:
+def _fetches_of_this_run() -> _Fetches:
     try:
-        return _flights.get()
+        return _fetches.get()
     except LookupError:
-        _flights.set({})
-        return _flights.get()
+        _fetches.set({})
+        return _fetches.get()
 
 
-class CachedPhrases:
+class CachedSource:
     """A source of phrases that asks a cache first, and shares what it asks the service for."""
 
-    def __init__(self, config: TTSConfig, shelf: Shelf, service: PhraseSource, *, background: bool = False) -> None:
+    def __init__(
+        self, config: TTSConfig, cache: GuardedCache, service: AudioSource, *, background: bool = False
+    ) -> None:
         """Put a cache before the service.
 
         Args:
-            config: Where the service is, and the deadlines.
-            shelf: The cache.
-            service: The service, whose answers outlive the conversation.
-            background: Nobody on the line waits for these phrases; `ask` returns when they are stored, too.
+            config: The service's address, and the timeouts.
+            cache: The cache.
+            service: The service; its answers may outlive the conversation.
+            background: Whether nobody on the line waits for the audio; `ask` then returns when it is stored.
         """
         self._config = config
-        self._shelf = shelf
+        self._cache = cache
         self._service = service
         self._background = background
 
-    async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
-        """Hand over the phrase, from wherever it can be had soonest."""
-        wanted = Wanted.of(self._config, request)
+    async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
+        """Hand over the audio, from wherever it can be had soonest."""
+        wanted = ExpectedAudio.of(self._config, request)
         patience = trio.current_time() + self._config.first_audio_deadline()
         while True:
-            flight, first = self._flight(wanted, request, may_join=trio.current_time() < patience)
+            fetch, first = self._join_or_begin(wanted, request, may_join=trio.current_time() < patience)
             try:
-                await flight.follow(take, charged=first)
+                await fetch.follow(take, charged=first)
             except TTSError as error:
-                if first or flight.pieces or error.code in _ABOUT_THE_TEXT:
+                if first or fetch.pieces or error.code in _ABOUT_THE_TEXT:
                     raise
-                logger.debug("a request of another conversation failed, so this one asks for itself: %s", error)
+                logger.debug("the request of another conversation failed, so this one sends its own: %s", error)
             else:
                 break
         if self._background:
-            await flight.stored.wait()
+            await fetch.stored.wait()
 
-    def _flight(self, wanted: Wanted, request: SpeechRequest, *, may_join: bool) -> tuple[Flight, bool]:
-        """Return the flight of a phrase, and whether it was begun for this."""
-        flights = _flights_of_this_run()
-        place = id(self._shelf.cache), wanted.key
-        flight = flights.get(place)
-        if flight is not None and may_join and flight.can_be_joined(self._config, background=self._background):
-            return flight, False
-        flight = flights[place] = Flight(self._config, wanted, background=self._background)
-        name = f"tts_trio phrase {wanted.key[:8]}"
-        trio.lowlevel.spawn_system_task(self._fly, flight, place, wanted, request, name=name)
-        return flight, True
+    def _join_or_begin(
+        self, wanted: ExpectedAudio, request: SpeechRequest, *, may_join: bool
+    ) -> tuple[SharedFetch, bool]:
+        """Return the fetch of this audio, and whether it was begun here."""
+        fetches = _fetches_of_this_run()
+        place = id(self._cache.cache), wanted.key
+        fetch = fetches.get(place)
+        if fetch is not None and may_join and fetch.can_be_joined(self._config, background=self._background):
+            return fetch, False
+        fetch = fetches[place] = SharedFetch(self._config, wanted, background=self._background)
+        name = f"tts_trio fetch {wanted.key[:8]}"
+        trio.lowlevel.spawn_system_task(self._run, fetch, place, wanted, request, name=name)
+        return fetch, True
 
-    async def _fly(self, flight: Flight, place: _Place, wanted: Wanted, request: SpeechRequest) -> None:
-        """Bring a phrase and store it; as a system task it must not raise."""
+    async def _run(self, fetch: SharedFetch, place: _Place, wanted: ExpectedAudio, request: SpeechRequest) -> None:
+        """Fetch the audio and store it; as a system task it must not raise."""
         try:
-            with flight.scope:
-                await self._bring(flight, wanted, request)
+            with fetch.scope:
+                await self._bring(fetch, wanted, request)
         except TTSError as error:
-            flight.end(error)
+            fetch.end(error)
         except Exception as error:
-            logger.exception("the task of a phrase failed")
-            flight.end(unexpected("phrase", error))
-        flights = _flights_of_this_run()
-        if flights.get(place) is flight:  # only now: whoever came while it was stored was served by it
-            del flights[place]
-        flight.stored.set()
+            logger.exception("the task that fetches a static text failed")
+            fetch.end(unexpected("static text", error))
+        fetches = _fetches_of_this_run()
+        if fetches.get(place) is fetch:  # only now: whoever came while it was stored was served by it
+            del fetches[place]
+        fetch.stored.set()
 
-    async def _bring(self, flight: Flight, wanted: Wanted, request: SpeechRequest) -> None:
-        pieces = await self._shelf.get(wanted)
+    async def _bring(self, fetch: SharedFetch, wanted: ExpectedAudio, request: SpeechRequest) -> None:
+        pieces = await self._cache.get(wanted)
         if pieces is None:
             timeout = self._config.first_audio_deadline()
-            pieces = await self._shelf.claim(wanted, timeout if self._background else min(timeout, _CLAIMED))
+            pieces = await self._cache.claim(wanted, timeout if self._background else min(timeout, _CLAIMED))
         if pieces is None:
-            async with self._shelf.claimed(wanted):
-                pieces = await self._fetch(flight, wanted, request)
+            async with self._cache.claimed(wanted):
+                pieces = await self._fetch(fetch, wanted, request)
                 if pieces is None:
-                    flight.end()
-                    await self._shelf.put(wanted, flight.pieces)
+                    fetch.end()
+                    await self._cache.put(wanted, fetch.pieces)
                     return
-        for event in (Asked(), Answered(), *pieces):
-            await flight.take(event)
-        flight.end()
+        for event in (RequestSent(), ResponseStarted(), *pieces):
+            await fetch.take(event)
+        fetch.end()
 
-    async def _fetch(self, flight: Flight, wanted: Wanted, request: SpeechRequest) -> tuple[AudioReceived, ...] | None:
+    async def _fetch(
+        self, fetch: SharedFetch, wanted: ExpectedAudio, request: SpeechRequest
+    ) -> tuple[AudioReceived, ...] | None:
         """Have the service answer; return the phrase if it came into the cache before the service was asked."""
-        flight.asked = True
+        fetch.asked = True
         queued_since = trio.current_time()
 
-        async def take(event: PhraseEvent) -> None:
-            if isinstance(event, Admitted) and trio.current_time() > queued_since + _SOON:
-                stored = await self._shelf.get(wanted)
+        async def take(event: SourceEvent) -> None:
+            if isinstance(event, SlotAcquired) and trio.current_time() > queued_since + _SOON:
+                stored = await self._cache.get(wanted)
                 if stored is not None:
                     raise _StoredMeanwhile(stored)
-            await flight.take(event)
+            await fetch.take(event)
 
         try:
             await self._service.ask(request, take)
         except _StoredMeanwhile as found:
-            flight.asked = False
+            fetch.asked = False
             return found.pieces
-        if not wanted.sounds(flight.pieces):
+        if not wanted.sounds(fetch.pieces):
             raise EmptyAudioError("the service sent no audio for the text: nothing in its answer sounds")
         return None

@@ -1,4 +1,4 @@
-"""The task that runs a fixed phrase: it asks, passes the answer on, and asks again where that can help."""
+"""The task that runs a static text: it asks, passes the answer on, and asks again where that can help."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.speech.channels import AudioChannel, Usage
 from tts_trio.speech.driver import ending
 from tts_trio.speech.utterance import Utterance
-from tts_trio.static_text.cached_source import CachedPhrases
-from tts_trio.static_text.shelf import Shelf
-from tts_trio.static_text.source import Admitted, Answered, Asked, PhraseEvent, PhraseSource, Service
+from tts_trio.static_text.cached_source import CachedSource
+from tts_trio.static_text.guarded_cache import GuardedCache
+from tts_trio.static_text.source import AudioSource, RequestSent, ResponseStarted, Service, SlotAcquired, SourceEvent
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LONGEST_KEPT = 1000
+LONGEST_CACHED = 1000
 """Characters of a phrase that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
 
 _MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
@@ -44,8 +44,8 @@ _STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants 
 
 
 @attrs.frozen
-class PhraseOrder:
-    """A fixed phrase that was ordered: with what it is said, and around what.
+class StaticTextRequest:
+    """A static text that was ordered: with what it is said, and around what.
 
     Attributes:
         config: The voice and its settings are those of this phrase.
@@ -69,7 +69,7 @@ class PhraseOrder:
         next_text: str | None = None,
         voice: str | None = None,
         settings: VoiceSettings | None = None,
-    ) -> PhraseOrder:
+    ) -> StaticTextRequest:
         """Check what the caller gave, before any byte is sent.
 
         Raises:
@@ -98,9 +98,9 @@ class PhraseOrder:
         return order
 
     @property
-    def may_be_kept(self) -> bool:
+    def cacheable(self) -> bool:
         """Whether a cache may keep it: it is short, and does not sound like what was before it."""
-        return len(self.text) <= LONGEST_KEPT and not self.config.request_stitching
+        return len(self.text) <= LONGEST_CACHED and not self.config.request_stitching
 
     def request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
         """Return the request for it, which follows these ones if the caller did not say what it follows."""
@@ -128,17 +128,17 @@ def _warn_of_long_text() -> None:
     logger.warning("the service advises to keep a text for the v4 models to %s characters", ADVISED_DIALOGUE)
 
 
-def source_for(order: PhraseOrder, http: HttpConnections, shelf: Shelf | None) -> PhraseSource:
+def source_for(order: StaticTextRequest, http: HttpConnections, cache: GuardedCache | None) -> AudioSource:
     """Return what a phrase is asked of: the service, behind the cache where there is one that may keep this phrase.
 
     Args:
         order: The phrase.
         http: The hot connections of the conversation.
-        shelf: The cache.
+        cache: The cache.
     """
-    if shelf is None or not order.may_be_kept:
+    if cache is None or not order.cacheable:
         return Service(http, order.config.limiter)
-    return CachedPhrases(order.config, shelf, Service(http, order.config.limiter, outlives=True))
+    return CachedSource(order.config, cache, Service(http, order.config.limiter, outlives=True))
 
 
 class RequestHistory:
@@ -157,12 +157,12 @@ class RequestHistory:
         return tuple(request_id for since, request_id in self._answered.get(voice_id, ()) if since > young)
 
 
-class FixedPhrase:
+class StaticText:
     """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
 
-    kind: ClassVar[str] = "fixed phrase"
+    kind: ClassVar[str] = "static text"
 
-    def __init__(self, order: PhraseOrder, source: PhraseSource, history: RequestHistory) -> None:
+    def __init__(self, order: StaticTextRequest, source: AudioSource, history: RequestHistory) -> None:
         """Begin a phrase.
 
         Args:
@@ -178,7 +178,7 @@ class FixedPhrase:
         # An answer that has begun is never asked for again: what was delivered would be heard twice.
         self.utterance = Utterance(self._config, trio.current_time(), resumes=False)
         self.utterance.say(order.text, trio.current_time())
-        self._answered: Answered | None = None
+        self._answered: ResponseStarted | None = None
         self._scope = trio.CancelScope()
         self._asking = trio.CancelScope()
         self._timer = trio.CancelScope()
@@ -270,17 +270,17 @@ class FixedPhrase:
         if self._answered is not None and self._answered.charged and self._answered.request_id:
             self._history.add(voice_id, self._answered.request_id)
 
-    async def _take(self, event: PhraseEvent) -> None:
+    async def _take(self, event: SourceEvent) -> None:
         match event:
-            case Admitted():
+            case SlotAcquired():
                 self._admitted = min(self._admitted, trio.current_time())
                 return
-            case Asked():
+            case RequestSent():
                 now = trio.current_time()
                 self.utterance.phrases_to_send(now)
                 self.utterance.end_to_send(now)
                 self.utterance.ask_anew(now)
-            case Answered():
+            case ResponseStarted():
                 self._answered = event
             case _:
                 self.utterance.receive(event, trio.current_time())

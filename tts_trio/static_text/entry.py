@@ -32,7 +32,7 @@ _CHARACTER_BYTES = 64  # for a character and its times
 _LATEST_MS = 24 * 3600 * 1000
 
 
-def phrase_key(base_url: str, request: SpeechRequest) -> str:
+def cache_key(base_url: str, request: SpeechRequest) -> str:
     """Return the key of a request's answer: 64 hexadecimal digits, in which nothing can be read."""
     server = urlsplit(base_url)
     parts = (f"{server.netloc}{server.path.rstrip('/')}".encode(), request.path.encode(), request.body)
@@ -85,7 +85,7 @@ def decode(key: str, stored: bytes) -> tuple[AudioReceived, ...]:
 
 
 @attrs.frozen
-class Wanted:
+class ExpectedAudio:
     """A phrase that is looked for in a cache, or is to be kept there.
 
     Attributes:
@@ -99,9 +99,9 @@ class Wanted:
     format: AudioFormat
 
     @classmethod
-    def of(cls, config: TTSConfig, request: SpeechRequest) -> Wanted:
+    def of(cls, config: TTSConfig, request: SpeechRequest) -> ExpectedAudio:
         """Return what the answer to a request is to be."""
-        return cls(phrase_key(config.base_url, request), request.text, config.format)
+        return cls(cache_key(config.base_url, request), request.text, config.format)
 
     @property
     def most_memory(self) -> int:

@@ -85,5 +85,5 @@ class MemoryCache:
 
 @functools.cache
 def process_cache() -> MemoryCache:
-    """Return the cache of this process, which all conversations with `phrase_cache="memory"` share."""
+    """Return the cache of this process, which all conversations with `audio_cache="memory"` share."""
     return MemoryCache()

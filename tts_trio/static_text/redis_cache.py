@@ -30,7 +30,7 @@ class RedisCache(RedisClient):
     """Keeps phrases in Redis 6 or Valkey, for as long as they are used. An async context manager.
 
         async with RedisCache("redis://cache.internal:6379/0") as cache:
-            config = TTSConfig.from_env(phrase_cache=cache)
+            config = TTSConfig.from_env(audio_cache=cache)
             ...  # every conversation of this process
 
     A phrase that no process has is asked for by one of them: a short lock in Redis says which. Give the server a

@@ -1,4 +1,4 @@
-"""Where the sound of a fixed phrase comes from: the events of an answer, and the service that gives them."""
+"""Where the sound of a static text comes from: the events of an answer, and the service that gives them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class _SlotLost(Exception):
 
 
 @attrs.frozen
-class Admitted:
+class SlotAcquired:
     """The service may be asked: there was a slot of the plan's for it."""
 
 
 @attrs.frozen
-class Asked:
+class RequestSent:
     """The request is on its way, over a connection that is open: from now on audio is owed."""
 
 
 @attrs.frozen
-class Answered:
+class ResponseStarted:
     """The answer has begun.
 
     Attributes:
@@ -51,16 +51,16 @@ class Answered:
     concurrency: int | None = None
 
 
-PhraseEvent: TypeAlias = Admitted | Asked | Answered | AudioReceived
+SourceEvent: TypeAlias = SlotAcquired | RequestSent | ResponseStarted | AudioReceived
 
-TakeEvent: TypeAlias = Callable[[PhraseEvent], Awaitable[None]]
+OnEvent: TypeAlias = Callable[[SourceEvent], Awaitable[None]]
 """Takes the next event, and returns when there is room for more."""
 
 
-class PhraseSource(Protocol):
+class AudioSource(Protocol):
     """What can be asked for a phrase."""
 
-    async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+    async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
         """Ask once, and hand over what comes; returns when the answer is complete.
 
         Raises:
@@ -84,23 +84,23 @@ class Service:
     outlives: bool = False
     background: bool = False
 
-    async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+    async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
         """Send the request, and hand over the answer as it comes."""
         while True:
             limit = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
             async with limit as slot:
-                await take(Admitted())
+                await take(SlotAcquired())
                 with suppress(_SlotLost):
                     return await self._ask(request, take, slot)
 
-    async def _ask(self, request: SpeechRequest, take: TakeEvent, slot: object) -> None:
+    async def _ask(self, request: SpeechRequest, take: OnEvent, slot: object) -> None:
         if self.outlives and self._http.closed:
             raise TTSConnectionError("the conversation that began to ask for this phrase is over")
 
         async def on_connection() -> None:
             if has_lapsed(slot):
                 raise _SlotLost
-            await take(Asked())
+            await take(RequestSent())
 
         try:
             await self._stream(request, take, on_connection)
@@ -110,11 +110,11 @@ class Service:
             raise
 
     async def _stream(
-        self, request: SpeechRequest, take: TakeEvent, on_connection: Callable[[], Awaitable[None]]
+        self, request: SpeechRequest, take: OnEvent, on_connection: Callable[[], Awaitable[None]]
     ) -> None:
         lines = TimedLines() if request.timed else None
         async with self._http.stream(request, on_connection, outlives=self.outlives) as response:
-            answered = Answered(
+            answered = ResponseStarted(
                 credits=header_number(response.headers, "character-cost"),
                 request_id=response.headers.get("request-id"),
                 trace_id=response.headers.get("x-trace-id"),

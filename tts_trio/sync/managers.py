@@ -146,18 +146,18 @@ class TTSManager(WithBlock):
         with self._inside(lambda: self._manager.stream_static_text(text, **options)) as audio:
             yield AudioChannel(audio, self.portal)
 
-    def prefetch(self, phrases: Iterable[str], *, on_phrase: Callable[[str], object] = lambda _phrase: None) -> None:
-        """Put phrases into the cache, so that they are said later without waiting for the service.
+    def prefetch(self, texts: Iterable[str], *, on_cached: Callable[[str], object] = lambda _text: None) -> None:
+        """Put the audio of texts into the cache, so that they are spoken later without waiting for the service.
 
-        What this conversation has to say comes first. Raises what `tts_trio.TTSManager.prefetch` does.
+        Utterances of this conversation come first. Raises what `tts_trio.TTSManager.prefetch` does.
 
         Args:
-            phrases: The texts, each of up to 1,000 characters.
-            on_phrase: Called with each one that is in the cache, in the loop that all threads share: it is to be quick,
-                and to use nothing of this module.
+            texts: The texts, each of up to 1,000 characters.
+            on_cached: Called with each text whose audio is in the cache, in the loop that all threads share: it must
+                return soon, and call nothing of this module.
         """
-        texts = phrases if isinstance(phrases, str) else list(phrases)  # which may block; the loop may not
-        call(self.portal, partial(self._manager.prefetch, texts, on_phrase=on_phrase))
+        given = texts if isinstance(texts, str) else list(texts)  # which may block; the loop may not
+        call(self.portal, partial(self._manager.prefetch, given, on_cached=on_cached))
 
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:

@@ -1,4 +1,4 @@
-"""Fixed phrases over HTTP, without I/O: requests, and answers that tell when the words are heard.
+"""Static texts over HTTP, without I/O: requests, and answers that tell when the words are heard.
 
 `POST /v1/text-to-speech/{voice_id}/stream` answers with raw audio, and `/stream/with-timestamps` with a JSON object a
 line; the v4 models are asked at `/v1/text-to-dialogue`, which answers likewise (ElevenLabs API reference).

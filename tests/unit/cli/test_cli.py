@@ -398,7 +398,7 @@ def test_prefetch_and_cache(tmp_path: Path, service: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     said = done.stderr.decode()
     assert "2 static texts are in <SqliteCache kept.sqlite3>, of 2 and " in said
-    assert "phrase_cache=SqliteCache('kept.sqlite3')" in said
+    assert "audio_cache=SqliteCache('kept.sqlite3')" in said
     assert "\r" not in said  # no bar where there is no terminal
     stats = run("cache", "stats", cwd=tmp_path, TTS_TRIO_CACHE="kept.sqlite3")
     assert stats.returncode == 0

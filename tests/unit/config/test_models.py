@@ -22,7 +22,7 @@ from tts_trio import (
 from tts_trio.config.models import _warn_of_v3_stability
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.local_server.errors import ServiceError
-from tts_trio.static_text.driver import PhraseOrder, _warn_of_long_text
+from tts_trio.static_text.driver import StaticTextRequest, _warn_of_long_text
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.wire.http import stream_request
@@ -40,7 +40,7 @@ def of(model_id: str, **changes: Any) -> TTSConfig:
 @pytest.mark.parametrize("model_id", DIALOGUE_MODELS)
 async def test_by_its_defaults(autojump_clock: trio.testing.MockClock, model_id: str, timed: bool, text: str) -> None:
     """P20: a static text, a prefetched one, and a reply are spoken; `optimize_streaming_latency` is not sent."""
-    config = of(model_id, phrase_cache=MemoryCache(), static_timestamps=timed)
+    config = of(model_id, audio_cache=MemoryCache(), static_timestamps=timed)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         await tts.prefetch([text])
         for way in (tts.stream_static_text(text), tts.stream_static_text(f"{text} 2"), tts.speak([text])):
@@ -114,12 +114,12 @@ def test_context_of_v4(text: str) -> None:
 def test_long_texts_of_v4(caplog: pytest.LogCaptureFixture) -> None:
     """Over 2,000 characters the service only advises against, so it is warned of once."""
     _warn_of_long_text.cache_clear()
-    PhraseOrder.checked(of("eleven_v4"), "Да! " * 500)
+    StaticTextRequest.checked(of("eleven_v4"), "Да! " * 500)
     assert not caplog.records
     for _ in range(2):
-        PhraseOrder.checked(of("eleven_v4"), "Да! " * 501)
+        StaticTextRequest.checked(of("eleven_v4"), "Да! " * 501)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    PhraseOrder.checked(make_config(), "Да! " * 501)
+    StaticTextRequest.checked(make_config(), "Да! " * 501)
     assert len(caplog.records) == 1
 
 

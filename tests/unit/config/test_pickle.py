@@ -28,7 +28,7 @@ from tts_trio.errors.redaction import redact
 
 def look(config: TTSConfig) -> tuple[str, bool, str]:
     """What another process has of a configuration."""
-    return repr(config), config.phrase_cache == "memory", redact(API_KEY)
+    return repr(config), config.audio_cache == "memory", redact(API_KEY)
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
@@ -46,22 +46,22 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     config = make_config(
         voice_settings=VoiceSettings(speed=1.1),
         phrase_policy=PhrasePolicy.eager(),
-        phrase_cache=SqliteCache(tmp_path / "phrases", 1000),
+        audio_cache=SqliteCache(tmp_path / "phrases", 1000),
         pronunciation_dictionary_locators=[
             PronunciationDictionary(pronunciation_dictionary_id="Да".encode().hex(), version_id="b")
         ],
     )
     other = pickle.loads(pickle.dumps(config))
-    assert other.evolve(phrase_cache=None) == config.evolve(phrase_cache=None)
-    assert other.phrase_cache is not config.phrase_cache
-    assert (other.phrase_cache.path, other.phrase_cache._max_bytes) == (tmp_path / "phrases", 1000)
+    assert other.evolve(audio_cache=None) == config.evolve(audio_cache=None)
+    assert other.audio_cache is not config.audio_cache
+    assert (other.audio_cache.path, other.audio_cache._max_bytes) == (tmp_path / "phrases", 1000)
 
 
 async def test_a_cache_of_its_own_is_empty_there() -> None:
-    config = make_config(phrase_cache=MemoryCache(1000))
-    assert config.phrase_cache is not None
-    await config.phrase_cache.put("a", b"b")
-    cache = pickle.loads(pickle.dumps(config)).phrase_cache
+    config = make_config(audio_cache=MemoryCache(1000))
+    assert config.audio_cache is not None
+    await config.audio_cache.put("a", b"b")
+    cache = pickle.loads(pickle.dumps(config)).audio_cache
     assert repr(cache) == "<MemoryCache, 0 phrases, 0 of 1000 bytes>"
 
 
@@ -70,7 +70,7 @@ def test_what_belongs_to_one_process_is_refused_in_words() -> None:
         ("ssl_context", ssl.create_default_context(), "evolve.ssl_context=None."),
         ("limiter", ConcurrencyLimiter(3), "make one there, or a RedisLimiter"),
         ("limiter", RedisLimiter("redis://localhost"), "RedisLimiter belongs to one process"),
-        ("phrase_cache", RedisCache("redis://localhost"), "RedisCache belongs to one process"),
+        ("audio_cache", RedisCache("redis://localhost"), "RedisCache belongs to one process"),
     ):
         config = make_config(**{field: value})
         with pytest.raises(ConfigurationError, match=says):

@@ -155,7 +155,7 @@ def test_what_makes_no_sense_is_refused(values: dict[str, object], field: str) -
 async def plan(limiter: ConcurrencyLimiter | None, behaviour: Behaviour) -> AsyncGenerator[list[str]]:
     """Ten conversations of an account with a plan of so many; gives what was heard in them, and how often refused."""
     results: list[str] = []
-    config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
+    config = make_config(limiter=limiter, audio_cache=None, max_replays=0)
     async with memory_service(behaviour) as service, trio.open_nursery() as nursery:
 
         async def converse(number: int) -> None:
@@ -216,7 +216,7 @@ async def test_a_plan_that_others_use_up_is_waited_for(
     """Another process speaks for two seconds: the utterance is refused, tries again, and is heard."""
     text = TEXTS[language]
     limiter = ConcurrencyLimiter(size)
-    config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
+    config = make_config(limiter=limiter, audio_cache=None, max_replays=0)
     async with memory_service(Behaviour(concurrency=1, speed=4.0)) as service:
         async with (
             speaking(config.evolve(limiter=None), service.open_stream) as other,
@@ -232,7 +232,7 @@ async def test_a_plan_that_others_use_up_is_waited_for(
 @pytest.mark.parametrize("way", ["speak", "stream_static_text"])
 async def test_a_plan_that_stays_used_up_is_told_in_time(autojump_clock: trio.testing.MockClock, way: str) -> None:
     limiter = ConcurrencyLimiter()
-    config = make_config(limiter=limiter, phrase_cache=None, reply_deadline=3.0)
+    config = make_config(limiter=limiter, audio_cache=None, reply_deadline=3.0)
     async with memory_service(Behaviour(concurrency=1, speed=0.1)) as service:
         async with (
             speaking(config.evolve(limiter=None), service.open_stream) as other,
@@ -400,7 +400,7 @@ async def test_prefetch_waits_for_those_on_the_line_and_a_hit_needs_no_slot(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     limiter = ConcurrencyLimiter(1)
-    config = make_config(limiter=limiter, phrase_cache=MemoryCache())
+    config = make_config(limiter=limiter, audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with trio.open_nursery() as nursery:
             async with limiter.slot():
@@ -414,7 +414,7 @@ async def test_prefetch_waits_for_those_on_the_line_and_a_hit_needs_no_slot(
 async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing.MockClock) -> None:
     limiter = ConcurrencyLimiter()
     async with memory_service(Behaviour(concurrency=4)) as service:
-        async with speaking(make_config(limiter=limiter, phrase_cache=None), service.open_stream) as tts:
+        async with speaking(make_config(limiter=limiter, audio_cache=None), service.open_stream) as tts:
             async with tts.stream_static_text(ENGLISH) as audio:
                 await listen(audio)
     assert limiter.size == 4
@@ -423,7 +423,7 @@ async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing
 
 async def test_the_plan_is_learned_from_the_answers_of_a_fallback(autojump_clock: trio.testing.MockClock) -> None:
     limiter = ConcurrencyLimiter()
-    config = make_config(limiter=limiter, phrase_cache=None, fallback="http", connect_timeout=0.5)
+    config = make_config(limiter=limiter, audio_cache=None, fallback="http", connect_timeout=0.5)
     no_websocket = Fault("status", "answer", 503, path=websocket_path())
     async with memory_service(Behaviour(concurrency=4, faults=(no_websocket,))) as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
@@ -439,7 +439,7 @@ async def test_the_wait_is_as_long_as_was_said(
 ) -> None:
     """The limiter's own refusal has been waited for: it is not tried again behind the caller's back."""
     limiter = ConcurrencyLimiter(1, timeout=timeout)
-    config = make_config(limiter=limiter, phrase_cache=None)
+    config = make_config(limiter=limiter, audio_cache=None)
     async with memory_service() as service, speaking(config, service.open_stream) as tts, limiter.slot():
         began = trio.current_time()
         with pytest.raises(ConcurrencyError) as caught:
@@ -462,7 +462,7 @@ async def test_who_has_waited_for_a_slot_still_has_time_to_dial(
                 raise ConnectionRefusedError
             return await service.open_stream(config)
 
-        config = make_config(limiter=limiter, phrase_cache=None)
+        config = make_config(limiter=limiter, audio_cache=None)
         async with speaking(config, dial) as tts, trio.open_nursery() as nursery:
             said: list[str] = []
 
@@ -485,7 +485,7 @@ async def test_who_has_waited_for_a_slot_still_has_time_to_dial(
 async def test_one_request_however_long_it_waits_for_its_slot(autojump_clock: trio.testing.MockClock) -> None:
     """P30: those who come meanwhile join it, and a prefetch that waited for them finds the phrase in the cache."""
     limiter = ConcurrencyLimiter(1)
-    config = make_config(limiter=limiter, phrase_cache=MemoryCache())
+    config = make_config(limiter=limiter, audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
 
         async def say() -> None:

@@ -57,7 +57,7 @@ CHILD = """
 
     async def main():
         async with RedisLimiter(redis, 5, timeout=60, lease=2) as limiter:
-            config = make_config(base_url=base_url, limiter=limiter, phrase_cache=None, max_replays=0,
+            config = make_config(base_url=base_url, limiter=limiter, audio_cache=None, max_replays=0,
                                  first_audio_timeout=30, stall_timeout=30, reply_deadline=60)
             print("ready", flush=True)
             async with trio.open_nursery() as nursery:
@@ -230,7 +230,7 @@ async def test_a_request_whose_slot_lapsed_while_it_dialled_takes_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     limiter = Lapsing()
-    config = make_config(limiter=limiter, phrase_cache=None, max_replays=0)
+    config = make_config(limiter=limiter, audio_cache=None, max_replays=0)
     async with memory_service(dial_time=0.2) as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts, tts.stream_static_text("Да.") as audio:
@@ -332,7 +332,7 @@ async def test_one_process_learns_the_size_for_all(redis: Redis) -> None:
 async def test_redis_stopped_and_the_calls_go_on(redis: Redis, how: str, caplog: pytest.LogCaptureFixture) -> None:
     async with open_local_server(Behaviour(speed=200), voice=ToneVoice()) as server:
         async with RedisLimiter(redis.url, 1, timeout=5) as limiter:
-            config = make_config(base_url=server.base_url, limiter=limiter, phrase_cache=None)
+            config = make_config(base_url=server.base_url, limiter=limiter, audio_cache=None)
             async with open_tts(config) as tts:
                 for broken in (False, True, True):
                     if broken and redis.process is not None:

@@ -158,7 +158,7 @@ async def test_a_failed_turn(autojump_clock: trio.testing.MockClock, told: Told)
 
 
 async def test_a_phrase_from_the_cache(autojump_clock: trio.testing.MockClock, told: Told) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for _ in range(3):
             async with tts.stream_static_text(RUSSIAN) as audio:

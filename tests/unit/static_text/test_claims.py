@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
-from tts_trio import SharedPhraseCache, TTSConnectionError, TTSManager
+from tts_trio import SharedAudioCache, TTSConnectionError, TTSManager
 from tts_trio.config.validators import is_instance
 from tts_trio.local_server import Behaviour, Fault, Requested
 
@@ -59,7 +59,7 @@ class Shared:
 
 @asynccontextmanager
 async def process(service: Service, store: Store) -> AsyncGenerator[TTSManager]:
-    async with speaking(make_config(phrase_cache=Shared(store)), service.open_stream) as tts:
+    async with speaking(make_config(audio_cache=Shared(store)), service.open_stream) as tts:
         yield tts
 
 
@@ -73,8 +73,8 @@ def posts(service: Service) -> int:
 
 
 def test_it_is_such_a_cache() -> None:
-    shared: SharedPhraseCache = Shared(Store())
-    assert is_instance(shared, SharedPhraseCache)
+    shared: SharedAudioCache = Shared(Store())
+    assert is_instance(shared, SharedAudioCache)
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -181,6 +181,6 @@ async def test_what_was_stored_in_the_moment_of_the_claim_is_not_asked_for(autoj
         await trio.sleep(0.1)
         stored = dict(store.phrases)
         store.phrases.clear()
-        async with speaking(make_config(phrase_cache=Late(store)), service.open_stream) as late:
+        async with speaking(make_config(audio_cache=Late(store)), service.open_stream) as late:
             assert await hear(late) == RUSSIAN
         assert posts(service) == 1

@@ -1,4 +1,4 @@
-"""Fixed phrases over HTTP, on MockClock: whole samples, typed errors, and an answer that is never asked for twice."""
+"""Static texts over HTTP, on MockClock: whole samples, typed errors, and an answer that is never asked for twice."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Answered, Behaviour, Fault, Requested
-from tts_trio.static_text.driver import FixedPhrase, PhraseOrder, RequestHistory
-from tts_trio.static_text.source import Asked, TakeEvent
+from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest
+from tts_trio.static_text.source import OnEvent, RequestSent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -364,9 +364,9 @@ class Busy:
     retry_after: float
     asked: list[float] = attrs.field(factory=list)
 
-    async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+    async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
         self.asked.append(trio.current_time())
-        await take(Asked())
+        await take(RequestSent())
         if len(self.asked) == 1:
             raise ConcurrencyError("too many", retry_after=self.retry_after)
         await take(AudioReceived(bytes(3200)))
@@ -376,7 +376,7 @@ async def test_a_retry_waits_as_long_as_the_service_asks_for(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     busy = Busy(retry_after=1.5)
-    phrase = FixedPhrase(PhraseOrder.checked(make_config(), "Да."), busy, RequestHistory())
+    phrase = StaticText(StaticTextRequest.checked(make_config(), "Да."), busy, RequestHistory())
     nursery.start_soon(phrase.run)
     assert len(await listen(phrase.audio)) == 3200
     assert busy.asked == [0, pytest.approx(1.5)]
@@ -386,7 +386,7 @@ async def test_a_retry_that_would_come_too_late_is_not_waited_for(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     busy = Busy(retry_after=60)
-    phrase = FixedPhrase(PhraseOrder.checked(make_config(), "Да."), busy, RequestHistory())
+    phrase = StaticText(StaticTextRequest.checked(make_config(), "Да."), busy, RequestHistory())
     nursery.start_soon(phrase.run)
     with pytest.raises(ConcurrencyError) as caught:
         await listen(phrase.audio)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import API_KEY, TEXTS, make_config
 from tts_trio import PronunciationDictionary, VoiceSettings
-from tts_trio.static_text.entry import decode, encode, phrase_key
+from tts_trio.static_text.entry import cache_key, decode, encode
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import stream_request
 
@@ -19,7 +19,7 @@ KEY = "0" * 64
 
 def key(text: str = "Да.", base_url: str = "https://api.elevenlabs.io", **changes: Any) -> str:
     context = {name: changes.pop(name) for name in ("previous_text", "next_text", "timed") if name in changes}
-    return phrase_key(base_url, stream_request(make_config(**changes), text, **context))
+    return cache_key(base_url, stream_request(make_config(**changes), text, **context))
 
 
 CHANGES: list[dict[str, Any]] = [

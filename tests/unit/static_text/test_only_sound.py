@@ -28,11 +28,10 @@ from tts_trio import (
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Requested
 from tts_trio.speech.durations import longest_seconds, most_bytes, shortest_seconds
-from tts_trio.static_text.cached_source import CachedPhrases
-from tts_trio.static_text.entry import Wanted, encode, memory
-from tts_trio.static_text.shelf import Shelf
-from tts_trio.static_text.source import Answered as PhraseAnswered
-from tts_trio.static_text.source import Asked, PhraseEvent, TakeEvent
+from tts_trio.static_text.cached_source import CachedSource
+from tts_trio.static_text.entry import ExpectedAudio, encode, memory
+from tts_trio.static_text.guarded_cache import GuardedCache
+from tts_trio.static_text.source import OnEvent, RequestSent, ResponseStarted, SourceEvent
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest, stream_request
 
@@ -112,7 +111,7 @@ async def say(tts: TTSManager, text: str) -> bytes:
 async def test_an_answer_without_sound_is_not_kept(autojump_clock: MockClock, body: bytes, output_format: str) -> None:
     """The next conversation asks the service again, and hears it."""
     cache = MemoryCache()
-    config = make_config(phrase_cache=cache, output_format=output_format, on_lost_connection="raise", max_replays=0)
+    config = make_config(audio_cache=cache, output_format=output_format, on_lost_connection="raise", max_replays=0)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         good = await say(tts, RUSSIAN)
     await cache.clear()
@@ -120,12 +119,12 @@ async def test_an_answer_without_sound_is_not_kept(autojump_clock: MockClock, bo
         async with conversation(config, answers) as tts:
             with pytest.raises((EmptyAudioError, ProtocolError)):
                 await say(tts, RUSSIAN)
-        assert (await cache.statistics()).phrases == 0
+        assert (await cache.statistics()).entries == 0
         async with conversation(config, answers) as tts:
             assert await say(tts, RUSSIAN) == good
             assert await say(tts, RUSSIAN) == good
         assert answers.posts == 2
-    assert (await cache.statistics()).phrases == 1
+    assert (await cache.statistics()).entries == 1
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -134,14 +133,14 @@ async def test_sound_of_another_length_is_not_kept(autojump_clock: MockClock, la
     text = TEXTS[language]
     assert not shortest_seconds(text) <= seconds <= longest_seconds(text)
     cache = MemoryCache(max_bytes=2**30)
-    config = make_config(phrase_cache=cache, max_lead=1000.0)
+    config = make_config(audio_cache=cache, max_lead=1000.0)
     async with answering(bytes(round(seconds * 32_000)), content_type="audio/pcm") as answers:
         async with conversation(config, answers) as tts:
             for _ in range(2):
                 with pytest.raises(TTSError, match="before all was spoken" if seconds < 1 else "longer"):
                     await say(tts, text)
     assert answers.posts == 2
-    assert (await cache.statistics()).phrases == 0
+    assert (await cache.statistics()).entries == 0
 
 
 @pytest.mark.parametrize(
@@ -226,8 +225,8 @@ def posts(service: Service) -> int:
 @pytest.mark.parametrize("bad", BAD)
 async def test_an_entry_that_fails_is_deleted_and_fetched(autojump_clock: MockClock, bad: str) -> None:
     cache = MemoryCache(max_bytes=10**13)
-    config = make_config(phrase_cache=cache)
-    wanted = Wanted.of(config, stream_request(config, "Да."))
+    config = make_config(audio_cache=cache)
+    wanted = ExpectedAudio.of(config, stream_request(config, "Да."))
     cache._phrases[wanted.key] = BAD[bad](wanted.key)
     deleted: list[str] = []
 
@@ -253,11 +252,11 @@ async def test_a_row_of_other_types_is_no_phrase(tmp_path: Path, column: str, wr
     with cache._open() as connection:
         connection.execute(f"UPDATE phrases SET {column} = ?", (written,))
     assert await cache.get(KEY) == (encode(KEY, pieces) if column != "value" else None)
-    assert (await cache.statistics()).phrases == (1 if column != "value" else 0)
+    assert (await cache.statistics()).entries == (1 if column != "value" else 0)
     await cache.put("1" * 64, b"x")
     await cache.delete(KEY)
     assert await cache.get(KEY) is None
-    assert (await cache.statistics()).phrases == 1
+    assert (await cache.statistics()).entries == 1
 
 
 def test_what_a_phrase_may_take_of_memory_is_bounded() -> None:
@@ -276,23 +275,23 @@ def piece(audio: bytes, characters: int = 0) -> AudioReceived:
 )
 async def test_a_flight_holds_no_more_than_a_cache_would_keep(autojump_clock: MockClock, flood: AudioReceived) -> None:
     """An answer without an end is given up, typed, and is kept by nobody."""
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     taken = 0
 
     class Endless:
-        async def ask(self, request: SpeechRequest, take: TakeEvent) -> None:
+        async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
             nonlocal taken
-            await take(Asked())
-            await take(PhraseAnswered())
+            await take(RequestSent())
+            await take(ResponseStarted())
             while True:
                 await take(flood)
                 taken += memory(flood)
                 await trio.lowlevel.checkpoint()
 
-    assert config.phrase_cache is not None
-    source = CachedPhrases(config, Shelf(config.phrase_cache, 0.02), Endless())
+    assert config.audio_cache is not None
+    source = CachedSource(config, GuardedCache(config.audio_cache, 0.02), Endless())
 
-    async def listen_slowly(event: PhraseEvent) -> None:
+    async def listen_slowly(event: SourceEvent) -> None:
         await trio.sleep(60 if isinstance(event, AudioReceived) else 0)
 
     with pytest.raises(ProtocolError, match="longer than"):

@@ -37,10 +37,10 @@ def most_at_once(service: Service, lasting: float) -> int:
 
 
 async def test_what_was_prefetched_is_said_without_the_service(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     said: list[str] = []
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
-        await tts.prefetch([*PHRASES, *PHRASES], on_phrase=said.append)
+        await tts.prefetch([*PHRASES, *PHRASES], on_cached=said.append)
         assert sorted(said) == sorted(PHRASES)
         assert len(posts(service)) == len(PHRASES)
         for phrase in PHRASES:
@@ -54,7 +54,7 @@ async def test_what_was_prefetched_is_said_without_the_service(autojump_clock: M
 
 @pytest.mark.parametrize(("plan", "most"), [(1, 1), (3, 1), (4, 2), (10, 5)])
 async def test_half_of_what_the_plan_allows(autojump_clock: MockClock, plan: int, most: int) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     slow = Behaviour(concurrency=plan, model_latency=1.0, speed=1000)
     async with memory_service(slow) as service, speaking(config, service.open_stream) as tts:
         await tts.prefetch([f"Раз {number}." for number in range(20)])
@@ -63,7 +63,7 @@ async def test_half_of_what_the_plan_allows(autojump_clock: MockClock, plan: int
 
 
 async def test_replies_come_before_prefetch(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     real_time = Behaviour(speed=1.0)
     async with memory_service(real_time) as service, speaking(config, service.open_stream) as tts:
         async with trio.open_nursery() as nursery:
@@ -81,21 +81,21 @@ async def test_replies_come_before_prefetch(autojump_clock: MockClock) -> None:
 
 async def test_others_may_use_up_the_plan_for_a_while(autojump_clock: MockClock) -> None:
     cache = MemoryCache()
-    config = make_config(phrase_cache=cache)
+    config = make_config(audio_cache=cache)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         service.server.behaviour = Behaviour(concurrency=1, speed=2.0)
-        async with speaking(make_config(phrase_cache=None), service.open_stream) as other:
+        async with speaking(make_config(audio_cache=None), service.open_stream) as other:
             async with trio.open_nursery() as nursery, other.stream_static_text(ENGLISH) as audio:
                 await audio.receive()
                 nursery.start_soon(tts.prefetch, PHRASES[:2])
                 await listen(audio)
         refused = [r for r in service.server.records if isinstance(r, Answered) and r.status == 429]
         assert len(refused) > 2
-        assert (await cache.statistics()).phrases == 2
+        assert (await cache.statistics()).entries == 2
 
 
 async def test_what_cannot_be_had_is_told_bare(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         service.server.behaviour = Behaviour(api_keys=("other",))
         with pytest.raises(AuthenticationError):
@@ -122,8 +122,8 @@ async def test_only_what_was_kept_is_told(autojump_clock: MockClock) -> None:
     async with memory_service() as service:
         for cache, kept in ((Ill(), []), (MemoryCache(20_000), ["Да."])):
             told: list[str] = []
-            async with speaking(make_config(phrase_cache=cache), service.open_stream) as tts:
-                await tts.prefetch(["Да.", RUSSIAN, ENGLISH], on_phrase=told.append)
+            async with speaking(make_config(audio_cache=cache), service.open_stream) as tts:
+                await tts.prefetch(["Да.", RUSSIAN, ENGLISH], on_cached=told.append)
             assert told == kept
 
 
@@ -132,37 +132,38 @@ async def test_what_the_callers_function_raises_comes_out_bare(autojump_clock: M
         raise KeyError(phrase)
 
     async with memory_service() as service:
-        async with speaking(make_config(phrase_cache=MemoryCache()), service.open_stream) as tts:
+        async with speaking(make_config(audio_cache=MemoryCache()), service.open_stream) as tts:
             with pytest.raises(KeyError, match="Да"):
-                await tts.prefetch(["Да."], on_phrase=refuse)
+                await tts.prefetch(["Да."], on_cached=refuse)
 
 
 @pytest.mark.parametrize(
-    ("changes", "phrases"),
+    ("changes", "texts", "field"),
     [
-        ({"phrase_cache": None}, PHRASES),
-        ({"request_stitching": True}, PHRASES),
-        ({}, ["Да.", "Да. " * 300]),
-        ({}, ["Да.", "…"]),
+        ({"audio_cache": None}, ["Да."], "audio_cache"),
+        ({"request_stitching": True}, ["Да."], "request_stitching"),
+        ({}, ["Да.", "Да. " * 300], "texts"),
+        ({}, ["Да.", "…"], "text"),
     ],
 )
 async def test_what_cannot_be_kept_is_refused_before_anything_is_asked(
-    autojump_clock: MockClock, changes: dict[str, object], phrases: list[str]
+    autojump_clock: MockClock, changes: dict[str, object], texts: list[str], field: str
 ) -> None:
     async with memory_service() as service, speaking(make_config(**changes), service.open_stream) as tts:
-        with pytest.raises(ConfigurationError):
-            await tts.prefetch(phrases)
+        with pytest.raises(ConfigurationError, match=f"^{field}: ") as caught:
+            await tts.prefetch(texts)
+        assert caught.value.field == field
         assert posts(service) == []
 
 
 async def test_a_prefetch_that_is_cancelled_leaves_what_is_whole(autojump_clock: MockClock) -> None:
     cache = MemoryCache()
-    config = make_config(phrase_cache=cache)
+    config = make_config(audio_cache=cache)
     one_at_a_time = Behaviour(concurrency=1, speed=1.0)
     async with memory_service(one_at_a_time) as service, speaking(config, service.open_stream) as tts:
         with trio.move_on_after(2.5):
             await tts.prefetch(PHRASES)
-        stored = (await cache.statistics()).phrases
+        stored = (await cache.statistics()).entries
         assert 0 < stored < len(PHRASES)
         for phrase in PHRASES:
             async with tts.stream_static_text(phrase) as audio:
@@ -184,7 +185,7 @@ class FullInTheBackground:
 
 
 async def test_who_is_waited_for_does_not_wait_for_a_prefetch_of_the_same_phrase(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache(), limiter=FullInTheBackground())
+    config = make_config(audio_cache=MemoryCache(), limiter=FullInTheBackground())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tts.prefetch, ["Да."])
@@ -200,7 +201,7 @@ async def test_a_retry_after_is_obeyed_as_far_as_the_callers_patience_goes(
     autojump_clock: MockClock, retry_after: str, waits: float
 ) -> None:
     """Beyond `reply_deadline` it is the caller who is told, typed, and not the process that sleeps for a day."""
-    config = make_config(phrase_cache=MemoryCache(), max_replays=0)
+    config = make_config(audio_cache=MemoryCache(), max_replays=0)
     busy = json.dumps({"detail": {"code": "rate_limit_exceeded", "message": "later"}})
     head = f"HTTP/1.1 429 Busy\r\nretry-after: {retry_after}\r\ncontent-type: application/json\r\n"
     asked: list[float] = []
@@ -238,7 +239,7 @@ async def test_one_text_is_no_list_of_texts(autojump_clock: MockClock) -> None:
     """A `str` is an iterable of its letters: each would be charged for."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         for text in ("Hello", "Да"):
-            with pytest.raises(TypeError, match=r"phrases: .*\[text\]"):
+            with pytest.raises(TypeError, match=r"texts must .*\[text\]"):
                 await tts.prefetch(text)
         assert posts(service) == []
 

@@ -108,7 +108,7 @@ class Stage:
         with trio.fail_after(10):
             while True:
                 with contextlib.suppress(OSError):
-                    if (await self.cache.statistics()).phrases >= phrases:
+                    if (await self.cache.statistics()).entries >= phrases:
                         return
                 await trio.sleep(0.02)
 
@@ -131,7 +131,7 @@ async def stage(redis: Redis, timeout: float = 2.0) -> AsyncGenerator[Stage]:  #
     """On a machine with much to do, an answer of Redis may take longer than the 20 ms that it has by default."""
     async with open_local_server(Behaviour(speed=200), voice=ToneVoice()) as server:
         async with RedisCache(redis.url) as cache:
-            config = make_config(base_url=server.base_url, phrase_cache=cache, phrase_cache_timeout=timeout)
+            config = make_config(base_url=server.base_url, audio_cache=cache, audio_cache_timeout=timeout)
             async with open_tts(config) as tts:
                 yield Stage(tts, cache, server)
 
@@ -234,7 +234,7 @@ async def call(tts, text, sizes):
 async def main(base_url, redis_url, text):
     async with RedisCache(redis_url) as cache, AsyncExitStack() as stack:
         config = TTSConfig(
-            api_key="any", voice_id="any", base_url=base_url, phrase_cache=cache, phrase_cache_timeout=5.0
+            api_key="any", voice_id="any", base_url=base_url, audio_cache=cache, audio_cache_timeout=5.0
         )
         callers = [await stack.enter_async_context(open_tts(config)) for _ in range(5)]
         await cache.get("0" * 64)

@@ -71,7 +71,7 @@ def test_the_default_file_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch,
 async def until_stored(cache: Any) -> None:
     """Wait for what is stored behind the caller's back."""
     with trio.fail_after(5):
-        while (await cache.statistics()).phrases == 0:  # noqa: ASYNC110 - a cache tells nobody
+        while (await cache.statistics()).entries == 0:  # noqa: ASYNC110 - a cache tells nobody
             await trio.sleep(0.005)
 
 
@@ -108,7 +108,7 @@ async def test_processes_share_a_file_and_one_may_be_killed(tmp_path: Path) -> N
     for name in "ab":
         for number in range(30):
             assert await cache.get(f"{name} {number}") == number.to_bytes(4, "big") * 20_000
-    assert (await cache.statistics()).phrases >= 70
+    assert (await cache.statistics()).entries >= 70
 
 
 async def test_a_file_that_was_damaged_costs_no_phrase(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ async def test_a_file_that_was_damaged_costs_no_phrase(tmp_path: Path) -> None:
     seeded = random.Random(6)
     text = "Да."
     async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        config = make_config(base_url=server.base_url, phrase_cache=SqliteCache(path), phrase_cache_timeout=5.0)
+        config = make_config(base_url=server.base_url, audio_cache=SqliteCache(path), audio_cache_timeout=5.0)
         async with open_tts(config) as tts:
 
             async def hear() -> str:
@@ -124,7 +124,7 @@ async def test_a_file_that_was_damaged_costs_no_phrase(tmp_path: Path) -> None:
                     return heard(await listen(audio), config)
 
             assert await hear() == text
-            await until_stored(config.phrase_cache)
+            await until_stored(config.audio_cache)
             assert await hear() == text
             assert sum(isinstance(r, Requested) and r.method == "POST" for r in server.records) == 1
             whole = path.read_bytes()
@@ -193,7 +193,7 @@ async def test_a_disk_that_hangs_takes_few_threads_and_none_of_others(
 async def test_a_hit_needs_no_network(tmp_path: Path) -> None:
     cache = SqliteCache(tmp_path / "phrases.sqlite3")
     async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        config = make_config(base_url=server.base_url, phrase_cache=cache, phrase_cache_timeout=5.0)
+        config = make_config(base_url=server.base_url, audio_cache=cache, audio_cache_timeout=5.0)
         async with open_tts(config) as tts, tts.stream_static_text(RUSSIAN) as audio:
             await listen(audio)
             await until_stored(cache)

@@ -128,18 +128,18 @@ def test_leaving_the_block_interrupts(server: LocalServer) -> None:
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
 def test_one_text_is_one_token_and_no_list_of_phrases(server: LocalServer, text: str) -> None:
     """A `str` is an iterable of its letters: each phrase would be charged for."""
-    with open_tts(make_config(base_url=server.base_url, phrase_cache=MemoryCache())) as tts:
+    with open_tts(make_config(base_url=server.base_url, audio_cache=MemoryCache())) as tts:
         with tts.speak(text) as audio:
             assert heard(b"".join(audio), tts.config) == text
-        with pytest.raises(TypeError, match=r"phrases: .*\[text\]"):
+        with pytest.raises(TypeError, match=r"texts must .*\[text\]"):
             tts.prefetch(text)
 
 
 def test_phrases_that_are_known_in_advance(server: LocalServer) -> None:
-    config = make_config(base_url=server.base_url, phrase_cache=MemoryCache())
+    config = make_config(base_url=server.base_url, audio_cache=MemoryCache())
     with open_tts(config) as tts:
         kept: list[str] = []
-        tts.prefetch(TEXTS.values(), on_phrase=kept.append)
+        tts.prefetch(TEXTS.values(), on_cached=kept.append)
         assert sorted(kept) == sorted(TEXTS.values())
         for text in TEXTS.values():
             with tts.stream_static_text(text) as audio:
@@ -382,7 +382,7 @@ def test_after_a_fork(server: LocalServer) -> None:
 @pytest.mark.parametrize("way", ["reply", "frames", "stream_static_text"])
 def test_an_error_tells_what_was_spoken_and_what_was_not(server: LocalServer, way: str) -> None:
     server.behaviour = Behaviour(speed=200, faults=(Fault("reset", "audio", frame=3),))
-    config = make_config(base_url=server.base_url, on_lost_connection="raise", phrase_cache=None)
+    config = make_config(base_url=server.base_url, on_lost_connection="raise", audio_cache=None)
     with open_tts(config) as tts:
         for text in TEXTS.values():
             with tts.stream_static_text(text) if way == "stream_static_text" else tts.speak([text]) as audio:

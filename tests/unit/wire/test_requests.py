@@ -159,7 +159,7 @@ def test_the_official_types_read_the_frames_of_text_to_dialogue() -> None:
     assert message.model_validate_json(endpoint.goodbye).close_socket is True
 
 
-def test_the_defaults_of_a_fixed_phrase() -> None:
+def test_the_defaults_of_a_static_text() -> None:
     request = stream_request(make_config(), RUSSIAN)
     assert urlsplit(request.path).path == f"/v1/text-to-speech/{VOICE_ID}/stream"
     assert query_of(request.path) == {
@@ -170,7 +170,7 @@ def test_the_defaults_of_a_fixed_phrase() -> None:
     assert json.loads(request.body) == {"text": RUSSIAN, "model_id": "eleven_flash_v2_5"}
 
 
-def test_options_of_a_fixed_phrase() -> None:
+def test_options_of_a_static_text() -> None:
     config = make_config(
         optimize_streaming_latency=None,
         language_code="ru",
@@ -195,7 +195,7 @@ def test_options_of_a_fixed_phrase() -> None:
     }
 
 
-def test_fixed_phrases_of_the_v4_models_are_dialogues() -> None:
+def test_static_texts_of_the_v4_models_are_dialogues() -> None:
     config = make_config(
         model_id="eleven_v4_turbo", language_code="ru", voice_settings=VoiceSettings(stability=0.3), seed=1
     )

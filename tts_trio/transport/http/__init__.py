@@ -1,4 +1,4 @@
-"""Fixed phrases over HTTP: connections that are open before they are needed, and survive any cancellation."""
+"""Static texts over HTTP: connections that are open before they are needed, and survive any cancellation."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ async def test_what_was_cut_short_is_lost(told: bytes) -> None:
 
 
 @pytest.mark.parametrize("language", TEXTS)
-@pytest.mark.parametrize("changes", [{}, {"phrase_cache": None}], ids=["for the cache", "for nobody else"])
+@pytest.mark.parametrize("changes", [{}, {"audio_cache": None}], ids=["for the cache", "for nobody else"])
 async def test_what_is_too_short_for_its_text_is_not_all_of_it(changes: dict[str, Any], language: str) -> None:
     """P2, P38: an answer whole by its framing, whose two seconds are no speech of twenty words."""
 

@@ -21,7 +21,7 @@ from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_l
 every_language = pytest.mark.parametrize("language", TEXTS)
 WAYS: dict[str, dict[str, Any]] = {
     "cache": {},
-    "no cache": {"phrase_cache": None},
+    "no cache": {"audio_cache": None},
     "stitched": {"request_stitching": True},
     "timed": {"static_timestamps": True},
 }

@@ -237,7 +237,7 @@ async def test_a_call_outlives_a_server_that_says_everything_twice(over: str, ca
             await stream.send_all(answer(bytes([number, 1]) * 8000) + answer(b"\xee\xee" * 8000))
 
     async with serving(over, script) as (config, opener):
-        config = config if cached else config.evolve(phrase_cache=None)
+        config = config if cached else config.evolve(audio_cache=None)
 
         async with (
             WebSocketConnectionManager(config, open_stream=opener) as connections,

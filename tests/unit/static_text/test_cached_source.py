@@ -45,7 +45,7 @@ async def hear(tts: TTSManager, text: str) -> str:
 
 
 async def stored(cache: MemoryCache) -> int:
-    return (await cache.statistics()).phrases
+    return (await cache.statistics()).entries
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def no_network(_config: TTSConfig) -> trio.abc.Stream:
 async def test_a_hit_is_the_same_phrase_and_needs_no_network(
     autojump_clock: MockClock, language: str, output_format: str
 ) -> None:
-    config = make_config(phrase_cache=MemoryCache(), static_timestamps=True, output_format=output_format)
+    config = make_config(audio_cache=MemoryCache(), static_timestamps=True, output_format=output_format)
     text = TEXTS[language]
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(text) as first:
@@ -87,7 +87,7 @@ async def test_a_hit_is_the_same_phrase_and_needs_no_network(
 
 
 async def test_a_hit_can_be_interrupted(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         await hear(tts, RUSSIAN)
         async with tts.stream_static_text(RUSSIAN) as audio:
@@ -106,7 +106,7 @@ async def test_the_default_is_one_cache_for_all_conversations(autojump_clock: Mo
             async with speaking(make_config(), service.open_stream) as tts:
                 assert await hear(tts, RUSSIAN) == RUSSIAN
         assert posts(service) == 1
-        async with speaking(make_config(phrase_cache=None), service.open_stream) as tts:
+        async with speaking(make_config(audio_cache=None), service.open_stream) as tts:
             assert await hear(tts, RUSSIAN) == RUSSIAN
         assert posts(service) == 2
 
@@ -117,7 +117,7 @@ async def test_the_default_is_one_cache_for_all_conversations(autojump_clock: Mo
 async def test_what_is_not_kept(autojump_clock: MockClock, text: str, changes: dict[str, bool]) -> None:
     cache = MemoryCache()
     async with memory_service() as service:
-        async with speaking(make_config(phrase_cache=cache, **changes), service.open_stream) as tts:
+        async with speaking(make_config(audio_cache=cache, **changes), service.open_stream) as tts:
             await hear(tts, text)
             await hear(tts, text)
         assert posts(service) == 2
@@ -125,15 +125,15 @@ async def test_what_is_not_kept(autojump_clock: MockClock, text: str, changes: d
 
 
 async def test_a_cache_is_a_cache() -> None:
-    with pytest.raises(ConfigurationError, match="phrase_cache"):
-        make_config(phrase_cache={})
+    with pytest.raises(ConfigurationError, match="audio_cache"):
+        make_config(audio_cache={})
 
 
 # --- one request for many
 
 
 async def test_twenty_callers_one_request(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     heard_by: list[str] = []
     began: list[float] = []
     characters: list[int] = []
@@ -161,7 +161,7 @@ async def test_twenty_callers_one_request(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("chunks", [0, 1, 5])
 async def test_when_the_first_is_interrupted_the_others_hear_on(autojump_clock: MockClock, chunks: int) -> None:
     cache = MemoryCache()
-    config = make_config(phrase_cache=cache)
+    config = make_config(audio_cache=cache)
     async with memory_service(SLOW) as service, conversations(2, config, service) as [one, other]:
         heard_by: list[str] = []
 
@@ -182,7 +182,7 @@ async def test_when_the_first_is_interrupted_the_others_hear_on(autojump_clock: 
 @pytest.mark.parametrize("chunks", [0, 1, 5])
 async def test_when_the_firsts_conversation_is_over_the_others_hear_on(autojump_clock: MockClock, chunks: int) -> None:
     cache = MemoryCache()
-    config = make_config(phrase_cache=cache)
+    config = make_config(audio_cache=cache)
     async with memory_service(SLOW) as service, speaking(config, service.open_stream) as other:
         heard_by: list[str] = []
 
@@ -217,7 +217,7 @@ async def test_when_the_firsts_conversation_ends_before_it_has_asked(
         def __attrs_pre_init__(self) -> None:
             super().__init__()
 
-    config = make_config(phrase_cache=Thoughtful())
+    config = make_config(audio_cache=Thoughtful())
     async with memory_service() as service, speaking(config, service.open_stream) as other:
         async with trio.open_nursery() as nursery:
             async with speaking(config, service.open_stream) as one:
@@ -233,7 +233,7 @@ async def test_when_the_firsts_conversation_ends_before_it_has_asked(
 
 async def test_while_the_service_is_ill_each_asks_for_himself_and_one_at_a_time(autojump_clock: MockClock) -> None:
     """Each fails by his own requests, and no storm of them comes of it."""
-    config = make_config(phrase_cache=MemoryCache())
+    config = make_config(audio_cache=MemoryCache())
     failing = Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),))
     async with memory_service(failing) as service, conversations(5, config, service) as managers:
         failed: list[TTSConnectionError] = []
@@ -287,7 +287,7 @@ DELAY = Fault("delay", "answer", 0.1, path="/stream")
 
 
 def shared(**changes: Any) -> TTSConfig:
-    return make_config(phrase_cache=MemoryCache(), max_replays=0, **changes)
+    return make_config(audio_cache=MemoryCache(), max_replays=0, **changes)
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])
@@ -326,8 +326,8 @@ async def test_a_full_limiter_is_the_trouble_of_who_has_it(autojump_clock: MockC
                 assert trio.current_time() - began < 0.8
             assert said == [RUSSIAN]
             assert [type(error) for error in failed] == [ConcurrencyError]
-        assert other.phrase_cache is not None
-        await other.phrase_cache.clear()  # type: ignore[attr-defined]
+        assert other.audio_cache is not None
+        await other.audio_cache.clear()  # type: ignore[attr-defined]
 
 
 async def test_a_proxy_that_is_down_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
@@ -417,7 +417,7 @@ async def test_who_asks_after_others_troubles_still_ends_in_his_own_time(autojum
 
 
 async def test_who_comes_late_does_not_wait_for_a_request_that_hangs(autojump_clock: MockClock) -> None:
-    config = make_config(phrase_cache=MemoryCache(), max_replays=0)
+    config = make_config(audio_cache=MemoryCache(), max_replays=0)
     hanging = Behaviour(faults=(Fault("freeze", "answer", path="/stream", count=1),))
     async with memory_service(hanging) as service, conversations(3, config, service) as [one, two, late]:
         async with trio.open_nursery() as nursery:
@@ -437,7 +437,7 @@ async def test_who_comes_late_does_not_wait_for_a_request_that_hangs(autojump_cl
 
 async def test_who_comes_late_does_not_wait_for_an_answer_that_stalled(autojump_clock: MockClock) -> None:
     """He would hear the beginning, and then nothing, and could not ask again."""
-    config = make_config(phrase_cache=MemoryCache(), max_replays=0)
+    config = make_config(audio_cache=MemoryCache(), max_replays=0)
     stalled = Behaviour(faults=(Fault("freeze", "audio", frame=3, path="/stream", count=1),))
     async with (
         memory_service(stalled) as service,
@@ -457,7 +457,7 @@ async def test_who_comes_late_does_not_wait_for_an_answer_that_stalled(autojump_
 
 
 async def chunks_of(text: str) -> int:
-    async with memory_service() as service, speaking(make_config(phrase_cache=None), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(audio_cache=None), service.open_stream) as tts:
         async with tts.stream_static_text(text) as audio:
             return len([chunk async for chunk in audio])
 
@@ -471,7 +471,7 @@ async def test_a_phrase_that_was_cut_is_never_stored(autojump_clock: MockClock, 
     cuts = [Fault(fault, "audio", frame=frame, path=path) for frame in range(number)]
     for cut in [*cuts, Fault(fault, "final", path=path)]:
         cache = MemoryCache()
-        config = make_config(phrase_cache=cache, static_timestamps=timed)
+        config = make_config(audio_cache=cache, static_timestamps=timed)
         async with memory_service(Behaviour(faults=(cut,))) as service, speaking(config, service.open_stream) as tts:
             try:
                 await hear(tts, "Здравствуйте! Чем могу помочь?")
@@ -487,7 +487,7 @@ async def test_a_phrase_that_was_left_is_never_stored(autojump_clock: MockClock,
     number = await chunks_of(text)
     for chunks in range(number):
         cache = MemoryCache()
-        config = make_config(phrase_cache=cache)
+        config = make_config(audio_cache=cache)
         async with memory_service(SLOW) as service:
             with trio.CancelScope() as conversation:
                 async with speaking(config, service.open_stream) as tts:
@@ -511,7 +511,7 @@ async def test_a_phrase_that_was_left_is_never_stored(autojump_clock: MockClock,
 async def test_an_answer_without_audio_is_not_stored(autojump_clock: MockClock) -> None:
     cache = MemoryCache()
     silent = Behaviour(faults=(Fault("skip", "audio", frame=None, path="/stream"),))
-    config = make_config(phrase_cache=cache)
+    config = make_config(audio_cache=cache)
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
         with pytest.raises(EmptyAudioError):
             await hear(tts, RUSSIAN)
@@ -557,11 +557,11 @@ async def test_an_ill_cache_costs_no_phrase_and_20_ms_at_most(
 ) -> None:
     cache = Ill(way)
     async with memory_service() as service:
-        async with speaking(make_config(phrase_cache=None), service.open_stream) as tts:
+        async with speaking(make_config(audio_cache=None), service.open_stream) as tts:
             began = trio.current_time()
             assert await hear(tts, RUSSIAN) == RUSSIAN
             usual = trio.current_time() - began
-        async with speaking(make_config(phrase_cache=cache), service.open_stream) as tts:
+        async with speaking(make_config(audio_cache=cache), service.open_stream) as tts:
             for _ in range(3):
                 began = trio.current_time()
                 assert await hear(tts, RUSSIAN) == RUSSIAN
@@ -573,7 +573,7 @@ async def test_an_ill_cache_costs_no_phrase_and_20_ms_at_most(
 
 async def test_a_full_cache_costs_no_phrase(autojump_clock: MockClock) -> None:
     cache = MemoryCache(max_bytes=1000)
-    async with memory_service() as service, speaking(make_config(phrase_cache=cache), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(audio_cache=cache), service.open_stream) as tts:
         assert await hear(tts, RUSSIAN) == RUSSIAN
         assert await hear(tts, RUSSIAN) == RUSSIAN
         assert posts(service) == 2

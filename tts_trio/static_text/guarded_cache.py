@@ -9,9 +9,9 @@ from typing import TypeVar
 import trio
 
 from tts_trio._nurseries import asynccontextmanager, single_error
-from tts_trio.config.protocols import DeletingPhraseCache, PhraseCache, SharedPhraseCache
+from tts_trio.config.protocols import AudioCache, DeletingAudioCache, SharedAudioCache
 from tts_trio.config.validators import is_instance
-from tts_trio.static_text.entry import Wanted, decode, encode
+from tts_trio.static_text.entry import ExpectedAudio, decode, encode
 from tts_trio.wire.events import AudioReceived
 
 logger = logging.getLogger(__name__)
@@ -23,14 +23,14 @@ _LEASE = 0.3  # seconds, after which the claim of a process that died lapses; on
 _POLL = 0.02  # seconds between two looks at what another process fetches
 
 
-class Shelf:
+class GuardedCache:
     """Where phrases are looked for first, and put last; bounded in time, and never raising.
 
     Attributes:
         cache: What is behind it.
     """
 
-    def __init__(self, cache: PhraseCache, timeout: float) -> None:
+    def __init__(self, cache: AudioCache, timeout: float) -> None:
         """Use a cache.
 
         Args:
@@ -38,19 +38,19 @@ class Shelf:
             timeout: The longest wait for what is asked of it while somebody waits for the phrase, in seconds.
         """
         self.cache = cache
-        self._shared = cache if is_instance(cache, SharedPhraseCache) else None
+        self._shared = cache if is_instance(cache, SharedAudioCache) else None
         self._timeout = timeout
         self._well = True
 
-    async def get(self, wanted: Wanted) -> tuple[AudioReceived, ...] | None:
+    async def get(self, wanted: ExpectedAudio) -> tuple[AudioReceived, ...] | None:
         """Return the pieces of a whole phrase, or None."""
         return await self._get(wanted, self._timeout)
 
-    async def holds(self, wanted: Wanted) -> bool:
+    async def holds(self, wanted: ExpectedAudio) -> bool:
         """Whether a whole phrase is there; for those who are in no hurry."""
         return await self._get(wanted, _PATIENCE) is not None
 
-    async def _get(self, wanted: Wanted, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
+    async def _get(self, wanted: ExpectedAudio, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
         stored = await self._guard(timeout, None, self.cache.get, wanted.key)
         if stored is None:
             return None
@@ -59,12 +59,12 @@ class Shelf:
             wanted.check(pieces)
         except Exception as error:  # noqa: BLE001 - a cache may be anybody's, and give anything
             logger.warning("a phrase in %r is not what was stored, so it is fetched anew: %s", self.cache, error)
-            if is_instance(self.cache, DeletingPhraseCache):
+            if is_instance(self.cache, DeletingAudioCache):
                 await self._guard(timeout, None, self.cache.delete, wanted.key)
             return None
         return pieces
 
-    async def put(self, wanted: Wanted, pieces: Sequence[AudioReceived]) -> None:
+    async def put(self, wanted: ExpectedAudio, pieces: Sequence[AudioReceived]) -> None:
         """Store a whole phrase, if that is what it is."""
         try:
             wanted.check(pieces)
@@ -73,7 +73,7 @@ class Shelf:
             return
         await self._guard(_PATIENCE, None, self.cache.put, wanted.key, encode(wanted.key, pieces))
 
-    async def claim(self, wanted: Wanted, patience: float) -> tuple[AudioReceived, ...] | None:
+    async def claim(self, wanted: ExpectedAudio, patience: float) -> tuple[AudioReceived, ...] | None:
         """Agree with other processes on who asks for a phrase that is not there.
 
         Args:
@@ -94,7 +94,7 @@ class Shelf:
         return None
 
     @asynccontextmanager
-    async def claimed(self, wanted: Wanted) -> AsyncGenerator[None]:
+    async def claimed(self, wanted: ExpectedAudio) -> AsyncGenerator[None]:
         """Keep the claim of a phrase for as long as the block runs, and take it back."""
         if (cache := self._shared) is None:
             yield
