@@ -79,7 +79,7 @@ class Account:
         """Raise a `ServiceError` unless this is a good key."""
         good = self.behaviour.api_keys
         if not key or (good is not None and key not in good):
-            raise errors.invalid_key()
+            raise errors.INVALID_KEY.given()
 
     def issue_token(self, now: float) -> str:
         """Make a single-use token, good for 15 minutes."""
@@ -90,7 +90,7 @@ class Account:
     def use_token(self, token: str, now: float) -> None:
         """Consume a single-use token, or raise a `ServiceError`."""
         if self._tokens.pop(token, 0.0) <= now:
-            raise errors.invalid_key()
+            raise errors.INVALID_KEY.given()
 
     def charge(self, characters: int, model: Model) -> int:
         """Pay for a text, and return its price in credits; no text costs one.
@@ -101,7 +101,9 @@ class Account:
         price = max(1, round(characters * model.credits_a_character))
         quota = self.behaviour.quota
         if quota is not None and self.used + price > quota:
-            raise errors.quota_exceeded(self.behaviour.quota_status, quota, max(0, quota - self.used), price)
+            raise errors.QUOTA_EXCEEDED[self.behaviour.quota_status].given(
+                quota=quota, remaining=max(0, quota - self.used), needed=price
+            )
         self.used += price
         return price
 
@@ -119,7 +121,7 @@ class Account:
         if limit is None or self.generating(start) < limit:
             return start
         if self.behaviour.over_concurrency != "queue":
-            raise errors.too_many_requests(limit)
+            raise errors.TOO_MANY_REQUESTS.given(limit=limit)
         turns = sorted(slot.end + _QUEUE_DELAY for slot in self._slots if slot.end > start)
         return next(turn for turn in turns if self.generating(turn) < limit)
 
@@ -142,7 +144,7 @@ class Account:
         """
         limit = self.behaviour.dialogue_sessions
         if limit is not None and self._sessions >= limit:
-            raise errors.too_many_requests(limit)
+            raise errors.TOO_MANY_REQUESTS.given(limit=limit)
         self._sessions += 1
 
     def end_session(self) -> None:

@@ -15,7 +15,7 @@ import trio
 from wsproto.events import RejectConnection
 from wsproto.utilities import RemoteProtocolError
 
-from tts_trio.local_server import errors, staged_errors
+from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
@@ -135,9 +135,9 @@ class Connection:
                 continue
             match fault.action:
                 case "status":
-                    answer = refuse(staged_errors.by_status(int(fault.value or 0)), self._service.account)
+                    answer = refuse(errors.by_status(int(fault.value or 0)), self._service.account)
                 case "error_200":
-                    answer = refuse(staged_errors.by_status(500), self._service.account, status=200)
+                    answer = refuse(errors.by_status(500), self._service.account, status=200)
                 case "until_eof":
                     await self._answer_until_eof(int(fault.value or 0))
                 case "content_type":
@@ -237,7 +237,7 @@ class Connection:
 
     async def _answer_until_eof(self, status: int) -> None:
         """Answer with a body that has neither length nor chunks."""
-        error = staged_errors.by_status(status)
+        error = errors.by_status(status)
         body = json.dumps(error.body(self._service.account.trace_id()))
         reason = responses.get(status, "")
         head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"

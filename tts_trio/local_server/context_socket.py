@@ -29,7 +29,7 @@ class ContextSocket(SocketCore[U]):
         """Refuse the sixth context."""
         held = [u for u in self._utterances if not u.ended or self._behaviour.context_slot == "final"]
         if len(held) >= MOST_CONTEXTS:
-            raise errors.too_many_contexts(MOST_CONTEXTS)
+            raise errors.TOO_MANY_CONTEXTS.given(limit=MOST_CONTEXTS)
 
     def _close_socket(self, now: float) -> None:
         """Close every context with what it has to say, and then the socket."""

@@ -40,9 +40,9 @@ class DialogueContext(Utterance):
         listed = tuple(map(str, cast("list[Any]", voices)))
         for voice_id in listed:
             if not known_voice(voice_id, behaviour):
-                raise errors.voice_does_not_exist(voice_id)
+                raise errors.VOICE_DOES_NOT_EXIST.given(voice_id=voice_id)
         if len(set(listed)) > parameters.model.dialogue_voices:
-            raise errors.too_many_voices(parameters.model.dialogue_voices)
+            raise errors.TOO_MANY_VOICES.given(limit=parameters.model.dialogue_voices)
         check_settings(_settings(first))
         return {"voices": listed}
 
@@ -50,7 +50,7 @@ class DialogueContext(Utterance):
         """Refuse what belongs into the first message."""
         for field in _FIRST_ONLY:
             if later.get(field) is not None:
-                raise errors.first_message_only(field)
+                raise errors.FIRST_MESSAGE_ONLY.given(field=field)
 
     def take(self, message: Mapping[str, Any], now: float) -> None:
         """Take a message, the first one included.

@@ -7,18 +7,17 @@ upgrade, followed by a Close with the message as its reason.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
 POLICY_VIOLATION = 1008
 _MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two
-_CONCURRENCY_PAGE = "https://help.elevenlabs.io/hc/en-us/articles/14312733311761"
 
 
 @attrs.define(eq=False)
 class ServiceError(Exception):
-    """A refusal by the service.
+    """A refusal by the service. Those of the table are templates: `given` makes of one what to raise.
 
     Attributes:
         status: HTTP status.
@@ -39,6 +38,11 @@ class ServiceError(Exception):
     param: str = ""
     docs_url: str = ""
     error: str = ""
+
+    def given(self, **values: object) -> Self:
+        """Give the error to raise, with these values for the names in braces."""
+        texts = {name: getattr(self, name).format_map(values) for name in ("code", "message", "param")}
+        return attrs.evolve(self, **texts)
 
     def body(self, trace_id: str) -> dict[str, Any]:
         """Give the JSON body of an HTTP answer; `detail.request_id` repeats the header `x-trace-id`."""
@@ -62,12 +66,12 @@ class ServiceError(Exception):
 
 
 class QuotaExceeded(ServiceError):
-    """Out of credits: on a socket with contexts it may not even be told."""
+    """The account is out of credits: on a socket with contexts the client may not even be told."""
 
 
 @attrs.define(eq=False)
 class InvalidBody(Exception):
-    """A body of the wrong form: HTTP 422 with a list of complaints.
+    """A body has the wrong form: HTTP 422 with a list of complaints.
 
     Attributes:
         complaints: Objects with `type`, `loc`, `msg` and `input`.
@@ -81,252 +85,151 @@ def complaint(kind: str, location: list[str | int], message: str, given: object)
     return {"type": kind, "loc": location, "msg": message, "input": given}
 
 
-def missing_key() -> ServiceError:
-    """No credentials at all, on HTTP."""
-    return ServiceError(401, "missing_api_key", "No API key was provided.", "authentication_error")
+_AUTHENTICATION, _INVALID = "authentication_error", "validation_error"
 
+# --- who it is: without credentials on HTTP and on a WebSocket, with unknown ones (two answers of HTTP)
+MISSING_KEY = ServiceError(401, "missing_api_key", "No API key was provided.", _AUTHENTICATION)
+AUTHENTICATION_REQUIRED = ServiceError(
+    401, "authentication_required",
+    "None of the authentication methods (xi-api-key, authorization header, single-use token) were found."
+    " Please provide one of them.", _AUTHENTICATION,
+)  # fmt: skip
+INVALID_KEY = ServiceError(401, "unauthorized", "Invalid API key", _AUTHENTICATION, "invalid_api_key")
+MALFORMED_KEY = ServiceError(400, "invalid_api_key", "API key is invalid.", _AUTHENTICATION, param="api_key")
 
-def authentication_required() -> ServiceError:
-    """No credentials at all, on a WebSocket."""
-    return ServiceError(
-        401,
-        "authentication_required",
-        "None of the authentication methods (xi-api-key, authorization header, single-use token) were found."
-        " Please provide one of them.",
-        "authentication_error",
-    )
+# --- voices: on HTTP, on a WebSocket, above the plan (which is not a lack of credits), too many in a dialogue
+VOICE_NOT_FOUND = ServiceError(
+    404, "voice_not_found", "A voice with voice_id '{voice_id}' was not found.", "not_found"
+)  # fmt: skip
+VOICE_DOES_NOT_EXIST = ServiceError(404, "voice_id_does_not_exist", "A voice with voice_id {voice_id} does not exist.")
+PAID_PLAN_REQUIRED = ServiceError(
+    402, "paid_plan_required", "Free users cannot use library voices via the API.", "payment_required",
+    "payment_required", error="paid_plan_required",
+)  # fmt: skip
+TOO_MANY_VOICES = ServiceError(
+    400, "invalid_parameters", "The maximum number of unique voices is {limit}.", _INVALID, param="voices"
+)
 
+# --- models and languages: v4 where plain text-to-speech has none, the others at text-to-dialogue, the dialogue models
+# on the text-to-speech WebSocket; no such model; what a model refuses
+NO_SPEECH_MODEL, NO_DIALOGUE_MODEL, NO_SOCKET_MODEL = (
+    ServiceError(400, "unsupported_model", f"Model '{{model_id}}' is not supported on {where}.", _INVALID,
+                 param="model_id")
+    for where in ("the text-to-speech endpoints", "the text-to-dialogue endpoints",
+                  "the text-to-speech websocket endpoint. Use the text-to-dialogue websocket endpoint instead")
+)  # fmt: skip
+MODEL_NOT_FOUND = ServiceError(400, "model_not_found", "A model with model ID {model_id} does not exist.")
+NOT_SUPPORTED_WITH_MODEL = ServiceError(
+    400, "unsupported_model", "Providing {field} is not yet supported with the '{model_id}' model.", _INVALID,
+    param="{field}",
+)  # fmt: skip
+UNSUPPORTED_LANGUAGE = ServiceError(
+    400, "unsupported_language", "Model '{model_id}' does not support the language_code {language_code}."
+)
 
-def malformed_key() -> ServiceError:
-    """A key that nobody knows and that looks like one: HTTP has another answer for it."""
-    return ServiceError(400, "invalid_api_key", "API key is invalid.", "authentication_error", param="api_key")
+# --- output formats: none of this name (403, not 422), and above the account's tier
+INVALID_FORMAT = ServiceError(
+    403, "invalid_output_format", "Output format '{output_format}' is not supported.", _INVALID, param="output_format"
+)
+FORMAT_NOT_ALLOWED = ServiceError(
+    403, "subscription_required", "Output format '{output_format}' is only available on the Pro tier and above.",
+    "authorization_error", "output_format_not_allowed",
+)  # fmt: skip
 
+# --- parameters, settings and texts
+INVALID_SETTINGS = ServiceError(
+    400, "invalid_voice_settings",
+    "Invalid setting for {name} received, expected to be greater or equal to {low} and less or equal to {high},"
+    " received {given}.",
+)  # fmt: skip
+INVALID_STABILITY = ServiceError(
+    400, "invalid_parameters",
+    "Invalid TTD stability value. Must be one of: {allowed} (0.0 = Creative, 0.5 = Natural, 1.0 = Robust)", _INVALID,
+    "invalid_ttd_stability", param="stability",
+)  # fmt: skip
+SETTINGS_CHANGED = ServiceError(
+    400, "invalid_voice_settings",
+    "{field} field must be provided in the first message and then either be not provided or not change.",
+)  # fmt: skip
+FIRST_MESSAGE_ONLY = ServiceError(
+    400, "invalid_parameters", "{field} can only be set in the first message", param="{field}"
+)  # fmt: skip
+CONTEXT_IS_CLOSING = ServiceError(
+    400, "invalid_parameters", "Context {context_id} is closing.", param="context_id"
+)  # fmt: skip
+TEXT_TOO_LONG = ServiceError(
+    400, "{code}", "This request's text has {given} characters and exceeds the character limit of {limit} characters."
+)
+EMPTY_TEXT = ServiceError(
+    400, "invalid_parameters",
+    "Input at position {position} has empty text. Please provide text to be spoken.", _INVALID, "input_text_empty",
+    param="text",
+)  # fmt: skip
 
-def invalid_key() -> ServiceError:
-    """Credentials that nobody knows."""
-    return ServiceError(401, "unauthorized", "Invalid API key", "authentication_error", "invalid_api_key")
-
-
-def voice_not_found(voice_id: str) -> ServiceError:
-    """No such voice, on HTTP."""
-    return ServiceError(404, "voice_not_found", f"A voice with voice_id '{voice_id}' was not found.", "not_found")
-
-
-def voice_does_not_exist(voice_id: str) -> ServiceError:
-    """No such voice, on a WebSocket."""
-    return ServiceError(404, "voice_id_does_not_exist", f"A voice with voice_id {voice_id} does not exist.")
-
-
-def paid_plan_required() -> ServiceError:
-    """A voice that the plan forbids, which is not a lack of credits."""
-    return ServiceError(
-        402,
-        "paid_plan_required",
-        "Free users cannot use library voices via the API.",
-        "payment_required",
-        "payment_required",
-        error="paid_plan_required",
-    )
-
-
-def no_speech_model(model_id: str) -> ServiceError:
-    """A model that plain text-to-speech does not have."""
-    return ServiceError(
-        400,
-        "unsupported_model",
-        f"Model '{model_id}' is not supported on the text-to-speech endpoints.",
-        "validation_error",
-        param="model_id",
-    )
-
-
-def no_dialogue_model(model_id: str) -> ServiceError:
-    """Any other model at the text-to-dialogue endpoints."""
-    return ServiceError(
-        400,
-        "unsupported_model",
-        f"Model '{model_id}' is not supported on the text-to-dialogue endpoints.",
-        "validation_error",
-        param="model_id",
-    )
-
-
-def too_many_voices(limit: int) -> ServiceError:
-    """More voices than the model speaks with in one dialogue."""
-    return ServiceError(
-        400,
-        "invalid_parameters",
-        f"The maximum number of unique voices is {limit}.",
-        "validation_error",
-        param="voices",
-    )
-
-
-def unsupported_model(model_id: str) -> ServiceError:
-    """A dialogue model on the text-to-speech WebSocket."""
-    return ServiceError(
-        400,
-        "unsupported_model",
-        f"Model '{model_id}' is not supported on the text-to-speech websocket endpoint."
-        " Use the text-to-dialogue websocket endpoint instead.",
-        "validation_error",
-        param="model_id",
-    )
-
-
-def model_not_found(model_id: str) -> ServiceError:
-    """No such model."""
-    return ServiceError(400, "model_not_found", f"A model with model ID {model_id} does not exist.")
-
-
-def not_supported_with_model(field: str, model_id: str) -> ServiceError:
-    """A field that this model refuses."""
-    return ServiceError(
-        400,
-        "unsupported_model",
-        f"Providing {field} is not yet supported with the '{model_id}' model.",
-        "validation_error",
-        param=field,
-    )
-
-
-def unsupported_language(language_code: str, model_id: str) -> ServiceError:
-    """A language that the model does not have."""
-    return ServiceError(
-        400, "unsupported_language", f"Model '{model_id}' does not support the language_code {language_code}."
-    )
-
-
-def invalid_format(output_format: str, why: str = "") -> ServiceError:
-    """No such output format: 403, not 422."""
-    return ServiceError(
-        403,
-        "invalid_output_format",
-        why or f"Output format '{output_format}' is not supported.",
-        "validation_error",
-        param="output_format",
-    )
-
-
-def format_not_allowed(output_format: str) -> ServiceError:
-    """An output format above the account's tier."""
-    return ServiceError(
-        403,
-        "subscription_required",
-        f"Output format '{output_format}' is only available on the Pro tier and above.",
-        "authorization_error",
-        "output_format_not_allowed",
-    )
+# --- limits. The older documentation says 401 of an exhausted quota, the current one 402
+_QUOTA = (
+    "This request exceeds your quota of {quota}. You have {remaining} credits remaining, while {needed} credits are"
+    " required for this request."
+)
+QUOTA_EXCEEDED = {
+    401: QuotaExceeded(401, "quota_exceeded", _QUOTA),
+    402: QuotaExceeded(402, "insufficient_credits", _QUOTA, "payment_required", "quota_exceeded"),
+}
+TOO_MANY_REQUESTS = ServiceError(
+    429, "concurrent_limit_exceeded",
+    "Too many concurrent requests. Your current subscription is associated with a maximum of {limit} concurrent"
+    " requests (running in parallel).", "rate_limit_error", "too_many_concurrent_requests",
+    docs_url="https://help.elevenlabs.io/hc/en-us/articles/14312733311761", error="concurrent_limit_exceeded",
+)  # fmt: skip
+TOO_MANY_CONTEXTS = ServiceError(
+    400, "max_active_conversations",
+    "Maximum simultaneous contexts per WebSocket connection exceeded ({limit}). Please close an existing context"
+    " before opening a new one.",
+)  # fmt: skip
+INPUT_TIMEOUT = ServiceError(
+    408, "input_timeout_exceeded",
+    "Have not received a new text input within the timeout of {seconds} seconds. Streaming input terminated. Please"
+    ' make sure to either feed the input in the timely manner, or to send the end of input text (empty string "") when'
+    " done.",
+)  # fmt: skip
 
 
 def invalid_parameter(name: str, message: str) -> ServiceError:
-    """A parameter or message that the WebSocket does not take."""
-    return ServiceError(400, "invalid_parameters", message, "validation_error", param=name)
+    """Give the refusal of a parameter or message that a WebSocket does not take."""
+    return ServiceError(400, "invalid_parameters", message, _INVALID, param=name)
 
 
-def invalid_settings(name: str, low: float, high: float, given: float) -> ServiceError:
-    """A voice setting out of its range."""
-    return ServiceError(
-        400,
-        "invalid_voice_settings",
-        f"Invalid setting for {name} received, expected to be greater or equal to {low} and less or equal to"
-        f" {high}, received {given}.",
-    )
+# --- what faults ask for, by the HTTP status or by the name of the error frame
+_BUSY = "The system is experiencing heavy traffic, please try again."
+_EXHAUSTED = {"quota": 10_000, "remaining": 0, "needed": 10}
+_BY_STATUS = {
+    400: MALFORMED_KEY,
+    401: INVALID_KEY,
+    402: QUOTA_EXCEEDED[402].given(**_EXHAUSTED),
+    403: ServiceError(
+        403, "unauthorized",
+        "The API key you used is missing the permission text_to_speech to execute this operation.",
+        "authorization_error", "missing_permissions",
+    ),
+    404: VOICE_NOT_FOUND.given(voice_id="unknown"),
+    429: ServiceError(429, "system_busy", _BUSY, "rate_limit_error"),
+    500: ServiceError(500, "internal_error", "An internal error occurred.", "internal_error"),
+    503: ServiceError(503, "service_unavailable", "The service is unavailable.", "service_unavailable"),
+}  # fmt: skip
+_BY_NAME = {
+    "internal_error": "We are sorry, something went wrong. You are not charged for this request.",
+    "invalid_api_key": "Invalid API key",
+    "quota_exceeded": _QUOTA.format_map(_EXHAUSTED),
+    "detected_unusual_activity": "Unusual activity detected. Free Tier usage disabled.",
+    "system_busy": _BUSY,
+}
 
 
-def settings_changed(field: str) -> ServiceError:
-    """`voice_settings` or `generation_config` changed after the first message of a WebSocket."""
-    return ServiceError(
-        400,
-        "invalid_voice_settings",
-        f"{field} field must be provided in the first message and then either be not provided or not change.",
-    )
+def by_status(status: int) -> ServiceError:
+    """Give the service's answer of this HTTP status, for the fault `status` and its like."""
+    return _BY_STATUS.get(status) or ServiceError(status, "error", f"HTTP {status}.", "error")
 
 
-def first_message_only(field: str) -> ServiceError:
-    """Something that only the first message of a text-to-dialogue context may say."""
-    return ServiceError(400, "invalid_parameters", f"{field} can only be set in the first message", param=field)
-
-
-def context_is_closing(context_id: str) -> ServiceError:
-    """A message for a text-to-dialogue context between its `close_context` and its end."""
-    return ServiceError(400, "invalid_parameters", f"Context {context_id} is closing.", param="context_id")
-
-
-def text_too_long(code: str, limit: int, given: int) -> ServiceError:
-    """More text than the model takes at once."""
-    return ServiceError(
-        400,
-        code,
-        f"This request's text has {given} characters and exceeds the character limit of {limit} characters.",
-    )
-
-
-def empty_text(position: int) -> ServiceError:
-    """A dialogue model's text without anything to say."""
-    return ServiceError(
-        400,
-        "invalid_parameters",
-        f"Input at position {position} has empty text. Please provide text to be spoken.",
-        "validation_error",
-        "input_text_empty",
-        param="text",
-    )
-
-
-def invalid_stability(allowed: tuple[float, ...]) -> ServiceError:
-    """A stability between the steps of the v3 models."""
-    return ServiceError(
-        400,
-        "invalid_parameters",
-        f"Invalid TTD stability value. Must be one of: {list(allowed)} (0.0 = Creative, 0.5 = Natural, 1.0 = Robust)",
-        "validation_error",
-        "invalid_ttd_stability",
-        param="stability",
-    )
-
-
-def quota_exceeded(status: int, quota: int, remaining: int, needed: int) -> QuotaExceeded:
-    """Out of credits; the older documentation says 401, the current one 402."""
-    message = (
-        f"This request exceeds your quota of {quota}."
-        f" You have {remaining} credits remaining, while {needed} credits are required for this request."
-    )
-    if status == 402:
-        return QuotaExceeded(402, "insufficient_credits", message, "payment_required", "quota_exceeded")
-    return QuotaExceeded(401, "quota_exceeded", message)
-
-
-def too_many_requests(limit: int) -> ServiceError:
-    """More simultaneous generations than the plan has."""
-    return ServiceError(
-        429,
-        "concurrent_limit_exceeded",
-        "Too many concurrent requests. Your current subscription is associated with a maximum of"
-        f" {limit} concurrent requests (running in parallel).",
-        "rate_limit_error",
-        "too_many_concurrent_requests",
-        docs_url=_CONCURRENCY_PAGE,
-        error="concurrent_limit_exceeded",
-    )
-
-
-def too_many_contexts(limit: int) -> ServiceError:
-    """More contexts than a WebSocket has."""
-    return ServiceError(
-        400,
-        "max_active_conversations",
-        f"Maximum simultaneous contexts per WebSocket connection exceeded ({limit}). Please close an existing context"
-        " before opening a new one.",
-    )
-
-
-def input_timeout(seconds: float) -> ServiceError:
-    """No text for `inactivity_timeout` seconds."""
-    return ServiceError(
-        408,
-        "input_timeout_exceeded",
-        f"Have not received a new text input within the timeout of {float(seconds)} seconds. Streaming input"
-        " terminated. Please make sure to either feed the input in the timely manner, or to send the end of input"
-        ' text (empty string "") when done.',
-    )
+def by_name(name: str) -> ServiceError:
+    """Give the error frame of this name, for the faults `error_frame` and `context_error`."""
+    return ServiceError(500, name, _BY_NAME.get(name, f"Error {name}."))

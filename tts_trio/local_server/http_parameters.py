@@ -54,16 +54,16 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
     logging = parse_query(BOOLEAN, request.query, "enable_logging", default=True)
     output_format = find_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
     if not known_voice(voice_id, behaviour):
-        raise errors.voice_not_found(voice_id)
+        raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
     model = find_model(body.model_id or DEFAULT_MODEL)
     if model.is_v4 and not behaviour.v4_over_text_to_speech:
-        raise errors.no_speech_model(model.model_id)
+        raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
     if model.is_v3:
         given = {"previous_text": body.previous_text, "next_text": body.next_text}
         for field in filter(given.get, given):
-            raise errors.not_supported_with_model(field, model.model_id)
+            raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
         if latency is not None:
-            raise errors.not_supported_with_model("optimize_streaming_latency", model.model_id)
+            raise errors.NOT_SUPPORTED_WITH_MODEL.given(field="optimize_streaming_latency", model_id=model.model_id)
     _check_text([body.text], model, behaviour)
     settings = body.voice_settings or VoiceSettings()
     _check_settings(settings, model)
@@ -98,9 +98,9 @@ def parse_dialogue_http(request: Request, behaviour: Behaviour, *, whole: bool) 
     voices = dict.fromkeys(line.voice_id for line in body.inputs)
     for voice_id in voices:
         if not known_voice(voice_id, behaviour):
-            raise errors.voice_not_found(voice_id)
+            raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
     if len(voices) > model.dialogue_voices:
-        raise errors.too_many_voices(model.dialogue_voices)
+        raise errors.TOO_MANY_VOICES.given(limit=model.dialogue_voices)
     _check_text([line.text for line in body.inputs], model, behaviour)
     _check_settings(body.settings or VoiceSettings(), model)
     language = find_language(body.language_code, model, behaviour)
@@ -112,10 +112,10 @@ def _check_text(texts: list[str], model: Model, behaviour: Behaviour) -> None:
     """Refuse too much text, and for the dialogue models none at all."""
     for position, text in enumerate(texts):
         if model.dialogue_voices and _is_empty(text):
-            raise errors.empty_text(position)
+            raise errors.EMPTY_TEXT.given(position=position)
     characters = sum(map(len, texts))
     if characters * 100 > model.characters * _OVERLONG_PERCENT:
-        raise errors.text_too_long(behaviour.too_long_code, model.characters, characters)
+        raise errors.TEXT_TOO_LONG.given(code=behaviour.too_long_code, limit=model.characters, given=characters)
 
 
 def _is_empty(text: str) -> bool:
@@ -130,4 +130,4 @@ def _is_text(character: str) -> bool:
 def _check_settings(settings: VoiceSettings, model: Model) -> None:
     check_settings(settings)
     if model.is_v3 and settings.stability is not None and settings.stability not in _STABILITIES:
-        raise errors.invalid_stability(_STABILITIES)
+        raise errors.INVALID_STABILITY.given(allowed=list(_STABILITIES))

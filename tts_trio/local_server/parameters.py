@@ -92,12 +92,12 @@ def authenticate(request: Request, account: Account) -> None:
     """Raise a `ServiceError` unless an HTTP request carries a good key."""
     key = request.credentials()
     if not key:
-        raise errors.missing_key()
+        raise errors.MISSING_KEY.given()
     try:
         account.check_key(key)
     except errors.ServiceError:
         if re.fullmatch(r"(sk_)?[0-9a-f]{8,}", key):
-            raise errors.malformed_key() from None
+            raise errors.MALFORMED_KEY.given() from None
         raise
 
 
@@ -108,7 +108,7 @@ def known_voice(voice_id: str, behaviour: Behaviour) -> bool:
         ServiceError: There is, and the plan forbids it.
     """
     if voice_id in behaviour.forbidden_voices:
-        raise errors.paid_plan_required()
+        raise errors.PAID_PLAN_REQUIRED.given()
     if behaviour.voices is None:
         return re.fullmatch(r"[A-Za-z0-9_-]+", voice_id) is not None
     return voice_id in behaviour.voices
@@ -119,7 +119,7 @@ def check_settings(settings: VoiceSettings) -> None:
     for name, (low, high) in SETTINGS.items():
         given = getattr(settings, name)
         if given is not None and not low <= given <= high:
-            raise errors.invalid_settings(name, low, high, given)
+            raise errors.INVALID_SETTINGS.given(name=name, low=low, high=high, given=given)
 
 
 def find_model(model_id: str, *, dialogue: bool = False) -> Model:
@@ -130,9 +130,9 @@ def find_model(model_id: str, *, dialogue: bool = False) -> Model:
     """
     model = MODELS.get(model_id)
     if model is None:
-        raise errors.model_not_found(model_id)
+        raise errors.MODEL_NOT_FOUND.given(model_id=model_id)
     if dialogue and not model.dialogue_voices:
-        raise errors.no_dialogue_model(model_id)
+        raise errors.NO_DIALOGUE_MODEL.given(model_id=model_id)
     return model
 
 
@@ -144,13 +144,13 @@ def find_format(query: Mapping[str, str], behaviour: Behaviour, allowed: tuple[s
     """
     output_format = query.get("output_format", "mp3_44100_128")
     if output_format not in allowed:
-        raise errors.invalid_format(output_format)
+        raise errors.INVALID_FORMAT.given(output_format=output_format)
     if output_format in behaviour.forbidden_formats:
-        raise errors.format_not_allowed(output_format)
+        raise errors.FORMAT_NOT_ALLOWED.given(output_format=output_format)
     try:
         check_encodable(output_format)
     except ImportError as error:
-        raise errors.invalid_format(output_format, str(error)) from None
+        raise attrs.evolve(errors.INVALID_FORMAT, message=str(error)) from None
     return output_format
 
 
@@ -163,7 +163,7 @@ def find_language(language_code: str | None, model: Model, behaviour: Behaviour)
     if not language_code or language_code in model.languages:
         return language_code or None
     if behaviour.unsupported_language == "reject":
-        raise errors.unsupported_language(language_code, model.model_id)
+        raise errors.UNSUPPORTED_LANGUAGE.given(language_code=language_code, model_id=model.model_id)
     return None
 
 

@@ -61,7 +61,7 @@ def _default_settings(_request: Request, _account: Account, _now: float) -> Any:
 
 def _voice(_request: Request, account: Account, _now: float, voice_id: str) -> Any:
     if not known_voice(voice_id, account.behaviour):
-        raise errors.voice_not_found(voice_id)
+        raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
     return catalogue.voice(voice_id)
 
 

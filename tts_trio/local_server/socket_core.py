@@ -147,7 +147,7 @@ class SocketCore(ABC, Generic[U]):
 
     def _expire(self, at: float) -> None:
         """Note that the client has been silent for too long."""
-        self._fail(errors.input_timeout(self._parameters.inactivity_timeout), at)
+        self._fail(errors.INPUT_TIMEOUT.given(seconds=float(self._parameters.inactivity_timeout)), at)
 
     # --- for the endpoints
 
@@ -188,7 +188,7 @@ class SocketCore(ABC, Generic[U]):
 
     def _check_voice(self, voice_id: str) -> None:
         if not known_voice(voice_id, self._behaviour):
-            raise errors.voice_does_not_exist(voice_id)
+            raise errors.VOICE_DOES_NOT_EXIST.given(voice_id=voice_id)
 
     # --- who it is
 
@@ -203,7 +203,7 @@ class SocketCore(ABC, Generic[U]):
         key = message.get("xi_api_key") or message.get("xi-api-key") or bearer(str(message.get("authorization") or ""))
         self._authenticated = self._check(key, str(message.get("single_use_token") or ""), now)
         if not self._authenticated:
-            raise errors.authentication_required()
+            raise errors.AUTHENTICATION_REQUIRED.given()
 
     def _check(self, key: Any, token: str, now: float) -> bool:
         """Check what credentials there are, and say whether there are any."""

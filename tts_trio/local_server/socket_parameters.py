@@ -40,7 +40,7 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
     query = request.query
     model = find_model(query.get("model_id") or DEFAULT_MODEL)
     if model.dialogue_voices:
-        raise errors.unsupported_model(model.model_id)
+        raise errors.NO_SOCKET_MODEL.given(model_id=model.model_id)
     output_format = _format(query, behaviour)
     latency = _read(LATENCY, query, "optimize_streaming_latency", None)
     _read(_SEED, query, "seed", None)
@@ -107,7 +107,7 @@ def parse_schedule(message: Mapping[str, Any]) -> tuple[int, ...]:
 def _format(query: Mapping[str, str], behaviour: Behaviour) -> str:
     output_format = find_format(query, behaviour, STREAMED_FORMATS)
     if output_format in _RARE_FORMATS and not behaviour.rare_formats_on_websocket:
-        raise errors.invalid_format(output_format)
+        raise errors.INVALID_FORMAT.given(output_format=output_format)
     return output_format
 
 

@@ -55,7 +55,7 @@ class SpeechContext(Utterance):
         """
         for field, given in _settings(message).items():
             if given is not None and given != self.settings[field]:
-                raise errors.settings_changed(field)
+                raise errors.SETTINGS_CHANGED.given(field=field)
         text = message.get("text")
         if text is not None and not isinstance(text, str):
             raise errors.invalid_parameter("text", "text is a string.")

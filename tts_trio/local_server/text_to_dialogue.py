@@ -82,7 +82,7 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
         if context := self._context(context_id):
             context.refuse_settings(message)
         elif any(closing.context_id == context_id for closing in self._utterances):
-            raise errors.context_is_closing(context_id)
+            raise errors.CONTEXT_IS_CLOSING.given(context_id=context_id)
         else:
             self._make_room()
             context = self._open(DialogueContext, message, now, context_id)

@@ -12,7 +12,7 @@ import wsproto.events as ws
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 
-from tts_trio.local_server import errors, staged_errors
+from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.frames import FrameBoundary
@@ -232,9 +232,9 @@ class WebSocketSession:
                 await self._close(int(fault.value or 0), "")
                 raise HangUp(reset=False)
             elif fault.action == "error_frame":
-                await self._complain(staged_errors.by_name(str(fault.value)))
+                await self._complain(errors.by_name(str(fault.value)))
             elif fault.action == "context_error":
-                await self._end_context(staged_errors.by_name(str(fault.value)), send)
+                await self._end_context(errors.by_name(str(fault.value)), send)
                 return
             else:
                 deed = fault
