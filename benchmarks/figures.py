@@ -1,6 +1,6 @@
-"""The README's section of figures, made of the results that are kept in `benchmarks/results`.
+"""The tables of the pages, made of the results that are kept in `benchmarks/results`.
 
-`python -m benchmarks figures` prints it.
+`python -m benchmarks figures` prints the table of the first page, and the section of `benchmarks/README.md`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,30 @@ RESULTS = Path(__file__).parent / "results"
 Rows = Sequence[Mapping[str, Any]]
 
 
+def headline(directory: Path) -> str:
+    """Return the table of the first page as Markdown: four figures, each beside the best peer's."""
+    runs = _runs(directory)
+    rows: list[dict[str, object]] = []
+    for script, begins, column, unit, what, ours in _HEADLINES:
+        kept = runs[script]["tables"]
+        of = {row["client"]: row for row in next(kept[title] for title in kept if title.startswith(begins))}
+        measured = of["tts_trio"][ours]
+        peers = {name: of[name][column] for name in _PEERS if name in of and of[name].get(column) is not None}
+        best = min(peers, key=peers.__getitem__)
+        rows.append(
+            {
+                "": what,
+                "tts_trio": f"{shown(measured)} {unit}",
+                "the best of the others": f"{shown(peers[best])} {unit}, {_PEERS[best]}",
+                "measured by": f"`{runs[script]['command']}`",
+            }
+        )
+    return markdown(rows)
+
+
 def section(directory: Path) -> str:
-    """Return the section as Markdown."""
-    runs = {name: json.loads((directory / f"{name}.json").read_text(encoding="utf-8")) for name in _SCRIPTS}
+    """Return the section of `benchmarks/README.md` as Markdown."""
+    runs = _runs(directory)
     parts = [_header(runs)]
     for name, tables in _SCRIPTS.items():
         kept = runs[name]["tables"]
@@ -27,18 +48,32 @@ def section(directory: Path) -> str:
             title = next(title for title in kept if title.startswith(begins))
             parts.append(f"{title}{explained}:\n\n{markdown(kept[title])}")
         if name in _PICTURES:
-            parts.append(f"![{_PICTURES[name]}](benchmarks/results/{name}.png)")
+            parts.append(f"![{_PICTURES[name]}](results/{name}.png)")
     met = [row for run in runs.values() for row in run["tables"]["Targets"]]
     parts.append(f"What was aimed at:\n\n{markdown(met)}")
     return "\n\n".join(parts)
 
+
+def _runs(directory: Path) -> dict[str, Any]:
+    return {name: json.loads((directory / f"{name}.json").read_text(encoding="utf-8")) for name in _SCRIPTS}
+
+
+_PEERS = {"elevenlabs": "official SDK", "livekit": "LiveKit", "pipecat": "Pipecat"}
+# Of each figure: the script, how its table's title begins, the peers' column, the unit, what it is, our column.
+_HEADLINES = (
+    ("latency", "First token to first audio, round trip 100", "median", "ms", "first token to first audio", "median"),
+    ("bargein", "An interruption, round trip 100", "next turn's audio", "ms",
+     "barge-in to the next reply's first audio", "next turn's audio"),
+    ("latency", "A static text", "after 0 s", "ms", "a static text that was said before", "cached"),
+    ("calls", "200 calls", "cpu", "ms", "CPU for a second of audio, 200 calls at once", "cpu"),
+)  # fmt: skip
 
 # Of each script, how the titles begin of the tables that are shown, and what is to be said about them.
 _SCRIPTS = {
     "latency": {
         "First token to first audio, round trip 100": "",
         "What a client adds": "",
-        "A fixed phrase": "",
+        "A static text": "",
         "A client that is made": "",
     },
     "bargein": {"An interruption, round trip 100": ""},
@@ -68,4 +103,4 @@ def markdown(rows: Rows) -> str:
 
 
 if __name__ == "__main__":
-    print(section(RESULTS))
+    print(headline(RESULTS), section(RESULTS), sep="\n\n")

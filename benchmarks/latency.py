@@ -1,4 +1,4 @@
-"""From the first token of an LLM's reply to the first audio, part by part; and how soon a fixed phrase is heard.
+"""From the first token of an LLM's reply to the first audio, part by part; and how soon a static text is heard.
 
 Every client speaks the same replies of the tests' corpus, English and Russian, at 50 tokens a second, over TLS to the
 same local server (75 ms of model latency, 20 times real time) through links with a round trip, reply by reply in turns,
@@ -32,7 +32,7 @@ from tts_trio.cli.console import Advance, note, progress
 
 _OWN = (field.OURS, "tts_trio, eager", "tts_trio, sentence", field.FLOOR_TOKENS, field.FLOOR)
 _QUICK = (field.OURS, field.FLOOR_TOKENS, field.FLOOR)
-_FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit")  # who asks for fixed phrases over HTTP
+_FIXED = (field.OURS, field.FLOOR, "elevenlabs", "livekit")  # who asks for static texts over HTTP
 _LIVE_REPLIES = 4
 
 
@@ -44,8 +44,8 @@ class Plan:
         round_trips: Of the links, in seconds.
         link: The round trip of the picture and the targets.
         replies: What is said in turns.
-        rounds: Of fixed phrases, and of cold starts.
-        silences: Before fixed phrases, in seconds.
+        rounds: Of static texts, and of cold starts.
+        silences: Before static texts, in seconds.
     """
 
     round_trips: Sequence[float]
@@ -73,9 +73,9 @@ class Measured:
         turns: What each turn is made of (`timing.parts`).
         hands: From the service's saying something to its being in the caller's hands.
         ends: From its last audio to the end's being known.
-        phrases: To the first audio of a fixed phrase, by the silence before it, too.
-        requests: To a fixed phrase's request's leaving.
-        cached: To the first audio of a fixed phrase that was said before; ours alone keeps them.
+        phrases: To the first audio of a static text, by the silence before it, too.
+        requests: To a static text's request's leaving.
+        cached: To the first audio of a static text that was said before; ours alone keeps them.
         cold: To the first audio where the client is made for it.
     """
 
@@ -182,13 +182,13 @@ def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report)
                 "service's audio to hands": 1000 * statistics.median(measured.hands[name, nearest]),
                 "of the floor": statistics.median(measured.hands[name, nearest]) / floor_hands,
                 "last audio to the end": 1000 * statistics.median(measured.ends[name, nearest]),
-                "fixed phrase's request out": _median_ms(measured.requests[name, nearest]),
+                "static text's request out": _median_ms(measured.requests[name, nearest]),
             }
             for name in names
         ),
     )
     report.add(
-        f"A fixed phrase to its first audio, round trip {1000 * plan.link:.0f} ms; ms",
+        f"A static text to its first audio, round trip {1000 * plan.link:.0f} ms; ms",
         (
             {"client": name}
             | {
@@ -243,11 +243,11 @@ def targets(measured: Measured, names: Sequence[str], link: float) -> list[Targe
 
     against_floor("service's audio to hands", measured.hands, (0.0,), 1.4)
     against_floor("last audio to the end", measured.ends, (0.0,), 2.0)
-    against_floor("fixed phrase's request out", measured.requests, (0.0,), 1.5)
+    against_floor("static text's request out", measured.requests, (0.0,), 1.5)
     if measured.phrases[field.OURS, link, 8.0]:
         ours = 1000 * statistics.median(measured.phrases[field.OURS, link, 8.0])
         floor = 1000 * statistics.median(measured.phrases[field.FLOOR, link, 8.0])
-        found.append(Target("fixed phrase after 8 s of silence, of the floor, ms", ours, floor, 1.02))
+        found.append(Target("static text after 8 s of silence, of the floor, ms", ours, floor, 1.02))
     return found
 
 
@@ -279,7 +279,7 @@ def live(config: TTSConfig) -> list[dict[str, object]]:
                 said[contestant.name] = 1000 * timing.first_audio(field.speak(contestant, field.known(phrase))[0])
                 advance()
     return [
-        {"client": name, "first token to first audio": _median_ms(times[name]), "fixed phrase": said.get(name)}
+        {"client": name, "first token to first audio": _median_ms(times[name]), "static text": said.get(name)}
         for name in _OWN
     ]
 

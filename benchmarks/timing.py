@@ -87,7 +87,7 @@ def end_known(record: Record, events: Sequence[Event], *, round_trip: float = 0.
 
 
 def request_out(record: Record, events: Sequence[Event], *, round_trip: float = 0.0) -> float:
-    """Return the time from a fixed phrase's being given to its request's leaving."""
+    """Return the time from a static text's being given to its request's leaving."""
     asked = next(event for event in events if event["kind"] == "request" and event["at"] > record["began"])
     return asked["at"] - record["began"] - round_trip / 2
 

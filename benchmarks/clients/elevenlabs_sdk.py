@@ -39,7 +39,7 @@ class Sdk:
         self._listen(speech, turn)
 
     async def say(self, turn: Turn) -> None:
-        """Speak a fixed phrase."""
+        """Speak a static text."""
         await asyncio.to_thread(self._say, turn)
 
     def _say(self, turn: Turn) -> None:

@@ -125,7 +125,7 @@ class Floor:
             turn.mark("free")
 
     async def say(self, turn: Turn) -> None:
-        """Speak a fixed phrase."""
+        """Speak a static text."""
         turn.begin()
         assert self._http is not None
         body = json.dumps({"text": turn.text, "model_id": "eleven_flash_v2_5"}).encode()

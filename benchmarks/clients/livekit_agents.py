@@ -53,7 +53,7 @@ class LiveKit:
         turn.mark("ended")
 
     async def say(self, turn: Turn) -> None:
-        """Speak a fixed phrase."""
+        """Speak a static text."""
         turn.begin()
         async with self._tts.synthesize(turn.text) as stream:
             async for event in stream:

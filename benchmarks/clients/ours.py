@@ -46,7 +46,7 @@ class Ours:
             turn.mark("free")
 
     async def say(self, turn: Turn) -> None:
-        """Speak a fixed phrase."""
+        """Speak a static text."""
         async with interruptible(turn) as scope:
             turn.begin()
             async with self._tts.stream_static_text(turn.text) as audio:

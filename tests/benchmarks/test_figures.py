@@ -1,17 +1,16 @@
-"""The README's figures are those of the results that are kept."""
+"""The figures of the pages are those of the results that are kept."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from benchmarks.figures import RESULTS, markdown, section
-
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+from benchmarks.figures import RESULTS, headline, markdown, section
+from tests.helpers.pages import PAGES
 
 
-def test_the_readme_has_the_figures_of_the_results() -> None:
-    assert section(RESULTS) in README
+def test_the_pages_have_the_figures_of_the_results() -> None:
+    assert headline(RESULTS) in PAGES["README.md"]
+    assert section(RESULTS) in PAGES["benchmarks/README.md"]
 
 
 def test_the_pictures_are_there_and_small() -> None:

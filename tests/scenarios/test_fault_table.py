@@ -1,4 +1,4 @@
-"""Every fault that the local server can make, what comes of it, and by when: the table that is in the README.
+"""Every fault that the local server can make, what comes of it, and by when: the table of `tests/README.md`.
 
 Each row is a promise and is kept twice: where the fault strikes once, and where it strikes each time. Times are virtual
 seconds from the beginning of the reply, with a text that takes 0.6 s to generate and a configuration by default.
@@ -7,7 +7,6 @@ seconds from the beginning of the reply, with a text that takes 0.6 s to generat
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
@@ -16,11 +15,11 @@ import trio
 import trio.testing
 
 from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path
+from tests.helpers.pages import PAGES
 from tests.scenarios.test_resume import whole_words
 from tts_trio import TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import ACTIONS, Behaviour, Fault, Requested
 
-README = Path(__file__).parents[2] / "README.md"
 MARKER = "<!-- fault table -->"
 HEARD = "heard whole"
 
@@ -187,7 +186,7 @@ def test_no_action_is_left_out() -> None:
 
 
 def fault_table() -> str:
-    """The table as Markdown, for the README."""
+    """The table as Markdown."""
     lines: list[str] = []
     for title, rows in (("A reply, over the WebSocket", REPLIES), ("A static text, over HTTP", PHRASES)):
         lines += [f"| {title} | once | within | each time | within |", "|---|---|---|---|---|"]
@@ -200,8 +199,8 @@ def fault_table() -> str:
     return "\n".join(lines)
 
 
-def test_the_readme_has_this_table() -> None:
-    following = README.read_text("utf-8").partition(MARKER)[2].strip()
+def test_the_page_has_this_table() -> None:
+    following = PAGES["tests/README.md"].partition(MARKER)[2].strip()
     assert following.startswith(fault_table().strip())
 
 

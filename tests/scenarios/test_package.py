@@ -33,8 +33,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def package_files() -> set[str]:
-    modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
-    return modules | {"tts_trio/py.typed", "tts_trio/cli/demo/page.html"}
+    found = (
+        path for pattern in ("*.py", "README.md") for path in PACKAGE.rglob(pattern)
+    )  # the pages stay with the code
+    return {path.relative_to(ROOT).as_posix() for path in found} | {"tts_trio/py.typed", "tts_trio/cli/demo/page.html"}
 
 
 def metadata(wheel: zipfile.ZipFile) -> Message:
@@ -67,19 +69,19 @@ def test_the_metadata_is_complete(built: Callable[[str], Path]) -> None:
     assert "Typing :: Typed" in told.get_all("Classifier", [])
     urls = [text.partition(", ")[2] for text in told.get_all("Project-URL", [])]
     assert len(urls) == 4
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (dependency,) = re.findall(r"^tts_trio @ git\+(https://\S+)@main$", readme, re.MULTILINE)
+    guide = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    (dependency,) = re.findall(r"^tts_trio @ git\+(https://\S+)@main$", guide, re.MULTILINE)
     assert all(url.startswith(dependency) for url in urls)
     assert re.search(
-        rf"^tts_trio @ file:///.*/tts_trio-{re.escape(__version__)}-py3-none-any.whl$", readme, re.MULTILINE
+        rf"^tts_trio @ file:///.*/tts_trio-{re.escape(__version__)}-py3-none-any.whl$", guide, re.MULTILINE
     )
 
 
-def test_every_extra_that_users_need_is_in_the_readme() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_extra_is_in_the_guide() -> None:
+    guide = (PACKAGE / "README.md").read_text(encoding="utf-8")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for extra in extras:
-        assert f"[{extra}]" in readme
+        assert f"[{extra}]" in guide
 
 
 def test_the_source_distribution_can_be_tested(built: Callable[[str], Path]) -> None:

@@ -1,14 +1,18 @@
-"""The README is true: its examples run, its tables are those of the code."""
+"""The pages are true: examples run as they stand, tables are those of the code, links lead somewhere."""
 
 from __future__ import annotations
 
 import builtins
 import dis
-import inspect
+import importlib.util
 import re
+import shlex
+import subprocess
+import sys
 import textwrap
+import tomllib
 import types
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +20,36 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import API_KEY, RUSSIAN, TEXTS, VOICE_ID, heard, make_config, memory_service, speaking, tokens
-from tts_trio import TTSConfig, TTSError, WebSocketConnectionManager, open_tts
+from tests.helpers import (
+    API_KEY,
+    RUSSIAN,
+    TEXTS,
+    VOICE_ID,
+    heard,
+    make_config,
+    memory_service,
+    speaking,
+    tables,
+    tokens,
+)
+from tests.helpers.pages import PAGES, ROOT, blocks, put_on_the_network, run_example
+from tts_trio import TTSConfig, TTSError, open_tts
 from tts_trio import errors as tree
+from tts_trio.cli.command_line import _options as parsed
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+from tts_trio.local_server.command import parse as parse_serve
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-def names_of(example: str) -> dict[str, Any]:
-    """What an example defines when it is run as it stands."""
-    names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(example, "README example", "exec"), names)
-    return names
-
-
-def run_example(function: str) -> Any:
-    """The function of this name out of the README's example that defines it."""
-    (example,) = [example for example in EXAMPLES if f"def {function}(" in example]
-    return names_of(example)[function]
+README, GUIDE = PAGES["README.md"], PAGES["tts_trio/README.md"]
+PROGRAMS = [block for _, block in blocks("python") if "trio.run(" in block]
+FUNCTIONS = (
+    "answer",
+    "echo",
+    "start_worker",
+    "test_a_connection_that_breaks_in_mid_reply",
+    "serve_call",  # in test_telephone.py
+    "answer_in_a_thread",  # in test_sync.py
+)
+"""What the other examples define; a test runs each."""
 
 
 def globals_of(code: types.CodeType) -> set[str]:
@@ -44,10 +58,31 @@ def globals_of(code: types.CodeType) -> set[str]:
     return own.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_needs_no_name_that_a_reader_would_have_to_guess(example: str) -> None:
-    used = globals_of(compile(example, "README example", "exec"))
-    assert used - names_of(example).keys() - vars(builtins).keys() == set()
+def test_every_example_is_run() -> None:
+    for _, block in blocks("python"):
+        assert block in PROGRAMS or any(f"def {name}(" in block for name in FUNCTIONS), block
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_example_needs_no_name_that_a_reader_would_have_to_guess(name: str) -> None:
+    function = run_example(name)
+    assert globals_of(function.__code__) - function.__globals__.keys() - vars(builtins).keys() == set()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_runs_as_it_stands(program: str, tmp_path: Path) -> None:
+    """Without a key, in an empty directory."""
+    done = subprocess.run([sys.executable, "-"], input=program.encode(), cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not done.stderr
+
+
+def test_hello_is_short_and_speaks(tmp_path: Path) -> None:
+    hello = next(block for path, block in blocks("python") if path == "README.md")
+    assert len([line for line in hello.splitlines() if line]) <= 12
+    subprocess.run([sys.executable, "-"], input=hello.encode(), cwd=tmp_path, check=True)
+    sound = (tmp_path / "hello.mp3").read_bytes()
+    assert 128_000 / 8 < len(sound) < 3 * 128_000 / 8  # of one to three seconds, at 128 kbit/s
 
 
 @attrs.define
@@ -70,7 +105,7 @@ class Call:
 
 
 @pytest.mark.parametrize("interrupt_after", [110, float("inf")])
-async def test_the_first_example(
+async def test_a_call(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, interrupt_after: float
 ) -> None:
     """Into the history goes what was heard of the reply, however long the call has been."""
@@ -79,11 +114,8 @@ async def test_the_first_example(
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
     async with memory_service() as service:
-        answer = run_example("answer")
-        answer.__globals__["WebSocketConnectionManager"] = partial(
-            WebSocketConnectionManager, open_stream=service.open_stream
-        )
-        await answer(call, tokens(RUSSIAN, 0.001), history)
+        put_on_the_network(service, monkeypatch)
+        await run_example("answer")(call, tokens(RUSSIAN, 0.001), history)
     assert call.sent_before > 50  # the greeting was heard before
     (spoken,) = history
     if interrupt_after == 110:  # a frame of 20 ms is sent 0.2 s before it is due: 2 s were heard, 60 ms a character
@@ -101,15 +133,16 @@ async def test_the_primitive(autojump_clock: trio.testing.MockClock) -> None:
         assert heard(b"".join(call.frames), tts.config) == TEXTS["en"]
 
 
-async def test_the_phrases_known_in_advance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start_worker = run_example("start_worker")
     async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
         monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
         monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
         monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
-        config = await run_example("start_worker")(tmp_path / "phrases.db")
+        config = await start_worker(tmp_path / "texts.db")
     async with open_tts(config.evolve(audio_cache_timeout=5.0)) as tts:  # nobody listens there now
-        for phrase in run_example("start_worker").__globals__["PHRASES"]:
-            async with tts.stream_static_text(phrase) as audio:
+        for text in start_worker.__globals__["TEXTS"]:
+            async with tts.stream_static_text(text) as audio:
                 assert len([chunk async for chunk in audio]) > 1
             assert audio.usage.characters == 0
 
@@ -118,39 +151,91 @@ async def test_the_example_of_a_test() -> None:
     await run_example("test_a_connection_that_breaks_in_mid_reply")()
 
 
-def test_there_are_no_other_examples() -> None:
-    assert len(EXAMPLES) == 6  # those of threads and of the telephone: `test_sync.py`, `test_telephone.py`
+def commands() -> list[list[str]]:
+    """The words of each command in the shell blocks of all pages, without the variables set before it."""
+    lines = [line for _, block in blocks("sh") for line in block.splitlines()]
+    found = [shlex.split(part, comments=True) for line in lines for part in line.split(" && ")]
+    for words in found:
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            del words[0]
+    return [words for words in found if words]
 
 
-def configuration_table() -> str:
-    """The table of the configuration, from the docstring and the defaults."""
-    attributes = (inspect.getdoc(TTSConfig) or "").partition("Attributes:\n")[2]
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE)
-    texts = {name: " ".join(text.split()) for name, text in entries}
-    rows = ["| field | default | |", "|---|---|---|"]
-    for field in attrs.fields(TTSConfig):
-        default = field.default
-        if default is attrs.NOTHING:
-            shown = "required"
-        elif isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            shown = f"`{default.factory.__name__}()`"
-        else:
-            shown = f"`{default!r}`"
-        rows.append(f"| `{field.name}` | {shown} | {texts[field.name]} |")
-    return "\n".join(rows)
+def test_every_command_of_the_pages_is_one() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for words in commands():
+        match words:
+            case ["tts-trio", "serve", *options]:
+                parse_serve(options)
+            case ["tts-trio", *arguments]:
+                parsed(arguments)
+            case ["pip", "install", *_, what]:
+                assert set(re.findall(r"\w+", what.partition("[")[2])) <= extras.keys()
+            case ["python", "-m", module, *_]:
+                assert importlib.util.find_spec(module) is not None
+            case ["pytest", *arguments]:
+                for path in arguments:
+                    assert path.startswith("-") or path == "auto" or (ROOT / path.partition("::")[0]).exists(), path
+            case _:
+                pytest.fail(f"{words}: what is this?")
 
 
-def test_the_configuration_table_is_the_codes() -> None:
-    assert configuration_table() in README
+def test_what_the_pages_name_in_passing_is_there() -> None:
+    """Benchmarks, commands and files in the running text."""
+    for path, page in PAGES.items():
+        for script in re.findall(r"python -m benchmarks (\w+)", page):
+            assert (ROOT / "benchmarks" / f"{script}.py").exists() or (ROOT / "benchmarks" / script).is_dir(), script
+        for command in re.findall(r"`tts-trio (\w+)", page):
+            assert command in {"say", "demo", "probe", "prefetch", "cache", "serve"}
+        for file in re.findall(r"`((?:tests|tts_trio|benchmarks)/[\w./]+)`", page):
+            assert (ROOT / file).exists(), f"{path}: {file}"
+
+
+def headings(page: str) -> set[str]:
+    """The anchors that a forge makes of a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_every_link_leads_somewhere() -> None:
+    for path, page in PAGES.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", page):
+            if re.match(r"https?://", target):
+                continue
+            file, _, anchor = target.partition("#")
+            there = (ROOT / path).parent / file if file else ROOT / path
+            assert there.exists(), f"{path}: {target}"
+            if anchor:
+                assert anchor in headings(there.read_text("utf-8")), f"{path}: {target}"
+
+
+def test_the_first_page_fits_on_two_screens() -> None:
+    assert len(README.encode()) < 9000
+    assert len(README.splitlines()) <= 170
+
+
+@pytest.mark.parametrize(
+    ("page", "table"),
+    [
+        ("tts_trio/README.md", tables.configuration),
+        ("tts_trio/local_server/README.md", tables.points),
+        ("tts_trio/local_server/README.md", tables.actions),
+        ("tts_trio/local_server/README.md", tables.switches),
+    ],
+)
+def test_a_table_is_the_codes(page: str, table: Callable[[], str]) -> None:
+    assert table() in PAGES[page], f"{page}: `python -m tests.helpers.tables` prints what it is to have"
 
 
 def test_what_others_have_is_named_as_it_is_here() -> None:
     fields = {field.name for field in attrs.fields(TTSConfig)}
-    rows = re.findall(r"^\|.*\| ([^|]*) \|$", README.partition("## Coming from elsewhere")[2], re.MULTILINE)
+    section = GUIDE.partition("\n## Coming from elsewhere")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|.*\| ([^|]*) \|$", section, re.MULTILINE)
     named = [name for row in rows[9:14] for name in re.findall(r"`(\w+)`", row)]
     assert len(named) == 6
     assert set(named) <= fields
-    checklist = README.partition("## Production checklist")[2].partition("## Coming")[0]
+    checklist = GUIDE.partition("\n## Production checklist")[2].partition("\n## ")[0]
     for name in re.findall(r"`(\w+_\w+)`", checklist):
         assert name in fields | {"prefetch"}, name
 

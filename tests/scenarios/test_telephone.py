@@ -1,9 +1,8 @@
-"""The README's Twilio endpoint, whole, against a scripted Twilio side."""
+"""The guide's Twilio endpoint, whole, against a scripted Twilio side."""
 
 from __future__ import annotations
 
 import base64
-import functools
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +13,7 @@ import trio
 import trio_websocket
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, VOICE_ID, Service, listen, make_config, memory_service, speaking
-from tests.scenarios.test_readme import EXAMPLES, run_example
+from tests.helpers.pages import example, put_on_the_network, run_example
 from tts_trio.local_server import read_tones
 
 STREAM_SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
@@ -75,8 +74,8 @@ async def test_the_twilio_endpoint(
     async with memory_service() as service, trio.open_nursery() as nursery:
         sound = await reference(service, text)
         answer = await reference(service, ANSWER)
+        put_on_the_network(service, monkeypatch)
         serve_call = run_example("serve_call")
-        serve_call.__globals__["open_tts"] = functools.partial(speaking, open_stream=service.open_stream)
         theirs, ours = trio.testing.memory_stream_pair()
 
         async def serve() -> None:
@@ -116,8 +115,7 @@ async def test_the_twilio_endpoint(
 
 
 def test_the_endpoint_is_short_enough_to_be_read() -> None:
-    (example,) = [example for example in EXAMPLES if "def serve_call" in example]
-    assert len(example.splitlines()) <= 60
+    assert len(example("serve_call").splitlines()) <= 60
 
 
 async def reference(service: Service, text: str) -> dict[str, bytes]:

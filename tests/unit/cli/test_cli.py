@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import sqlite3
@@ -20,6 +19,7 @@ import pytest
 
 import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
+from tests.helpers.pages import blocks
 from tests.helpers.sound import decode, rms, sample_rate_of
 from tests.helpers.terminal import Seen, run_on_a_terminal
 from tts_trio.cli import main
@@ -299,10 +299,9 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     )
 
 
-def test_the_readmes_commands_against_a_server(tmp_path: Path) -> None:
+def test_the_pages_commands_against_a_server(tmp_path: Path) -> None:
     """As they stand, but for the port, which may be taken here."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```sh\n(tts-trio serve .*?)```", readme, re.DOTALL)
+    (block,) = [block for _, block in blocks("sh") if block.startswith("tts-trio serve --port 8765\n")]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve, say = block.replace("8765", str(port)).splitlines()

@@ -1,4 +1,4 @@
-"""The face without `async`: the examples of the README, a hundred threads on one loop, Ctrl-C in the middle."""
+"""The face without `async`: the examples of the guide, a hundred threads on one loop, Ctrl-C in the middle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import trio
 from anyio.from_thread import start_blocking_portal
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
-from tests.scenarios.test_readme import run_example
+from tests.helpers.pages import run_example
 from tts_trio import (
     ConfigurationError,
     MemoryCache,
@@ -95,7 +95,7 @@ class Line:
         self.callback, self.frames = callback, 0
 
 
-def test_the_example_of_the_readme(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_the_guide(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
     monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
