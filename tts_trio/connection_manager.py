@@ -18,7 +18,7 @@ from tts_trio.limits.limiter import learn_from
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import Backoff, DialTurn
-from tts_trio.transport.hot_socket import HotSocket
+from tts_trio.transport.hot_socket import HotSocket, SocketState
 from tts_trio.transport.lateness import Patience
 from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.wire import endpoint_for
@@ -74,18 +74,17 @@ class WebSocketConnectionManager(SingleUse):
         self.config = config
         self.open_stream = open_stream
         self._nursery: trio.Nursery | None = None
-        self._contexts = endpoint_for(config).contexts
+        self._endpoint = endpoint_for(config)
         self._sockets: dict[HotSocket, trio.CancelScope] = {}  # and what ends the task of each
-        self._retiring: set[HotSocket] = set()
         self._waiting = 0
         self._changed = trio.Event()
-        self._hurry = trio.Event()
+        self._dial_now = trio.Event()
         self._backoff = Backoff()
         self._last_failure: TTSError | None = None
         self._failures = 0  # dials that failed
         self._down_since = math.inf  # the first dial failed then of those since the last one that did not
-        self._refusal: TTSError | None = None  # trying again is no help: dialling stops until the next explicit call
-        self._refusal_raised = False
+        self._permanent_error: TTSError | None = None  # dialling stops for it until the next explicit call
+        self._permanent_error_raised = False
         self._dials = self._losses = self._keep_alives = 0
 
     @asynccontextmanager
@@ -111,7 +110,7 @@ class WebSocketConnectionManager(SingleUse):
         """Return the state of the connections and what was done so far."""
         return ConnectionStatistics(
             hot=sum(socket.usable for socket in self._sockets),
-            dialling=sum(socket.dialling for socket in self._sockets),
+            dialling=sum(socket.state is SocketState.DIALLING for socket in self._sockets),
             in_use=sum(socket.utterances for socket in self._sockets),
             dials=self._dials,
             losses=self._losses,
@@ -127,14 +126,9 @@ class WebSocketConnectionManager(SingleUse):
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        await trio.lowlevel.checkpoint()
-        self._require_open()
-        connection = self._offered()
-        if connection is None:
-            return await self._wait_for_hot()
-        self._refusal = None  # it was another connection's, and this is an explicit call
-        self._replenish()
-        return connection
+        socket = await self._hot_socket()
+        assert socket.idle is not None
+        return socket.idle
 
     @trio.lowlevel.enable_ki_protection
     async def get_connection(self) -> Connection:
@@ -145,13 +139,10 @@ class WebSocketConnectionManager(SingleUse):
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        connection = await self.connect()
-        while not connection.usable:  # the end of the wait is a checkpoint: another took it there, or it was lost
-            connection = await self._wait_for_hot()
-        self._retiring.discard(connection.socket)
-        connection = connection.socket.give_out()
+        socket = await self._hot_socket()
+        connection = socket.acquire()
         self._replenish()
-        self._look_after_spares()
+        self._probe_spares()
         return connection
 
     @trio.lowlevel.enable_ki_protection
@@ -175,30 +166,40 @@ class WebSocketConnectionManager(SingleUse):
         if self._nursery is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
 
-    def _offered(self) -> Connection | None:
-        """What the oldest hot socket offers, but one that is to be retired only where there is no other."""
-        usable = [socket for socket in self._sockets if socket.usable]
-        socket = max(usable, key=lambda s: (s not in self._retiring, s.hot_for()), default=None)
-        return None if socket is None else socket.offered
+    async def _hot_socket(self) -> HotSocket:
+        """Wait for a socket that can take an utterance; no other task runs between its being found and the return."""
+        await trio.lowlevel.checkpoint()
+        self._require_open()
+        socket = self._oldest_usable()
+        if socket is None:
+            return await self._wait_for_hot()
+        self._permanent_error = None  # it was another connection's, and this is an explicit call
+        self._replenish()
+        return socket
 
-    async def _wait_for_hot(self) -> Connection:
-        if self._refusal is not None and self._refusal_raised:
-            self._refusal = None
+    def _oldest_usable(self) -> HotSocket | None:
+        """Return the oldest socket that can take an utterance, but one that is to be replaced only without another."""
+        usable = [socket for socket in self._sockets if socket.usable]
+        return max(usable, key=lambda s: (s.state is not SocketState.AGING, s.hot_for()), default=None)
+
+    async def _wait_for_hot(self) -> HotSocket:
+        if self._permanent_error is not None and self._permanent_error_raised:
+            self._permanent_error = None
         self._waiting += 1
-        self._hurry.set()
-        self._hurry = trio.Event()
+        self._dial_now.set()
+        self._dial_now = trio.Event()
         self._replenish(at_once=True)
         timeout, failures = self.config.connect_timeout, self._failures
         patience = Patience(timeout)
         try:
             while True:
                 self._require_open()
-                if self._refusal is not None:
-                    self._refusal_raised = True
-                    raise copy.copy(self._refusal) from self._refusal.__cause__
-                connection = self._offered()
-                if connection is not None:
-                    return connection  # without a checkpoint between, in which another call could take it
+                if self._permanent_error is not None:
+                    self._permanent_error_raised = True
+                    raise copy.copy(self._permanent_error) from self._permanent_error.__cause__
+                socket = self._oldest_usable()
+                if socket is not None:
+                    return socket  # without a checkpoint between, in which another call could take it
                 if self._failures > failures and self._is_down():
                     assert self._last_failure is not None
                     raise copy.copy(self._last_failure) from self._last_failure.__cause__
@@ -214,7 +215,7 @@ class WebSocketConnectionManager(SingleUse):
     def _is_down(self) -> bool:
         """Whether the service is away for so long that a dial which fails is the answer, and no dial is under way."""
         away = trio.current_time() - self._down_since >= self.config.connect_timeout
-        return away and not any(socket.dialling and socket.began < math.inf for socket in self._sockets)
+        return away and not any(s.state is SocketState.DIALLING and s.began < math.inf for s in self._sockets)
 
     def _announce(self) -> None:
         self._changed.set()
@@ -222,7 +223,7 @@ class WebSocketConnectionManager(SingleUse):
 
     def _replenish(self, *, at_once: bool = False) -> None:
         """Dial as many sockets as are wanted and neither hot nor on their way, after a backoff or at once."""
-        if self._nursery is None or self._refusal is not None:
+        if self._nursery is None or self._permanent_error is not None:
             return
         for socket in self._sockets:
             self._backoff.connection_is_up(socket.hot_since)
@@ -244,14 +245,17 @@ class WebSocketConnectionManager(SingleUse):
         While none is open it is one: a bad key, or a service that is down, is asked once at a time.
         """
         spares = self.config.spare_connections()
-        in_use = any(socket.utterances for socket in self._sockets)
-        ready = spares + 1 if self._contexts > 1 else spares if in_use else max(1, spares)
-        wanted = max(ready, math.ceil(self._waiting / self._contexts))
+        ready = self._endpoint.sockets_to_keep(spares, speaking=any(socket.utterances for socket in self._sockets))
+        wanted = max(ready, math.ceil(self._waiting / self._endpoint.contexts))
         return wanted if any(socket.is_open for socket in self._sockets) else min(wanted, 1)
+
+    def _ready(self) -> int:
+        """How many sockets can take an utterance, and are not to be replaced."""
+        return sum(s.usable and s.state is not SocketState.AGING for s in self._sockets)
 
     def _coming(self) -> int:
         """How many sockets are ready, or on their way."""
-        return sum(s.usable or s.dialling for s in self._sockets if s not in self._retiring)
+        return self._ready() + sum(s.state is SocketState.DIALLING for s in self._sockets)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
@@ -260,9 +264,9 @@ class WebSocketConnectionManager(SingleUse):
         try:
             with self._sockets[socket]:
                 with trio.move_on_after(delay):
-                    await self._hurry.wait()  # an explicit call does not wait for a backoff
+                    await self._dial_now.wait()  # an explicit call does not wait for a backoff
                 turn = await DialTurn.wait(self.config.base_url)
-                if self._refusal is not None:  # told to another dial meanwhile: this one would hear the same
+                if self._permanent_error is not None:  # told to another dial meanwhile: this one would hear the same
                     return
                 self._dials += 1
                 await socket.run(turn)
@@ -278,13 +282,12 @@ class WebSocketConnectionManager(SingleUse):
                 turn.end()
             self._keep_alives += socket.keep_alives
             del self._sockets[socket]
-            self._retiring.discard(socket)
             self._on_slot()
 
     def _on_hot(self, socket: HotSocket) -> None:
         self._down_since = math.inf
         self._telemetry.dial_ended(trio.current_time() - socket.began)
-        old = next((retiring for retiring in self._retiring if retiring.usable), None)
+        old = next((s for s in self._sockets if s.state is SocketState.AGING and s.usable), None)
         if old is not None:
             old.close()
         self._on_slot()
@@ -296,10 +299,9 @@ class WebSocketConnectionManager(SingleUse):
 
     def _on_old(self, socket: HotSocket) -> None:
         """Replace a spare before the service or a middlebox does; it serves until the new one is hot."""
-        if sum(s.usable for s in self._sockets if s not in self._retiring) > self._wanted():
+        if self._ready() >= self._wanted():
             socket.close()
         else:
-            self._retiring.add(socket)
             self._replenish()
 
     def _dial_failed(self, error: TTSError) -> None:
@@ -311,7 +313,7 @@ class WebSocketConnectionManager(SingleUse):
         if isinstance(error, ConcurrencyError) and self.config.limiter is not None:
             learn_from(error, self.config.limiter)
         if not error.retryable:
-            self._refuse(error)
+            self._stop_dialling(error)
 
     def _socket_ended(self, socket: HotSocket) -> None:
         error = socket.error
@@ -319,19 +321,19 @@ class WebSocketConnectionManager(SingleUse):
             self._backoff.connection_works(socket.hot_since)
             return
         self._backoff.connection_lost(socket.hot_since)
-        self._look_after_spares()
+        self._probe_spares()
         logger.info("a connection was lost after %.1f s: %s", socket.hot_for(), error)
         self._losses += 1
         self._telemetry.socket_lost(error)
         self._last_failure = error
         if not error.retryable:
-            self._refuse(error, raised=socket.served)
+            self._stop_dialling(error, raised=socket.served)
 
-    def _look_after_spares(self) -> None:
+    def _probe_spares(self) -> None:
         """Find out whether anybody is there: what cuts the socket in use mostly cuts the one behind it, too."""
         for socket in self._sockets:
             if socket.usable:
-                socket.rely_on()
+                socket.probe()
 
-    def _refuse(self, error: TTSError, *, raised: bool = False) -> None:
-        self._refusal, self._refusal_raised = error, raised
+    def _stop_dialling(self, error: TTSError, *, raised: bool = False) -> None:
+        self._permanent_error, self._permanent_error_raised = error, raised

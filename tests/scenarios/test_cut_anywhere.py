@@ -166,8 +166,8 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
         utterance.receive(event, 1.0)
 
     async with trio.open_nursery() as nursery:
-        socket._opened(nursery, None)
-        connection = socket.give_out()
+        socket._opened(nursery)
+        connection = socket.acquire()
         connection.take(on_event, lambda error: utterance.lost(error, 1.0))
         utterance.accept("Раз, два. One, two.", 0.0)
         utterance.complete(0.0)

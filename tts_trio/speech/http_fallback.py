@@ -54,7 +54,7 @@ class PhrasesOverHttp:
         """Drop the request under way: nothing more is heard of it."""
         self._scope.cancel(reason="the reply goes on elsewhere, or has ended")
 
-    def lose(self, _error: TTSError) -> None:
+    def abandon(self, _error: TTSError) -> None:
         """Do what `close` does."""
         self.close()
 

@@ -153,7 +153,7 @@ class Reply:
             await has_passed(self.utterance.overdue_at)
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
-                self._connection.lose(error)
+                self._connection.abandon(error)
             self._advance()
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
@@ -179,7 +179,7 @@ class Reply:
     def _on_event(self, event: AudioReceived | Final) -> None:
         error = self.utterance.receive(event, trio.current_time())
         if error is not None and self._connection is not None:
-            self._connection.lose(error)
+            self._connection.abandon(error)
         self._advance()
 
     def _on_loss(self, error: TTSError) -> None:

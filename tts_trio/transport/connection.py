@@ -4,19 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
+
+import trio
 
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
-from tts_trio.wire.context import Context
+from tts_trio.wire.context import Context, Sound
 from tts_trio.wire.events import AudioReceived, Final
-
-if TYPE_CHECKING:
-    from tts_trio.transport.hot_socket import HotSocket
 
 logger = guarded_logger(__name__)
 
+_LONGEST_REST = 60.0  # seconds that the service may go on to speak what was interrupted
+
 ConnectionState: TypeAlias = Literal["hot", "in use", "ended"]
+
+_NEXT: dict[ConnectionState, frozenset[ConnectionState]] = {
+    "hot": frozenset({"in use", "ended"}),
+    "in use": frozenset({"ended"}),
+    "ended": frozenset(),
+}
+
+
+class Socket(Protocol):
+    """What a connection needs of the socket that carries it. None of it blocks."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether, by what is known here, it can take another utterance now."""
+        ...
+
+    @property
+    def error(self) -> TTSError | None:
+        """Why it was lost, or None."""
+        ...
+
+    @property
+    def trace_id(self) -> str | None:
+        """The service's id of it, from the handshake; None where it gave none."""
+        ...
+
+    def write(self, frames: list[str]) -> None:
+        """Write frames."""
+        ...
+
+    def probe(self) -> None:
+        """Find out in the background whether anybody is there."""
+        ...
+
+    def release(self, connection: Connection) -> None:
+        """Take note that an utterance is done with its connection, or will not use it."""
+        ...
+
+    def retire(self, error: TTSError) -> None:
+        """Give no more utterances to it; it ends, for this reason, with those that go on over it."""
+        ...
 
 
 class Connection:
@@ -26,42 +68,40 @@ class Connection:
 
     Attributes:
         state: Where it is in its life.
-        socket: What carries it.
         context: Which frames may be written, in which order.
-        last_frame: When a frame was last written for it, in seconds of trio's clock.
-        given_up_at: When it was given up.
-        ended_at: When something last came of it after that.
+        last_frame: When a frame was last written for it, in seconds of trio's clock; when it was made, before.
+        silent_since: When it was released, or when something last came of it after that; infinity before.
     """
 
-    def __init__(self, socket: HotSocket, context: Context) -> None:
-        """Prepare a connection; it is offered by its socket."""
+    def __init__(self, socket: Socket, context: Context) -> None:
+        """Prepare a connection; its socket offers it."""
         self.state: ConnectionState = "hot"
-        self.last_frame = -math.inf
-        self.given_up_at = self.ended_at = math.inf
+        self.last_frame = trio.current_time()
+        self.silent_since = math.inf
         self.context = context
-        self.socket = socket
-        self._relied_on = False
+        self._socket = socket
+        self._released_at = math.inf
         self._on_event: Callable[[AudioReceived | Final], None] | None = None
         self._on_loss: Callable[[TTSError], None] | None = None
 
     def __repr__(self) -> str:
         context = f", context {self.context.context_id}" if self.context.context_id else ""
-        return f"<Connection {self.state}{context}, {self.socket!r}>"
+        return f"<Connection {self.state}{context}, {self._socket!r}>"
 
     @property
     def error(self) -> TTSError | None:
         """Why its socket was lost, or None."""
-        return self.socket.error
+        return self._socket.error
 
     @property
     def usable(self) -> bool:
         """Whether, by what is known here, it could serve an utterance now; no round trip is made to find out."""
-        return self.state == "hot" and self.socket.usable
+        return self.state == "hot" and self._socket.usable
 
     @property
     def trace_id(self) -> str | None:
         """The service's id of its socket, from the handshake; None where it gave none."""
-        return self.socket.trace_id
+        return self._socket.trace_id
 
     def take(self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]) -> None:
         """Begin an utterance on it.
@@ -72,47 +112,45 @@ class Connection:
         """
         self._on_event, self._on_loss = on_event, on_loss
         if self.state == "ended":
-            self.lost(self.error or TTSConnectionError("the connection was closed"))
+            self.on_lost(self.error or TTSConnectionError("the connection was closed"))
 
     def send_text(self, phrase: str) -> None:
         """Speak a phrase. With the first one it is found out, in the background, whether anybody is there."""
-        if self.state == "in use":
-            self.write(self.context.text(phrase))
-            if not self._relied_on:
-                self._relied_on = True
-                self.socket.rely_on()
+        if self.state == "in use" and self.context.takes_text:
+            is_first = self.context.sound is Sound.UNASKED
+            self._write(self.context.text(phrase))
+            if is_first:
+                self._socket.probe()
 
     def end_text(self) -> None:
         """Say that the text is complete; the service speaks what it holds and reports the final."""
-        if self.state == "in use":
-            self.write(self.context.end())
+        if self.state == "in use" and self.context.awaits_text:
+            self._write(self.context.end())
 
     def keep_alive(self) -> None:
         """Keep it open while there is no text."""
-        self.write(self.context.keep_alive())
+        if self.context.awaits_text:
+            self._write(self.context.keep_alive())
 
     def close(self) -> None:
         """End it; what is not finished is interrupted, and not a byte of it is heard of any more."""
-        self._give_up(None)
-
-    def lose(self, error: TTSError) -> None:
-        """Give it up as lost, for this reason, which is not reported to the utterance again."""
-        self._give_up(error)
-
-    def _give_up(self, error: TTSError | None) -> None:
         if self.state != "ended":
-            self.forget()
-            self.write(self.context.interrupt())
-            if error is not None:
-                self.socket.distrust(error)
-            self.socket.released(self)
+            self._end()
+            self._socket.release(self)
+
+    def abandon(self, error: TTSError) -> None:
+        """End it for this reason, which is not reported to the utterance again; its socket retires."""
+        if self.state != "ended":
+            self._end()
+            self._socket.retire(error)
+            self._socket.release(self)
 
     # For its socket.
 
-    def write(self, frames: list[str]) -> None:
-        """Write frames of its context."""
-        if frames:
-            self.socket.write(self, frames)
+    def acquire(self) -> None:
+        """Take note that it serves an utterance now."""
+        self._go("in use")
+        self._write(self.context.acquired())
 
     def received(self, event: AudioReceived | Final) -> None:
         """Take what the service sent for it."""
@@ -120,9 +158,12 @@ class Connection:
             case Final():
                 self.context.final_received()
             case AudioReceived():
-                if not self.context.heard and is_silence(event):
+                if self.state == "ended":  # its slot is not lost: the rest of it is still being spoken
+                    self.silent_since = min(trio.current_time(), self._released_at + _LONGEST_REST)
+                if not self.context.expects(event):
                     return
-                self.write(self.context.audio_received())
+                if frames := self.context.audio_received():
+                    self._write(frames)
         if self._on_event is None:  # of a keep-alive, or of a reply that was interrupted
             return
         try:
@@ -133,16 +174,28 @@ class Connection:
             self.close()
             _tell(on_loss, unexpected("utterance", error))
 
-    def lost(self, error: TTSError) -> None:
+    def on_lost(self, error: TTSError) -> None:
         """Take note that nothing comes of it any more, and tell the utterance, if it goes on over it."""
-        on_loss = self._on_loss
-        self.forget()
+        if self.state != "ended":
+            self._go("ended")
+        on_loss, self._on_event, self._on_loss = self._on_loss, None, None
         _tell(on_loss, error)
 
-    def forget(self) -> None:
-        """Hear nothing more of it: no audio, and no loss."""
+    def _end(self) -> None:
+        """Hear nothing more of it, no audio and no loss, and close its context."""
+        self._go("ended")
         self._on_event = self._on_loss = None
-        self.state = "ended"
+        self._released_at = self.silent_since = trio.current_time()
+        self._write(self.context.interrupt())
+
+    def _write(self, frames: list[str]) -> None:
+        if frames:
+            self.last_frame = trio.current_time()
+            self._socket.write(frames)
+
+    def _go(self, state: ConnectionState) -> None:
+        assert state in _NEXT[self.state], f"{self.state} -> {state}"
+        self.state = state
 
 
 def _tell(on_loss: Callable[[TTSError], None] | None, error: TTSError) -> None:
@@ -152,9 +205,3 @@ def _tell(on_loss: Callable[[TTSError], None] | None, error: TTSError) -> None:
             on_loss(error)
         except Exception:
             logger.exception("an utterance could not be told of its loss")
-
-
-def is_silence(event: AudioReceived) -> bool:
-    """Whether it is the clip of a blank, which the frames that begin a context, or keep it, carry for text."""
-    alignment = event.normalized_alignment or event.alignment
-    return alignment is not None and bool(alignment.chars) and "".join(alignment.chars).isspace()

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 from collections.abc import Callable
+from enum import Enum
 
 import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.formats import AudioClock
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.errors.classification import classify
-from tts_trio.transport.connection import Connection, is_silence
+from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import DialTurn
 from tts_trio.transport.lateness import has_passed
 from tts_trio.transport.streams import OpenStream
 from tts_trio.wire import endpoint_for
-from tts_trio.wire.context import Context
+from tts_trio.wire.blanks import is_unasked
+from tts_trio.wire.context import Sound, contexts_of
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_REST = 60.0  # seconds that the service may go on to speak what was interrupted
-_LONGEST_SILENCE = 1.0  # seconds of the clip that a blank may give
+
+class SocketState(Enum):
+    """Where a socket is in its life."""
+
+    DIALLING = "dialling"
+    HOT = "hot"
+    AGING = "hot, and so old that another is dialled to take its place"
+    RETIRING = "retiring: it takes no more utterances, and ends with the last of those that go on"
+    ENDING = "ending"
+
+
+_NEXT = {
+    SocketState.DIALLING: {SocketState.HOT},
+    SocketState.HOT: {SocketState.AGING, SocketState.RETIRING},
+    SocketState.AGING: {SocketState.HOT},
+    SocketState.RETIRING: {SocketState.RETIRING},
+    SocketState.ENDING: set[SocketState](),
+}
+"""What may follow what. `ENDING` may follow anything: the WebSocket tells when it was closed, or lost."""
 
 
 class HotSocket:
@@ -35,11 +52,10 @@ class HotSocket:
     that was interrupted goes to nobody.
 
     Attributes:
-        began: When its dial began, in seconds of trio's clock.
-        dialling: It is not hot yet.
+        began: When its dial began, in seconds of trio's clock; infinity before.
         hot_since: When it became hot, in seconds of trio's clock; infinity before.
         keep_alives: How many keep-alives were sent.
-        served: Whether an utterance was begun on it.
+        idle: The connection for the next utterance; None where it takes no more.
     """
 
     def __init__(
@@ -61,21 +77,20 @@ class HotSocket:
             on_old: Called when it is idle and wants to be replaced, before the service, or a middlebox, closes it.
         """
         self.began = math.inf
-        self.dialling = True
+        self.hot_since = math.inf
         self.keep_alives = 0
-        self.served = False
+        self.idle: Connection | None = None
+        self._state = SocketState.DIALLING
         self._config = config
         self._on_hot = on_hot
         self._on_slot = on_slot
         self._on_old = on_old
         self._endpoint = endpoint_for(config)
-        self._ids = map(str, itertools.count(1))
-        self._offered: Connection | None = None
+        self._contexts = contexts_of(self._endpoint)
+        self._next = next(self._contexts, None)
         self._connections: dict[str | None, Connection] = {}  # by context: those that hold a slot
-        self._begun: set[str | None] = set()  # all contexts that there were
-        self._distrust: TTSError | None = None
-        self._told_old = False
-        self.hot_since = math.inf
+        self._acquired: set[str | None] = set()  # all contexts that an utterance ever had
+        self._retired_for: TTSError | None = None
         self._last_frame = math.inf
         self._timer = trio.CancelScope()
         from tts_trio.transport.websocket import (
@@ -85,8 +100,13 @@ class HotSocket:
         self._websocket = WebSocket(config, self._endpoint.path(), open_stream=open_stream, on_message=self._receive)
 
     def __repr__(self) -> str:
-        state = "dialling" if self.dialling else "ending" if self._websocket.ending else "open"
+        state = self.state.name.lower()
         return f"<HotSocket {state}, {len(self._connections)} contexts, {self.keep_alives} keep-alives>"
+
+    @property
+    def state(self) -> SocketState:
+        """Where it is in its life."""
+        return SocketState.ENDING if self._websocket.ending else self._state
 
     @property
     def error(self) -> TTSError | None:
@@ -96,12 +116,12 @@ class HotSocket:
     @property
     def usable(self) -> bool:
         """Whether, by what is known here, it can take another utterance now."""
-        return self._offered is not None and not self._websocket.ending and not self._websocket.stuck
+        return self.idle is not None and not self._websocket.ending and not self._websocket.stuck
 
     @property
     def is_open(self) -> bool:
         """Whether the service is reached over it."""
-        return not self.dialling and not self._websocket.ending
+        return self.state not in (SocketState.DIALLING, SocketState.ENDING)
 
     @property
     def utterances(self) -> int:
@@ -109,31 +129,31 @@ class HotSocket:
         return sum(connection.state == "in use" for connection in self._connections.values())
 
     @property
+    def served(self) -> bool:
+        """Whether an utterance was ever begun on it."""
+        return bool(self._acquired)
+
+    @property
     def trace_id(self) -> str | None:
         """The service's id of it, from the handshake; None where it gave none."""
         return self._websocket.trace_id
-
-    @property
-    def offered(self) -> Connection | None:
-        """The connection for the next utterance; None where it takes no more."""
-        return self._offered
 
     def hot_for(self) -> float:
         """Return how long ago it became hot, in seconds; 0 if it never did."""
         return max(0.0, trio.current_time() - self.hot_since)
 
-    def give_out(self) -> Connection:
-        """Give the connection that it offers to an utterance; it is not offered again."""
-        connection = self._offered
+    def acquire(self) -> Connection:
+        """Take the idle connection for an utterance; another one is offered behind it, if there is room."""
+        connection, self.idle = self.idle, None
         assert connection is not None
-        self._offered = None
-        self._told_old = False
-        self.served = True
-        connection.state = "in use"
-        self._connections[connection.context.context_id] = connection
-        self._begun.add(connection.context.context_id)
-        if self._endpoint.begins_early:
-            connection.write(connection.context.begin())
+        if self._state is SocketState.AGING:
+            self._go(SocketState.HOT)
+        context_id = connection.context.context_id
+        self._connections[context_id] = connection
+        self._acquired.add(context_id)
+        connection.acquire()
+        if self._next is None:  # it was the last context that this socket can have
+            self._go(SocketState.RETIRING)
         self._offer()
         return connection
 
@@ -159,78 +179,101 @@ class HotSocket:
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    first = self._new_connection() if self._endpoint.contexts == 1 else None
-                    frames = [] if first is None else first.context.begin()
-                    await self._websocket.run(turn, frames, lambda: self._opened(nursery, first))
+                    frames = [] if self._next is None else self._next.socket_opened()
+                    await self._websocket.run(turn, frames, lambda: self._opened(nursery))
                     nursery.cancel_scope.cancel(reason="the connection has ended")
         finally:
-            self.dialling = False
             self._lose_connections(self.error or TTSConnectionError("the connection was closed"))
 
     # For its connections.
 
-    def write(self, connection: Connection, frames: list[str]) -> None:
+    def write(self, frames: list[str]) -> None:
         """Write frames of a connection."""
-        connection.last_frame = self._last_frame = trio.current_time()
+        self._last_frame = trio.current_time()
         for frame in frames:
             self._websocket.send(frame)
-        self._set_timer()
+        # A frame moves what is due to later, which the timer finds out when it fires; but the first one of a context.
+        if self._timer.deadline > self._last_frame + self._config.keep_alive_interval:
+            self._set_timer()
 
-    def rely_on(self) -> None:
+    def probe(self) -> None:
         """Find out in the background whether anybody is there, now that something depends on it."""
-        self._websocket.rely_on()
+        self._websocket.probe()
 
-    def released(self, connection: Connection) -> None:
+    # How a slot comes back. An utterance is done with its connection when it was spoken, interrupted or lost, but at
+    # the service its context holds one of the few slots of the socket until the service says that it is closed. So
+    # there are four cases:
+    #
+    # 1. It was never acquired. The next context takes its place; where there is none, the socket is of no use.
+    # 2. The socket retires, and this was its last utterance: the socket ends. This is also how a socket ends that is
+    #    one context for its life, for it retires as soon as it is acquired. It closes without a goodbye, which would
+    #    have the rest spoken, and billed.
+    # 3. The service still speaks, or has not said that it is done: the slot stays taken, and `_receive_event` frees it
+    #    by the final. The next utterance is near and will come over this socket, so it is probed. If the final does not
+    #    come, `_lost_slot_at` retires the socket.
+    # 4. The service has said so, or never knew of it: the slot is free now.
+
+    def release(self, connection: Connection) -> None:
         """Take note that an utterance is done with its connection; its slot is free when the service says so."""
-        connection.ended_at = connection.given_up_at = trio.current_time()
-        if connection is self._offered:
-            self._withdraw()
-        elif self._endpoint.contexts == 1:
-            self._websocket.close()
-        elif connection.context.open:
-            self._websocket.rely_on()  # the next turn is near, and comes over it: is there anybody?
+        if self.state is SocketState.ENDING:
+            return
+        if connection is self.idle:
+            self.idle = None
+            if self._next is None:
+                self.close()
+            else:
+                self._offer()
+        elif self.state is SocketState.RETIRING and not self.utterances:
+            self._end()
+        elif connection.context.holds_slot:
+            self.probe()
         else:
             self._free(connection)
-        if self._distrust is not None and not self.utterances:
-            self._websocket.lose(self._distrust)
         self._set_timer()
 
-    def distrust(self, error: TTSError) -> None:
+    def retire(self, error: TTSError) -> None:
         """Give no more utterances to it; it ends, for this reason, with those that go on over it."""
-        self._distrust = error
-        self._offered = None
+        if self.state is SocketState.ENDING:
+            return
+        self._retired_for = error
+        self.idle = None
         if self.utterances:
+            self._go(SocketState.RETIRING)
             self._on_slot()
         else:
-            self._websocket.lose(error)
+            self._end()
 
     # Its life.
 
-    def _new_connection(self) -> Connection:
-        context_id = None if self._endpoint.contexts == 1 else next(self._ids)
-        return Connection(self, Context(self._endpoint, context_id))
+    def _go(self, state: SocketState) -> None:
+        assert state in _NEXT[self.state], f"{self.state} -> {state}"
+        self._state = state
 
-    def _opened(self, nursery: trio.Nursery, first: Connection | None) -> None:
-        self.dialling = False
+    def _end(self) -> None:
+        if self._retired_for is None:
+            self._websocket.close()
+        else:
+            self._websocket.abandon(self._retired_for)
+
+    def _opened(self, nursery: trio.Nursery) -> None:
+        self._go(SocketState.HOT)
         self.hot_since = self._last_frame = trio.current_time()
-        self._offered = first or self._new_connection()
-        self._offered.last_frame = self.hot_since
+        self.idle = self._next_connection()
         nursery.start_soon(self._keep_time)
         self._on_hot(self)
 
-    def _offer(self) -> None:
-        room = 1 < self._endpoint.contexts > len(self._connections)
-        if self._offered is None and room and self._distrust is None and not self._websocket.ending:
-            self._offered = self._new_connection()
-            self._on_slot()
+    def _next_connection(self) -> Connection:
+        assert self._next is not None
+        connection = Connection(self, self._next)
+        self._next = next(self._contexts, None)
+        return connection
 
-    def _withdraw(self) -> None:
-        """What was offered was closed instead of being taken."""
-        if self._endpoint.contexts == 1:
-            self.close()
-        else:
-            self._offered = None
-            self._offer()
+    def _offer(self) -> None:
+        """Offer a connection for the next utterance, if there is room for it, and none is offered."""
+        takes_more = self.state in (SocketState.HOT, SocketState.AGING) and self._next is not None
+        if takes_more and self.idle is None and len(self._connections) < self._endpoint.contexts:
+            self.idle = self._next_connection()
+            self._on_slot()
 
     def _free(self, connection: Connection) -> None:
         """The service has closed a context: its slot can be used again."""
@@ -238,10 +281,10 @@ class HotSocket:
             self._offer()
 
     def _lose_connections(self, error: TTSError) -> None:
-        offered, self._offered = self._offered, None
-        for connection in [offered, *self._connections.values()]:
+        idle, self.idle = self.idle, None
+        for connection in [idle, *self._connections.values()]:
             if connection is not None:
-                connection.lost(error)
+                connection.on_lost(error)
 
     def _set_timer(self) -> None:
         self._timer.deadline = self._due()
@@ -256,7 +299,7 @@ class HotSocket:
                 self._do_what_is_due(trio.current_time())
             except Exception as error:
                 logger.exception("the timer of a connection failed")
-                return self._websocket.lose(unexpected("connection", error))
+                return self._websocket.abandon(unexpected("connection", error))
 
     def _due(self) -> float:
         waiting = self._waiting_for_text()
@@ -264,12 +307,12 @@ class HotSocket:
         return min(keep_alive, self._old_at(), self._lost_slot_at())
 
     def _waiting_for_text(self) -> list[Connection]:
-        offered = [] if self._offered is None else [self._offered]
-        return [c for c in [*offered, *self._connections.values()] if c.context.takes_text]
+        idle = [] if self.idle is None else [self.idle]
+        return [c for c in [*idle, *self._connections.values()] if c.context.awaits_text]
 
     def _old_at(self) -> float:
         """When it is to be replaced: for its age, or because the service may close it, there being no context."""
-        if self._told_old or self.utterances:
+        if self.state is not SocketState.HOT or self.utterances:
             return math.inf
         idle = self._endpoint.idle_seconds
         idle_at = self._last_frame + max(idle / 2, idle - self._config.connect_timeout)
@@ -277,16 +320,16 @@ class HotSocket:
 
     def _lost_slot_at(self) -> float:
         """When a slot, whose final did not come, is taken for lost, and the socket with it."""
-        if self._distrust is not None:
+        if self.state not in (SocketState.HOT, SocketState.AGING):
             return math.inf
-        return min((c.ended_at for c in self._connections.values()), default=math.inf) + self._config.reply_deadline
+        return min((c.silent_since for c in self._connections.values()), default=math.inf) + self._config.reply_deadline
 
     def _do_what_is_due(self, now: float) -> None:
         if self._old_at() <= now:
-            self._told_old = True
+            self._go(SocketState.AGING)
             self._on_old(self)
         if self._lost_slot_at() <= now:
-            self.distrust(TTSConnectionError("the service did not report the end of an interrupted utterance"))
+            self.retire(TTSConnectionError("the service did not report the end of an interrupted utterance"))
         for connection in self._waiting_for_text():
             if connection.last_frame + self._config.keep_alive_interval <= now:
                 self.keep_alives += 1
@@ -299,42 +342,18 @@ class HotSocket:
             self._receive_event(event)
 
     def _receive_event(self, event: Event) -> None:
-        # Where the socket is one context, it is not named.
-        context_id = event.context_id if self._endpoint.contexts > 1 else None
+        context_id = self._endpoint.context_of(event.context_id)
         connection = self._connections.get(context_id)
-        if context_id not in self._begun and self._is_unasked(event):
-            self.distrust(TTSConnectionError("the service sent something that nobody had asked for"))
+        if context_id not in self._acquired and is_unasked(event, self._config.format):
+            self.retire(TTSConnectionError("the service sent something that nobody had asked for"))
             return
         match event:
-            case ErrorReceived():
-                error = classify(
-                    event.message,
-                    codes=(event.code,),
-                    close_code=event.close_code,
-                    field=event.param,
-                    trace_id=self.trace_id,
-                )
-                if context_id is None:
-                    self._websocket.lose(error)  # it closes about 0.8 s later: no need to wait for that
-                elif context_id not in self._begun:
-                    self.distrust(error)
-                elif connection is None:  # if the socket was meant, the service closes it
-                    logger.warning("the service complained of an utterance that had ended: %s", error)
-                else:
-                    connection.context.final_received()
-                    connection.lost(error)
-                    self.distrust(error)
-            case Unreadable():
-                logger.warning("skipped a frame of the service: %s", event.reason)
             case AudioReceived():
-                if connection is not None and not connection.context.asked and self._is_unasked(event):
-                    error = TTSConnectionError("the service sent sound before it had text")
-                    connection.context.final_received()
-                    connection.lost(error)
-                    self.distrust(error)
-                elif connection is not None:
-                    if connection.state == "ended":  # its slot is not lost: the rest of it is still being spoken
-                        connection.ended_at = min(trio.current_time(), connection.given_up_at + _LONGEST_REST)
+                if connection is None:  # of an utterance that has ended
+                    return
+                if connection.context.sound is Sound.UNASKED and is_unasked(event, self._config.format):
+                    self._end_utterance(connection, TTSConnectionError("the service sent sound before it had text"))
+                else:
                     connection.received(event)
             case Final():
                 if connection is not None:
@@ -342,16 +361,30 @@ class HotSocket:
                     if connection.state == "ended":
                         self._free(connection)
                         self._set_timer()
+            case ErrorReceived():
+                self._receive_error(event, context_id, connection)
+            case Unreadable():
+                logger.warning("skipped a frame of the service: %s", event.reason)
 
-    def _is_unasked(self, event: Event) -> bool:
-        """Whether an event without text before it is more than the silence of a blank, which may come without times."""
-        match event:
-            case AudioReceived():
-                clip = AudioClock(self._config.format)
-                clip.feed(event.audio)
-                timed = event.alignment is not None or event.normalized_alignment is not None
-                return not is_silence(event) if timed else clip.seconds > _LONGEST_SILENCE
-            case Final():
-                return True
-            case _:
-                return False
+    def _receive_error(self, event: ErrorReceived, context_id: str | None, connection: Connection | None) -> None:
+        error = classify(
+            event.message,
+            codes=(event.code,),
+            close_code=event.close_code,
+            field=event.param,
+            trace_id=self.trace_id,
+        )
+        if context_id is None:
+            self._websocket.abandon(error)  # it closes about 0.8 s later: no need to wait for that
+        elif context_id not in self._acquired:
+            self.retire(error)
+        elif connection is None:  # if the socket was meant, the service closes it
+            logger.warning("the service complained of an utterance that had ended: %s", error)
+        else:
+            self._end_utterance(connection, error)
+
+    def _end_utterance(self, connection: Connection, error: TTSError) -> None:
+        """End an utterance of which the service has said something that is not to be believed, or not to be mended."""
+        connection.context.final_received()
+        connection.on_lost(error)
+        self.retire(error)

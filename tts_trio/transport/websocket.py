@@ -147,7 +147,7 @@ class WebSocket:
         self._outbox, self._unsent = trio.open_memory_channel[str](math.inf)
         self._closing = trio.Event()
         self._goodbye: str | None = None
-        self._reliances, self._relied_on = trio.open_memory_channel[float](math.inf)
+        self._probe, self._probes = trio.open_memory_channel[float](math.inf)
         self._last_message = -math.inf
         self._writing_since = math.inf
 
@@ -166,13 +166,13 @@ class WebSocket:
         if not self._closing.is_set():
             self._outbox.send_nowait(message)
 
-    def rely_on(self) -> None:
+    def probe(self) -> None:
         """Find out whether it is half-open, now that something depends on it. Never blocks.
 
         A ping is sent. If neither its pong nor any message comes within a second, or nothing could be written for so
         long, the socket is lost.
         """
-        self._reliances.send_nowait(trio.current_time())
+        self._probe.send_nowait(trio.current_time())
 
     def close(self, goodbye: str | None = None) -> None:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
@@ -184,7 +184,7 @@ class WebSocket:
             self._goodbye = goodbye
             self._closing.set()
 
-    def lose(self, error: TTSError) -> None:
+    def abandon(self, error: TTSError) -> None:
         """Give the socket up, with the reason. Never blocks; only the first reason counts."""
         if not self._closing.is_set():
             self.error = error
@@ -212,9 +212,12 @@ class WebSocket:
                         for message in first_messages:
                             await websocket.send_message(message)
                         await websocket.ping()
+                        if self.error is not None:
+                            raise self.error
                         hot.set()
                         scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
-                        on_open()
+                        if not self.ending:
+                            on_open()
                         nursery.start_soon(self._write, websocket)
                         nursery.start_soon(self._ping, websocket, nursery)
                         nursery.start_soon(self._await_answers, websocket, nursery)
@@ -226,7 +229,7 @@ class WebSocket:
             cause = self.error or self._explain(error, stream)
             if cause is not error and cause.__cause__ is None:
                 cause.__cause__ = telling_cause(error)
-            self.lose(cause)
+            self.abandon(cause)
             if not self.is_open:
                 raise cause from cause.__cause__
         finally:
@@ -272,11 +275,11 @@ class WebSocket:
             reason = closed.reason
             if stream.unfinished > _MAX_UNFINISHED:
                 says = f"a message did not end within {_MAX_UNFINISHED} bytes"
-                self.lose(TTSConnectionError(says, trace_id=self.trace_id))
+                self.abandon(TTSConnectionError(says, trace_id=self.trace_id))
             elif reason is not None:
-                self.lose(classify(reason.reason, close_code=reason.code, trace_id=self.trace_id))
+                self.abandon(classify(reason.reason, close_code=reason.code, trace_id=self.trace_id))
             else:
-                self.lose(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
+                self.abandon(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
         raise self.error or AssertionError("unreachable: the loop ends by an error")
 
     @trio.lowlevel.enable_ki_protection
@@ -295,11 +298,11 @@ class WebSocket:
         while True:
             await trio.sleep(self._config.ping_interval)
             if not await self._answers(websocket, nursery, timeout):
-                self.lose(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
+                self.abandon(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
 
     @trio.lowlevel.enable_ki_protection
     async def _await_answers(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
-        async for since in self._relied_on:
+        async for since in self._probes:
             nursery.start_soon(self._await_answer, websocket, nursery, since)
 
     @trio.lowlevel.enable_ki_protection
@@ -310,7 +313,7 @@ class WebSocket:
             return
         # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
         if self._last_message < since or self._writing_since <= since:
-            self.lose(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
+            self.abandon(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
 
     async def _answers(
         self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, seconds: float

@@ -1,14 +1,57 @@
-"""The order of the frames of one context, the same at every endpoint.
+"""The life of one context, the same at every endpoint: which frames may be written, and whether its sound has come.
 
 Its first frame is `begin`. When its text is complete it ends by `end`, and is closed when audio has come for the last
 of it: a context that is closed before may be dropped with its text (reports of production: 2.5 % of turns in the peak
 hour). An interruption closes it at once. Nothing names it before its first frame, or after its close.
+
+What is sent follows `_NEXT`, and what is owed for it `_AFTER_TEXT` and `_AFTER_AUDIO`. The service may say anything at
+any time, so what it says has a row for every state; what we do out of order is a mistake of ours, and an assertion.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from enum import Enum
+
 from tts_trio.text import speakable
+from tts_trio.wire.blanks import is_blank
 from tts_trio.wire.endpoint import Endpoint
+from tts_trio.wire.events import AudioReceived
+
+
+class ContextState(Enum):
+    """Where a context is in its life."""
+
+    NEW = "nothing of it was written"
+    OPEN = "it was begun, and takes text"
+    COMPLETE = "its text is complete"
+    CLOSING = "it was closed here, and the service has not reported its final"
+    CLOSED = "the service has closed it, or never knew it"
+
+
+class Sound(Enum):
+    """What has come of a context's sound."""
+
+    UNASKED = "no text was sent for it"
+    DUE = "text was sent, and nothing has come yet"
+    HEARD = "sound has come for the last text"
+    DUE_AGAIN = "sound has come, and text was sent since"
+
+
+_NEXT = {
+    ContextState.NEW: {ContextState.OPEN, ContextState.CLOSED},
+    ContextState.OPEN: {ContextState.COMPLETE, ContextState.CLOSING, ContextState.CLOSED},
+    ContextState.COMPLETE: {ContextState.CLOSING, ContextState.CLOSED},
+    ContextState.CLOSING: {ContextState.CLOSED},
+    ContextState.CLOSED: set[ContextState](),
+}
+_AFTER_TEXT = {
+    Sound.UNASKED: Sound.DUE,
+    Sound.DUE: Sound.DUE,
+    Sound.HEARD: Sound.DUE_AGAIN,
+    Sound.DUE_AGAIN: Sound.DUE_AGAIN,
+}
+_AFTER_AUDIO = {Sound.DUE: Sound.HEARD, Sound.HEARD: Sound.HEARD, Sound.DUE_AGAIN: Sound.HEARD}
 
 
 class Context:
@@ -16,69 +59,94 @@ class Context:
 
     Attributes:
         context_id: Its id; None where the socket is the context.
-        open: The service knows it, and has not reported its final: it holds a slot.
-        takes_text: It is open for text, and is kept alive while there is none.
-        asked: Text was sent for it.
-        heard: Audio has come for its text.
+        state: Where it is in its life.
+        sound: What has come of its sound.
     """
 
     def __init__(self, endpoint: Endpoint, context_id: str | None) -> None:
         self.context_id = context_id
-        self.open = False
-        self.takes_text = False
-        self.asked = False
-        self.heard = False
+        self.state = ContextState.NEW
+        self.sound = Sound.UNASKED
         self._endpoint = endpoint
-        self._begun = False
-        self._answered = False  # audio has come since the last text
-        self._closed = False
 
-    def begin(self) -> list[str]:
-        """Open it, if it is new."""
-        if self._begun:
-            return []
-        self._begun = self.open = self.takes_text = True
-        return [self._endpoint.begin(self.context_id)]
+    @property
+    def holds_slot(self) -> bool:
+        """Whether the service knows it, and has not reported its final."""
+        return self.state is not ContextState.NEW and self.state is not ContextState.CLOSED
+
+    @property
+    def awaits_text(self) -> bool:
+        """Whether the service waits for text, so that it is to be kept alive while there is none."""
+        return self.state is ContextState.OPEN
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether text may be sent for it."""
+        return self.state is ContextState.OPEN or self.state is ContextState.NEW
+
+    def expects(self, event: AudioReceived) -> bool:
+        """Tell whether a sound is of its text, and not of the blanks that begin it, or keep it alive."""
+        return not (self.sound is Sound.UNASKED or (self.sound is Sound.DUE and is_blank(event)))
+
+    def socket_opened(self) -> list[str]:
+        """Begin it as the first one of a socket, before anybody speaks through it."""
+        return self._begin() if self._endpoint.begins == "with the socket" else []
+
+    def acquired(self) -> list[str]:
+        """Begin it now that there is an utterance, if that has the service do work before there is text."""
+        return self._begin() if self.state is ContextState.NEW and self._endpoint.begins == "with the utterance" else []
 
     def text(self, phrase: str) -> list[str]:
         """Speak a phrase."""
-        frames = self.begin()
-        if not self.takes_text:
-            return []
-        self.asked = True
-        if speakable(phrase):
-            self._answered = False
+        frames = self._begin() if self.state is ContextState.NEW else []
+        assert self.state is ContextState.OPEN, self.state
+        if self.sound is Sound.UNASKED or speakable(phrase):
+            self.sound = _AFTER_TEXT[self.sound]
         return [*frames, self._endpoint.text(self.context_id, phrase)]
 
     def keep_alive(self) -> list[str]:
         """Keep it open while there is no text."""
-        return [self._endpoint.keep_alive(self.context_id)] if self.takes_text else []
+        assert self.state is ContextState.OPEN, self.state
+        return [self._endpoint.keep_alive(self.context_id)]
 
     def end(self) -> list[str]:
         """Have the rest spoken: the text is complete."""
-        if not self.takes_text:
-            return []
-        self.takes_text = False
+        self._go(ContextState.COMPLETE)
         end = self._endpoint.end(self.context_id)
-        return ([] if end is None else [end]) + (self._close() if self._answered else [])
+        return ([] if end is None else [end]) + (self._close() if self.sound is Sound.HEARD else [])
 
     def audio_received(self) -> list[str]:
-        """Take note that audio has come."""
-        self.heard = self._answered = True
-        return [] if self.takes_text else self._close()
+        """Take note that sound of its text has come."""
+        if self.sound is not Sound.HEARD:
+            assert self.sound in _AFTER_AUDIO, self.sound
+            self.sound = _AFTER_AUDIO[self.sound]
+        return self._close() if self.state is ContextState.COMPLETE else []
 
     def final_received(self) -> None:
         """Take note that the service has closed it."""
-        self.open = self.takes_text = False
+        if self.state is not ContextState.CLOSED:
+            self._go(ContextState.CLOSED)
 
     def interrupt(self) -> list[str]:
         """Close it at once, if it is open."""
-        self.takes_text = False
-        return self._close()
+        if self.state is ContextState.NEW:
+            self._go(ContextState.CLOSED)
+        return self._close() if self.state in (ContextState.OPEN, ContextState.COMPLETE) else []
+
+    def _begin(self) -> list[str]:
+        self._go(ContextState.OPEN)
+        return [self._endpoint.begin(self.context_id)]
 
     def _close(self) -> list[str]:
-        if self._closed or not self.open:
-            return []
-        self._closed = True
+        self._go(ContextState.CLOSING)
         close = self._endpoint.close(self.context_id)
         return [] if close is None else [close]
+
+    def _go(self, state: ContextState) -> None:
+        assert state in _NEXT[self.state], f"{self.state} -> {state}"
+        self.state = state
+
+
+def contexts_of(endpoint: Endpoint) -> Iterator[Context]:
+    """Return the contexts that a socket may have in its life, in order."""
+    return (Context(endpoint, context_id) for context_id in endpoint.context_ids())

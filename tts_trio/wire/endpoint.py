@@ -2,14 +2,16 @@
 
 A context is what one utterance speaks through. A socket to `stream-input` is one context for its life; to the
 multi-stream endpoints it holds five at a time, each with an id. In which order frames may leave is the same for all of
-them, and is in `context.py`.
+them, and is in `context.py`. Whatever differs between the endpoints is here, and nowhere above `wire/`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 import attrs
 
@@ -22,15 +24,33 @@ class Endpoint(ABC):
 
     Attributes:
         config: The voice, the model, the settings.
-        contexts: How many may be open at once on a socket; 1: a socket is one context, and is used up with it.
-        begins_early: The first frame of a context has the service do work, so it leaves before there is text.
+        contexts: How many contexts may be open at once on a socket.
+        begins: When the first frame of a context is written. It is written before there is text where it has the
+            service do work.
         goodbye: The last frame on a socket that has no utterance.
     """
 
     config: TTSConfig
     contexts: ClassVar[int]
-    begins_early: ClassVar[bool]
+    begins: ClassVar[Literal["with the socket", "with the utterance", "with the text"]]
     goodbye: ClassVar[str]
+
+    @abstractmethod
+    def context_ids(self) -> Iterator[str | None]:
+        """Return the ids of the contexts that a socket may have in its life, in order; None is not named in frames."""
+
+    @abstractmethod
+    def context_of(self, context_id: str | None) -> str | None:
+        """Return the id of the context that a frame of the service is about, by the id that it names."""
+
+    @abstractmethod
+    def sockets_to_keep(self, spares: int, *, speaking: bool) -> int:
+        """Return how many sockets are kept that can take another utterance.
+
+        Args:
+            spares: How many are to stand behind the one that serves.
+            speaking: An utterance goes on.
+        """
 
     @abstractmethod
     def path(self) -> str:
@@ -60,3 +80,22 @@ class Endpoint(ABC):
     def idle_seconds(self) -> float:
         """After how long without a context the service may close the socket, whatever is done."""
         return math.inf
+
+
+class SharedSocket(Endpoint):
+    """An endpoint whose sockets carry several contexts at once, and one after another; each has an id."""
+
+    contexts: ClassVar[int] = 5
+    goodbye: ClassVar[str] = '{"close_socket":true}'
+
+    def context_ids(self) -> Iterator[str | None]:
+        """Return ids without end."""
+        return map(str, itertools.count(1))
+
+    def context_of(self, context_id: str | None) -> str | None:
+        """Return the id that the frame names; None: it is about the socket."""
+        return context_id
+
+    def sockets_to_keep(self, spares: int, *, speaking: bool) -> int:
+        """Return one more than the spares: the one that serves takes further utterances."""
+        return spares + 1

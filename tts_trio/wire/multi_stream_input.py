@@ -7,19 +7,15 @@ reference, multi-context WebSocket; the traps are from reports of production).
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from tts_trio.wire.encode import encode_frame, encode_query
-from tts_trio.wire.endpoint import Endpoint
+from tts_trio.wire.endpoint import SharedSocket
 from tts_trio.wire.stream_input import initialization, query
 
 
-class MultiStreamInput(Endpoint):
+class MultiStreamInput(SharedSocket):
     """The frames of `multi-stream-input`."""
 
-    contexts: ClassVar[int] = 5
-    begins_early: ClassVar[bool] = False
-    goodbye: ClassVar[str] = '{"close_socket":true}'
+    begins = "with the text"
 
     @property
     def idle_seconds(self) -> float:

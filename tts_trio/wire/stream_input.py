@@ -7,6 +7,7 @@ format, language and settings belong to the socket for its life.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import attrs
@@ -23,8 +24,20 @@ class StreamInput(Endpoint):
     """The frames of `stream-input`."""
 
     contexts: ClassVar[int] = 1
-    begins_early: ClassVar[bool] = True
+    begins = "with the socket"
     goodbye: ClassVar[str] = _END_OF_SEQUENCE
+
+    def context_ids(self) -> Iterator[str | None]:
+        """Return the one context that a socket is; it has no id."""
+        return iter((None,))
+
+    def context_of(self, context_id: str | None) -> str | None:
+        """Return None, whatever a frame names: there is one context."""
+        return None
+
+    def sockets_to_keep(self, spares: int, *, speaking: bool) -> int:
+        """Return the spares: a socket that serves takes no other utterance. Where none serves it is one at least."""
+        return spares if speaking else max(1, spares)
 
     def path(self) -> str:
         """Return the path and query of the WebSocket, below the base URL."""

@@ -7,20 +7,18 @@ Any error of the protocol ends the socket with all its contexts (ElevenLabs API 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from tts_trio.config.models import DIALOGUE_INACTIVITY
 from tts_trio.wire.encode import encode_frame, encode_query
-from tts_trio.wire.endpoint import Endpoint
+from tts_trio.wire.endpoint import SharedSocket
 from tts_trio.wire.stream_input import dictionaries
 
 
-class TextToDialogue(Endpoint):
+class TextToDialogue(SharedSocket):
     """The frames of `text-to-dialogue`."""
 
-    contexts: ClassVar[int] = 5
-    begins_early: ClassVar[bool] = True
-    goodbye: ClassVar[str] = '{"close_socket":true}'
+    begins = "with the utterance"
 
     @property
     def idle_seconds(self) -> float:

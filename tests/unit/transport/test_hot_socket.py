@@ -8,10 +8,9 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
-from tts_trio import (
-    WebSocketConnectionManager,
-)
+from tts_trio import TTSConnectionError, WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, CloseSent, Fault, Received
+from tts_trio.transport.hot_socket import HotSocket, SocketState
 
 
 async def test_keep_alives_leave_15_s_after_the_last_text_frame(autojump_clock: trio.testing.MockClock) -> None:
@@ -152,3 +151,72 @@ async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: 
             await text.send("Спасибо.")
             text.close()
             assert heard(await listen(audio), tts.config) == TEXTS["ru"] + " Спасибо."
+
+
+def the_socket(connections: WebSocketConnectionManager, state: SocketState) -> HotSocket:
+    [socket] = [socket for socket in connections._sockets if socket.state is state]
+    return socket
+
+
+async def test_a_socket_of_one_utterance_retires_when_it_is_acquired(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await trio.sleep(0.1)
+            socket = the_socket(connections, SocketState.DIALLING)
+            connection = await connections.connect()
+            assert socket.state is SocketState.HOT
+            assert socket.idle is connection
+            assert await connections.get_connection() is connection
+            assert (socket.state, socket.idle, socket.utterances) == (SocketState.RETIRING, None, 1)
+            connection.close()
+            assert (socket.state, socket.error) == (SocketState.ENDING, None)
+
+
+async def test_a_socket_of_many_utterances_retires_for_a_reason(autojump_clock: trio.testing.MockClock) -> None:
+    """P27: it takes no more of them, and ends with the last of those that go on."""
+    config, reason = make_config(endpoint="multi-stream-input"), TTSConnectionError("one of them is owed its sound")
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            first, second = await connections.get_connection(), await connections.get_connection()
+            socket = next(iter(connections._sockets))
+            assert (socket.state, socket.utterances) == (SocketState.HOT, 2)
+            first.abandon(reason)
+            assert (socket.state, socket.utterances, socket.usable) == (SocketState.RETIRING, 1, False)
+            second.close()
+            assert (socket.state, socket.error) == (SocketState.ENDING, reason)
+
+
+async def test_a_socket_that_ages_serves_until_another_is_hot(autojump_clock: trio.testing.MockClock) -> None:
+    config = make_config(spare_lifetime=60)
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await connections.connect()
+            socket = the_socket(connections, SocketState.HOT)
+            await trio.sleep(60.01)
+            assert socket.state is SocketState.AGING
+            assert socket.usable
+            await trio.sleep(0.3)
+            assert socket.state is SocketState.ENDING
+            assert the_socket(connections, SocketState.HOT).usable
+
+
+@pytest.mark.parametrize("state", SocketState, ids=lambda state: state.name)
+async def test_an_ageing_that_is_out_of_order_is_an_assertion(
+    autojump_clock: trio.testing.MockClock, state: SocketState
+) -> None:
+    async with memory_service() as service:
+        socket = HotSocket(
+            make_config(),
+            service.open_stream,
+            on_hot=lambda _: None,
+            on_slot=lambda: None,
+            on_old=lambda _: None,
+        )
+        socket._state = state
+        if state is SocketState.HOT:
+            socket._go(SocketState.AGING)
+            assert socket.state is SocketState.AGING
+        else:
+            with pytest.raises(AssertionError, match=r"-> SocketState\.AGING"):
+                socket._go(SocketState.AGING)
+            assert socket.state is state
