@@ -47,6 +47,9 @@ class Peer:
         self.stream: trio.abc.Stream = tcp
         self.resets = False
         self.key = ""
+        self._unread = bytearray()
+        self._read = 0  # bytes, so far
+        self._seen = 0.0
         self._buffer = bytearray()
         self._sending = trio.Lock()
         self._poisons: dict[str, float] = {}
@@ -79,7 +82,7 @@ class Peer:
             await self.stream.send_all(data)
 
     async def receive(self) -> bytes:
-        """Read bytes.
+        """Read bytes: at most what the client wrote at once.
 
         Raises:
             Gone: There are no more.
@@ -88,7 +91,7 @@ class Peer:
             data = bytes(self._buffer)
             self._buffer.clear()
             return data
-        data = bytes(await self.stream.receive_some(65536))
+        data = await self._some()
         if not data:
             raise Gone
         return data
@@ -113,9 +116,12 @@ class Peer:
         self._poisons[what] = time.perf_counter()
 
     def asks(self) -> None:
-        """Note that something is asked for; what the client could not have read before it asked crossed that."""
-        seen = self.server.seen.get(self._port, 0.0)
-        crossed = {what for what, at in self._poisons.items() if at > seen}
+        """Note that something is asked for, by what was read last.
+
+        What the client had not read when it wrote that crossed it: on its way it looks like the answer, for no message
+        says what it answers. What the client wrote later does not count, though this server may be late to read.
+        """
+        crossed = {what for what, at in self._poisons.items() if at > self._seen}
         if crossed:
             self.server.note(f"connection {self.number}: the request crossed {crossed}")
             self.server.crossed.update(crossed)
@@ -162,7 +168,20 @@ class Peer:
         return Asked(method, path, headers, rest[:length])
 
     async def _some(self) -> bytes:
-        try:
-            return bytes(await self.stream.receive_some(65536))
-        except trio.BrokenResourceError:
-            return b""
+        """Read what the client wrote at once, or a part of it; b"" at the end of the connection."""
+        if not self._unread:
+            try:
+                self._unread += await self.stream.receive_some(65536)
+            except trio.BrokenResourceError:
+                return b""
+        writes = self.server.writes.get(self._port, ())
+        while writes and writes[0].end <= self._read:
+            writes.popleft()
+        size = len(self._unread)
+        if writes:
+            size = min(size, writes[0].end - self._read)
+            self._seen = writes[0].seen
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
+        self._read += size
+        return data

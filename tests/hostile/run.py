@@ -20,7 +20,7 @@ import trustme
 
 from tests.hostile.rules import POISON, Heard, listen_for, words_of
 from tests.hostile.script import Conversation, Saying, Script, script_of
-from tests.hostile.server import HostileServer, ServerThread
+from tests.hostile.server import HostileServer, ServerThread, Written
 from tts_trio import (
     AudioChannel,
     ConcurrencyLimiter,
@@ -33,7 +33,7 @@ from tts_trio import (
 )
 from tts_trio.local_server import read_tones
 from tts_trio.speech.playout import paced
-from tts_trio.static_text import cached_source as flights
+from tts_trio.static_text import cached_source
 from tts_trio.transport.streams import open_stream
 
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
@@ -221,14 +221,14 @@ class _Seed:
             if audio.outcome is None or audio.outcome.end != end:
                 self._report.broke(f"it ended as {end}, and then as {audio.outcome}")
         with trio.move_on_after(1.0):
-            while self._flights():  # noqa: ASYNC110 - of system tasks
+            while self._fetches():  # noqa: ASYNC110 - of system tasks
                 await trio.sleep(0.005)
-        if self._flights():
-            self._report.broke(f"a request of a cache was left: {self._flights()}")
+        if self._fetches():
+            self._report.broke(f"a request of a cache was left: {self._fetches()}")
 
-    def _flights(self) -> list[object]:
+    def _fetches(self) -> list[object]:
         try:
-            return [place for place in flights._flights.get() if place[0] == id(self._cache)]
+            return [place for place in cached_source._fetches.get() if place[0] == id(self._cache)]
         except LookupError:
             return []
 
@@ -270,7 +270,11 @@ class _Seed:
         await self._healed.wait()
 
     async def _be_served_well(self, index: int, tts: TTSManager) -> None:
-        """The next utterance on a good server works."""
+        """The next utterance on a good server works.
+
+        A machine under load may let it be late, so that the rest is said anew: where no times tell how much was heard,
+        from a word or two before that.
+        """
         for kind in ("speak", "static"):
             text = f"Дальше{index}{'аб'[kind == 'static']} all{index}{kind} в порядке{kind}{index}."
             began, tries = time.perf_counter(), 0
@@ -289,7 +293,8 @@ class _Seed:
                     last = error
                 else:
                     self._report.note(f"on the good server {kind} {index} finished; {tts.config.limiter!r}")
-                    heard = utterance.heard(tts.config, again=0)
+                    estimated = self._is_estimated(tts.config, kind, text)
+                    heard = utterance.heard(tts.config, again=tts.config.max_replays if estimated else 0)
                     if heard.wrong or heard.whole != len(words_of(text)):
                         self._report.broke(f"on the good server {text!r} was heard as {heard}")
                     break
@@ -419,7 +424,7 @@ class _Seed:
         allowed = self._allowed(config, conversation, saying, utterance) + self._loop.excused(began)
         if took > allowed:
             broke(f"{about}: it took {took:.2f} s; its configuration allows {allowed:.2f} s")
-        estimated = self._is_estimated(config, saying, utterance)
+        estimated = self._is_estimated(config, saying.kind, saying.text)
         heard = utterance.heard(config, again=config.max_replays if estimated else 0)
         if heard.wrong and not self._crossed(utterance.text_heard(config)):
             broke(f"{about}: {heard.wrong}")
@@ -451,13 +456,13 @@ class _Seed:
     def _crossed(self, sound: str) -> bool:
         return POISON in sound and any(word in sound for word in self._server.crossed)
 
-    def _is_estimated(self, config: TTSConfig, saying: Saying, utterance: _Utterance) -> bool:
+    def _is_estimated(self, config: TTSConfig, kind: str, text: str) -> bool:
         """Whether it was sent without times of the words that can be read, as far as anything was."""
-        if saying.kind == "static":
+        if kind == "static":
             return not config.static_timestamps
         if not config.sync_alignment or config.fallback:
             return True
-        return any(phrase.strip() in saying.text for phrase in self._server.untimed)
+        return any(phrase.strip() in text for phrase in self._server.untimed)
 
     def _check_honest(
         self,
@@ -496,17 +501,18 @@ class _Seed:
 
 
 class _Told(trio.abc.Stream):
-    """A stream that tells the server what had been read when something was written to it."""
+    """A stream that tells the server what had been read when each thing was written to it."""
 
     def __init__(self, stream: trio.abc.Stream, server: HostileServer, loop: Loop) -> None:
         tcp: Any = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._stream = stream
-        self._port = tcp.socket.getsockname()[1]
-        self._server = server
         self._loop = loop
+        self._written = 0
+        self._writes = server.writes[tcp.socket.getsockname()[1]] = deque()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._server.seen[self._port] = self._loop.has_seen
+        self._written += len(data)
+        self._writes.append(Written(self._written, self._loop.has_seen))
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:

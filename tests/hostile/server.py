@@ -9,9 +9,10 @@ import ssl
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import trio
@@ -26,6 +27,18 @@ _LATE = 0.02  # seconds: the shortest timeout is four times as long
 _DRAIN = 2.0  # seconds, within which a client that is done closes its end
 
 
+class Written(NamedTuple):
+    """What the client wrote at once.
+
+    Attributes:
+        end: How many bytes it had written with it.
+        seen: What came to the client before this time had been read when it wrote this.
+    """
+
+    end: int
+    seen: float
+
+
 @attrs.define(eq=False, slots=False)
 class HostileServer:
     """One seed's server, on a port of its own.
@@ -37,7 +50,7 @@ class HostileServer:
         left_open: Connections that the client did not close.
         crossed: Poison that a request crossed on its way, so that nobody could know it for what it was.
         untimed: Texts of phrases that were sent without times that can be read.
-        seen: By the client's port: what came before that time had been read when the client last wrote.
+        writes: By the client's port: what the client wrote, and has not been read here.
         lied: Keys of conversations to which times were told for sound that never came.
         requests: How many there were over HTTP.
         open: How many connections there are.
@@ -52,7 +65,7 @@ class HostileServer:
     left_open: list[int] = attrs.field(factory=list)
     crossed: set[str] = attrs.field(factory=set)
     untimed: list[str] = attrs.field(factory=list)
-    seen: dict[int, float] = attrs.field(factory=dict)
+    writes: dict[int, deque[Written]] = attrs.field(factory=dict)
     lied: set[str] = attrs.field(factory=set)
     requests: int = 0
     open: int = 0
