@@ -29,7 +29,7 @@ from benchmarks.script import Report, options_of
 from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
 from tts_trio.cli.console import progress
 from tts_trio.manager import TTSManager
-from tts_trio.speech.channels import Speech
+from tts_trio.speech.results import Summary
 from tts_trio.speech.telemetry import Telemetry, telemetry_for
 
 _TIMES = 5000
@@ -40,11 +40,11 @@ _UTTERANCES = 50
 class _Keeper:
     """Keeps the utterance that it is told of."""
 
-    speech: Speech | None = None
+    told: tuple[str, Summary] | None = None
 
-    def utterance_ended(self, speech: Speech) -> None:
+    def utterance_ended(self, kind: str, utterance: Summary) -> None:
         """Keep it."""
-        self.speech = speech
+        self.told = kind, utterance
 
 
 async def _speak(tts: TTSManager) -> None:
@@ -89,13 +89,13 @@ async def _main(options: argparse.Namespace) -> None:
         for _ in range(_UTTERANCES // fewer):
             await _speak(tts)
         whole = (time.process_time() - began) / (_UTTERANCES // fewer) * 1e6
-    speech = keeper.speech
-    assert speech is not None
+    told = keeper.told
+    assert told is not None
     costs: dict[str, float] = {}
     tellers = _tellers()
     with progress("telemetry", len(tellers)) as advance:
         for name, teller in tellers.items():
-            costs[name] = _microseconds(_TIMES // fewer, lambda teller=teller: teller.utterance_ended(speech))
+            costs[name] = _microseconds(_TIMES // fewer, lambda teller=teller: teller.utterance_ended(*told))
             advance()
     report.add(
         "Telling of an utterance, processor time in µs",

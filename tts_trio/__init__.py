@@ -40,12 +40,12 @@ from tts_trio.speech.alignment import Word as Word
 from tts_trio.speech.channels import AudioChannel as AudioChannel
 from tts_trio.speech.channels import AudioStatistics as AudioStatistics
 from tts_trio.speech.channels import TextChannel as TextChannel
-from tts_trio.speech.channels import Usage as Usage
+from tts_trio.speech.channels import paced as paced
 from tts_trio.speech.frames import Frames as Frames
 from tts_trio.speech.playout import PacedFrames as PacedFrames
-from tts_trio.speech.playout import paced as paced
 from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline
+from tts_trio.speech.results import Usage as Usage
 from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
 from tts_trio.static_text.redis_cache import RedisCache as RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache as SqliteCache

@@ -15,6 +15,7 @@ from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech.channels import AudioChannel, TextChannel
+from tts_trio.speech.driver import Driver
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.static_text.cached_source import CachedSource
@@ -71,7 +72,7 @@ class TTSManager(SingleUse):
         self.connections = connection_manager
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
-        self._open = set[AudioChannel]()  # in blocks that were not left yet
+        self._open = set[Driver]()  # in blocks that were not left yet
         self._history = RequestHistory()
         self._foreground = Foreground()
         cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
@@ -93,8 +94,8 @@ class TTSManager(SingleUse):
                     try:
                         yield
                     finally:
-                        for audio in self._open:
-                            audio.leave()  # another task may still be reading it
+                        for speech in self._open:
+                            speech.leave()  # another task may still be reading it
                         self._nursery.cancel_scope.cancel(reason="the TTSManager was left")
                         self._nursery = None
 
@@ -226,20 +227,21 @@ class TTSManager(SingleUse):
                         nursery.cancel_scope.cancel(reason="the utterance was left")
 
     @asynccontextmanager
-    async def _perform(self, speech: StaticText | Reply) -> AsyncGenerator[AudioChannel]:
+    async def _perform(self, speech: Driver) -> AsyncGenerator[AudioChannel]:
         try:
             nursery, _ = self._require_open()  # it may have been left while a connection was waited for
             nursery.start_soon(self._run_speech, speech)
-            self._open.add(speech.audio)
+            self._open.add(speech)
             yield speech.audio
         finally:
-            speech.audio.leave()
-            self._open.discard(speech.audio)
-            self._telemetry.utterance_ended(speech)
-        speech.audio.raise_unseen_failure()
+            speech.leave()
+            self._open.discard(speech)
+            self._telemetry.utterance_ended(speech.kind, speech.utterance.summary)
+        if not speech.utterance.awaited and (error := speech.utterance.error) is not None:
+            raise error
 
     @trio.lowlevel.enable_ki_protection
-    async def _run_speech(self, speech: StaticText | Reply) -> None:
+    async def _run_speech(self, speech: Driver) -> None:
         with self._foreground.busy():
             await speech.run()
 

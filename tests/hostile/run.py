@@ -32,7 +32,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import read_tones
-from tts_trio.speech.playout import paced
+from tts_trio.speech.channels import paced
 from tts_trio.static_text import cached_source
 from tts_trio.transport.streams import open_stream
 

@@ -362,7 +362,7 @@ async def test_a_final_before_the_text_is_complete_ends_no_turn(
                 nursery.start_soon(play, audio, sound)
                 await channel.send(text[:half])
                 await trio.sleep(2)  # all of it is said
-                reply = cast("Any", audio)._speech
+                reply = cast("Any", audio)._changed.__self__
                 reply._on_event(Final())
                 await trio.sleep(1)
                 assert audio.outcome is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import pytest
@@ -56,7 +56,7 @@ async def say(tts: TTSManager, text: str, into: Said) -> None:
         except TTSError as error:
             into.error = error
         into.text = heard(sound, tts.config)
-        into.replays = cast("Any", audio)._speech.utterance.replays
+        into.replays = audio.usage.replays
 
 
 async def interrupt(tts: TTSManager, text: str, seconds: float = 0.0) -> None:

@@ -1,68 +1,22 @@
 """The two ends that the caller holds: `TextChannel` takes the reply's text, `AudioChannel` gives its sound.
 
-Both are trio channels with the methods of trio's memory channels.
+Both are trio channels with the methods of trio's memory channels. Neither holds text or audio: they change the
+utterance, and call `changed` so that its driver does what the change asks for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import ClassVar, Protocol
 
 import attrs
 import trio
 
-from tts_trio.config.formats import AudioFormat
 from tts_trio.speech.alignment import Word
 from tts_trio.speech.frames import Frames, next_piece
-from tts_trio.speech.playback import Listener
-from tts_trio.speech.results import Outcome, Timeline
+from tts_trio.speech.playout import PacedFrames
+from tts_trio.speech.results import Outcome, Timeline, Usage
 from tts_trio.speech.utterance import Utterance
-
-
-@attrs.frozen
-class Usage:
-    """What an utterance cost, and the ids to tell the service's support.
-
-    Attributes:
-        characters: Characters of text handed to the service, those of replays included.
-        credits: What the service says that it charged (`character-cost`); None where it does not say (WebSocket).
-        request_id: The service's id of the request; None where it gives none (WebSocket).
-        trace_id: The service's trace id of the request or of the WebSocket's handshake.
-    """
-
-    characters: int
-    credits: int | None = None
-    request_id: str | None = None
-    trace_id: str | None = None
-
-
-class Speech(Protocol):
-    """What an `AudioChannel` needs to know of the utterance behind it."""
-
-    kind: ClassVar[str]
-
-    @property
-    def utterance(self) -> Utterance:
-        """The state of the utterance."""
-        ...
-
-    @property
-    def usage(self) -> Usage:
-        """What it cost so far."""
-        ...
-
-    def deliver(self) -> bytes:
-        """Take the next piece of audio, to be handed to the caller; `b""` if there is none."""
-        ...
-
-    def hand_over(self, seconds: float) -> None:
-        """Count so much audio as handed to the far end now."""
-        ...
-
-    def interrupt(self) -> None:
-        """Stop what is not finished."""
-        ...
 
 
 @attrs.frozen
@@ -86,16 +40,20 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     Attributes:
         format: The format of the audio.
-        dismissed: Whether `close` was called before its block was left.
     """
 
-    def __init__(self, speech: Speech, format: AudioFormat) -> None:  # noqa: A002 - what it is called everywhere
-        self.format = format
-        self._speech = speech
-        self._waiting = trio.lowlevel.ParkingLot()
-        self._received = False  # the caller has called receive
-        self._closed = False
-        self.dismissed = False
+    def __init__(self, utterance: Utterance, changed: Callable[[], None], readers: trio.lowlevel.ParkingLot) -> None:
+        """Give the sound of an utterance; made by its driver.
+
+        Args:
+            utterance: What has the audio.
+            changed: Called after every change of the utterance that is made here.
+            readers: Where tasks wait in `receive`; the driver wakes them when `utterance.readable` has become true.
+        """
+        self.format = utterance.format
+        self._utterance = utterance
+        self._changed = changed
+        self._readers = readers
 
     async def receive(self) -> bytes:
         """Return the next piece of audio.
@@ -105,10 +63,10 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             TTSError: It failed; what came before was returned.
             trio.ClosedResourceError: The channel was closed, or its block was left.
         """
-        self._received = True
+        self._utterance.awaited = True
         await trio.lowlevel.checkpoint()
-        while not self._closed and self._speech.utterance.ended is None and not self._speech.utterance.undelivered:
-            await self._waiting.park()
+        while not self._utterance.readable:
+            await self._readers.park()
         return self.receive_nowait()
 
     @trio.lowlevel.enable_ki_protection
@@ -118,19 +76,23 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         Raises:
             trio.WouldBlock: No audio is there yet.
         """
-        self._received = True
-        if self._closed:
+        utterance = self._utterance
+        utterance.awaited = True
+        if utterance.left:
             raise trio.ClosedResourceError("this audio channel was closed")
-        if chunk := self._speech.deliver():
+        if chunk := utterance.deliver(trio.current_time()):
+            self._changed()
             return chunk
-        if self._speech.utterance.ended is None:
+        if utterance.ended is None:
             raise trio.WouldBlock
-        self._raise_failure()
+        if (error := utterance.error) is not None:
+            raise error
         raise trio.EndOfChannel
 
     async def __anext__(self) -> bytes:
-        return await next_piece(self, self)
+        return await next_piece(self, self._utterance)
 
+    @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting.
 
@@ -138,20 +100,9 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         which it was; `receive` raises `trio.ClosedResourceError`. When it is closed already, or its block was left,
         this does nothing, wherever it is called.
         """
-        if not self._closed:
-            self.dismissed = True
-            self.leave()
-
-    @trio.lowlevel.enable_ki_protection
-    def leave(self) -> None:
-        """Do what `close` does, for the end of a block: who still iterates gets `trio.ClosedResourceError`."""
-        if self._closed:
-            return
-        self._closed = True
-        utterance = self._speech.utterance
-        self.listener.leave(trio.current_time(), whole=utterance.ended == "finished" and not utterance.undelivered)
-        self._speech.interrupt()
-        self.wake()
+        if not self._utterance.left:
+            self._utterance.leave(trio.current_time(), dismissed=True)
+            self._changed()
 
     async def aclose(self) -> None:
         """Do what `close` does."""
@@ -184,16 +135,49 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             ConfigurationError: The format is mp3 or opus, which have frames of their own; or so many milliseconds are
                 not a whole number of samples.
         """
-        return Frames(self, ms)
+        return Frames(self, self._utterance, ms)
+
+    def paced(self, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
+        """Give this audio by the clock, in frames, for a far end that plays what it gets in real time.
+
+        A frame is given `lead` seconds before it is due, and never earlier, so that a barge-in finds little that is
+        still to be played. Leaving the block of the utterance, or closing `audio`, ends it at once;
+        `audio.spoken(played_ms)` is then what the caller heard, while `audio.outcome` counts what was taken from the
+        channel.
+
+            async with tts.speak(llm_tokens) as audio:
+                frames = audio.paced()
+                async for frame in frames:  # ends when the last one has been played
+                    await line.send(frame)
+            history.append(audio.spoken(frames.played_ms))
+
+        Args:
+            lead: How far the far end is ahead of the caller's ear, in seconds, against jitter on the way and in this
+                process; at least one frame.
+            ms: The length of a frame, in milliseconds.
+
+        Returns:
+            The frames, which are read instead of this channel, as an async iterable; and what was played of them.
+
+        Raises:
+            ConfigurationError: The format is none of PCM and of the telephone codecs, so that it cannot be cut into
+                frames; or `lead` is shorter than a frame.
+        """
+        return PacedFrames(self.frames(ms), self._utterance, self._changed, lead, ms)
 
     @property
     def closed(self) -> bool:
         """Whether it was closed, or its block was left."""
-        return self._closed
+        return self._utterance.left
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether `close` was called before its block was left."""
+        return self._utterance.dismissed
 
     def statistics(self) -> AudioStatistics:
         """Return how many pieces wait, and how many tasks wait for one."""
-        return AudioStatistics(self._speech.utterance.undelivered, len(self._waiting))
+        return AudioStatistics(self._utterance.undelivered, len(self._readers))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -202,56 +186,39 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         Where the service does not time words (`sync_alignment=False`, `fallback="http"`, a static text without
         `static_timestamps`), their times are estimated by the length of the text: `Word.estimated`.
         """
-        return self._speech.utterance.words
+        return self._utterance.words
 
     def spoken(self, until_ms: float) -> str:
         """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words.
 
         Where the service does not time words, that is estimated in proportion to the sound: see `words`.
         """
-        return self._speech.utterance.spoken(until_ms)
+        return self._utterance.spoken(until_ms)
 
     @property
     def received_ms(self) -> float:
         """How much audio came from the service so far, in milliseconds."""
-        return self._speech.utterance.received_seconds * 1000
-
-    @property
-    def listener(self) -> Listener:
-        """What was handed to the far end, and what was heard there; for a pacer."""
-        return self._speech.utterance.listener
-
-    def hand_over(self, seconds: float) -> None:
-        """Count so much audio as handed to the far end now; for a pacer."""
-        self._speech.hand_over(seconds)
+        return self._utterance.received_seconds * 1000
 
     @property
     def timeline(self) -> Timeline:
         """When its parts happened, by trio's clock."""
-        return self._speech.utterance.timeline
+        return self._utterance.timeline
 
     @property
     def usage(self) -> Usage:
         """What it cost, and the service's ids of it."""
-        return self._speech.usage
+        return self._utterance.usage
 
     @property
     def outcome(self) -> Outcome | None:
         """How it ended and what was delivered; None while it goes on."""
-        return self._speech.utterance.outcome
+        return self._utterance.outcome
 
-    def wake(self) -> None:
-        """Have those who wait look again: there may be audio, or the end; for the utterance's side."""
-        self._waiting.unpark_all()
 
-    def raise_unseen_failure(self) -> None:
-        """Raise the utterance's failure if the caller never called `receive` and so could not learn of it."""
-        if not self._received:
-            self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        if (error := self._speech.utterance.error) is not None:
-            raise error
+def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
+    """Give the audio of an utterance by the clock, in frames; see `AudioChannel.paced`."""
+    return audio.paced(lead, ms=ms)
 
 
 class TextChannel(trio.abc.SendChannel[str | None]):
@@ -261,12 +228,15 @@ class TextChannel(trio.abc.SendChannel[str | None]):
     cancellation comes out of it: then the reply is abandoned, and no tail of it is spoken.
     """
 
-    def __init__(
-        self, accept: Callable[[str], None], complete: Callable[[], None], abandon: Callable[[], None]
-    ) -> None:
-        self._accept = accept
-        self._complete = complete
-        self._abandon = abandon
+    def __init__(self, utterance: Utterance, changed: Callable[[], None]) -> None:
+        """Take the text of an utterance; made by its driver.
+
+        Args:
+            utterance: What takes the text.
+            changed: Called after every change of the utterance that is made here.
+        """
+        self._utterance = utterance
+        self._changed = changed
         self._closed = False
 
     async def send(self, value: str | None) -> None:
@@ -291,14 +261,16 @@ class TextChannel(trio.abc.SendChannel[str | None]):
         """Like `send`, without a checkpoint."""
         if self._closed:
             raise trio.ClosedResourceError("this text channel was closed")
-        self._accept("" if value is None else value)
+        self._utterance.accept("" if value is None else value, trio.current_time())
+        self._changed()
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
         """Say that the reply is complete: its rest is spoken, and the audio ends after it."""
         if not self._closed:
             self._closed = True
-            self._complete()
+            self._utterance.complete(trio.current_time())
+            self._changed()
 
     async def aclose(self) -> None:
         """Do what `close` does."""
@@ -316,7 +288,8 @@ class TextChannel(trio.abc.SendChannel[str | None]):
             self.close()
         elif not self._closed:
             self._closed = True
-            self._abandon()
+            self._utterance.interrupt(trio.current_time())
+            self._changed()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

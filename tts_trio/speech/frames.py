@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
 from tts_trio.config.validators import whole
 from tts_trio.errors import ConfigurationError, TTSError
-
-if TYPE_CHECKING:
-    from tts_trio.speech.channels import AudioChannel
+from tts_trio.speech.utterance import Utterance
 
 
-async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], audio: AudioChannel) -> bytes:
+async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], utterance: Utterance) -> bytes:
     """Return what an iteration over a channel, or over frames that are made of it, gives next.
 
     Raises:
@@ -26,7 +22,7 @@ async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], audio: AudioChannel
     except trio.EndOfChannel:
         raise StopAsyncIteration from None
     except trio.ClosedResourceError:
-        if not audio.dismissed:
+        if not utterance.dismissed:
             raise
         raise StopAsyncIteration from None
 
@@ -37,10 +33,10 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
     The last one is filled up with the format's own silence. Of 20 ms of `ulaw_8000`, a frame has 160 bytes.
     """
 
-    def __init__(self, audio: AudioChannel, ms: int) -> None:
-        """Cut a channel's audio; see `AudioChannel.frames`."""
+    def __init__(self, audio: trio.abc.ReceiveChannel[bytes], utterance: Utterance, ms: int) -> None:
+        """Cut the audio of an utterance's channel; see `AudioChannel.frames`."""
         whole(1, 10_000).check("ms", ms)
-        sound = audio.format
+        sound = utterance.format
         if sound.silence is None:
             raise ConfigurationError(
                 f"output_format: {sound.name!r} cannot be cut into frames of {ms} ms, since its samples are not "
@@ -53,6 +49,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
                 f"ms: {ms!r} ms are not a whole number of samples at {sound.sample_rate} Hz; use 20", field="ms"
             )
         self._audio = audio
+        self._utterance = utterance
         self._silence = sound.silence
         self._size = samples * len(sound.silence)
         self._held = bytearray()
@@ -66,7 +63,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
             trio.ClosedResourceError: The audio was closed, or its block was left.
         """
         await trio.lowlevel.checkpoint()
-        while len(self._held) < self._size or self._audio.closed:
+        while len(self._held) < self._size or self._utterance.left:
             try:
                 self._held += await self._audio.receive()
             except (trio.EndOfChannel, TTSError):  # raised again by the next call
@@ -78,7 +75,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
         return frame
 
     async def __anext__(self) -> bytes:
-        return await next_piece(self, self._audio)
+        return await next_piece(self, self._utterance)
 
     async def aclose(self) -> None:
         """Close the audio: what is not finished is interrupted."""

@@ -18,10 +18,10 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.protocols import Limiter
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
 from tts_trio.limits.limiter import has_lapsed, learn_from
-from tts_trio.speech.channels import AudioChannel, TextChannel, Usage
-from tts_trio.speech.driver import ending
+from tts_trio.speech.channels import TextChannel
+from tts_trio.speech.driver import Driver
 from tts_trio.speech.http_fallback import PhrasesOverHttp
-from tts_trio.speech.utterance import Utterance
+from tts_trio.speech.results import Receipt
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.lateness import has_passed
 from tts_trio.wire.events import AudioReceived, Final
@@ -40,7 +40,7 @@ class Connections(Protocol):
         ...
 
 
-class Reply:
+class Reply(Driver):
     """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
 
     kind: ClassVar[str] = "reply"
@@ -60,9 +60,8 @@ class Reply:
             http: What speaks it if there is none, with `fallback="http"`.
             connection: The one to begin with; None: there was none to be had, so it is spoken over HTTP.
         """
-        self.audio = AudioChannel(self, config.format)
-        self.text = TextChannel(accept=self._accept, complete=self._complete, abandon=self.interrupt)
-        self.utterance = Utterance(config, trio.current_time())
+        super().__init__(config)
+        self.text = TextChannel(self.utterance, self.changed)
         self.utterance.admitted = config.limiter is None
         self._has_phrases = trio.Event()
         self._slot: object = None
@@ -77,55 +76,21 @@ class Reply:
         self._connection_over = trio.Event()
         self._scope = trio.CancelScope()
         self._timer = trio.CancelScope()
-        self._trace_id: str | None = None
         if connection is None:
             self._connection_over.set()
         else:
             self._use(connection)
 
-    @property
-    def usage(self) -> Usage:
-        """What it cost so far."""
-        return Usage(characters=self.utterance.characters_sent, trace_id=self._trace_id)
-
     async def run(self) -> None:
         """Keep the deadlines, and go on over another connection where one is over, until the utterance ends."""
-        try:
-            with ending(self.utterance), self._scope, single_error():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._keep_deadlines)
-                    if self._config.limiter is not None:
-                        nursery.start_soon(self._hold_slot, self._config.limiter)
-                    while True:
-                        await self._connection_over.wait()
-                        self._use(await self._another_connection(nursery))
-        finally:
-            self._advance()
-
-    def deliver(self) -> bytes:
-        """Take the next piece of audio, to be handed to the caller; phrases that waited for that may leave."""
-        audio = self.utterance.deliver(trio.current_time())
-        if audio:
-            self._advance()
-        return audio
-
-    def hand_over(self, seconds: float) -> None:
-        """Count audio as handed to the far end; when phrases that wait for that may leave, is known better now."""
-        self.utterance.listener.give(seconds, trio.current_time())
-        self._timer.deadline = self.utterance.deadline()
-
-    def interrupt(self) -> None:
-        """Stop, if it has not ended. Does no I/O: closing the socket is the work of the socket's own task."""
-        self.utterance.interrupt(trio.current_time())
-        self._advance()
-
-    def _accept(self, token: str) -> None:
-        self.utterance.accept(token, trio.current_time())
-        self._advance()
-
-    def _complete(self) -> None:
-        self.utterance.complete(trio.current_time())
-        self._advance()
+        with self._ending(), self._scope, single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_deadlines)
+                if self._config.limiter is not None:
+                    nursery.start_soon(self._hold_slot, self._config.limiter)
+                while True:
+                    await self._connection_over.wait()
+                    self._use(await self._another_connection(nursery))
 
     @trio.lowlevel.enable_ki_protection
     async def _hold_slot(self, limiter: Limiter) -> None:
@@ -135,7 +100,7 @@ class Reply:
             async with limiter.slot() as self._slot:
                 self._slot_lost = trio.Event()
                 self.utterance.admitted = True
-                self._advance()
+                self.changed()
                 await self._slot_lost.wait()
             await trio.sleep(self._pause)
             self._pause = 0.0
@@ -154,7 +119,7 @@ class Reply:
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
                 self._connection.abandon(error)
-            self._advance()
+            self.changed()
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
         if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
@@ -173,14 +138,15 @@ class Reply:
         self._connection = connection
         self._connection_over = trio.Event()
         self.utterance.connected()
+        self._note_trace_id(connection)
         connection.take(self._on_event, self._on_loss)
-        self._advance()
+        self.changed()
 
     def _on_event(self, event: AudioReceived | Final) -> None:
         error = self.utterance.receive(event, trio.current_time())
         if error is not None and self._connection is not None:
             self._connection.abandon(error)
-        self._advance()
+        self.changed()
 
     def _on_loss(self, error: TTSError) -> None:
         if self._config.limiter is not None and isinstance(error, ConcurrencyError):
@@ -189,15 +155,18 @@ class Reply:
             learn_from(error, self._config.limiter)
             self._lose_slot()
         self.utterance.lost(error, trio.current_time())
-        self._advance()
+        self.changed()
 
-    def _advance(self) -> None:
+    def _note_trace_id(self, connection: Connection | PhrasesOverHttp) -> None:
+        if connection.trace_id is not None:
+            self.utterance.receipt = Receipt(trace_id=connection.trace_id)
+
+    def changed(self) -> None:
         """Do what the state of the utterance asks for, after any change of it."""
         now = trio.current_time()
         if self.utterance.has_phrases:
             self._has_phrases.set()
         if self._connection is not None:
-            self._trace_id = self._connection.trace_id or self._trace_id
             if self.utterance.has_phrases and has_lapsed(self._slot):
                 self._lose_slot()
             for phrase in self.utterance.phrases_to_send(now):
@@ -205,10 +174,11 @@ class Reply:
             if self.utterance.end_to_send(now):
                 self._connection.end_text()
         if self._connection is not None and not self.utterance.has_connection:
+            self._note_trace_id(self._connection)
             self._connection.close()
             self._connection = None
             self._connection_over.set()
         self._timer.deadline = self.utterance.deadline()
-        self.audio.wake()
+        self._wake_readers()
         if self.utterance.ended is not None:
             self._scope.cancel(reason="the utterance has ended")

@@ -1,4 +1,4 @@
-"""What is told of an utterance: how it ended, and when its parts happened."""
+"""What is told of an utterance: how it ended, when its parts happened, and what it cost."""
 
 from __future__ import annotations
 
@@ -52,3 +52,60 @@ class Timeline:
     first_received: float | None = None
     first_delivered: float | None = None
     ended: float | None = None
+
+
+@attrs.frozen
+class Usage:
+    """What an utterance cost, and the ids to tell the service's support.
+
+    Attributes:
+        characters: Characters of text handed to the service, those of replays included.
+        credits: What the service says that it charged (`character-cost`); None where it does not say (WebSocket).
+        request_id: The service's id of the request; None where it gives none (WebSocket).
+        trace_id: The service's trace id of the request or of the WebSocket's handshake.
+        replays: How many times a part of the text was sent again, over another connection.
+    """
+
+    characters: int
+    credits: int | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+    replays: int = 0
+
+
+@attrs.frozen
+class Receipt:
+    """What the service says of the cost of an utterance.
+
+    Attributes:
+        charged: Whether the service charges for it; an answer from a cache, or that others asked for, costs nothing.
+        credits: As in `Usage`.
+        request_id: As in `Usage`.
+        trace_id: As in `Usage`.
+    """
+
+    charged: bool = True
+    credits: int | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
+
+
+@attrs.frozen
+class Summary:
+    """What telemetry is told of an utterance that is over.
+
+    Attributes:
+        end: How it ended, as far as the service is concerned.
+        error: Why it failed; None otherwise.
+        timeline: When its parts happened.
+        usage: What it cost.
+        received_seconds: Audio received, less what was taken back to be said again.
+        discarded_bytes: Audio received that was never delivered to the caller.
+    """
+
+    end: End | None
+    error: TTSError | None
+    timeline: Timeline
+    usage: Usage
+    received_seconds: float
+    discarded_bytes: int

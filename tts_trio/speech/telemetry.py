@@ -32,12 +32,12 @@ import trio
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.errors.redaction import guarded_logger
+from tts_trio.speech.results import Summary
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
 
-    from tts_trio.speech.channels import Speech
 
 logger = guarded_logger(__name__)
 
@@ -48,8 +48,13 @@ _PARTS = ("first_text", "first_sent", "first_received", "first_delivered")
 class Telemetry(Protocol):
     """What is told of one conversation."""
 
-    def utterance_ended(self, speech: Speech) -> None:
-        """An utterance is over, and its block is left."""
+    def utterance_ended(self, kind: str, utterance: Summary) -> None:
+        """Tell of an utterance that is over, its block left.
+
+        Args:
+            kind: "reply" or "static text".
+            utterance: What became of it.
+        """
         ...
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
@@ -64,7 +69,7 @@ class Telemetry(Protocol):
 class _Silence:
     """Tells nobody: there is no OpenTelemetry."""
 
-    def utterance_ended(self, speech: Speech) -> None:
+    def utterance_ended(self, kind: str, utterance: Summary) -> None:
         pass
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
@@ -125,9 +130,9 @@ class _OpenTelemetry:
             "server.address": url.hostname or "",
         }
 
-    def utterance_ended(self, speech: Speech) -> None:
+    def utterance_ended(self, kind: str, utterance: Summary) -> None:
         with _harmless("an utterance"):
-            self._tell(speech)
+            self._tell(kind, utterance)
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
         with _harmless("a dial"):
@@ -137,35 +142,35 @@ class _OpenTelemetry:
         with _harmless("a lost socket"):
             self._instruments.losses.add(1, self._attributes | _error_type(error))
 
-    def _tell(self, speech: Speech) -> None:
-        utterance, usage, timeline = speech.utterance, speech.usage, speech.utterance.timeline
+    def _tell(self, kind: str, utterance: Summary) -> None:
+        usage, timeline = utterance.usage, utterance.timeline
         now = trio.current_time()
         cached = timeline.first_received is not None and usage.characters == 0
-        attributes = self._attributes | {"tts.utterance.kind": speech.kind}
+        attributes = self._attributes | {"tts.utterance.kind": kind}
         to = self._instruments
         if timeline.first_text is not None and timeline.first_received is not None:
             to.first_audio.record(timeline.first_received - timeline.first_text, attributes | {"tts.cache.hit": cached})
             if timeline.first_delivered is not None:
                 to.delivery.record(timeline.first_delivered - timeline.first_received, attributes)
-        ended = attributes | {"tts.utterance.end": utterance.ended or ""} | _error_type(utterance.error)
+        ended = attributes | {"tts.utterance.end": utterance.end or ""} | _error_type(utterance.error)
         to.duration.record(now - timeline.started, ended)
         for counter, number in (
-            (to.replays, utterance.replays),
+            (to.replays, usage.replays),
             (to.characters, usage.characters),
             (to.hits, int(cached)),
-            (to.discarded, utterance.undelivered_bytes),
+            (to.discarded, utterance.discarded_bytes),
         ):
             if number:
                 counter.add(number, attributes)
-        self._make_span(speech, now, ended | {"tts.cache.hit": cached})
+        self._make_span(kind, utterance, now, ended | {"tts.cache.hit": cached})
 
-    def _make_span(self, speech: Speech, now: float, attributes: dict[str, str | bool]) -> None:
+    def _make_span(self, kind: str, utterance: Summary, now: float, attributes: dict[str, str | bool]) -> None:
         from opentelemetry.trace import SpanKind, StatusCode
 
         wall = time.time_ns() - round(now * 1e9)  # trio's clock began anywhere
-        timeline, usage, error = speech.utterance.timeline, speech.usage, speech.utterance.error
+        timeline, usage, error = utterance.timeline, utterance.usage, utterance.error
         span = self._instruments.tracer.start_span(
-            f"tts {speech.kind}",
+            f"tts {kind}",
             kind=SpanKind.CLIENT,
             start_time=wall + round(timeline.started * 1e9),
             attributes=attributes,
@@ -176,8 +181,8 @@ class _OpenTelemetry:
                     span.add_event(part, timestamp=wall + round(when * 1e9))
             details: dict[str, str | float | None] = {
                 "tts.characters": usage.characters,
-                "tts.replays": speech.utterance.replays,
-                "tts.audio.received": speech.utterance.received_seconds,
+                "tts.replays": usage.replays,
+                "tts.audio.received": utterance.received_seconds,
                 "elevenlabs.request_id": usage.request_id,
                 "elevenlabs.trace_id": usage.trace_id,
                 "http.response.status_code": error and error.status,

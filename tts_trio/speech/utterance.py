@@ -25,7 +25,7 @@ from tts_trio.errors import (
 from tts_trio.speech.alignment import CHARACTERS_A_SECOND, Word
 from tts_trio.speech.deadlines import AudioDebt
 from tts_trio.speech.playback import Listener
-from tts_trio.speech.results import End, Outcome, Timeline
+from tts_trio.speech.results import End, Outcome, Receipt, Summary, Timeline, Usage
 from tts_trio.speech.segments import Ledger, Leg
 from tts_trio.text import speakable
 from tts_trio.text.input import Intake
@@ -44,6 +44,10 @@ class Utterance:
         ended: How it ended, as far as the service is concerned, or None.
         timeline: When its parts happened.
         listener: What the far end was given, and has heard.
+        format: The format of the audio.
+        receipt: What the service said of its cost.
+        awaited: Whether the caller has asked for audio: then it is there that he learns of a failure.
+        dismissed: Whether the caller closed the audio before he left its block.
         replays: How many times a part of it was said again over another connection.
         admitted: Whether phrases may leave; where a limiter has the say, when there is a slot.
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
@@ -60,6 +64,10 @@ class Utterance:
         self.ended: End | None = None
         self.timeline = Timeline(started=now)
         self.listener = Listener(now)
+        self.format = config.format
+        self.receipt = Receipt()
+        self.awaited = False
+        self.dismissed = False
         self.replays = 0
         self.admitted = True
         self.has_connection = False
@@ -268,6 +276,16 @@ class Utterance:
         """How many pieces of audio wait for the caller."""
         return self._ledger.waiting
 
+    @property
+    def readable(self) -> bool:
+        """Whether there is something to tell who waits for audio: a piece of it, the end, or that the caller left."""
+        return self.ended is not None or self.left or bool(self.undelivered)
+
+    @property
+    def left(self) -> bool:
+        """Whether the caller closed the audio, or left its block."""
+        return self.listener.left
+
     # Time passes.
 
     def excuse(self, now: float) -> None:
@@ -357,6 +375,17 @@ class Utterance:
         if self.ended is None or (self.ended == "finished" and self.undelivered):
             self._end("interrupted", now)
 
+    def leave(self, now: float, *, dismissed: bool) -> None:
+        """The caller wants no more of it: what is not finished is interrupted, what was not played never will be.
+
+        Args:
+            now: The time.
+            dismissed: He closed the audio, and is still in its block.
+        """
+        self.dismissed = dismissed
+        self.listener.leave(now, whole=self.ended == "finished" and not self.undelivered)
+        self.interrupt(now)
+
     def _end(self, end: End, now: float) -> None:
         self.ended = end
         self.has_connection = False
@@ -366,14 +395,18 @@ class Utterance:
     # What became of it.
 
     @property
-    def characters_sent(self) -> int:
-        """Characters of text handed to the service, those of replays included."""
-        return self._ledger.characters_sent
+    def usage(self) -> Usage:
+        """What it cost so far."""
+        receipt = self.receipt
+        characters = self._ledger.characters_sent if receipt.charged else 0
+        return Usage(characters, receipt.credits, receipt.request_id, receipt.trace_id, self.replays)
 
     @property
-    def undelivered_bytes(self) -> int:
-        """How many bytes of audio wait for the caller; after an interruption, in vain."""
-        return self._ledger.waiting_bytes
+    def summary(self) -> Summary:
+        """What is to be told of it when it is over."""
+        return Summary(
+            self.ended, self.error, self.timeline, self.usage, self.received_seconds, self._ledger.waiting_bytes
+        )
 
     @property
     def received_seconds(self) -> float:

@@ -17,9 +17,8 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
-from tts_trio.speech.channels import AudioChannel, Usage
-from tts_trio.speech.driver import ending
-from tts_trio.speech.utterance import Utterance
+from tts_trio.speech.driver import Driver
+from tts_trio.speech.results import Receipt
 from tts_trio.static_text.cached_source import CachedSource
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import AudioSource, RequestSent, ResponseStarted, Service, SlotAcquired, SourceEvent
@@ -157,7 +156,7 @@ class RequestHistory:
         return tuple(request_id for since, request_id in self._answered.get(voice_id, ()) if since > young)
 
 
-class StaticText:
+class StaticText(Driver):
     """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
 
     kind: ClassVar[str] = "static text"
@@ -170,14 +169,13 @@ class StaticText:
             source: What is asked for it.
             history: Of the conversation; this phrase is added to it.
         """
+        # An answer that has begun is never asked for again: what was delivered would be heard twice.
+        super().__init__(order.config, resumes=False)
+        self.utterance.say(order.text, trio.current_time())
         self._config = order.config
         self._order = order
         self._source = source
         self._history = history
-        self.audio = AudioChannel(self, self._config.format)
-        # An answer that has begun is never asked for again: what was delivered would be heard twice.
-        self.utterance = Utterance(self._config, trio.current_time(), resumes=False)
-        self.utterance.say(order.text, trio.current_time())
         self._answered: ResponseStarted | None = None
         self._scope = trio.CancelScope()
         self._asking = trio.CancelScope()
@@ -189,53 +187,32 @@ class StaticText:
         self._admitted = math.inf
 
     @property
-    def usage(self) -> Usage:
-        """What it cost so far."""
-        answered = self._answered
-        if answered is None:
-            return Usage(characters=self.utterance.characters_sent)
-        characters = self.utterance.characters_sent if answered.charged else 0
-        return Usage(characters, answered.credits, answered.request_id, answered.trace_id)
-
-    @property
     def concurrency(self) -> int | None:
         """How many requests at once the service allows the account, if it said so."""
         return self._answered.concurrency if self._answered is not None else None
 
     async def run(self) -> None:
         """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
-        try:
-            with ending(self.utterance), self._scope, single_error():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._keep_deadlines)
-                    while self.utterance.ended is None:
-                        with trio.CancelScope() as self._asking:
-                            if self._losses:
-                                await trio.sleep_until(self._retry_at)
-                            self.utterance.connected()
-                            try:
-                                await self._ask()
-                            except TTSError as error:
-                                self._lost(error)
-                    nursery.cancel_scope.cancel(reason="the utterance has ended")
-        finally:
-            self.audio.wake()
+        with self._ending(), self._scope, single_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_deadlines)
+                while self.utterance.ended is None:
+                    with trio.CancelScope() as self._asking:
+                        if self._losses:
+                            await trio.sleep_until(self._retry_at)
+                        self.utterance.connected()
+                        try:
+                            await self._ask()
+                        except TTSError as error:
+                            self._lost(error)
+                nursery.cancel_scope.cancel(reason="the utterance has ended")
 
-    def deliver(self) -> bytes:
-        """Take the next piece of audio, to be handed to the caller; more may be read."""
+    def changed(self) -> None:
+        """Have the task look whether more is to be read, and the readers whether there is audio, or the end."""
         self._heard_more.set()
-        return self.utterance.deliver(trio.current_time())
-
-    def hand_over(self, seconds: float) -> None:
-        """Count audio as handed to the far end; when more may be read, is known better now."""
-        self.utterance.listener.give(seconds, trio.current_time())
-        self._heard_more.set()
-
-    def interrupt(self) -> None:
-        """Stop, if it has not ended; the request is dropped by the task that made it."""
-        self.utterance.interrupt(trio.current_time())
-        self.audio.wake()
-        self._scope.cancel(reason="the utterance has ended")
+        self._wake_readers()
+        if self.utterance.ended is not None:
+            self._scope.cancel(reason="the utterance has ended")
 
     @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
@@ -282,9 +259,10 @@ class StaticText:
                 self.utterance.ask_anew(now)
             case ResponseStarted():
                 self._answered = event
+                self.utterance.receipt = Receipt(event.charged, event.credits, event.request_id, event.trace_id)
             case _:
                 self.utterance.receive(event, trio.current_time())
-                self.audio.wake()
+                self._wake_readers()
                 if self.utterance.ended is not None:
                     self._asking.cancel(reason="it failed by what came")
                 await self._wait_for_room()

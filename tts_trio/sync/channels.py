@@ -12,8 +12,7 @@ from anyio.from_thread import BlockingPortal
 
 from tts_trio.speech import channels, playout
 from tts_trio.speech.alignment import Word
-from tts_trio.speech.channels import Usage
-from tts_trio.speech.results import Outcome, Timeline
+from tts_trio.speech.results import Outcome, Timeline, Usage
 from tts_trio.sync.loop import call
 
 T = TypeVar("T")
@@ -147,7 +146,7 @@ class PacedFrames:
 
 def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
     """Give the audio of an utterance by the clock, in frames; see `tts_trio.paced`."""
-    return PacedFrames(audio.remote.ask(lambda: playout.paced(audio.remote.audio, lead, ms=ms)), audio)
+    return PacedFrames(audio.remote.ask(lambda: audio.remote.audio.paced(lead, ms=ms)), audio)
 
 
 class TextChannel:

@@ -20,8 +20,8 @@ from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.protocols import Phrases
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
-from tts_trio.speech.channels import AudioChannel
-from tts_trio.speech.playout import PacedFrames, paced
+from tts_trio.speech.channels import AudioChannel, paced
+from tts_trio.speech.playout import PacedFrames
 from tts_trio.text import phrases_for
 
 CallerVoice: TypeAlias = Callable[[str], bytes]
