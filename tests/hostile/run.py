@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import sys
 import time
 import traceback
@@ -16,8 +15,8 @@ from typing import Any
 
 import attrs
 import trio
-import trustme
 
+from tests.helpers.tls import certificates
 from tests.hostile.rules import POISON, Heard, listen_for, words_of
 from tests.hostile.script import Conversation, Saying, Script, script_of
 from tests.hostile.server import HostileServer, ServerThread, Written
@@ -125,29 +124,12 @@ class Loop(trio.abc.Instrument):
         return sum(2 * lag + 1.0 for at, lag in self._lags if at >= since)
 
 
-@attrs.define
-class Certificates:
-    """The TLS of both sides."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-    @classmethod
-    def make(cls) -> Certificates:
-        authority = trustme.CA()
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(server)
-        client = ssl.create_default_context()
-        authority.configure_trust(client)
-        return cls(server, client)
-
-
-async def run_seed(seed: int, thread: ServerThread, certificates: Certificates, loop: Loop) -> Report:
+async def run_seed(seed: int, thread: ServerThread, loop: Loop) -> Report:
     """Run a seed."""
     script = script_of(seed)
     report = Report(seed, script=str(script))
     _seed.set(report)
-    server = HostileServer(script, certificates.server)
+    server = HostileServer(script, certificates().server)
     thread.start(server)
     began = time.perf_counter()
     try:
@@ -155,7 +137,7 @@ async def run_seed(seed: int, thread: ServerThread, certificates: Certificates, 
             nursery.start_soon(_watch, report, trio.lowlevel.current_task())
             try:
                 with trio.fail_after(_LONGEST):
-                    await _Seed(script, report, server, certificates, loop).run()
+                    await _Seed(script, report, server, loop).run()
             finally:
                 nursery.cancel_scope.cancel()
     except* trio.TooSlowError:
@@ -194,13 +176,10 @@ async def _finish(server: HostileServer, report: Report) -> None:
 class _Seed:
     """A seed that runs."""
 
-    def __init__(
-        self, script: Script, report: Report, server: HostileServer, certificates: Certificates, loop: Loop
-    ) -> None:
+    def __init__(self, script: Script, report: Report, server: HostileServer, loop: Loop) -> None:
         self._script = script
         self._report = report
         self._server = server
-        self._certificates = certificates
         self._loop = loop
         self._cache = MemoryCache()
         self._limiters: list[ConcurrencyLimiter] = []
@@ -237,7 +216,7 @@ class _Seed:
             api_key=conversation.key,
             voice_id=VOICE_ID,
             base_url=f"{'https' if self._script.tls else 'http'}://127.0.0.1:{self._server.port}",
-            ssl_context=self._certificates.client,
+            ssl_context=certificates().client,
             audio_cache=self._cache if conversation.shares_cache else None,
             limiter=limiter,
             **conversation.config,
@@ -581,8 +560,7 @@ def run_many(
     sys.setswitchinterval(_SWITCH)
     try:
         with ServerThread.running() as thread:
-            certificates = Certificates.make()
-            trio.run(_run_many, seeds, thread, certificates, at_once, reports, on_report)
+            trio.run(_run_many, seeds, thread, at_once, reports, on_report)
     finally:
         logger.removeHandler(handler)
         sys.setswitchinterval(interval)
@@ -592,7 +570,6 @@ def run_many(
 async def _run_many(
     seeds: Iterable[int],
     thread: ServerThread,
-    certificates: Certificates,
     at_once: int,
     reports: list[Report],
     on_report: Callable[[Report], object],
@@ -604,7 +581,7 @@ async def _run_many(
 
     async def run(seed: int) -> None:
         async with limit:
-            report = await run_seed(seed, thread, certificates, loop)
+            report = await run_seed(seed, thread, loop)
         reports.append(report)
         on_report(report)
 

@@ -107,7 +107,9 @@ async def test_an_exception_in_the_background_ends_no_conversation(
         Fault("eof", "audio", frame=0, skip=1, count=1, path=websocket_path()),
         Fault("reset", "answer", skip=2, count=1, path="/stream"),
     )
-    config = make_config(audio_cache=MemoryCache(), limiter=ConcurrencyLimiter(4), keep_alive_interval=1.0)
+    config = make_config(
+        output_format="pcm_8000", audio_cache=MemoryCache(), limiter=ConcurrencyLimiter(4), keep_alive_interval=1.0
+    )
     calls = raise_once(monkeypatch, owner, name, call)
     failed = 0
     async with memory_service(Behaviour(faults=faults)) as service:
@@ -117,7 +119,7 @@ async def test_an_exception_in_the_background_ends_no_conversation(
                 TTSManager(config, connections) as tts,
             ):
                 for number in range(6):
-                    text = f"{TEXTS['ru'][:40]} {number}. {TEXTS['en'][:40]}."
+                    text = f"{TEXTS['ru'][:21]} {number}. {TEXTS['en'][:20]}."
                     for block in (tts.speak([text]), tts.stream_static_text(text)):
                         try:
                             async with block as audio:

@@ -19,9 +19,9 @@ from typing import Literal, TypeAlias
 import attrs
 import pytest
 import trio
-import trustme
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, text_of, websocket_path
+from tests.helpers.tls import certificates
 from tts_trio import TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("endpoint")
 WINDOW = 4096  # bytes: soon full
 BUFFER = 16384  # bytes, of each side of a socket; with less TCP itself becomes slow
 NEXT = "Дальше всё хорошо, next."
+LONG_WORDS = "Превысокомногорассмотрительствующий превысокомногорассмотрительствующий разговор. " * 6  # 900 bytes
 
 Peer: TypeAlias = Literal["reads", "deaf"]
 
@@ -240,7 +241,7 @@ async def on_stage(
                 await listen(audio)
             await until(lambda: connections.statistics().dialling == 0)
             idle = tasks_of_the_client(server_nursery) + 1  # at most one more HTTP connection is kept
-            text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [(ENGLISH + " ") * 5] * to_fill_a_window
+            text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [LONG_WORDS] * to_fill_a_window
             fails = (TTSConnectionError,) if peer == "deaf" else ()
             yield Stage(config, server, server_nursery, opener, connections, tts, idle, text, fails)
 
@@ -296,11 +297,7 @@ def security(secure: bool) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None
     """The server's and the client's TLS contexts."""
     if not secure:
         return None, None
-    authority = trustme.CA()
-    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    authority.configure_trust(client)
-    return server, client
+    return certificates().server, certificates().client
 
 
 def narrow(stream: trio.abc.Stream) -> None:

@@ -16,8 +16,8 @@ import httpx
 import pytest
 import trio
 import trio.testing
-import trustme
 
+from tests.helpers.tls import certificates
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TTSConnectionError
 from tts_trio.local_server import (
@@ -41,11 +41,6 @@ SLOW_DIAL = attrs.evolve(FAST, faults=(Fault("delay", "accept", 0.004),))  # so 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: 4\r\n\r\nabcd"
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @attrs.frozen
 class Security:
     """Both sides' TLS, or neither's."""
@@ -55,16 +50,13 @@ class Security:
     client: ssl.SSLContext | None
 
     @classmethod
-    def tls(cls, authority: trustme.CA) -> Security:
-        server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-        authority.issue_cert("127.0.0.1").configure_cert(server)
-        authority.configure_trust(client)
-        return cls("https", server, client)
+    def tls(cls) -> Security:
+        return cls("https", certificates().server, certificates().client)
 
 
 @pytest.fixture(params=["http", "https"])
-def security(request: pytest.FixtureRequest, authority: trustme.CA) -> Security:
-    return Security("http", None, None) if request.param == "http" else Security.tls(authority)
+def security(request: pytest.FixtureRequest) -> Security:
+    return Security("http", None, None) if request.param == "http" else Security.tls()
 
 
 def make_config(base_url: str, **changes: Any) -> TTSConfig:
@@ -138,13 +130,13 @@ async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(
 
 @pytest.mark.filterwarnings("ignore")  # of httpx's, about what it left open
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="encode/httpcore#1093: cancelled dials keep their place")
-def test_httpxs_own_pool_does_not_survive_it(authority: trustme.CA) -> None:
+def test_httpxs_own_pool_does_not_survive_it() -> None:
     """Why there is a transport of ours under httpx. More places than one would last longer, and no more."""
     survived = True
 
     async def main() -> None:
         nonlocal survived
-        security = Security.tls(authority)
+        security = Security.tls()
         async with (
             open_local_server(SLOW_DIAL, voice=ToneVoice(), ssl_context=security.server) as server,
             httpx.AsyncClient(
@@ -241,10 +233,8 @@ async def test_an_idle_close_is_seen_and_made_good_before_the_next_phrase(securi
             assert [record.connection for record in server.records if isinstance(record, Requested)] == [3]
 
 
-async def test_a_certificate_that_is_not_trusted_is_named(authority: trustme.CA) -> None:
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_context)
-    async with open_local_server(FAST, voice=ToneVoice(), ssl_context=server_context) as server:
+async def test_a_certificate_that_is_not_trusted_is_named() -> None:
+    async with open_local_server(FAST, voice=ToneVoice(), ssl_context=certificates().server) as server:
         config = make_config(server.base_url, ssl_context=ssl.create_default_context())
         async with HttpConnections(config) as connections:
             with pytest.raises(ConfigurationError, match="the certificate of 127"):

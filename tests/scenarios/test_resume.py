@@ -6,8 +6,10 @@ cut in the middle a fragment may be heard, and then the whole word.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import AsyncGenerator, Iterator
+import random
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal, TypeAlias, cast
 
@@ -62,10 +64,24 @@ class Case:
 
 
 class Cuts:
-    """Cases with the connection cut before the first message, the second, …, until there is none to be cut before."""
+    """Cases with the connection cut before the first message, the second, …, until there is none to be cut before.
 
-    def __init__(self, action: str, config: TTSConfig, *, one_connection: bool = True, **behaviour: Any) -> None:
+    A sample has the first message, and one of `every` messages after it, from one on that `seed` decides.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        config: TTSConfig,
+        *,
+        every: int,
+        seed: str,
+        one_connection: bool = True,
+        **behaviour: Any,
+    ) -> None:
         self.cases = 0
+        self._every = every
+        self._draw = random.Random(seed)
         self._one_connection = one_connection
         self._action = action
         self._config = config
@@ -76,7 +92,8 @@ class Cuts:
         """Over all messages of the first connection, then those of the second one that speaks, and so on."""
         for connection in itertools.count():
             before = self.cases
-            for frame in itertools.count():
+            first = self._draw.randint(1, self._every)
+            for frame in itertools.chain([0], itertools.count(first, self._every)):
                 yield self._case(connection, frame)
                 if self._over:
                     break
@@ -92,6 +109,12 @@ class Cuts:
                 case = Case(service, tts, frame)
                 yield case
                 self._over = not case.cut
+
+
+@pytest.fixture
+def cuts_of(request: pytest.FixtureRequest, exhaustive: bool) -> Callable[..., Cuts]:
+    """Make the cuts of a test: all of them, or one in three, others in each test."""
+    return functools.partial(Cuts, every=1 if exhaustive else 3, seed=request.node.name)
 
 
 async def play(audio: AudioChannel, into: list[bytes], listening: Listening = "eagerly") -> None:
@@ -134,11 +157,15 @@ def is_repetition(said: list[str], words: list[str], at: int, repeated: int) -> 
 @every_cut
 @every_language
 async def test_no_word_is_lost_and_none_said_twice(
-    autojump_clock: trio.testing.MockClock, language: str, action: str, listening: Listening
+    autojump_clock: trio.testing.MockClock,
+    cuts_of: Callable[..., Cuts],
+    language: str,
+    action: str,
+    listening: Listening,
 ) -> None:
     """P13: after a cut the reply goes on with the first word that was not heard whole."""
     text, config = TEXTS[language], make_config()
-    cuts = Cuts(action, config)
+    cuts = cuts_of(action, config)
     for case in cuts:
         async with case as here:
             sound: list[bytes] = []
@@ -151,17 +178,17 @@ async def test_no_word_is_lost_and_none_said_twice(
             assert audio.outcome is not None
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
             assert audio.outcome.delivered_seconds == len(b"".join(sound)) / 32000
-    assert cuts.cases > 8
+    assert cuts.cases >= 3
 
 
 @every_cut
 @every_language
 async def test_the_error_tells_what_was_spoken_and_what_was_not(
-    autojump_clock: trio.testing.MockClock, language: str, action: str
+    autojump_clock: trio.testing.MockClock, cuts_of: Callable[..., Cuts], language: str, action: str
 ) -> None:
     """P13, with on_lost_connection="raise": before any audio the cut heals, after some the caller is told."""
     text, config = TEXTS[language], make_config(on_lost_connection="raise")
-    cuts, raised = Cuts(action, config), 0
+    cuts, raised = cuts_of(action, config), 0
     for case in cuts:
         async with case as here:
             sound: list[bytes] = []
@@ -186,7 +213,7 @@ async def test_the_error_tells_what_was_spoken_and_what_was_not(
             assert len(said.split()) <= len(whole) + 1  # and a fragment
             assert audio.outcome is not None
             assert audio.outcome.error is error
-    assert raised > 5  # the messages before any audio, and those that are silence at the end, cost no word
+    assert raised >= 2  # the messages before any audio, and those that are silence at the end, cost no word
 
 
 @pytest.mark.parametrize(("action", "listening"), [("reset", "eagerly"), ("freeze", "by the clock")])
@@ -196,6 +223,7 @@ async def test_the_error_tells_what_was_spoken_and_what_was_not(
 @every_language
 async def test_where_times_are_poor_few_words_are_repeated(
     autojump_clock: trio.testing.MockClock,
+    cuts_of: Callable[..., Cuts],
     language: str,
     alignment: str,
     sync_alignment: bool,
@@ -209,7 +237,7 @@ async def test_where_times_are_poor_few_words_are_repeated(
             pytest.skip("only the text-to-speech models do that")
         alignment = "plain" if alignment == "plain" and sync_alignment else "absent"
     text, config = TEXTS[language], make_config(sync_alignment=sync_alignment)
-    cuts = Cuts(action, config, alignment=alignment, one_connection=alignment != "absent")
+    cuts = cuts_of(action, config, alignment=alignment, one_connection=alignment != "absent")
     for case in cuts:
         async with case as here:
             sound: list[bytes] = []
@@ -224,13 +252,15 @@ async def test_where_times_are_poor_few_words_are_repeated(
             assert repeated <= MOST_REPEATED
             if repeated:
                 assert any(word.estimated for word in audio.words)
-    assert cuts.cases > 8
+    assert cuts.cases >= 3
 
 
 @pytest.mark.parametrize("output_format", ["pcm_8000", "pcm_44100"])
-async def test_in_other_sample_rates(autojump_clock: trio.testing.MockClock, output_format: str) -> None:
+async def test_in_other_sample_rates(
+    autojump_clock: trio.testing.MockClock, cuts_of: Callable[..., Cuts], output_format: str
+) -> None:
     text, config = TEXTS["ru"], make_config(output_format=output_format)
-    for case in Cuts("reset", config):
+    for case in cuts_of("reset", config):
         async with case as here:
             sound: list[bytes] = []
             async with here.tts.speak(tokens(text)) as audio:
@@ -240,11 +270,13 @@ async def test_in_other_sample_rates(autojump_clock: trio.testing.MockClock, out
 
 
 @pytest.mark.parametrize("output_format", ["ulaw_8000", "mp3_44100_128"])
-async def test_in_codecs_that_say_no_words(autojump_clock: trio.testing.MockClock, output_format: str) -> None:
+async def test_in_codecs_that_say_no_words(
+    autojump_clock: trio.testing.MockClock, cuts_of: Callable[..., Cuts], output_format: str
+) -> None:
     """The words by their times; the sound by its length, and by a decoder that finds nothing wrong with it."""
     text, config = TEXTS["en"], make_config(output_format=output_format)
     lengths: list[float] = []
-    for case in Cuts("reset", config):
+    for case in cuts_of("reset", config):
         async with case as here:
             sound: list[bytes] = []
             async with here.tts.speak(tokens(text)) as audio:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
-import ssl
 
 import pytest
 import trio
-import trustme
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, tokens
 from tests.helpers.sound import decode, rms, sample_rate_of
+from tests.helpers.tls import certificates
 from tts_trio import ConfigurationError, TTSConnectionError, open_tts
 from tts_trio.local_server import Behaviour, EspeakVoice, ToneVoice, open_local_server
 
@@ -59,13 +58,9 @@ async def test_a_reply_sounds_before_half_of_its_text_has_come() -> None:
 
 
 async def test_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = trustme.CA()
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_context)
-    client_context = ssl.create_default_context()
-    authority.configure_trust(client_context)
-    async with open_local_server(voice=ToneVoice(), ssl_context=server_context) as server:
-        config = make_config(base_url=server.base_url, ssl_context=client_context)
+    tls = certificates()
+    async with open_local_server(voice=ToneVoice(), ssl_context=tls.server) as server:
+        config = make_config(base_url=server.base_url, ssl_context=tls.client)
         async with open_tts(config) as tts:
             async with tts.stream_static_text(RUSSIAN) as audio:
                 assert heard(await listen(audio), config) == RUSSIAN
@@ -87,13 +82,11 @@ async def test_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_certificates_of_the_environment_count_for_both_ways(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
-    authority = trustme.CA()
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_context)
+    tls = certificates()
     path = f"{tmp_path}/ca.pem"
-    authority.cert_pem.write_to_path(path)
+    tls.authority.cert_pem.write_to_path(path)
     monkeypatch.setenv("SSL_CERT_FILE", path)
-    async with open_local_server(voice=ToneVoice(), ssl_context=server_context) as server:
+    async with open_local_server(voice=ToneVoice(), ssl_context=tls.server) as server:
         config = make_config(base_url=server.base_url)
         async with open_tts(config) as tts:
             async with tts.stream_static_text("Да.") as audio:

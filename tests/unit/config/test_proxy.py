@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import attrs
 import pytest
 import trio
-import trustme
 
 from tests.helpers import RUSSIAN, heard, listen, make_config, tokens
+from tests.helpers.tls import certificates
 from tts_trio import ConfigurationError, ProtocolError, TTSConfig, TTSConnectionError, TTSError, open_tts
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.local_server import ToneVoice, open_local_server
@@ -317,21 +316,15 @@ class HttpProxy:
 @asynccontextmanager
 async def through_a_proxy(proxy: HttpProxy) -> AsyncGenerator[TTSConfig]:
     """The local server with TLS, and a configuration for it that goes through a proxy with a password."""
-    authority = trustme.CA()
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_context)
-    client_context = ssl.create_default_context()
-    authority.configure_trust(client_context)
+    tls = certificates()
     async with (
-        open_local_server(voice=ToneVoice(), ssl_context=server_context) as server,
+        open_local_server(voice=ToneVoice(), ssl_context=tls.server) as server,
         trio.open_nursery() as nursery,
     ):
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, proxy.serve, [listener])
         port = listener.socket.getsockname()[1]
-        yield make_config(
-            base_url=server.base_url, ssl_context=client_context, proxy=f"http://anna:hush@127.0.0.1:{port}"
-        )
+        yield make_config(base_url=server.base_url, ssl_context=tls.client, proxy=f"http://anna:hush@127.0.0.1:{port}")
         nursery.cancel_scope.cancel()
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import ssl
 from typing import Any
 
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock
 
+from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import (
     ENGLISH,
     KEY,
@@ -363,18 +362,14 @@ async def test_bad_lines_among_the_timestamps(autojump_clock: MockClock) -> None
 
 @pytest.mark.parametrize("action", ["reset", "eof", "freeze", "delay"])
 async def test_tls(action: str) -> None:
-    authority = trustme.CA()
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_side)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
+    tls = certificates()
     behaviour = Behaviour(faults=(Fault(action, "tls", count=1),))
-    async with open_local_server(behaviour, voice=ToneVoice(), ssl_context=server_side) as server:
+    async with open_local_server(behaviour, voice=ToneVoice(), ssl_context=tls.server) as server:
         port = int(server.base_url.rpartition(":")[2])
 
         async def shake_hands() -> None:
             stream = trio.SSLStream(
-                await trio.open_tcp_stream("127.0.0.1", port), client_side, server_hostname="127.0.0.1"
+                await trio.open_tcp_stream("127.0.0.1", port), tls.client, server_hostname="127.0.0.1"
             )
             try:
                 await stream.do_handshake()

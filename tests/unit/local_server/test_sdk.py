@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 import trio
-import trustme
 from elevenlabs import VoiceSettings
 from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
@@ -20,6 +18,7 @@ from elevenlabs.types import AudioOutput, CloseConnection, FinalOutput, Initiali
 from elevenlabs.types.realtime_voice_settings import RealtimeVoiceSettings
 from trio.testing import MockClock
 
+from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, town
 from tts_trio.local_server import Behaviour, LocalServer, ToneVoice, open_local_server, read_tones
 
@@ -161,12 +160,10 @@ old_websockets_api = pytest.mark.filterwarnings("ignore:ConnectionClosed:Depreca
 
 @asynccontextmanager
 async def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, **behaviour: Any) -> AsyncGenerator[LocalServer]:
-    authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    tls = certificates()
+    tls.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-    async with open_local_server(Behaviour(**behaviour), voice=ToneVoice(), ssl_context=context) as server:
+    async with open_local_server(Behaviour(**behaviour), voice=ToneVoice(), ssl_context=tls.server) as server:
         yield server
 
 

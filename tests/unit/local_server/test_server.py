@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import ssl
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
-import trustme
 
+from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones, town
 from tts_trio.local_server import (
     Accepted,
@@ -55,16 +54,12 @@ async def test_http_over_a_real_socket_with_keep_alive(text: str) -> None:
 
 
 async def test_tls() -> None:
-    authority = trustme.CA()
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_side)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
-    async with open_local_server(voice=ToneVoice(), ssl_context=server_side) as server:
+    tls = certificates()
+    async with open_local_server(voice=ToneVoice(), ssl_context=tls.server) as server:
         assert server.base_url.startswith("https://127.0.0.1:")
         port = int(server.base_url.rpartition(":")[2])
         async with trio.SSLStream(
-            await trio.open_tcp_stream("127.0.0.1", port), client_side, server_hostname="127.0.0.1"
+            await trio.open_tcp_stream("127.0.0.1", port), tls.client, server_hostname="127.0.0.1"
         ) as stream:
             socket = PlainSocket(stream)
             path = f"/v1/text-to-speech/{VOICE}/stream-input?output_format=pcm_16000&model_id=eleven_flash_v2_5"

@@ -26,7 +26,7 @@ import trio
 from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config
 from tts_trio import CacheStatistics, ConfigurationError, RedisCache, TTSManager, open_tts
 from tts_trio.local_server import Behaviour, LocalServer, Requested, ToneVoice, open_local_server
-from tts_trio.static_text.cached_source import _flights_of_this_run
+from tts_trio.static_text.cached_source import _fetches_of_this_run
 
 REDIS = shutil.which("redis-server")
 
@@ -342,7 +342,7 @@ async def test_values_with_flipped_bits(redis: Redis) -> None:
             requests += 1
             assert on.requests == requests
             with trio.fail_after(5):
-                while _flights_of_this_run():  # noqa: ASYNC110 - it was deleted, and is stored anew
+                while _fetches_of_this_run():  # noqa: ASYNC110 - it was deleted, and is stored anew
                     await trio.sleep(0.001)
             assert redis.say("STRLEN", key) == b":%d\r\n" % size
             assert redis.say("GETBIT", key, str(bit)) == (b":0\r\n" if flipped == b"1" else b":1\r\n")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import trio
-import trustme
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
+from tests.helpers.tls import certificates
 from tts_trio import AudioChannel, AuthenticationError, ServiceTimeoutError, TTSConnectionError, TTSManager, open_tts
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
@@ -122,10 +122,7 @@ def serving(behaviour: Behaviour, *, tls: bool) -> Generator[dict[str, Any]]:
     """The local server in another thread; yields what of the configuration says where it is."""
     theirs = ours = None
     if tls:
-        authority = trustme.CA()
-        theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-        authority.issue_cert("127.0.0.1").configure_cert(theirs)
-        authority.configure_trust(ours)
+        theirs, ours = certificates().server, certificates().client
     with server_in_a_thread(behaviour, theirs) as base_url:
         yield {"base_url": base_url, "ssl_context": ours}
 

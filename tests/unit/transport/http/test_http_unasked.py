@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 import trio
-import trustme
 
 from tests.helpers import API_KEY, listen
+from tests.helpers.tls import certificates
 from tts_trio import ProtocolError, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.http import HttpConnections
@@ -140,12 +139,9 @@ async def serving(over: str, script: Script) -> AsyncGenerator[tuple[TTSConfig, 
             accepting: trio.abc.Listener[trio.abc.Stream] = listener
             config, opener = config.evolve(base_url=f"http://{where}"), open_stream
             if over == "TLS":
-                authority = trustme.CA()
-                theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-                authority.issue_cert("127.0.0.1").configure_cert(theirs)
-                authority.configure_trust(ours)
-                accepting = trio.SSLListener(listener, theirs, https_compatible=True)
-                config = config.evolve(base_url=f"https://{where}", ssl_context=ours)
+                tls = certificates()
+                accepting = trio.SSLListener(listener, tls.server, https_compatible=True)
+                config = config.evolve(base_url=f"https://{where}", ssl_context=tls.client)
             nursery.start_soon(trio.serve_listeners, serve, [accepting])
         yield config, opener
         nursery.cancel_scope.cancel()
