@@ -210,6 +210,39 @@ def test_every_link_leads_somewhere() -> None:
                 assert anchor in headings(there.read_text("utf-8")), f"{path}: {target}"
 
 
+def test_what_is_known_of_the_service_has_its_source() -> None:
+    """A citation of the protocol's page leads to a section of it, and what was recorded has one."""
+    sections = set(re.findall(r"^#+ ([\d.]*\d)", PAGES["tts_trio/wire/README.md"], re.MULTILINE))
+    cited: list[str] = []
+    for room in ("tts_trio", "tests", "benchmarks"):
+        for path in (ROOT / room).rglob("*.py"):
+            code = path.read_text("utf-8")
+            cited += re.findall(r"wire/README\.md, (\d[\d.]*\d|\d)(?: and (\d\.\d))?", code)
+            assert room != "tts_trio" or not re.search(r"\(recorded", code), path
+    assert {number for pair in cited for number in pair if number} <= sections
+    assert len(cited) > 20
+
+
+def test_the_drawings_are_of_what_is_there() -> None:
+    """The rooms and their imports, and the classes."""
+    rooms, *others = [block for path, block in blocks("mermaid") if path == "tts_trio/README.md"]
+    code = {path: path.read_text("utf-8") for path in (ROOT / "tts_trio").rglob("*.py")}
+    imported = {
+        (path.relative_to(ROOT).with_suffix("").parts[1], other)
+        for path, text in code.items()
+        for others in re.findall(r"from tts_trio(?:\.| import )(\w+(?:, \w+)*)", text)
+        for other in others.split(", ")
+    }
+    arrows = re.findall(r"^ *(\w+)(?:\[.*?\])? --> (\w+)", rooms, re.MULTILINE)
+    assert len(arrows) == len(re.findall("-->", rooms)) > 10
+    for above, below in arrows:
+        drawn = above.replace("core", "speech"), below.replace("core", "speech")
+        assert drawn in imported, drawn
+    classes = {name for text in code.values() for name in re.findall(r"^class (\w+)", text, re.MULTILINE)}
+    for drawing in others:
+        assert set(re.findall(r"\b[A-Z]\w{3,}", drawing)) - {"ElevenLabs"} <= classes
+
+
 def test_the_first_page_fits_on_two_screens() -> None:
     assert len(README.encode()) < 9000
     assert len(README.splitlines()) <= 170

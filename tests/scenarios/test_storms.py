@@ -16,7 +16,7 @@ from tts_trio.transport.dialling import Backoff
 from tts_trio.transport.streams import OpenStream, open_stream
 
 CALLS = 200
-DIAL = 0.19  # seconds, as recorded from the live API
+DIAL = 0.19  # seconds, as recorded (wire/README.md, 2.6)
 OUTAGE = 30.0
 
 

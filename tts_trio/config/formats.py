@@ -16,7 +16,7 @@ import attrs
 
 Codec: TypeAlias = Literal["pcm", "ulaw", "alaw", "mp3", "opus"]
 
-# As the live API sends them (recorded); its OpenAPI description says audio/mpeg for all. audio/alaw is by analogy.
+# As recorded (wire/README.md, 1.5); ElevenLabs' OpenAPI says audio/mpeg for all. audio/alaw is by analogy.
 _CONTENT_TYPES: Mapping[Codec, str] = {
     "pcm": "audio/pcm",
     "ulaw": "audio/ulaw",
@@ -118,7 +118,7 @@ def most_bytes(format: AudioFormat, seconds: float) -> float:  # noqa: A002 - wh
 class WholeSamples:
     """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and tells how long it is.
 
-    ElevenLabs' HTTP chunks have odd sizes (recorded from the live API), so a 16-bit sample can straddle two of them.
+    ElevenLabs' HTTP chunks have odd sizes (wire/README.md, 1.6), so a 16-bit sample can straddle two of them.
     The ID3 tag that a stream of mp3 begins with (reported by users) is left out: streams are joined, and a decoder
     takes a tag in their midst for damage.
 

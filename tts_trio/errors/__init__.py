@@ -41,7 +41,7 @@ class TTSError(Exception):
         close_code: The WebSocket close code, or None.
         trace_id: The service's id of the request, to give to its support, or None.
         retry_after: Seconds that the service asks to wait before the next try, or None. ElevenLabs sends none
-            with its 429 (recorded).
+            with its 429 (wire/README.md, 4.1).
         spoken_text: Of an utterance that failed: the part of its text whose sound was delivered whole. "" where no
             utterance had begun.
         unspoken_text: The rest of it, for a retry or another voice: `spoken_text + unspoken_text` is the text that was

@@ -1,7 +1,7 @@
 """Sorts the service's answers into the tree of errors: refused requests and handshakes, error frames, closes.
 
 By the service's own identifiers, and never by close code 1008 alone: a bad key, an idle socket, an exhausted quota and
-a server fault all close with 1008 (recorded from the live API).
+a server fault all close with 1008 (wire/README.md, 4.3).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _BY_CODE: Mapping[str, type[TTSError]] = {
     "input_timeout_exceeded": TTSConnectionError,
 }
 
-# How messages begin whose identifier is not known, or which come only as the reason of a close (recorded, reported).
+# How messages begin whose identifier is not known, or which come only as a close's reason (wire/README.md, 4.3).
 _BY_MESSAGE: Mapping[str, type[TTSError]] = {
     "Invalid API key": AuthenticationError,
     "None of the authentication methods": AuthenticationError,
@@ -170,7 +170,7 @@ def _by_close(close_code: int | None) -> type[TTSError]:
 def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:
     """Sort an HTTP answer that is not a success, of a request or of a WebSocket handshake.
 
-    The service's error bodies are JSON whose `detail` is an object, a list (validation) or a string (recorded).
+    The service's error bodies are JSON whose `detail` is an object, a list or a string (wire/README.md, 4.1).
 
     Args:
         status: The HTTP status.

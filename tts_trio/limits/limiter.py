@@ -31,7 +31,7 @@ from tts_trio.errors import ConcurrencyError, ConfigurationError
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
 
-_ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in the message of a refusal (recorded)
+_ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in a refusal (wire/README.md, 4.1)
 
 
 def has_lapsed(slot: object) -> bool:

@@ -1,7 +1,7 @@
 """How the local server behaves: its pace, the account it pretends to hold, the unsettled points, the faults.
 
 Nothing here does anything; the rest of the package reads it. The defaults are what was recorded from the live
-API, and where nothing was recorded, the likelier side.
+API, and where nothing was recorded, the likelier side (wire/README.md, 8).
 """
 
 from __future__ import annotations

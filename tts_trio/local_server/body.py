@@ -183,4 +183,4 @@ def _complaints(error: ValidationError, *location: str) -> list[dict[str, Any]]:
 
 
 def _missing(name: str) -> dict[str, Any]:
-    return errors.complaint("missing", ["body", name], "Field required", None)  # as recorded: FastAPI has no input here
+    return errors.complaint("missing", ["body", name], "Field required", None)  # wire/README.md, 4.1: no input here

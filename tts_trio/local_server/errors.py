@@ -1,8 +1,8 @@
 """What the service says when it refuses: one table for HTTP and for WebSockets.
 
-Shapes and texts as recorded from the live API, else as in the ElevenLabs documentation and in reports of its
-users. On HTTP an error is `{"detail": …}`; on a WebSocket it is `{"message", "error", "code": 1008}` after a good
-upgrade, followed by a Close with the message as its reason.
+Shapes and texts as recorded from the live API, else as documented by ElevenLabs or reported by its users
+(wire/README.md, 4). On HTTP an error is `{"detail": …}`; on a WebSocket it is `{"message", "error", "code": 1008}`
+after a good upgrade, followed by a Close with the message as its reason.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The HTTP endpoints, without I/O: a request in, an answer or an order for speech out, and then its body.
 
-Headers, content types, sizes and pace as recorded from the live API.
+Headers, content types, sizes and pace as recorded (wire/README.md, 1.5 and 1.6).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CONTENT_TYPES = {
 }
 _JSON = "application/json"
 _CHARACTERS_A_SECOND = 15  # a guess at the length of a generation, until it is spoken
-_CHUNK_SIZES = (8186, 4300, 1388, 3989, 4577, 1213, 1557, 10533, 279)  # of one recorded answer: odd ones, too
+_CHUNK_SIZES = (8186, 4300, 1388, 3989, 4577, 1213, 1557, 10533, 279)  # wire/README.md, 1.6
 _EXPOSED_HEADERS = (
     "request-id, history-item-id, character-cost, regeneration-count, generation-info,"
     " current-concurrent-requests, maximum-concurrent-requests, collect-preference"

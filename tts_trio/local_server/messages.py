@@ -69,7 +69,7 @@ class Spelling(Protocol):
 
 @attrs.frozen
 class SpeechSpelling:
-    """The text-to-speech sockets: every key always there, as recorded from the live API.
+    """The text-to-speech sockets: every key always there, as recorded (wire/README.md, 2.5).
 
     Attributes:
         contexts: Messages name their context.

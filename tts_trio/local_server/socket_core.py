@@ -1,7 +1,8 @@
 """What all WebSockets have in common, without I/O and without a clock.
 
 What the client says goes in with its time; orders for speech, and messages with the times at which they are due,
-come out. Everything as recorded from the live API, and the unsettled points by `Behaviour`.
+come out. Everything as recorded from the live API (wire/README.md, 2), and the unsettled points
+by `Behaviour`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tts_trio.local_server.encoding import ID3_TAG, Encoder
 from tts_trio.local_server.normaliser import Piece, normalise
 from tts_trio.local_server.voices import Voice
 
-_SLICE_SECONDS = 1.5  # a segment of about a second was recorded as one message
+_SLICE_SECONDS = 1.5  # a segment of about a second is one message (wire/README.md, 2.5)
 
 
 @attrs.frozen
@@ -173,8 +173,8 @@ def _sample_rate(output_format: str) -> int:
 def _source_alignment(pieces: list[Piece], normalised: Alignment) -> Alignment:
     """Map the source's characters onto what was said.
 
-    As recorded: no leading blank, its time belongs to the first character; one trailing blank. The characters of
-    a number share the time of its words.
+    As recorded (wire/README.md, 2.5): no leading blank, its time belongs to the first character; one trailing blank.
+    The characters of a number share the time of its words.
     """
     borders = [*normalised.starts_ms, normalised.starts_ms[-1] + normalised.durations_ms[-1]]
     starts: list[int] = []

@@ -1,18 +1,18 @@
 """What was spoken, and when: the text of one utterance mapped onto the audio that came for it.
 
-The service times the characters of a clip from the clip's beginning, mostly all of them in its first message (recorded
-from the live API), sometimes in several messages that break off inside a word (reported of Flash v2.5). The clock is
+The service times the characters of a clip from the clip's beginning, mostly all of them in its first message
+(wire/README.md, 2.5), sometimes in several messages that break off inside a word (reported of Flash v2.5). The clock is
 the audio:
 
 - A clip begins where its audio begins: after the audio that was received before the message with its times. Only
   times that do not restart, or that follow an alignment that broke off inside a phrase (that of a whole clip ends in a
-  blank, as recorded), go on with those before. On text-to-dialogue every message counts from its own first sample,
+  blank), go on with those before. On text-to-dialogue every message counts from its own first sample,
   and may count more than it has (1,413 ms of times for 1,233 ms of audio, measured live by others in September 2026).
 - Nothing is placed beyond the audio. A word has a time once the audio of its last letter came: the mark after it may
   be a pause of 400 ms. A clip whose times turn out to be a little longer than its audio is compressed into it; where
   they are much longer, a part of the audio is missing, and so are its words.
 - `alignment` (the characters sent) is believed where it continues the text; else the words of `normalizedAlignment`
-  (the characters read) are looked for (`read_words.py`). Where neither continues the text, the clip of a phrase came
+  (the characters read) are looked for (`word_matching.py`). Where neither continues the text, the clip of a phrase came
   without times, and a later phrase is tried. What maps nowhere gives no times: then the last certain place counts,
   which is where the text before a clip that did map had ended, or the end of everything.
 - Where no word has a time, the audio is shared out among the words by their characters, and they are marked.
@@ -37,7 +37,7 @@ from tts_trio.wire.events import Alignment
 _ROUNDING_MS = 0.5
 
 # How much longer than its audio the times of a clip may be, up to its last letter. The text-to-speech models' audio is
-# as long as its times, the mark and the blank at their end included (recorded; elevenlabs-python #689), so that no more
+# as long as its times, the mark and the blank at their end included (wire/README.md, 2.5), so that no more
 # may be missing than a frame of a codec (26 ms of mp3, 20 of opus), which is less than a letter of the fastest speech;
 # the dialogues' times are 13 % longer than their audio (above).
 _ROUNDED_MS = 30.0

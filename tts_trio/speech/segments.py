@@ -19,7 +19,7 @@ from tts_trio.speech.durations import longest_seconds, shortest_seconds
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived
 
-# Of silence, without times, the service ends what went over a connection with 9 to 33 ms (recorded).
+# Of silence, without times, the service ends what went over a connection with 9 to 33 ms (wire/README.md, 2.5).
 _LONGEST_TAIL_MS = 100.0
 
 # What an encoder may keep back until more comes: some frames of mp3, a page of opus (FFmpeg's encoders).

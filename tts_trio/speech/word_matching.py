@@ -100,7 +100,7 @@ class Reading:
 
     @property
     def ends_in_blank(self) -> bool:
-        """Whether it ends as the service ends the alignment of a whole clip (recorded from the live API)."""
+        """Whether it ends as the service ends the alignment of a whole clip (wire/README.md, 2.5)."""
         return self.glyphs[-1].char.isspace()
 
     @property

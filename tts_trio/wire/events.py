@@ -1,7 +1,7 @@
 """What the server says on a WebSocket, decoded.
 
-Frames are JSON objects with base64 audio inside. The service writes camelCase (recorded from the live API) while
-parts of its documentation, and some live reports, have snake_case: both are read. Unknown fields and unknown
+Frames are JSON objects with base64 audio inside. The service writes camelCase, while parts of its documentation,
+and some live reports, have snake_case (wire/README.md, 2.5 and 3.2): both are read. Unknown fields and unknown
 frames are let pass, so that a new field of the service breaks nobody.
 """
 
@@ -60,7 +60,7 @@ class Final:
 
 @attrs.frozen
 class ErrorReceived:
-    """The service's complaint; it closes the socket about 0.8 s later (recorded).
+    """The service's complaint; it closes the socket about 0.8 s later (wire/README.md, 4.3).
 
     Attributes:
         message: For people.

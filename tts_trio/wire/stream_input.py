@@ -17,7 +17,7 @@ from tts_trio.wire.encode import encode_frame, encode_query
 from tts_trio.wire.endpoint import Endpoint
 
 _END_OF_SEQUENCE = '{"text":""}'  # the service speaks what it holds, sends `isFinal` and closes; no text may follow
-_KEEP_ALIVE = '{"text":" "}'  # resets the service's inactivity timer and is not heard (recorded)
+_KEEP_ALIVE = '{"text":" "}'  # resets the service's inactivity timer silent (wire/README.md, 2.2)
 
 
 class StreamInput(Endpoint):
@@ -48,7 +48,7 @@ class StreamInput(Endpoint):
         return encode_frame(initialization(self.config))
 
     def text(self, context_id: str | None, phrase: str) -> str:
-        """Return the frame that speaks a phrase. Under `auto_mode` it becomes a clip of its own (recorded)."""
+        """Return the frame that speaks a phrase: with `auto_mode`, as a clip of its own (wire/README.md, 2.4)."""
         return encode_frame({"text": phrase})
 
     def end(self, context_id: str | None) -> str | None:

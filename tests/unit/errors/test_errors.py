@@ -27,7 +27,7 @@ from tts_trio import (
 )
 from tts_trio.errors.classification import classify, classify_response
 
-# HTTP answers: status, detail, what it is. As recorded from the live API or as its documentation shows them.
+# HTTP answers: status, detail, what it is. As recorded or documented (wire/README.md, 4.1).
 ANSWERS: list[tuple[int, Any, type[TTSError]]] = [
     (
         400,

@@ -1,4 +1,4 @@
-"""The conformance tables' machinery: one row, one fact, named by its section of the protocol notes."""
+"""The conformance tables' machinery: one row, one fact, named by its section of `wire/README.md`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The local server beside the ElevenLabs protocol: one row, one fact, named by its section of the protocol notes.
+"""The local server beside the ElevenLabs protocol: one row, one fact, named by its section of the protocol page.
 
 Here are sections 1.1 to 1.4, HTTP requests for speech; 1.5 to 1.7, the answers to them, are in
 `test_conformance_answers.py`. Section 2, the stream-input WebSocket, is in `test_conformance_sockets.py`, and
 sections 4 (errors) and 5 (models and the account) are in `test_conformance_errors.py`. Section 3 is
-`test_multi_stream_input.py`, section 7 is `test_text_to_dialogue.py`, both with their switches; what else the notes
-call unsettled (section 8) is in `test_switches.py`.
+`test_multi_stream_input.py`, section 7 is `test_text_to_dialogue.py`, both with their switches; what else the page
+calls unsettled (section 8) is in `test_switches.py`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def times(spoken: SpokenText) -> list[tuple[str, float, float]]:
     return [(word.text, word.start_ms, word.end_ms) for word in spoken.words]
 
 
-# As the live API sent them (recorded): the whole clip in its first message, `alignment` without the leading blank.
+# As recorded (wire/README.md, 2.5): the whole clip in its first message, `alignment` without the leading blank.
 HELLO = Alignment(
     tuple("Hello world. "),
     (0, 81, 139, 174, 232, 290, 337, 395, 453, 511, 569, 627, 755),

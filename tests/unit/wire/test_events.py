@@ -1,4 +1,4 @@
-"""What the server says, decoded: as recorded, in the other spelling, and broken."""
+"""What the server says, decoded: as recorded (wire/README.md, 2.5), in the other spelling, and broken."""
 
 from __future__ import annotations
 
