@@ -32,6 +32,7 @@ from tts_trio import (
 )
 from tts_trio.local_server import read_tones
 from tts_trio.speech.channels import paced
+from tts_trio.speech.durations import longest_seconds
 from tts_trio.static_text import cached_source
 from tts_trio.transport.streams import open_stream
 
@@ -39,8 +40,9 @@ VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
 _LIMITER_TIMEOUT = 0.6
 _LOOKS = 8  # at its sockets, in which the loop has read what had come: `ConnectionPool` and TLS need some each
 _SWITCH = 0.001  # seconds: the server does not wait longer for the client's thread
-_LONGEST = 60.0  # seconds, for a whole seed
-_TRIES = 3  # of an utterance on the good server: what was said to the conversation before may still be told to it
+_LONGEST = 120.0  # seconds, for a whole seed
+_TRIES = 3  # of an utterance on the good server
+_MOST_TRIES = 30  # while it gets no processor
 
 _seed: ContextVar[Report | None] = ContextVar("the seed that runs", default=None)
 
@@ -251,14 +253,16 @@ class _Seed:
     async def _be_served_well(self, index: int, tts: TTSManager) -> None:
         """The next utterance on a good server works.
 
-        A machine under load may let it be late, so that the rest is said anew: where no times tell how much was heard,
-        from a word or two before that.
+        What was said to the conversation before may still be told to it, a few times. A try does not count while the
+        server gets no processor: then it is no good one. It may be late without that, so that the rest is said anew:
+        where no times tell how much was heard, from a word or two before that.
         """
         for kind in ("speak", "static"):
             text = f"Дальше{index}{'аб'[kind == 'static']} all{index}{kind} в порядке{kind}{index}."
-            began, tries = time.perf_counter(), 0
-            while tries < (3 * _TRIES if self._server.was_late(began) else _TRIES):
-                tries += 1
+            again = tts.config.max_replays if self._is_estimated(tts.config, kind, text) else 0
+            failures = tries = 0
+            while True:
+                began = time.perf_counter()
                 utterance = _Utterance(text)
                 try:
                     block = tts.speak([text]) if kind == "speak" else tts.stream_static_text(text)
@@ -267,18 +271,22 @@ class _Seed:
                             async for chunk in audio:
                                 utterance.sound += chunk
                 except (TTSError, trio.TooSlowError) as error:
-                    self._report.tries += 1
-                    self._report.note(f"on the good server {kind} {index}: {error!r}; {tts.config.limiter!r}")
-                    last = error
+                    tries += 1
+                    late = self._server.was_late(began)
+                    failures += not late
+                    self._report.note(f"on the good server {kind} {index}: {error!r}; {tts.config.limiter!r} {late=}")
+                    if failures == _TRIES or tries == _MOST_TRIES:
+                        self._report.broke(f"the {kind} on a good server failed {tries} times: {error!r}")
+                        break
+                    if late:
+                        await trio.sleep(0.1)
                 else:
                     self._report.note(f"on the good server {kind} {index} finished; {tts.config.limiter!r}")
-                    estimated = self._is_estimated(tts.config, kind, text)
-                    heard = utterance.heard(tts.config, again=tts.config.max_replays if estimated else 0)
+                    heard = utterance.heard(tts.config, again=again)
                     if heard.wrong or heard.whole != len(words_of(text)):
                         self._report.broke(f"on the good server {text!r} was heard as {heard}")
                     break
-            else:
-                self._report.broke(f"the {kind} on a good server failed {tries} times: {last!r}")
+            self._report.tries += tries
 
     async def _say(self, tts: TTSManager, conversation: Conversation, saying: Saying) -> None:
         utterance = _Utterance(saying.text)
@@ -463,19 +471,23 @@ class _Seed:
             return
         self._report.broke(f"the server was honest to {conversation.key}, and {saying.text!r} {end}: {error!r}")
 
-    @staticmethod
-    def _allowed(config: TTSConfig, conversation: Conversation, saying: Saying, utterance: _Utterance) -> float:
+    def _allowed(self, config: TTSConfig, conversation: Conversation, saying: Saying, utterance: _Utterance) -> float:
         """How long an utterance may take.
 
         It waits for a connection; without audio that is owed for `reply_deadline`, all replays included, each of which
-        may wait for another connection; audio that drips restarts that, as often as a drip sends it.
+        may wait for another connection; audio that drips restarts that, as often as a drip sends it. What is read by
+        the clock takes as long as it sounds. Of a flood, that is all the sound that is taken for the text: nothing in
+        the protocol says how long a text may sound, or that a message is none of it.
         """
         replays = config.max_replays + 1
         waits = config.connect_timeout * (replays + 1) + 0.3 * replays
         limiter = _LIMITER_TIMEOUT * replays if conversation.limited else 0.0
         audio = config.reply_deadline * (replays + 1) + config.stall_timeout + config.text_timeout
         dripping = 2.0 * replays
-        pacing = 0.07 * len(saying.text) if saying.listening.kind == "paced" else 0.0
+        sounds = 0.07 * len(saying.text)
+        if conversation.key in self._server.flooded:
+            sounds = longest_seconds(saying.text)
+        pacing = sounds if saying.listening.kind == "paced" else 0.0
         return waits + limiter + audio + dripping + pacing + utterance.own_seconds + 0.5
 
 

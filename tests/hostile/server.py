@@ -52,6 +52,7 @@ class HostileServer:
         untimed: Texts of phrases that were sent without times that can be read.
         writes: By the client's port: what the client wrote, and has not been read here.
         lied: Keys of conversations to which times were told for sound that never came.
+        flooded: Keys of conversations to which sound was sent as fast as they took it, without end.
         requests: How many there were over HTTP.
         open: How many connections there are.
         errors: What went wrong here.
@@ -67,6 +68,7 @@ class HostileServer:
     untimed: list[str] = attrs.field(factory=list)
     writes: dict[int, deque[Written]] = attrs.field(factory=dict)
     lied: set[str] = attrs.field(factory=set)
+    flooded: set[str] = attrs.field(factory=set)
     requests: int = 0
     open: int = 0
     errors: list[str] = attrs.field(factory=list)
@@ -102,7 +104,7 @@ class HostileServer:
         return fault, rng
 
     def was_late(self, since: float) -> bool:
-        """Whether it got no processor for a while."""
+        """Whether it got no processor for a while, or gets none now."""
         return self._thread.was_late(since)
 
     def heal(self) -> None:
@@ -189,10 +191,11 @@ class ServerThread:
 
     def __init__(self) -> None:
         self._late_at = 0.0
+        self._ticked_at = time.perf_counter()
 
     def was_late(self, since: float) -> bool:
-        """Whether it got no processor for a while: then the server was not as honest as it wanted to be."""
-        return self._late_at >= since
+        """Whether it got no processor for a while, or gets none now: it was not as honest as it wanted to be."""
+        return self._late_at >= since or time.perf_counter() - self._ticked_at > _TICK + _LATE
 
     def start(self, server: HostileServer) -> None:
         """Have a server serve."""
@@ -204,10 +207,10 @@ class ServerThread:
             self.token = trio.lowlevel.current_trio_token()
             ready.set()
             while True:
-                before = time.perf_counter()
                 await trio.sleep(_TICK)
-                if time.perf_counter() - before > _TICK + _LATE:
-                    self._late_at = time.perf_counter()
+                before, self._ticked_at = self._ticked_at, time.perf_counter()
+                if self._ticked_at - before > _TICK + _LATE:
+                    self._late_at = self._ticked_at
 
     @classmethod
     @contextmanager

@@ -363,6 +363,8 @@ class _Trouble:
         how, socket = self.fault.how, self.socket
         if how == "times":
             self.peer.server.lied.add(self.peer.key)
+        if how == "flood":
+            self.peer.server.flooded.add(self.peer.key)
         data, pause = {
             "flood": (b"\1\1" * 8000, 0.0),
             "byte": (b"\1", 0.03),
