@@ -1,4 +1,4 @@
-"""JSON from clients: the bodies of HTTP requests, read and refused by pydantic, as the service's own are.
+"""What clients send: JSON and the queries of URLs, read and refused by pydantic, as the service's own are.
 
 So `"true"` is a boolean here and `1.0` an integer, and a complaint has the service's words.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from email.message import Message
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tts_trio.local_server import errors
 
@@ -20,10 +20,7 @@ _LONGEST_CONTEXT = 100  # characters of `previous_text` and `future_text` of a d
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
 Normalisation: TypeAlias = Literal["auto", "on", "off"]
 
-BOOLEAN = TypeAdapter(bool)
-LATENCY: TypeAdapter[int | None] = TypeAdapter(Annotated[int, Field(ge=0, le=4)])
-"""`optimize_streaming_latency`."""
-
+_Latency = Annotated[int, Field(ge=0, le=4)]
 _RequestIds = Annotated[list[str], Field(max_length=3)]
 _Context = Annotated[str, Field(max_length=_LONGEST_CONTEXT)]
 
@@ -92,8 +89,40 @@ class DialogueBody(_Body):
     settings: VoiceSettings | None = None
 
 
+class Query(BaseModel):
+    """The query of every endpoint that speaks."""
+
+    output_format: str = "mp3_44100_128"
+    enable_logging: bool = True
+
+
+class SpeechQuery(Query):
+    """The query of a text-to-speech endpoint."""
+
+    optimize_streaming_latency: _Latency | None = None
+
+
+class SocketQuery(Query):
+    """The query of a text-to-dialogue WebSocket."""
+
+    model_id: str = ""
+    language_code: str | None = None
+    seed: Seed | None = None
+    apply_text_normalization: Normalisation | None = None
+    sync_alignment: bool = False
+
+
+class SpeechSocketQuery(SocketQuery, SpeechQuery):
+    """The query of a text-to-speech WebSocket."""
+
+    enable_ssml_parsing: bool = False
+    apply_language_text_normalization: bool = False
+    auto_mode: bool = False
+    inactivity_timeout: Annotated[int, Field(ge=1)] = 20
+
+
 B = TypeVar("B", SpeechBody, DialogueBody)
-T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 def parse_json(data: str | bytes) -> Any:
@@ -151,19 +180,16 @@ def parse_body(kind: type[B], data: bytes, content_type: str) -> B:
         raise errors.InvalidBody(_complaints(error, "body")) from None
 
 
-def parse_query(kind: TypeAdapter[T], query: Mapping[str, str], name: str, default: T) -> T:
-    """Read a parameter of a query.
+def parse_query(kind: type[M], query: Mapping[str, str]) -> M:
+    """Read a query; parameters it does not know are ignored.
 
     Raises:
-        InvalidBody: It is of a wrong type or range.
+        InvalidBody: A parameter has a wrong type or range.
     """
-    given = query.get(name)
-    if given is None:
-        return default
     try:
-        return kind.validate_python(given)
+        return kind.model_validate(query)
     except ValidationError as error:
-        raise errors.InvalidBody(_complaints(error, "query", name)) from None
+        raise errors.InvalidBody(_complaints(error, "query")) from None
 
 
 def _is_json(content_type: str) -> bool:

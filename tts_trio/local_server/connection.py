@@ -19,7 +19,7 @@ from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
-from tts_trio.local_server.messages import SpeechSpelling
+from tts_trio.local_server.messages import Spelling
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
 from tts_trio.local_server.service import Service
@@ -214,7 +214,7 @@ class Connection:
             if await self._wire.suffer(fault):
                 continue
             lines = dict(spoken.headers)["content-type"] == "application/json"
-            extra = fault_message(fault, SpeechSpelling())
+            extra = fault_message(fault, Spelling())
             if extra is not None and lines:
                 await self._send_body_part(extra.encode() + b"\n" if isinstance(extra, str) else extra, None, None)
             elif extra is None:

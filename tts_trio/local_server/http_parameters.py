@@ -8,11 +8,11 @@ import unicodedata
 from tts_trio.local_server import errors
 from tts_trio.local_server.behaviour import Behaviour
 from tts_trio.local_server.body import (
-    BOOLEAN,
-    LATENCY,
     DialogueBody,
     Line,
+    Query,
     SpeechBody,
+    SpeechQuery,
     VoiceSettings,
     parse_body,
     parse_query,
@@ -37,22 +37,16 @@ _EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}
 
 
 def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: bool) -> tuple[str, Parameters]:
-    """Check a text-to-speech request, and return its text and parameters.
-
-    Args:
-        request: The request.
-        voice_id: From its path.
-        behaviour: Of the server.
-        whole: At the endpoints that answer with a whole file there are more formats.
+    """Check a text-to-speech request, and return its text and parameters. For a `whole` file there are more formats.
 
     Raises:
         InvalidBody: 422.
         ServiceError: Anything else that is wrong with it.
     """
     body = parse_body(SpeechBody, request.body, request.headers.get("content-type", ""))
-    latency = parse_query(LATENCY, request.query, "optimize_streaming_latency", None)
-    logging = parse_query(BOOLEAN, request.query, "enable_logging", default=True)
-    output_format = find_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    query = parse_query(SpeechQuery, request.query)
+    latency = query.optimize_streaming_latency
+    output_format = find_format(query.output_format, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
     if not known_voice(voice_id, behaviour):
         raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
     model = find_model(body.model_id or DEFAULT_MODEL)
@@ -74,26 +68,21 @@ def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: 
         find_language(body.language_code, model, behaviour),
         normalises(body.apply_text_normalization, model, behaviour, latency),
         settings.speed or 1.0,
-        logging,
+        query.enable_logging,
     )
     return body.text, parameters
 
 
 def parse_dialogue_http(request: Request, behaviour: Behaviour, *, whole: bool) -> tuple[tuple[Line, ...], Parameters]:
-    """Check a text-to-dialogue request, and return its lines and parameters.
-
-    Args:
-        request: The request.
-        behaviour: Of the server.
-        whole: At the endpoints that answer with a whole file there are more formats.
+    """Check a text-to-dialogue request, and return its lines and parameters. For a `whole` file there are more formats.
 
     Raises:
         InvalidBody: 422.
         ServiceError: Anything else that is wrong with it.
     """
     body = parse_body(DialogueBody, request.body, request.headers.get("content-type", ""))
-    logging = parse_query(BOOLEAN, request.query, "enable_logging", default=True)
-    output_format = find_format(request.query, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    query = parse_query(Query, request.query)
+    output_format = find_format(query.output_format, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
     model = find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
     voices = dict.fromkeys(line.voice_id for line in body.inputs)
     for voice_id in voices:
@@ -105,7 +94,7 @@ def parse_dialogue_http(request: Request, behaviour: Behaviour, *, whole: bool) 
     _check_settings(body.settings or VoiceSettings(), model)
     language = find_language(body.language_code, model, behaviour)
     normalise = normalises(body.apply_text_normalization, model, behaviour)
-    return tuple(body.inputs), Parameters("", model, output_format, language, normalise, logging=logging)
+    return tuple(body.inputs), Parameters("", model, output_format, language, normalise, logging=query.enable_logging)
 
 
 def _check_text(texts: list[str], model: Model, behaviour: Behaviour) -> None:

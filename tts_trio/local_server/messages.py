@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 
@@ -45,54 +45,49 @@ class Close:
 Effect = Order | Send | Close
 
 
-class Spelling(Protocol):
-    """How an endpoint spells its messages."""
-
-    def audio(
-        self, audio: bytes, alignment: Alignment | None, normalised: Alignment | None, context_id: str | None
-    ) -> dict[str, Any]:
-        """Spell a message with audio."""
-        ...
-
-    def turn(self, context_id: str | None) -> dict[str, Any] | None:
-        """Spell the end of one generation; None: it is not told."""
-        ...
-
-    def final(self, context_id: str | None) -> dict[str, Any]:
-        """Spell the end of an utterance."""
-        ...
-
-    def named(self, message: dict[str, Any], context_id: str | None) -> dict[str, Any]:
-        """Say whose a message is, where sockets have contexts."""
-        ...
-
-
 @attrs.frozen
-class SpeechSpelling:
-    """The text-to-speech sockets: every key always there, as recorded (wire/README.md, 2.5).
+class Spelling:
+    """How an endpoint spells its messages.
+
+    A text-to-speech socket sends every key in every message, as recorded (wire/README.md, 2.5). A text-to-dialogue socket
+    writes snake_case, and tells the end of every generation (API reference).
 
     Attributes:
-        contexts: Messages name their context.
-        snake: `is_final`, as in the reference, rather than `isFinal`, as recorded.
+        dialogue: The endpoint is a text-to-dialogue socket.
+        contexts: Every message names its context.
+        snake: A text-to-speech socket writes `is_final`, as in the reference, rather than `isFinal`, as recorded.
     """
 
+    dialogue: bool = False
     contexts: bool = False
     snake: bool = False
 
     def audio(
         self, audio: bytes, alignment: Alignment | None, normalised: Alignment | None, context_id: str | None
     ) -> dict[str, Any]:
-        """Spell a message with audio."""
-        return self._message(base64.b64encode(audio).decode(), None, alignment, normalised, context_id)
+        """Spell a message with audio; a dialogue's `normalized_alignment` is "reserved for future use"."""
+        encoded = base64.b64encode(audio).decode()
+        if not self.dialogue:
+            return self._speech(encoded, None, alignment, normalised, context_id)
+        timed = alignment and alignment.for_websocket(snake=True)
+        return self.named({"audio": encoded, "alignment": timed, "normalized_alignment": None}, context_id)
 
-    def turn(self, context_id: str | None) -> None:
-        """Nothing tells the end of a generation here."""
+    def turn(self, context_id: str | None) -> dict[str, Any] | None:
+        """Spell the end of one generation; None: this socket does not tell it."""
+        return self.named({"is_final_audio_for_turn": True}, context_id) if self.dialogue else None
 
     def final(self, context_id: str | None) -> dict[str, Any]:
         """Spell the end of an utterance."""
-        return self._message(None, True, None, None, context_id)  # noqa: FBT003 - the value of a field
+        if self.dialogue:
+            return self.named({"is_final": True}, context_id)
+        return self._speech(None, True, None, None, context_id)  # noqa: FBT003 - the value of a field
 
-    def _message(
+    def named(self, message: dict[str, Any], context_id: str | None) -> dict[str, Any]:
+        """Add the name of the context, where sockets have contexts."""
+        key = "context_id" if self.snake or self.dialogue else "contextId"
+        return message | ({key: context_id} if self.contexts else {})
+
+    def _speech(
         self,
         audio: str | None,
         is_final: bool | None,
@@ -100,49 +95,11 @@ class SpeechSpelling:
         normalised: Alignment | None,
         context_id: str | None,
     ) -> dict[str, Any]:
+        final, normalized = ("is_final", "normalized_alignment") if self.snake else ("isFinal", "normalizedAlignment")
         message = {
             "audio": audio,
-            "is_final" if self.snake else "isFinal": is_final,
-            "normalized_alignment" if self.snake else "normalizedAlignment": normalised
-            and normalised.for_websocket(snake=self.snake),
+            final: is_final,
+            normalized: normalised and normalised.for_websocket(snake=self.snake),
             "alignment": alignment and alignment.for_websocket(snake=self.snake),
         }
         return self.named(message, context_id)
-
-    def named(self, message: dict[str, Any], context_id: str | None) -> dict[str, Any]:
-        """Say whose a message is, where sockets have contexts."""
-        return message | ({"context_id" if self.snake else "contextId": context_id} if self.contexts else {})
-
-
-@attrs.frozen
-class DialogueSpelling:
-    """The text-to-dialogue sockets: snake_case, and a message for the end of every generation (API reference).
-
-    Attributes:
-        contexts: Messages name their context.
-    """
-
-    contexts: bool = False
-
-    def audio(
-        self, audio: bytes, alignment: Alignment | None, normalised: Alignment | None, context_id: str | None
-    ) -> dict[str, Any]:
-        """Spell a message with audio; `normalized_alignment` is "reserved for future use"."""
-        message = {
-            "audio": base64.b64encode(audio).decode(),
-            "alignment": alignment and alignment.for_websocket(snake=True),
-            "normalized_alignment": None,
-        }
-        return self.named(message, context_id)
-
-    def turn(self, context_id: str | None) -> dict[str, Any]:
-        """Spell the end of one generation."""
-        return self.named({"is_final_audio_for_turn": True}, context_id)
-
-    def final(self, context_id: str | None) -> dict[str, Any]:
-        """Spell the end of an utterance."""
-        return self.named({"is_final": True}, context_id)
-
-    def named(self, message: dict[str, Any], context_id: str | None) -> dict[str, Any]:
-        """Say whose a message is, where sockets have contexts."""
-        return message | ({"context_id": context_id} if self.contexts else {})

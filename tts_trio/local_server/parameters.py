@@ -136,13 +136,12 @@ def find_model(model_id: str, *, dialogue: bool = False) -> Model:
     return model
 
 
-def find_format(query: Mapping[str, str], behaviour: Behaviour, allowed: tuple[str, ...]) -> str:
-    """Give the output format of a query.
+def find_format(output_format: str, behaviour: Behaviour, allowed: tuple[str, ...]) -> str:
+    """Give an output format back.
 
     Raises:
         ServiceError: There is no such format, or the plan forbids it, or what encodes it is not installed here.
     """
-    output_format = query.get("output_format", "mp3_44100_128")
     if output_format not in allowed:
         raise errors.INVALID_FORMAT.given(output_format=output_format)
     if output_format in behaviour.forbidden_formats:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import attrs
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from tts_trio.local_server import catalogue, errors
 from tts_trio.local_server.account import Account, HistoryItem
@@ -16,8 +16,16 @@ from tts_trio.local_server.parameters import Request, known_voice
 Resource: TypeAlias = Callable[..., Any]
 """Gives the JSON of an answer, from the request, the account, the time, and the groups of its route's pattern."""
 
-_VOICES_A_PAGE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=100)])
-_ITEMS_A_PAGE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=1000)])
+
+class _VoicesPage(BaseModel):
+    page_size: Annotated[int, Field(ge=1, le=100)] = 10
+    search: str = ""
+    next_page_token: str = ""
+
+
+class _HistoryPage(BaseModel):
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    start_after_history_item_id: str = ""
 
 
 def _models(_request: Request, _account: Account, _now: float) -> Any:
@@ -41,14 +49,13 @@ def _voices(_request: Request, account: Account, _now: float) -> Any:
 
 
 def _found_voices(request: Request, account: Account, _now: float) -> Any:
-    size = parse_query(_VOICES_A_PAGE, request.query, "page_size", 10)
-    wanted = request.query.get("search", "").casefold()
+    page = parse_query(_VoicesPage, request.query)
+    wanted = page.search.casefold()
     found = [voice for voice in catalogue.voices(account.behaviour) if wanted in voice["name"].casefold()]
-    token = request.query.get("next_page_token", "")
-    start = next((index for index, voice in enumerate(found) if voice["voice_id"] == token), 0)
-    following = found[start + size :]
+    start = next((index for index, voice in enumerate(found) if voice["voice_id"] == page.next_page_token), 0)
+    following = found[start + page.page_size :]
     return {
-        "voices": found[start : start + size],
+        "voices": found[start : start + page.page_size],
         "has_more": bool(following),
         "total_count": len(found),
         "next_page_token": following[0]["voice_id"] if following else None,
@@ -70,8 +77,8 @@ def _voice_settings(request: Request, account: Account, now: float, voice_id: st
 
 
 def _history(request: Request, account: Account, _now: float) -> Any:
-    size = parse_query(_ITEMS_A_PAGE, request.query, "page_size", 100)
-    after = request.query.get("start_after_history_item_id")
+    query = parse_query(_HistoryPage, request.query)
+    size, after = query.page_size, query.start_after_history_item_id
     items = list(account.history)
     start = next((index + 1 for index, item in enumerate(items) if item.history_item_id == after), 0)
     page = items[start : start + size]

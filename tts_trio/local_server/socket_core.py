@@ -24,6 +24,7 @@ from tts_trio.local_server.speech import Clip
 from tts_trio.local_server.utterance import Utterance
 
 NORMAL_CLOSURE = 1000
+MOST_CONTEXTS = 5
 
 U = TypeVar("U", bound=Utterance)
 
@@ -124,10 +125,13 @@ class SocketCore(ABC, Generic[U]):
 
     # --- what an endpoint says
 
+    _dialogue = False  # of text-to-dialogue
+    _contexts = False  # up to five utterances at once, each with an id
+
     @property
-    @abstractmethod
     def spelling(self) -> Spelling:
         """How messages are spelt here."""
+        return Spelling(self._dialogue, self._contexts, self._behaviour.spelling == "snake")
 
     @abstractmethod
     def _take_message(self, message: dict[str, Any], now: float) -> None:
@@ -137,9 +141,9 @@ class SocketCore(ABC, Generic[U]):
             ServiceError: The service would refuse it.
         """
 
-    @abstractmethod
     def _finished(self, at: float) -> None:
         """Note that an utterance is over: its isFinal was sent, or it was dropped."""
+        self._effects.append(Close(at + self._behaviour.close_delay, NORMAL_CLOSURE, ""))
 
     @property
     def _idle_at(self) -> float:
@@ -175,14 +179,14 @@ class SocketCore(ABC, Generic[U]):
     def _open(self, kind: type[U], first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
         """Begin an utterance."""
         self._opened += 1
-        utterance = kind.open(
-            first,
-            self._parameters,
-            self._account,
-            self.spelling,
+        utterance = kind(
+            parameters=self._parameters,
+            account=self._account,
+            spelling=self.spelling,
             context_id=context_id,
             number=self._opened,
             heard_at=heard_at,
+            **kind.settled(first, self._parameters, self._behaviour),
         )
         self._utterances.append(utterance)
         return utterance
@@ -213,6 +217,80 @@ class SocketCore(ABC, Generic[U]):
         elif token:
             self._account.use_token(token, now)
         return bool(key or token)
+
+
+class ContextSocket(SocketCore[U]):
+    """One socket with contexts: up to five utterances at once, each with an id and a timer."""
+
+    _contexts = True
+    _closing = False  # close_socket was obeyed: the Close follows the last isFinal
+
+    # --- contexts
+
+    def _context(self, context_id: str | None) -> U | None:
+        """Give the open context of this name."""
+        named = (context for context in self._utterances if context.context_id == context_id and not context.ended)
+        return next(named, None)
+
+    def _make_room(self) -> None:
+        """Refuse the sixth context."""
+        held = [u for u in self._utterances if not u.ended or self._behaviour.context_slot == "final"]
+        if len(held) >= MOST_CONTEXTS:
+            raise errors.TOO_MANY_CONTEXTS.given(limit=MOST_CONTEXTS)
+
+    def _close_socket(self, now: float) -> None:
+        """Close every context with what it has to say, and then the socket."""
+        for context in [context for context in self._utterances if not context.ended]:
+            self._close_context(context, now)
+        self._closing = self._ended = True
+        self._close_if_done(now)
+
+    @abstractmethod
+    def _close_context(self, context: U, now: float) -> None:
+        """Close a context as `close_context` does."""
+
+    def _finished(self, at: float) -> None:
+        self._heard_at = at
+        self._close_if_done(at)
+
+    def _close_if_done(self, at: float) -> None:
+        if self._closing and not self._utterances:
+            self._effects.append(Close(at, NORMAL_CLOSURE, ""))
+
+    # --- timers
+
+    @property
+    def _idle_at(self) -> float:
+        if self._ended or (not self._utterances and self._behaviour.idle_socket == "lives"):
+            return math.inf
+        heard = [context.heard_at for context in self._utterances if not context.ended]
+        quiet_since = min(heard, default=math.inf) if self._utterances else self._heard_at
+        return quiet_since + self._parameters.inactivity_timeout
+
+    def _expire(self, at: float) -> None:
+        timeout = self._parameters.inactivity_timeout
+        late = [u for u in self._utterances if not u.ended and u.heard_at + timeout <= at]
+        if not late or self._behaviour.idle_context == "error":
+            super()._expire(at)
+        for context in late:
+            self._say_rest(context, at)
+
+    def _say_rest(self, context: U, now: float, final_delay: float = 0.0) -> None:
+        """End a context with all its text."""
+        context.generate(now)
+        context.end(now, final_delay)
+
+
+def context_id_of(message: dict[str, Any]) -> str | None:
+    """Give the context that a message names; None: it names none.
+
+    Raises:
+        ServiceError: The name is no string.
+    """
+    context_id = message.get("context_id")
+    if context_id is not None and not isinstance(context_id, str):
+        raise errors.invalid_parameter("context_id", "context_id is a string.")
+    return context_id
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import attrs
 
@@ -61,39 +61,12 @@ class Utterance(ABC):
     _encoder: Encoder | None = attrs.field(default=None, init=False)  # of a stream that all its speech is a part of
 
     @classmethod
-    def open(
-        cls,
-        first: Mapping[str, Any],
-        parameters: Parameters,
-        account: Account,
-        spelling: Spelling,
-        *,
-        context_id: str | None,
-        number: int,
-        heard_at: float,
-    ) -> Self:
-        """Begin with the first message, which settles some things for good; `take` it, too.
-
-        Raises:
-            ServiceError: They are no good.
-        """
-        return cls(
-            parameters=parameters,
-            account=account,
-            spelling=spelling,
-            context_id=context_id,
-            number=number,
-            heard_at=heard_at,
-            **cls.settled(first, parameters, account.behaviour),
-        )
-
-    @classmethod
     @abstractmethod
     def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
-        """Give the fields that the first message settles.
+        """Give the fields that the first message settles for good; `take` it, too.
 
         Raises:
-            ServiceError: They are no good.
+            ServiceError: It settles them wrongly.
         """
 
     @abstractmethod

@@ -12,9 +12,9 @@ from tts_trio.local_server import Behaviour, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.messages import Close, Effect, Send
 from tts_trio.local_server.parameters import Request
-from tts_trio.local_server.socket_parameters import parse_websocket
+from tts_trio.local_server.sockets import parse_websocket
 from tts_trio.local_server.speech import Order, render
-from tts_trio.local_server.stream_input import StreamInput
+from tts_trio.local_server.speech_sockets import StreamInput
 
 
 def core(behaviour: Behaviour | None = None, now: float = 0.0, **query: str) -> StreamInput:
