@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections import deque
+from typing import Any
 
 import attrs
 
@@ -30,40 +31,13 @@ class Slot:
     end: float
 
 
-@attrs.frozen
-class HistoryItem:
-    """What is kept of one request, as `GET /v1/history` names it.
-
-    Attributes:
-        history_item_id: Its id there.
-        request_id: Its id in the headers of its answer.
-        voice_id: Who spoke; of a dialogue, who spoke first.
-        model_id: The model.
-        output_format: Of ElevenLabs.
-        content_type: Of the sound.
-        text: What was spoken.
-        character_count_change_from: Credits spent before it.
-        character_count_change_to: Credits spent with it.
-    """
-
-    history_item_id: str
-    request_id: str
-    voice_id: str
-    model_id: str
-    output_format: str
-    content_type: str
-    text: str
-    character_count_change_from: int
-    character_count_change_to: int
-
-
 class Account:
     """The account behind the keys.
 
     Attributes:
         behaviour: Of the server, as it is now.
         used: Credits spent.
-        history: The latest requests, the last one first; only those over HTTP.
+        history: The latest requests over HTTP, the last one first, as `GET /v1/history` gives them.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -73,7 +47,7 @@ class Account:
         self._tokens: dict[str, float] = {}
         self._sessions = 0
         self.used = 0
-        self.history: deque[HistoryItem] = deque(maxlen=_REMEMBERED)
+        self.history: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
 
     def check_key(self, key: str) -> None:
         """Raise a `ServiceError` unless this is a good key."""

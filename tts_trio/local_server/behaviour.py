@@ -7,46 +7,38 @@ API, and where nothing was recorded, the likelier side (wire/README.md, 8).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal, cast
 
 import attrs
 from attrs.validators import ge, gt, instance_of, le, optional
 
 
-def _refused(attribute: attrs.Attribute[Any], value: object, allowed: str) -> ValueError:
-    return ValueError(f"{attribute.name}: {value!r} is not allowed; it must be {allowed}")
+def _must(be: str, check: Callable[[Any], bool]) -> Any:
+    """Make a validator whose error names the field and what it must be."""
 
+    def validate(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not check(value):
+            raise ValueError(f"{attribute.name}: {value!r} is not allowed; it must be {be}")
 
-def _are_texts(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value != attribute.default and not _lists_texts(value):
-        raise _refused(attribute, value, "a list of texts")
-
-
-def _lists_texts(value: Any) -> bool:
-    """Whether it is a collection of texts, and no text itself, in which each of its parts would be."""
-    if not isinstance(value, tuple | list | set | frozenset):
-        return False
-    return all(isinstance(text, str) for text in cast("list[object]", value))
-
-
-def _is_number(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refused(attribute, value, "a number")
-
-
-def _is_whole(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _refused(attribute, value, "a whole number")
+    return validate
 
 
 def _is_one_of(choices: Collection[Any]) -> Any:
-    def check(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in tuple(choices):  # which asks for no hash
-            raise _refused(attribute, value, f"one of {', '.join(map(str, choices))}")
+    listed = tuple(choices)  # which asks for no hash
+    return _must(f"one of {', '.join(map(str, listed))}", lambda value: value in listed)
 
-    return check
 
+def _are_texts(value: Any) -> bool:
+    """Say whether a value is a collection of texts, and no text itself, in which each of its parts would be."""
+    return isinstance(value, tuple | list | set | frozenset) and all(
+        isinstance(text, str) for text in cast("list[object]", value)
+    )
+
+
+_NUMBER = _must("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
+_WHOLE = _must("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
+_TEXTS = _must("a list of texts", _are_texts)
 
 Point = Literal["accept", "tls", "answer", "audio", "final", "close"]
 
@@ -156,12 +148,12 @@ class Fault:
     action: str = attrs.field(validator=_is_one_of(ACTIONS))
     at: Point = attrs.field(validator=_is_one_of(POINTS))
     value: float | str | None = None
-    frame: int | None = attrs.field(default=0, validator=optional([_is_whole, ge(0)]))
+    frame: int | None = attrs.field(default=0, validator=optional([_WHOLE, ge(0)]))
     path: str = attrs.field(default="", kw_only=True)
-    skip: int = attrs.field(default=0, kw_only=True, validator=[_is_whole, ge(0)])
-    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([_is_whole, ge(1)]))
-    probability: float = attrs.field(default=1.0, kw_only=True, validator=[_is_number, ge(0.0), le(1.0)])
-    seed: int = attrs.field(default=0, kw_only=True, validator=_is_whole)
+    skip: int = attrs.field(default=0, kw_only=True, validator=[_WHOLE, ge(0)])
+    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([_WHOLE, ge(1)]))
+    probability: float = attrs.field(default=1.0, kw_only=True, validator=[_NUMBER, ge(0.0), le(1.0)])
+    seed: int = attrs.field(default=0, kw_only=True, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
         action = ACTIONS[self.action]
@@ -194,7 +186,6 @@ def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - a
     return attrs.field(default=default, validator=list(validators), metadata={"help": help})
 
 
-_NUMBER: Any = _is_number
 _POSITIVE: Any = optional([_NUMBER, gt(0)])
 _YES_OR_NO = (True, False)
 
@@ -208,17 +199,17 @@ class Behaviour:
 
     model_latency: float = _option(0.075, _NUMBER, ge(0), help="from a segment's beginning to its first audio")
     speed: float = _option(20.0, _NUMBER, gt(0), help="generation, as a multiple of real time")
-    seed: int = _option(0, _is_whole, help="for the sizes of HTTP chunks and for request ids")
+    seed: int = _option(0, _WHOLE, help="for the sizes of HTTP chunks and for request ids")
 
     api_keys: tuple[str, ...] | None = _option(
-        None, _are_texts, help="the good keys; none given: any key that is not empty"
+        None, optional(_TEXTS), help="the good keys; none given: any key that is not empty"
     )
     voices: tuple[str, ...] | None = _option(
-        None, _are_texts, help="the known voice ids; none given: any well-formed one"
+        None, optional(_TEXTS), help="the known voice ids; none given: any well-formed one"
     )
-    forbidden_formats: tuple[str, ...] = _option((), _are_texts, help="output formats above this account's tier (403)")
+    forbidden_formats: tuple[str, ...] = _option((), _TEXTS, help="output formats above this account's tier (403)")
     forbidden_voices: tuple[str, ...] = _option(
-        (), _are_texts, help="voices above this account's plan (402 paid_plan_required)"
+        (), _TEXTS, help="voices above this account's plan (402 paid_plan_required)"
     )
     quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
     quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import attrs
 
-from tts_trio.local_server import errors, resources
-from tts_trio.local_server.account import Account, HistoryItem, Slot
+from tts_trio.local_server import catalogue, errors, resources
+from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.body import Line
-from tts_trio.local_server.http_parameters import parse_dialogue_http, parse_http
+from tts_trio.local_server.http_parameters import parse_http
 from tts_trio.local_server.parameters import Request, authenticate
 from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced, tagged
 
@@ -159,21 +159,16 @@ def _route(request: Request, account: Account, now: float) -> Answer | SpeechAns
         if match := re.fullmatch(pattern, request.path):
             if method == request.method:
                 authenticate(request, account)
-                return _json(200, resource(request, account, now, *match.groups()), account)
+                return _json(200, resource(resources.Call(request, account, now, "".join(match.groups()))), account)
             methods.append(method)
     return _not_allowed(methods, account) if methods else _json(404, {"detail": "Not Found"}, account)
 
 
 def _speech(request: Request, voice_id: str | None, form: Any, account: Account, now: float) -> SpeechAnswer:
     whole = not form.startswith("/stream")
-    lines: Sequence[Line] = ()
-    if voice_id is None:
-        lines, parameters = parse_dialogue_http(request, account.behaviour, whole=whole)
-        voice_id = lines[0].voice_id
-        text, characters = " ".join(line.text for line in lines), sum(len(line.text) for line in lines)
-    else:
-        text, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
-        characters = len(text) if text.strip() else 0
+    lines, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
+    text = " ".join(line.text for line in lines)
+    characters = sum(len(line.text) for line in lines) if text.strip() else 0
     start = account.admit(now)
     price = account.charge(characters, parameters.model)
     limit = account.behaviour.concurrency or 10
@@ -191,20 +186,27 @@ def _speech(request: Request, voice_id: str | None, form: Any, account: Account,
         ("workspace-concurrent-requests", str(account.generating(start))),
     ]
     if parameters.logging:
-        item = HistoryItem(
-            account.identifier(),
-            request_id,
-            voice_id,
-            parameters.model.model_id,
-            parameters.output_format,
-            content_type,
-            text,
-            account.used - price,
-            account.used,
+        item_id = account.identifier()
+        account.history.appendleft(
+            {
+                "history_item_id": item_id,
+                "request_id": request_id,
+                "voice_id": lines[0].voice_id,
+                "voice_name": catalogue.voice_name(lines[0].voice_id),
+                "voice_category": "premade",
+                "model_id": parameters.model.model_id,
+                "output_format": parameters.output_format,
+                "content_type": content_type,
+                "text": text,
+                "character_count_change_from": account.used - price,
+                "character_count_change_to": account.used,
+                "date_unix": 0,  # the account has no clock
+                "state": "created",
+                "source": "TTS",
+            }
         )
-        account.history.appendleft(item)
-        headers.append(("history-item-id", item.history_item_id))
-    return SpeechAnswer(parameters.order(text), slot, form, headers, lines)
+        headers.append(("history-item-id", item_id))
+    return SpeechAnswer(parameters.order(text), slot, form, headers, lines if voice_id is None else ())
 
 
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:

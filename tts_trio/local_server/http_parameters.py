@@ -36,65 +36,53 @@ _TAG = re.compile(r"\[[^\]]*\]")
 _EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}  # and skin tones
 
 
-def parse_http(request: Request, voice_id: str, behaviour: Behaviour, *, whole: bool) -> tuple[str, Parameters]:
-    """Check a text-to-speech request, and return its text and parameters. For a `whole` file there are more formats.
+def parse_http(
+    request: Request, voice_id: str | None, behaviour: Behaviour, *, whole: bool
+) -> tuple[tuple[Line, ...], Parameters]:
+    """Check a request for speech, and return its lines and parameters.
+
+    Args:
+        request: The request.
+        voice_id: The voice of a text-to-speech request, which has one line; None: text-to-dialogue.
+        behaviour: The server's.
+        whole: The answer is a whole file, for which there are more formats.
 
     Raises:
         InvalidBody: 422.
         ServiceError: Anything else that is wrong with it.
     """
-    body = parse_body(SpeechBody, request.body, request.headers.get("content-type", ""))
-    query = parse_query(SpeechQuery, request.query)
-    latency = query.optimize_streaming_latency
+    content_type = request.headers.get("content-type", "")
+    latency, speed = None, 1.0
+    if voice_id is None:
+        body = parse_body(DialogueBody, request.body, content_type)
+        query = parse_query(Query, request.query)
+        lines, settings = tuple(body.inputs), body.settings or VoiceSettings()
+        model = find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
+    else:
+        body = parse_body(SpeechBody, request.body, content_type)
+        query = parse_query(SpeechQuery, request.query)
+        lines, settings = (Line(text=body.text, voice_id=voice_id),), body.voice_settings or VoiceSettings()
+        model = find_model(body.model_id or DEFAULT_MODEL)
+        latency, speed = query.optimize_streaming_latency, settings.speed or 1.0
+        if model.is_v4 and not behaviour.v4_over_text_to_speech:
+            raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
+        if model.is_v3:
+            fields = {"previous_text": body.previous_text or None, "next_text": body.next_text or None}
+            for field, given in {**fields, "optimize_streaming_latency": latency}.items():
+                if given is not None:
+                    raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
     output_format = find_format(query.output_format, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
-    if not known_voice(voice_id, behaviour):
-        raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
-    model = find_model(body.model_id or DEFAULT_MODEL)
-    if model.is_v4 and not behaviour.v4_over_text_to_speech:
-        raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
-    if model.is_v3:
-        given = {"previous_text": body.previous_text, "next_text": body.next_text}
-        for field in filter(given.get, given):
-            raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
-        if latency is not None:
-            raise errors.NOT_SUPPORTED_WITH_MODEL.given(field="optimize_streaming_latency", model_id=model.model_id)
-    _check_text([body.text], model, behaviour)
-    settings = body.voice_settings or VoiceSettings()
-    _check_settings(settings, model)
-    parameters = Parameters(
-        voice_id,
-        model,
-        output_format,
-        find_language(body.language_code, model, behaviour),
-        normalises(body.apply_text_normalization, model, behaviour, latency),
-        settings.speed or 1.0,
-        query.enable_logging,
-    )
-    return body.text, parameters
-
-
-def parse_dialogue_http(request: Request, behaviour: Behaviour, *, whole: bool) -> tuple[tuple[Line, ...], Parameters]:
-    """Check a text-to-dialogue request, and return its lines and parameters. For a `whole` file there are more formats.
-
-    Raises:
-        InvalidBody: 422.
-        ServiceError: Anything else that is wrong with it.
-    """
-    body = parse_body(DialogueBody, request.body, request.headers.get("content-type", ""))
-    query = parse_query(Query, request.query)
-    output_format = find_format(query.output_format, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
-    model = find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
-    voices = dict.fromkeys(line.voice_id for line in body.inputs)
-    for voice_id in voices:
-        if not known_voice(voice_id, behaviour):
-            raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
-    if len(voices) > model.dialogue_voices:
+    voices = dict.fromkeys(line.voice_id for line in lines)
+    for voice in voices:
+        if not known_voice(voice, behaviour):
+            raise errors.VOICE_NOT_FOUND.given(voice_id=voice)
+    if voice_id is None and len(voices) > model.dialogue_voices:
         raise errors.TOO_MANY_VOICES.given(limit=model.dialogue_voices)
-    _check_text([line.text for line in body.inputs], model, behaviour)
-    _check_settings(body.settings or VoiceSettings(), model)
+    _check_text([line.text for line in lines], model, behaviour)
+    _check_settings(settings, model)
     language = find_language(body.language_code, model, behaviour)
-    normalise = normalises(body.apply_text_normalization, model, behaviour)
-    return tuple(body.inputs), Parameters("", model, output_format, language, normalise, logging=query.enable_logging)
+    normalise = normalises(body.apply_text_normalization, model, behaviour, latency)
+    return lines, Parameters("", model, output_format, language, normalise, speed, query.enable_logging)
 
 
 def _check_text(texts: list[str], model: Model, behaviour: Behaviour) -> None:

@@ -49,8 +49,8 @@ Effect = Order | Send | Close
 class Spelling:
     """How an endpoint spells its messages.
 
-    A text-to-speech socket sends every key in every message, as recorded (wire/README.md, 2.5). A text-to-dialogue socket
-    writes snake_case, and tells the end of every generation (API reference).
+    A text-to-speech socket sends every key in every message, as recorded (wire/README.md, 2.5). A text-to-dialogue
+    socket writes snake_case, and tells the end of every generation (API reference).
 
     Attributes:
         dialogue: The endpoint is a text-to-dialogue socket.

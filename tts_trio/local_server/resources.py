@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import attrs
 from pydantic import BaseModel, Field
 
 from tts_trio.local_server import catalogue, errors
-from tts_trio.local_server.account import Account, HistoryItem
+from tts_trio.local_server.account import Account
 from tts_trio.local_server.body import parse_query
 from tts_trio.local_server.parameters import Request, known_voice
 
-Resource: TypeAlias = Callable[..., Any]
-"""Gives the JSON of an answer, from the request, the account, the time, and the groups of its route's pattern."""
+
+@attrs.frozen
+class Call:
+    """A request for a resource, with the part of its path that the pattern of the route leaves open, or ""."""
+
+    request: Request
+    account: Account
+    now: float
+    open_part: str
 
 
 class _VoicesPage(BaseModel):
@@ -28,30 +35,10 @@ class _HistoryPage(BaseModel):
     start_after_history_item_id: str = ""
 
 
-def _models(_request: Request, _account: Account, _now: float) -> Any:
-    return catalogue.models()
-
-
-def _user(_request: Request, account: Account, _now: float) -> Any:
-    return catalogue.user(account.behaviour, account.used)
-
-
-def _subscription(_request: Request, account: Account, _now: float) -> Any:
-    return catalogue.subscription(account.behaviour, account.used)
-
-
-def _token(_request: Request, account: Account, now: float) -> Any:
-    return {"token": account.issue_token(now)}
-
-
-def _voices(_request: Request, account: Account, _now: float) -> Any:
-    return {"voices": catalogue.voices(account.behaviour)}
-
-
-def _found_voices(request: Request, account: Account, _now: float) -> Any:
-    page = parse_query(_VoicesPage, request.query)
+def _found_voices(call: Call) -> Any:
+    page = parse_query(_VoicesPage, call.request.query)
     wanted = page.search.casefold()
-    found = [voice for voice in catalogue.voices(account.behaviour) if wanted in voice["name"].casefold()]
+    found = [voice for voice in catalogue.voices(call.account.behaviour) if wanted in voice["name"].casefold()]
     start = next((index for index, voice in enumerate(found) if voice["voice_id"] == page.next_page_token), 0)
     following = found[start + page.page_size :]
     return {
@@ -62,54 +49,35 @@ def _found_voices(request: Request, account: Account, _now: float) -> Any:
     }
 
 
-def _default_settings(_request: Request, _account: Account, _now: float) -> Any:
-    return catalogue.SETTINGS
+def _voice(call: Call) -> Any:
+    if not known_voice(call.open_part, call.account.behaviour):
+        raise errors.VOICE_NOT_FOUND.given(voice_id=call.open_part)
+    return catalogue.voice(call.open_part)
 
 
-def _voice(_request: Request, account: Account, _now: float, voice_id: str) -> Any:
-    if not known_voice(voice_id, account.behaviour):
-        raise errors.VOICE_NOT_FOUND.given(voice_id=voice_id)
-    return catalogue.voice(voice_id)
-
-
-def _voice_settings(request: Request, account: Account, now: float, voice_id: str) -> Any:
-    return _voice(request, account, now, voice_id)["settings"]
-
-
-def _history(request: Request, account: Account, _now: float) -> Any:
-    query = parse_query(_HistoryPage, request.query)
+def _history(call: Call) -> Any:
+    query = parse_query(_HistoryPage, call.request.query)
     size, after = query.page_size, query.start_after_history_item_id
-    items = list(account.history)
-    start = next((index + 1 for index, item in enumerate(items) if item.history_item_id == after), 0)
+    items = list(call.account.history)
+    start = next((index + 1 for index, item in enumerate(items) if item["history_item_id"] == after), 0)
     page = items[start : start + size]
     return {
-        "history": [_history_item(item) for item in page],
-        "last_history_item_id": page[-1].history_item_id if page else None,
+        "history": page,
+        "last_history_item_id": page[-1]["history_item_id"] if page else None,
         "has_more": start + size < len(items),
     }
 
 
-def _history_item(item: HistoryItem) -> dict[str, Any]:
-    return {
-        **attrs.asdict(item),
-        "voice_name": catalogue.voice_name(item.voice_id),
-        "voice_category": "premade",
-        "date_unix": 0,  # the account has no clock
-        "state": "created",
-        "source": "TTS",
-    }
-
-
-ROUTES: tuple[tuple[str, str, Resource], ...] = (
-    ("GET", "/v1/models", _models),
-    ("GET", "/v1/user", _user),
-    ("GET", "/v1/user/subscription", _subscription),
-    ("GET", "/v1/voices", _voices),
+ROUTES: tuple[tuple[str, str, Callable[[Call], Any]], ...] = (
+    ("GET", "/v1/models", lambda _: catalogue.models()),
+    ("GET", "/v1/user", lambda call: catalogue.user(call.account.behaviour, call.account.used)),
+    ("GET", "/v1/user/subscription", lambda call: catalogue.subscription(call.account.behaviour, call.account.used)),
+    ("GET", "/v1/voices", lambda call: {"voices": catalogue.voices(call.account.behaviour)}),
     ("GET", "/v2/voices", _found_voices),
-    ("GET", "/v1/voices/settings/default", _default_settings),
+    ("GET", "/v1/voices/settings/default", lambda _: catalogue.SETTINGS),
     ("GET", "/v1/voices/([^/]+)", _voice),
-    ("GET", "/v1/voices/([^/]+)/settings", _voice_settings),
+    ("GET", "/v1/voices/([^/]+)/settings", lambda call: _voice(call)["settings"]),
     ("GET", "/v1/history", _history),
-    ("POST", "/v1/single-use-token/tts_websocket", _token),
+    ("POST", "/v1/single-use-token/tts_websocket", lambda call: {"token": call.account.issue_token(call.now)}),
 )
-"""Method, pattern of the path, and what answers there."""
+"""Method, pattern of the path, and what gives the JSON of the answer there."""

@@ -11,22 +11,15 @@ from tts_trio.local_server.behaviour import Fault, Point
 
 @attrs.define(eq=False)
 class Scope:
-    """One connection, request or utterance: what a fault is decided for, once.
+    """One connection, request or utterance, for which it is decided once whether a fault strikes.
 
     Attributes:
         path: The path of the request, "" before there is one.
+        decisions: Whether each fault that was asked about strikes here.
     """
 
     path: str = ""
-    _decisions: dict[Fault, bool] = attrs.field(factory=dict[Fault, bool])
-
-    def decided(self, fault: Fault) -> bool | None:
-        """Say what was decided, or None."""
-        return self._decisions.get(fault)
-
-    def decide(self, fault: Fault, *, struck: bool) -> None:
-        """Keep the decision for the rest of this scope."""
-        self._decisions[fault] = struck
+    decisions: dict[Fault, bool] = attrs.field(factory=dict[Fault, bool], init=False)
 
 
 class Weather:
@@ -46,21 +39,15 @@ class Weather:
             fault
             for fault in self._faults
             if fault.at == point
-            and _ends_with(scope.path, fault.path)
+            and (not fault.path or f"/{scope.path}".endswith(f"/{fault.path.lstrip('/')}"))
             and (point != "audio" or fault.frame is None or fault.frame == frame)
             and self._strikes(fault, scope)
         ]
 
     def _strikes(self, fault: Fault, scope: Scope) -> bool:
-        decided = scope.decided(fault)
-        if decided is None:
+        if fault not in scope.decisions:
             passes = self._passes[fault]
             self._passes[fault] = passes + 1
             counted = passes >= fault.skip and (fault.count is None or passes < fault.skip + fault.count)
-            decided = counted and self._draws[fault].random() < fault.probability
-            scope.decide(fault, struck=decided)
-        return decided
-
-
-def _ends_with(path: str, segments: str) -> bool:
-    return not segments or f"/{path}".endswith(f"/{segments.lstrip('/')}")
+            scope.decisions[fault] = counted and self._draws[fault].random() < fault.probability
+        return scope.decisions[fault]
