@@ -17,7 +17,7 @@ from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unex
 from tts_trio.limits.limiter import learn_from
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.dialling import Backoff, DialTurn
+from tts_trio.transport.dialling import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket, SocketState
 from tts_trio.transport.lateness import Patience
 from tts_trio.transport.streams import OpenStream, open_stream
@@ -79,7 +79,7 @@ class WebSocketConnectionManager(SingleUse):
         self._waiting = 0
         self._changed = trio.Event()
         self._dial_now = trio.Event()
-        self._backoff = Backoff()
+        self._backoff = DialBackoff()
         self._last_failure: TTSError | None = None
         self._failures = 0  # dials that failed
         self._down_since = math.inf  # the first dial failed then of those since the last one that did not

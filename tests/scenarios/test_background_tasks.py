@@ -19,14 +19,14 @@ from tts_trio.static_text.driver import StaticText
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import Service
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.dialling import Backoff, DialTurn
+from tts_trio.transport.dialling import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.websocket import WebSocket
 
 IN_THE_BACKGROUND: list[tuple[type, str]] = [
-    (Backoff, "connection_lost"),
+    (DialBackoff, "connection_lost"),
     (DialTurn, "_end_in_time"),
     (ConnectionPool, "_warm_up"),
     (ConnectionPool, "_dial"),

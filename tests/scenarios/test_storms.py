@@ -12,7 +12,7 @@ import trio
 from tests.helpers import Service, heard, listen, make_config, memory_service
 from tts_trio import AuthenticationError, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
-from tts_trio.transport.dialling import Backoff
+from tts_trio.transport.dialling import DialBackoff
 from tts_trio.transport.streams import OpenStream, open_stream
 
 CALLS = 200
@@ -205,7 +205,7 @@ async def test_a_refusal_stops_the_dials_that_still_wait(autojump_clock: trio.te
 
 
 async def test_the_wait_grows_to_four_seconds_and_no_further(autojump_clock: trio.testing.MockClock) -> None:
-    backoff = Backoff()
+    backoff = DialBackoff()
     assert backoff.wait() == 0
     for most in (0.25, 0.5, 1, 2, 4, 4):
         backoff.dial_failed()

@@ -8,7 +8,6 @@ waits for the network.
 from __future__ import annotations
 
 import logging
-import random
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import trio
@@ -17,6 +16,7 @@ from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.protocols import Limiter
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
+from tts_trio.limits.backoff import Backoff
 from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import TextChannel
 from tts_trio.speech.driver import Driver
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections
 
 logger = logging.getLogger(__name__)
+
+_REPLAY = Backoff(first=0.2, longest=0.2)  # from the second replay on
+_REFUSED = Backoff(first=0.2)
 
 
 class Connections(Protocol):
@@ -123,7 +126,7 @@ class Reply(Driver):
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
         if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
-            await trio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - no secret
+            await trio.sleep(_REPLAY.after(self.utterance.replays - 1))
         if not self._over_http:
             try:
                 return await self._connections.get_connection()
@@ -151,7 +154,7 @@ class Reply(Driver):
     def _on_loss(self, error: TTSError) -> None:
         if self._config.limiter is not None and isinstance(error, ConcurrencyError):
             self._refusals += 1
-            self._pause = random.uniform(0.05, 0.1) * 2**self._refusals  # noqa: S311 - no secret
+            self._pause = _REFUSED.after(self._refusals)
             learn_from(error, self._config.limiter)
             self._lose_slot()
         self.utterance.lost(error, trio.current_time())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 from collections import deque
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +16,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
+from tts_trio.limits.backoff import Backoff
 from tts_trio.speech.driver import Driver
 from tts_trio.speech.results import Receipt
 from tts_trio.static_text.cached_source import CachedSource
@@ -38,7 +38,7 @@ LONGEST_CACHED = 1000
 """Characters of a phrase that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
 
 _MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
-_RETRY = 0.1  # seconds: a retry waits for half of it at least, and for twice as long as the one before
+_BACKOFF = Backoff(first=0.2)
 _STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants no older ones
 
 
@@ -229,8 +229,7 @@ class StaticText(Driver):
     def _lost(self, error: TTSError) -> None:
         now = trio.current_time()
         self._losses += 1
-        backoff = random.uniform(0.5, 1) * _RETRY * 2**self._losses  # noqa: S311 - no secret
-        self._retry_at = now + max(backoff, error.retry_after or 0.0)
+        self._retry_at = now + _BACKOFF.after(self._losses, error.retry_after)
         self.utterance.lost(error, now)
         never_asked = self.utterance.timeline.first_sent is None
         patience = self._admitted + self._config.connect_timeout if never_asked else self.utterance.deadline()

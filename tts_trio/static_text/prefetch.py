@@ -10,6 +10,7 @@ import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.errors import ConcurrencyError, TTSError
+from tts_trio.limits.backoff import Backoff
 from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest
 from tts_trio.static_text.entry import ExpectedAudio
 from tts_trio.static_text.guarded_cache import GuardedCache
@@ -17,7 +18,7 @@ from tts_trio.static_text.source import AudioSource
 
 _EVERYTHING = 1e6  # seconds of audio: nobody listens, so all of it is read at once
 _MOST_REFUSALS = 4
-_FIRST_PAUSE = 0.5  # seconds, after a refusal for too many requests at once; it doubles from refusal to refusal
+_BACKOFF = Backoff(first=0.5)  # after a refusal for too many requests at once
 
 
 class Foreground:
@@ -83,14 +84,13 @@ class Prefetch:
     async def _bring(self, order: StaticTextRequest, place: object, scope: trio.CancelScope) -> None:
         try:
             error = await self._ask(order)
-            for refusals in range(_MOST_REFUSALS):
+            for refusals in range(1, _MOST_REFUSALS + 1):
                 if not isinstance(error, ConcurrencyError):
                     break
-                asked_to_wait = error.retry_after or 0.0
-                if asked_to_wait > order.config.reply_deadline:
+                if (error.retry_after or 0.0) > order.config.reply_deadline:
                     break
                 self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
-                await trio.sleep(max(_FIRST_PAUSE * 2**refusals, asked_to_wait))
+                await trio.sleep(_BACKOFF.after(refusals, error.retry_after))
                 await self.foreground.wait_until_idle()
                 error = await self._ask(order)
         finally:

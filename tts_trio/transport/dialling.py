@@ -7,19 +7,18 @@ blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rul
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 import trio
 
 from tts_trio._nurseries import asynccontextmanager, single_error
+from tts_trio.limits.backoff import Backoff
 from tts_trio.transport.lateness import time_limit
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
-_FIRST_WAIT = 0.25  # seconds, before jitter; it doubles from failure to failure
-_LONGEST_WAIT = 4.0
+_BACKOFF = Backoff(first=0.25, longest=4.0)
 _STABLE = 5.0  # seconds: a connection lost sooner than that is a failure of the service, as a failed dial is
 
 _limits: trio.lowlevel.RunVar[dict[str, trio.CapacityLimiter]] = trio.lowlevel.RunVar("tts_trio dials")
@@ -80,25 +79,25 @@ class DialTurn:
         self.end()
 
 
-class Backoff:
+class DialBackoff:
     """How long one conversation waits before its next dial: not at all after a success, else longer and longer.
 
     A connection that was opened before the last failure proves nothing: it may work while no dial does.
     """
 
     def __init__(self) -> None:
-        self._wait = 0.0
+        self._failures = 0
         self._failed_at = -math.inf
 
     def dial_failed(self) -> None:
         """Take note that a dial failed."""
-        self._wait = min(_LONGEST_WAIT, max(_FIRST_WAIT, self._wait * 2))
+        self._failures += 1
         self._failed_at = trio.current_time()
 
     def connection_works(self, opened: float) -> None:
         """Take note that a connection which was opened at that time did its part."""
         if opened > self._failed_at:
-            self._wait = 0.0
+            self._failures = 0
 
     def connection_is_up(self, opened: float) -> None:
         """Take note that a connection which was opened at that time is up."""
@@ -114,4 +113,4 @@ class Backoff:
 
     def wait(self) -> float:
         """Return the seconds to wait before the next dial, with jitter."""
-        return self._wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return _BACKOFF.after(self._failures)

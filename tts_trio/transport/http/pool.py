@@ -13,7 +13,7 @@ from tts_trio._nurseries import asynccontextmanager, single_error, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
-from tts_trio.transport.dialling import Backoff, DialTurn
+from tts_trio.transport.dialling import DialBackoff, DialTurn
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.lateness import time_limit
@@ -40,7 +40,7 @@ class ConnectionPool:
         self._dialled_on_demand = 0
         self._given, self._wanted = trio.open_memory_channel[HttpConnection | TTSError](0)
         self._changed = trio.Event()
-        self._backoff = Backoff()
+        self._backoff = DialBackoff()
         self._refused = False  # trying again is no help, so it is left to the next request
         self._closed = False
 
