@@ -1,8 +1,8 @@
-"""Fixed phrases, from asking to the first and the last piece: from the service over a hot connection, and from caches.
+"""Static texts, from asking to the first and the last piece: from the service over a hot connection, and from caches.
 
 The local server stands in for the service, with the model's 75 ms and no link: with a real one add a round trip to its
 row. Disk is an SQLite file in the directory of temporary files, Redis is Debian's `redis-server` on this machine, where
-it is installed. A phrase that a cache did not give within its 20 ms came from the service, and counts as missed.
+it is installed. A text that a cache did not give within its 20 ms came from the service, and counts as missed.
 
     python -m benchmarks cache [--quick] [--out DIR]
 """
@@ -28,7 +28,7 @@ from tts_trio import AudioCache, MemoryCache, RedisCache, SqliteCache, TTSConfig
 from tts_trio.cli.console import progress
 from tts_trio.local_server import ToneVoice, open_local_server
 
-PHRASES = (
+TEXTS = (
     "Здравствуйте, спасибо за звонок! Чем могу помочь?",
     "Hello, and thank you for calling. How can I help?",
     "Одну секунду, пожалуйста.",
@@ -39,7 +39,7 @@ _ROUNDS = 100
 
 @attrs.frozen
 class Said:
-    """One phrase that was said, in milliseconds from asking.
+    """One text that was said, in milliseconds from asking.
 
     Attributes:
         first: Its first piece.
@@ -52,10 +52,10 @@ class Said:
     kept: bool
 
 
-async def say(tts: TTSManager, phrase: str) -> Said:
-    """Say a phrase, as fast as it comes."""
+async def say(tts: TTSManager, text: str) -> Said:
+    """Say a text, as fast as it comes."""
     began = trio.current_time()
-    async with tts.stream_static_text(phrase) as audio:
+    async with tts.stream_static_text(text) as audio:
         await audio.receive()
         first = trio.current_time()
         async for _ in audio:
@@ -65,14 +65,14 @@ async def say(tts: TTSManager, phrase: str) -> Said:
 
 
 async def measure(config: TTSConfig, rounds: int) -> list[Said]:
-    """Say the phrases, round after round; with a cache they are in it before."""
+    """Say the texts, round after round; with a cache they are in it before."""
     async with open_tts(config) as tts:
         if config.audio_cache is not None:
-            await tts.prefetch(PHRASES)
-        await say(tts, PHRASES[0])
+            await tts.prefetch(TEXTS)
+        await say(tts, TEXTS[0])
         said: list[Said] = []
         for number in range(rounds):
-            said.append(await say(tts, PHRASES[number % len(PHRASES)]))
+            said.append(await say(tts, TEXTS[number % len(TEXTS)]))
             await trio.sleep(0.005)
         return said
 
@@ -101,7 +101,7 @@ async def caches() -> AsyncGenerator[dict[str, AudioCache | None]]:
         found: dict[str, AudioCache | None] = {
             "the service, hot": None,
             "memory": MemoryCache(),
-            "disk": SqliteCache(Path(directory) / "phrases.sqlite3"),
+            "disk": SqliteCache(Path(directory) / "texts.sqlite3"),
         }
         if url is None:
             yield found
@@ -116,7 +116,7 @@ def row(name: str, said: Sequence[Said]) -> dict[str, object]:
     first = sorted(each.first for each in said)
     return {
         "from": name,
-        "phrases": len(said),
+        "texts": len(said),
         "missed": sum(not each.kept for each in said),
         "first piece, ms": statistics.median(first),
         "95 %": first[int(0.95 * len(first))],
@@ -143,9 +143,9 @@ async def main(options: argparse.Namespace) -> None:
                 if name in limits:
                     targets.append(Target(f"first piece from {name}, ms", medians[name], None, limits[name]))
                 advance()
-    report.add("Fixed phrases, ms from asking", rows)
+    report.add("Static texts, ms from asking", rows)
     report.add("Targets", (target.row() for target in targets))
-    pictures.bars(report.picture(), "A fixed phrase, from asking to its first piece, medians", "ms", medians)
+    pictures.bars(report.picture(), "A static text, from asking to its first piece, medians", "ms", medians)
     report.write()
 
 

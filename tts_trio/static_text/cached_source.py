@@ -75,7 +75,7 @@ class SharedFetch:
     def can_be_joined(self, config: TTSConfig, *, background: bool) -> bool:
         """Whether a conversation of this configuration is served by it as soon as by a request of its own.
 
-        So it is when the phrase is coming, or was asked for and is not late. A fetch that waits for a slot or a
+        So it is when the audio is coming, or was asked for and is not late. A fetch that waits for a slot or a
         connection is joined by who would wait for the same, and not by who is on the line, if it is in the background.
         """
         if self.complete:
@@ -122,7 +122,7 @@ class SharedFetch:
         self._news = trio.Event()
 
     async def follow(self, take: OnEvent, *, charged: bool) -> None:
-        """Hand over all events from the first one on, and return when the phrase is complete.
+        """Hand over all events from the first one on, and return when the audio is complete.
 
         Args:
             take: Takes the events.
@@ -159,11 +159,11 @@ def _way(config: TTSConfig) -> tuple[object, ...]:
 
 
 _CLAIMED = 1.0  # seconds, for which somebody on the line waits for what another process has claimed
-_SOON = 0.1  # seconds in a queue, after which the phrase may have come into the cache
+_SOON = 0.1  # seconds in a queue, after which the audio may have come into the cache
 
 
 class _StoredMeanwhile(Exception):
-    """The phrase came into the cache while its request waited for its turn."""
+    """The audio came into the cache while its request waited for its turn."""
 
     def __init__(self, pieces: tuple[AudioReceived, ...]) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ def _fetches_of_this_run() -> _Fetches:
 
 
 class CachedSource:
-    """A source of phrases that asks a cache first, and shares what it asks the service for."""
+    """A source of audio that asks a cache first, and shares what it asks the service for."""
 
     def __init__(
         self, config: TTSConfig, cache: GuardedCache, service: AudioSource, *, background: bool = False
@@ -268,7 +268,7 @@ class CachedSource:
     async def _fetch(
         self, fetch: SharedFetch, wanted: ExpectedAudio, request: SpeechRequest
     ) -> tuple[AudioReceived, ...] | None:
-        """Have the service answer; return the phrase if it came into the cache before the service was asked."""
+        """Have the service answer; return the audio if it came into the cache before the service was asked."""
         fetch.asked = True
         queued_since = trio.current_time()
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_CACHED = 1000
-"""Characters of a phrase that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
+"""Characters of a text that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
 
 _MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
 _BACKOFF = Backoff(first=0.2)
@@ -44,10 +44,10 @@ _STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants 
 
 @attrs.frozen
 class StaticTextRequest:
-    """A static text that was ordered: with what it is said, and around what.
+    """A static text to be said: by which voice, and between which texts.
 
     Attributes:
-        config: The voice and its settings are those of this phrase.
+        config: The voice and its settings are those of this text.
         text: What to say.
         previous_text: What was said before it.
         next_text: What will be said after it.
@@ -128,10 +128,10 @@ def _warn_of_long_text() -> None:
 
 
 def source_for(order: StaticTextRequest, http: HttpConnections, cache: GuardedCache | None) -> AudioSource:
-    """Return what a phrase is asked of: the service, behind the cache where there is one that may keep this phrase.
+    """Return what a text is asked of: the service, behind the cache where there is one that may keep it.
 
     Args:
-        order: The phrase.
+        order: The text.
         http: The hot connections of the conversation.
         cache: The cache.
     """
@@ -157,17 +157,17 @@ class RequestHistory:
 
 
 class StaticText(Driver):
-    """A phrase that is known as a whole: one HTTP request, whose answer is the audio."""
+    """A text that is known as a whole: one HTTP request, whose answer is the audio."""
 
     kind: ClassVar[str] = "static text"
 
     def __init__(self, order: StaticTextRequest, source: AudioSource, history: RequestHistory) -> None:
-        """Begin a phrase.
+        """Begin a text.
 
         Args:
             order: What to say, and with what.
             source: What is asked for it.
-            history: Of the conversation; this phrase is added to it.
+            history: Of the conversation; this text is added to it.
         """
         # An answer that has begun is never asked for again: what was delivered would be heard twice.
         super().__init__(order.config, resumes=False)

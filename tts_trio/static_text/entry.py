@@ -1,4 +1,4 @@
-"""How a phrase is stored: its key, bytes that tell whether they are what was stored, and whether it can be this phrase.
+"""How audio is stored: its key, bytes that tell whether they are what was stored, and whether they can be this text.
 
 The key is the request itself, so it covers whatever changes the sound: the text and what stands before and after it,
 the voice and its settings, model, format, language, seed, dictionaries, normalisation, `optimize_streaming_latency`,
@@ -40,7 +40,7 @@ def cache_key(base_url: str, request: SpeechRequest) -> str:
 
 
 def encode(key: str, pieces: Sequence[AudioReceived]) -> bytes:
-    """Return a whole phrase as bytes, in the pieces in which it came."""
+    """Return whole audio as bytes, in the pieces in which it came."""
     head = json.dumps(
         [
             key,
@@ -56,7 +56,7 @@ def encode(key: str, pieces: Sequence[AudioReceived]) -> bytes:
 
 
 def decode(key: str, stored: bytes) -> tuple[AudioReceived, ...]:
-    """Return the pieces of a phrase.
+    """Return the pieces of stored audio.
 
     Raises:
         ValueError: These are not the bytes that were stored under this key.
@@ -86,7 +86,7 @@ def decode(key: str, stored: bytes) -> tuple[AudioReceived, ...]:
 
 @attrs.frozen
 class ExpectedAudio:
-    """A phrase that is looked for in a cache, or is to be kept there.
+    """Audio that is looked for in a cache, or is to be kept there.
 
     Attributes:
         key: What it is kept under.
@@ -118,7 +118,7 @@ class ExpectedAudio:
         return False
 
     def check(self, pieces: Sequence[AudioReceived]) -> None:
-        """Check that this can be the phrase: it decodes to sound that is about as long as its text takes.
+        """Check that these can be the text: they decode to sound that is about as long as its text takes.
 
         Raises:
             ValueError: It cannot.

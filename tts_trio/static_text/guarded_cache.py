@@ -1,4 +1,4 @@
-"""A phrase cache that cannot hurt: whatever goes wrong with it, the phrase is not there."""
+"""An audio cache that cannot hurt: whatever goes wrong with it counts as a miss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL = 0.02  # seconds between two looks at what another process fetches
 
 
 class GuardedCache:
-    """Where phrases are looked for first, and put last; bounded in time, and never raising.
+    """A cache behind timeouts and checks: it never raises, and returns only what was stored.
 
     Attributes:
         cache: What is behind it.
@@ -35,7 +35,7 @@ class GuardedCache:
 
         Args:
             cache: Any, trustworthy or not.
-            timeout: The longest wait for what is asked of it while somebody waits for the phrase, in seconds.
+            timeout: The longest wait for what is asked of it while somebody waits for the audio, in seconds.
         """
         self.cache = cache
         self._shared = cache if is_instance(cache, SharedAudioCache) else None
@@ -43,11 +43,11 @@ class GuardedCache:
         self._well = True
 
     async def get(self, wanted: ExpectedAudio) -> tuple[AudioReceived, ...] | None:
-        """Return the pieces of a whole phrase, or None."""
+        """Return the pieces of the whole audio, or None."""
         return await self._get(wanted, self._timeout)
 
     async def holds(self, wanted: ExpectedAudio) -> bool:
-        """Whether a whole phrase is there; for those who are in no hurry."""
+        """Whether the whole audio is there; for those who are in no hurry."""
         return await self._get(wanted, _PATIENCE) is not None
 
     async def _get(self, wanted: ExpectedAudio, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
@@ -58,30 +58,30 @@ class GuardedCache:
             pieces = decode(wanted.key, stored)
             wanted.check(pieces)
         except Exception as error:  # noqa: BLE001 - a cache may be anybody's, and give anything
-            logger.warning("a phrase in %r is not what was stored, so it is fetched anew: %s", self.cache, error)
+            logger.warning("an entry of %r is not what was stored, so the service is asked: %s", self.cache, error)
             if is_instance(self.cache, DeletingAudioCache):
                 await self._guard(timeout, None, self.cache.delete, wanted.key)
             return None
         return pieces
 
     async def put(self, wanted: ExpectedAudio, pieces: Sequence[AudioReceived]) -> None:
-        """Store a whole phrase, if that is what it is."""
+        """Store the audio, if it is whole."""
         try:
             wanted.check(pieces)
         except ValueError as error:
-            logger.warning("an answer is not kept: %s", error)
+            logger.warning("an answer is not cached: %s", error)
             return
         await self._guard(_PATIENCE, None, self.cache.put, wanted.key, encode(wanted.key, pieces))
 
     async def claim(self, wanted: ExpectedAudio, patience: float) -> tuple[AudioReceived, ...] | None:
-        """Agree with other processes on who asks for a phrase that is not there.
+        """Agree with other processes on which of them asks for audio that is not there.
 
         Args:
-            wanted: The phrase.
+            wanted: The audio.
             patience: Seconds to wait for another process that has claimed it.
 
         Returns:
-            The phrase, which another process has stored; None: it is for this one to ask for it.
+            The audio, which another process has stored; None: this process is to ask the service.
         """
         if (cache := self._shared) is None or not self._well:
             return None
@@ -95,7 +95,7 @@ class GuardedCache:
 
     @asynccontextmanager
     async def claimed(self, wanted: ExpectedAudio) -> AsyncGenerator[None]:
-        """Keep the claim of a phrase for as long as the block runs, and take it back."""
+        """Keep the claim for as long as the block runs, and take it back."""
         if (cache := self._shared) is None:
             yield
             return
@@ -111,7 +111,7 @@ class GuardedCache:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(renew)
                     yield
-                    nursery.cancel_scope.cancel(reason="the phrase is stored")
+                    nursery.cancel_scope.cancel(reason="the audio is stored")
         finally:
             with trio.CancelScope(shield=True):
                 await self._guard(_PATIENCE, None, cache.release, wanted.key)
@@ -132,5 +132,5 @@ class GuardedCache:
 
     def _complain(self, what: str) -> None:
         log = logger.warning if self._well else logger.debug
-        log("%r is of no use now, phrases are fetched: %s", self.cache, what)
+        log("%r is of no use now, so the service is asked: %s", self.cache, what)
         self._well = False

@@ -48,13 +48,13 @@ class Foreground:
 
 @attrs.define
 class Prefetch:
-    """One run over some phrases.
+    """One run over some texts.
 
     Attributes:
         source: What is asked for them, and stores them.
         cache: Where it stores them.
         foreground: Of the conversation.
-        on_cached: Called with the text of each phrase that is in the cache.
+        on_cached: Called with each text whose audio is in the cache.
     """
 
     source: AudioSource
@@ -68,7 +68,7 @@ class Prefetch:
         """Bring all, at most half as many at once as the plan allows: the other half is for conversations.
 
         Raises:
-            TTSError: A phrase cannot be had; those under way are given up.
+            TTSError: A text cannot be had; those under way are given up.
         """
         with single_error():
             async with trio.open_nursery() as nursery:
@@ -97,14 +97,14 @@ class Prefetch:
             self._limiter.release_on_behalf_of(place)
         if error is not None:
             self._error = self._error or error
-            scope.cancel(reason="a phrase cannot be had")
+            scope.cancel(reason="a text cannot be had")
         elif await self.cache.holds(ExpectedAudio.of(order.config, order.request())):  # it may be ill, or too small
             self.on_cached(order.text)
 
     async def _ask(self, order: StaticTextRequest) -> TTSError | None:
         order = attrs.evolve(order, config=order.config.evolve(max_lead=_EVERYTHING))
-        phrase = StaticText(order, self.source, RequestHistory())
-        await phrase.run()
-        if phrase.concurrency is not None:
-            self._limiter.total_tokens = max(1, phrase.concurrency // 2)
-        return phrase.utterance.error
+        text = StaticText(order, self.source, RequestHistory())
+        await text.run()
+        if text.concurrency is not None:
+            self._limiter.total_tokens = max(1, text.concurrency // 2)
+        return text.utterance.error

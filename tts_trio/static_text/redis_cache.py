@@ -1,4 +1,4 @@
-"""A phrase cache in Redis or Valkey, for the processes of a fleet."""
+"""An audio cache in Redis or Valkey, for the processes of a fleet."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _MONTH = 30 * 24 * 3600
 _TEN_YEARS = 10 * 365 * 24 * 3600
 _KEY_CHARACTERS = 64
 
-# Claims a phrase, or claims it for longer, unless another has claimed it. ARGV: token, milliseconds. A claim without an
-# end, or with one that no process of ours would give it, is nobody's.
+# Claims a key, or extends the claim, unless another process has claimed it. ARGV: token, milliseconds. A claim without
+# an end, or with one that no process of ours would give it, is nobody's.
 _CLAIM = """
 local owner = redis.call('get', KEYS[1])
 local left = redis.call('pttl', KEYS[1])
@@ -27,14 +27,14 @@ _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del
 
 
 class RedisCache(RedisClient):
-    """Keeps phrases in Redis 6 or Valkey, for as long as they are used. An async context manager.
+    """Keeps audio in Redis 6.2 or Valkey, for as long as it is used. An async context manager.
 
         async with RedisCache("redis://cache.internal:6379/0") as cache:
             config = TTSConfig.from_env(audio_cache=cache)
             ...  # every conversation of this process
 
-    A phrase that no process has is asked for by one of them: a short lock in Redis says which. Give the server a
-    `maxmemory` and `maxmemory-policy allkeys-lru`; full, hung or gone it costs no phrase.
+    If no process has a text's audio, one of them asks the service: a short lock in Redis says which. Give the server a
+    `maxmemory` and `maxmemory-policy allkeys-lru`. If it is full, hung or gone, the service is asked.
     """
 
     def __init__(self, url: str, *, prefix: str = "tts_trio:", lifetime: float = _MONTH) -> None:
@@ -42,8 +42,8 @@ class RedisCache(RedisClient):
 
         Args:
             url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
-            prefix: Of all keys. Accounts that are not to hear each other's phrases need one each.
-            lifetime: Seconds after which a phrase that was not used is dropped: from 1 to ten years.
+            prefix: Of all keys. Accounts that are not to share their audio need one each.
+            lifetime: Seconds after which an unused entry is deleted: from 1 to ten years.
 
         Raises:
             ConfigurationError: A value is not allowed.
@@ -65,15 +65,15 @@ class RedisCache(RedisClient):
         return await self._ask(lambda client: client.getex(self._prefix + key, ex=self._lifetime))
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store a phrase; raises as `get` does."""
+        """Store audio; raises as `get` does."""
         await self._ask(lambda client: client.set(self._prefix + key, value, ex=self._lifetime))
 
     async def delete(self, key: str) -> None:
-        """Forget a phrase, if it is there; raises as `get` does."""
+        """Delete an entry, if it is there; raises as `get` does."""
         await self._ask(lambda client: client.unlink([self._prefix + key]))
 
     async def claim(self, key: str, seconds: float) -> bool:
-        """Claim a phrase for a short while, or for longer; False: another process has claimed it.
+        """Claim a key for so many seconds, or extend the claim; False: another process has claimed it.
 
         Raises as `get` does.
         """
@@ -85,18 +85,18 @@ class RedisCache(RedisClient):
         await self._ask(lambda client: client.eval(_RELEASE, keys=[self._claim(key)], args=[self._token]))
 
     async def statistics(self) -> CacheStatistics:
-        """Tell what is in it, by looking at each phrase; raises as `get` does."""
+        """Tell what is in it, by looking at each entry; raises as `get` does."""
         keys = await self._keys()
         sizes = [await self._ask(lambda client, key=key: client.strlen(key)) for key in keys]
         return CacheStatistics(len(keys), sum(sizes))
 
     async def clear(self) -> None:
-        """Forget everything below the prefix; raises as `get` does."""
+        """Delete everything below the prefix; raises as `get` does."""
         for key in await self._keys():
             await self._ask(lambda client, key=key: client.unlink([key]))
 
     async def _keys(self) -> list[bytes]:
-        """The keys of all phrases."""
+        """The keys of all entries."""
         prefix = self._prefix.encode()
         cursor, keys = 0, set[bytes]()
         while True:

@@ -58,7 +58,7 @@ OnEvent: TypeAlias = Callable[[SourceEvent], Awaitable[None]]
 
 
 class AudioSource(Protocol):
-    """What can be asked for a phrase."""
+    """What can be asked for a static text."""
 
     async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
         """Ask once, and hand over what comes; returns when the answer is complete.
@@ -95,7 +95,7 @@ class Service:
 
     async def _ask(self, request: SpeechRequest, take: OnEvent, slot: object) -> None:
         if self.outlives and self._http.closed:
-            raise TTSConnectionError("the conversation that began to ask for this phrase is over")
+            raise TTSConnectionError("the conversation that began to ask for this text is over")
 
         async def on_connection() -> None:
             if has_lapsed(slot):

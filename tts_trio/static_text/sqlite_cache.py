@@ -1,4 +1,4 @@
-"""A phrase cache in a file, for the processes of one machine; it survives restarts."""
+"""An audio cache in a file, for the processes of one machine; it survives restarts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS phrases
     (key TEXT PRIMARY KEY, value BLOB NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS phrases_by_use ON phrases (used, bytes);
 
--- What all phrases take, kept by triggers: a sum over all of them would make each phrase cost more than the one before.
+-- What all entries take, kept by triggers: a sum over all of them would make each entry cost more than the one before.
 CREATE TABLE IF NOT EXISTS total (bytes INTEGER NOT NULL);
 DELETE FROM total;
 INSERT INTO total SELECT COALESCE(SUM(bytes), 0) FROM phrases;
@@ -54,13 +54,13 @@ _DELETE_OLDEST = "DELETE FROM phrases WHERE rowid = (SELECT rowid FROM phrases O
 
 
 def default_path() -> Path:
-    """Return the file of this user's phrases: `$XDG_CACHE_HOME/tts_trio/phrases.sqlite3`, or below `~/.cache`."""
+    """Return the path of this user's file: `$XDG_CACHE_HOME/tts_trio/phrases.sqlite3`, or below `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "tts_trio" / "phrases.sqlite3"
 
 
 class SqliteCache:
-    """Keeps the phrases used last in an SQLite file, up to a number of bytes.
+    """Keeps the audio that was used last in an SQLite file, up to a number of bytes.
 
     Any number of processes and conversations may use one file. Nothing is kept open between two uses, so there is
     nothing to close, and a fork does no harm. What is made is for its owner only: the file (0600), and directories
@@ -68,11 +68,11 @@ class SqliteCache:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int = _DEFAULT_BYTES) -> None:
-        """Name the file; it is made by the first phrase that is stored.
+        """Name the file; it is made when something is stored first.
 
         Args:
             path: Of the file; None for `default_path()`.
-            max_bytes: Of phrases, above which those that were not used for longest are dropped; 0 keeps none.
+            max_bytes: Above which the entries that were unused for longest are evicted; 0 keeps none.
 
         Raises:
             ConfigurationError: A value is not allowed.
@@ -81,7 +81,7 @@ class SqliteCache:
         BYTES.check("max_bytes", max_bytes)
         self.path = Path(path) if path is not None else default_path()
         self._max_bytes = max_bytes
-        self._threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio phrases in a file")
+        self._threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio audio in a file")
         self._moved = time.monotonic()  # when one of the threads last began or ended something
 
     def __repr__(self) -> str:
@@ -100,7 +100,7 @@ class SqliteCache:
         return await self._in_thread(partial(self._get, key))
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store a phrase; one that is larger than the whole cache is not kept.
+        """Store audio; what is larger than the whole cache is not kept.
 
         Raises:
             OSError: The file, or its directory, cannot be written, or its disk hangs.
@@ -109,7 +109,7 @@ class SqliteCache:
             await self._in_thread(partial(self._put, key, value))
 
     async def delete(self, key: str) -> None:
-        """Forget a phrase, if it is there; raises as `put` does."""
+        """Delete an entry, if it is there; raises as `put` does."""
         await self._in_thread(partial(self._delete, key))
 
     async def statistics(self) -> CacheStatistics:
@@ -117,7 +117,7 @@ class SqliteCache:
         return await self._in_thread(self._statistics)
 
     async def clear(self) -> None:
-        """Forget everything."""
+        """Delete all entries."""
         await self._in_thread(self._clear)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -187,7 +187,7 @@ class SqliteCache:
             return None
         with self._open(write=False) as connection:
             query = "SELECT value, used FROM phrases WHERE key = ?"
-            row = connection.execute(query, (key,)).fetchone() if _has_phrases(connection) else None
+            row = connection.execute(query, (key,)).fetchone() if _has_table(connection) else None
             if row is None:
                 return None
             value, used = row
@@ -218,7 +218,7 @@ class SqliteCache:
         if not self.path.exists():
             return CacheStatistics(0, 0)
         with self._open(write=False) as connection:
-            if not _has_phrases(connection):
+            if not _has_table(connection):
                 return CacheStatistics(0, 0)
             query = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM phrases"
             return CacheStatistics(*connection.execute(query).fetchone())
@@ -231,14 +231,14 @@ class SqliteCache:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     """Make the tables, or migrate those of an earlier version, where it was not done yet."""
-    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs phrases, not the file
+    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs entries, not the file
     if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-        _has_phrases(connection)
+        _has_table(connection)
         connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for a writer
         connection.executescript(_SCHEMA)
 
 
-def _has_phrases(connection: sqlite3.Connection) -> bool:
+def _has_table(connection: sqlite3.Connection) -> bool:
     """Whether the table is there; in a file that was made a moment ago it is not yet.
 
     Raises:
@@ -253,7 +253,7 @@ def _has_phrases(connection: sqlite3.Connection) -> bool:
 
 
 def _note_use(connection: sqlite3.Connection, key: str, *, good: bool) -> None:
-    """Note that a phrase was used, or delete what is none; not where that would have to wait."""
+    """Note that an entry was used, or delete one that is damaged; not where that would have to wait."""
     import sqlite3
 
     with suppress(sqlite3.OperationalError):  # another process writes, or the file may be read only

@@ -62,7 +62,7 @@ async def test_a_cache_of_its_own_is_empty_there() -> None:
     assert config.audio_cache is not None
     await config.audio_cache.put("a", b"b")
     cache = pickle.loads(pickle.dumps(config)).audio_cache
-    assert repr(cache) == "<MemoryCache, 0 phrases, 0 of 1000 bytes>"
+    assert repr(cache) == "<MemoryCache, 0 entries, 0 of 1000 bytes>"
 
 
 def test_what_belongs_to_one_process_is_refused_in_words() -> None:

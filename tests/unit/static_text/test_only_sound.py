@@ -227,13 +227,13 @@ async def test_an_entry_that_fails_is_deleted_and_fetched(autojump_clock: MockCl
     cache = MemoryCache(max_bytes=10**13)
     config = make_config(audio_cache=cache)
     wanted = ExpectedAudio.of(config, stream_request(config, "Да."))
-    cache._phrases[wanted.key] = BAD[bad](wanted.key)
+    cache._entries[wanted.key] = BAD[bad](wanted.key)
     deleted: list[str] = []
 
     async def delete(key: str) -> None:
         await trio.lowlevel.checkpoint()
         deleted.append(key)
-        del cache._phrases[key]
+        del cache._entries[key]
 
     cache.delete = delete  # type: ignore[method-assign]
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
