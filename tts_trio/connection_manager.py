@@ -12,6 +12,7 @@ import trio
 
 from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import spare_connections
 from tts_trio.config.validators import require
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.limits.limiter import learn_from
@@ -122,7 +123,7 @@ class WebSocketConnectionManager(SingleUse):
         """Wait until a connection is hot, and return it without taking it.
 
         Raises:
-            TTSConnectionError: There is none within `connect_timeout`. Calling again tries again.
+            TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
@@ -135,7 +136,7 @@ class WebSocketConnectionManager(SingleUse):
         """Take a hot connection. It belongs to the caller until it ends; another is made ready behind it at once.
 
         Raises:
-            TTSConnectionError: There is none within `connect_timeout`. Calling again tries again.
+            TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
@@ -147,7 +148,7 @@ class WebSocketConnectionManager(SingleUse):
 
     @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
-        """End the manager: sockets are closed, the idle ones with a goodbye, in `close_timeout` at most.
+        """End the manager: sockets are closed, the idle ones with a goodbye, in `timeouts.close` at most.
 
         Afterwards its methods raise RuntimeError. Closing twice is no error.
         """
@@ -158,7 +159,7 @@ class WebSocketConnectionManager(SingleUse):
             socket.close(TTSError("the connection manager was closed"))
             scope.cancel(reason="the connection manager is closed")  # ends a dial; an open socket is shielded
         self._announce()
-        with trio.CancelScope(shield=True):  # bounded: a socket gives its peer close_timeout and no more
+        with trio.CancelScope(shield=True):  # bounded: a socket gives its peer timeouts.close and no more
             while self._sockets:
                 await self._changed.wait()
 
@@ -189,7 +190,7 @@ class WebSocketConnectionManager(SingleUse):
         self._dial_now.set()
         self._dial_now = trio.Event()
         self._replenish(at_once=True)
-        timeout, failures = self.config.connect_timeout, self._failures
+        timeout, failures = self.config.timeouts.connect, self._failures
         patience = Patience(timeout)
         try:
             while True:
@@ -214,7 +215,7 @@ class WebSocketConnectionManager(SingleUse):
 
     def _is_down(self) -> bool:
         """Whether the service is away for so long that a dial which fails is the answer, and no dial is under way."""
-        away = trio.current_time() - self._down_since >= self.config.connect_timeout
+        away = trio.current_time() - self._down_since >= self.config.timeouts.connect
         return away and not any(s.state is SocketState.DIALLING and s.began < math.inf for s in self._sockets)
 
     def _announce(self) -> None:
@@ -244,7 +245,7 @@ class WebSocketConnectionManager(SingleUse):
 
         While none is open it is one: a bad key, or a service that is down, is asked once at a time.
         """
-        spares = self.config.spare_connections()
+        spares = spare_connections(self.config)
         ready = self._endpoint.sockets_to_keep(spares, speaking=any(socket.utterances for socket in self._sockets))
         wanted = max(ready, math.ceil(self._waiting / self._endpoint.contexts))
         return wanted if any(socket.is_open for socket in self._sockets) else min(wanted, 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
-from tts_trio.config.config import TTSConfig
+from tts_trio.config.config import TTSConfig, differing_socket_field
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager
@@ -61,7 +61,7 @@ class TTSManager(SingleUse):
         """
         require("config", config, TTSConfig)
         require("connection_manager", connection_manager, WebSocketConnectionManager)
-        differs = config.differing_socket_field(connection_manager.config)
+        differs = differing_socket_field(config, connection_manager.config)
         if differs is not None:
             raise ConfigurationError(
                 f"{differs}: the configuration differs in it from the connection manager's, whose sockets it belongs "
@@ -76,7 +76,7 @@ class TTSManager(SingleUse):
         self._history = RequestHistory()
         self._foreground = Foreground()
         cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
-        self._cache = GuardedCache(cache, config.audio_cache_timeout) if cache is not None else None
+        self._cache = GuardedCache(cache, config.timeouts.cache) if cache is not None else None
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -183,7 +183,7 @@ class TTSManager(SingleUse):
         waits for audio. Closing `text` says that the reply is complete; leaving the block abandons what is not.
 
         Raises:
-            TTSConnectionError: There is no connection within `connect_timeout`. Calling again tries again.
+            TTSConnectionError: There is no connection within `timeouts.connect`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
@@ -214,7 +214,7 @@ class TTSManager(SingleUse):
 
         Raises:
             TypeError: A token is neither a `str` nor None.
-            TTSConnectionError: There is no connection within `connect_timeout`. Calling again tries again.
+            TTSConnectionError: There is no connection within `timeouts.connect`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
         """
         async with self.start_llm_stream() as (text, audio):

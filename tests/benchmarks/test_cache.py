@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.cache import TEXTS, Said, measure, row
-from tts_trio import MemoryCache, TTSConfig
+from tts_trio import MemoryCache, Timeouts, TTSConfig
 from tts_trio.local_server import ToneVoice, open_local_server
 
 
@@ -21,7 +21,7 @@ def test_medians_and_what_was_missed() -> None:
 
 async def test_a_cache_is_filled_before_it_is_measured() -> None:
     async with open_local_server(voice=ToneVoice()) as server:
-        config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, audio_cache_timeout=5.0)
+        config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url, timeouts=Timeouts(cache=5.0))
         kept = await measure(config.evolve(audio_cache=MemoryCache()), len(TEXTS))
         fetched = await measure(config.evolve(audio_cache=None), 1)
     assert [each.kept for each in kept] == [True] * len(TEXTS)

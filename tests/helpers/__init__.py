@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from tests.helpers.records import check_frames
-from tts_trio import AudioChannel, TTSConfig, TTSManager, WebSocketConnectionManager
+from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
 from tts_trio.transport.streams import OpenStream
@@ -44,9 +44,10 @@ def make_config(**changes: Any) -> TTSConfig:
         values |= {
             "model_id": "eleven_v3_conversational",
             "apply_text_normalization": "off",
-            "first_audio_timeout": 2.0,
             "spares": 1,
         }
+        timeouts = changes.pop("timeouts", Timeouts())
+        values["timeouts"] = attrs.evolve(timeouts, first_audio=timeouts.first_audio or 2.0)
     return TTSConfig(**values | changes)
 
 

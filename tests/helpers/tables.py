@@ -7,17 +7,17 @@ import re
 
 import attrs
 
-from tts_trio import TTSConfig
+from tts_trio import Timeouts, TTSConfig
 from tts_trio.local_server import ACTIONS, POINTS, Behaviour
 
 
-def configuration() -> str:
-    """The fields of `TTSConfig`, from its docstring and its defaults."""
-    attributes = (inspect.getdoc(TTSConfig) or "").partition("Attributes:\n")[2]
+def fields_of(kind: type[attrs.AttrsInstance]) -> str:
+    """The fields of a class that users fill in, from its docstring and its defaults."""
+    attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE)
     texts = {name: " ".join(text.split()) for name, text in entries}
     rows = ["| field | default | |", "|---|---|---|"]
-    for field in attrs.fields(TTSConfig):
+    for field in attrs.fields(kind):
         default = field.default
         if default is attrs.NOTHING:
             shown = "required"
@@ -27,6 +27,16 @@ def configuration() -> str:
             shown = f"`{default!r}`"
         rows.append(f"| `{field.name}` | {shown} | {texts[field.name]} |")
     return "\n".join(rows)
+
+
+def configuration() -> str:
+    """The fields of `TTSConfig`."""
+    return fields_of(TTSConfig)
+
+
+def timeouts() -> str:
+    """The fields of `Timeouts`."""
+    return fields_of(Timeouts)
 
 
 def points() -> str:
@@ -56,4 +66,4 @@ def switches() -> str:
 
 
 if __name__ == "__main__":
-    print(configuration(), points(), actions(), switches(), sep="\n\n")
+    print(configuration(), timeouts(), points(), actions(), switches(), sep="\n\n")

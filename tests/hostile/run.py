@@ -474,15 +474,15 @@ class _Seed:
     def _allowed(self, config: TTSConfig, conversation: Conversation, saying: Saying, utterance: _Utterance) -> float:
         """How long an utterance may take.
 
-        It waits for a connection; without audio that is owed for `reply_deadline`, all replays included, each of which
+        It waits for a connection; without audio that is owed for `timeouts.reply`, all replays included, each of which
         may wait for another connection; audio that drips restarts that, as often as a drip sends it. What is read by
         the clock takes as long as it sounds. Of a flood, that is all the sound that is taken for the text: nothing in
         the protocol says how long a text may sound, or that a message is none of it.
         """
         replays = config.max_replays + 1
-        waits = config.connect_timeout * (replays + 1) + 0.3 * replays
+        waits = config.timeouts.connect * (replays + 1) + 0.3 * replays
         limiter = _LIMITER_TIMEOUT * replays if conversation.limited else 0.0
-        audio = config.reply_deadline * (replays + 1) + config.stall_timeout + config.text_timeout
+        audio = config.timeouts.reply * (replays + 1) + config.timeouts.stall + config.timeouts.text
         dripping = 2.0 * replays
         sounds = 0.07 * len(saying.text)
         if conversation.key in self._server.flooded:

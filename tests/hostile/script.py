@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import attrs
 
+from tts_trio import Timeouts
+
 _SYLLABLES = {
     "en": ("ba", "den", "fo", "gra", "him", "jo", "ka", "lu", "mor", "ni", "pel", "quo", "ri", "sta", "tun", "ve"),
     "ru": ("ба", "дён", "фо", "гра", "хим", "жо", "ка", "лю", "мор", "ни", "пел", "цо", "ры", "ста", "тун", "ве"),
@@ -148,14 +150,16 @@ def _config(rng: random.Random) -> dict[str, Any]:
         "sync_alignment": rng.random() < 0.85,
         "max_replays": rng.choice((0, 1, 2, 2)),
         "request_stitching": endpoint != "text-to-dialogue" and rng.random() < 0.1,  # so that nothing is kept
-        "connect_timeout": rng.choice((0.3, 0.6)),
-        "first_audio_timeout": rng.choice((0.1, 0.3)),
-        "stall_timeout": rng.choice((0.08, 0.25)),
-        "reply_deadline": rng.choice((0.5, 0.9)),
-        "text_timeout": 0.8,
-        "close_timeout": 0.05,
+        "timeouts": Timeouts(
+            connect=rng.choice((0.3, 0.6)),
+            first_audio=rng.choice((0.1, 0.3)),
+            stall=rng.choice((0.08, 0.25)),
+            reply=rng.choice((0.5, 0.9)),
+            text=0.8,
+            close=0.05,
+            ping=rng.choice((0.1, 0.3)),
+        ),
         "ping_interval": 1.0,
-        "ping_timeout": rng.choice((0.1, 0.3)),
         "max_lead": rng.choice((1.0, 3.0, 20.0, 20.0)),
     }
 

@@ -22,7 +22,7 @@ import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, text_of, websocket_path
 from tests.helpers.tls import certificates
-from tts_trio import TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio import Timeouts, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
 from tts_trio.transport.streams import OpenStream, open_stream
@@ -342,8 +342,7 @@ async def test_over_sockets(
                 base_url=f"{'https' if secure else 'http'}://127.0.0.1:{port.getsockname()[1]}",
                 ssl_context=client_context,
                 max_lead=1e6,
-                close_timeout=0.05,
-                stall_timeout=3.0 if peer == "reads" else 0.5,
+                timeouts=Timeouts(close=0.05, stall=3.0 if peer == "reads" else 0.5),
                 max_replays=0 if peer == "deaf" and endpoint == "stream-input" else 2,
             )
             sample = 1 if scenario in REPLIES else 8

@@ -18,6 +18,7 @@ from tests.helpers import TEXTS, listen, make_config
 from tts_trio import (
     ProtocolError,
     ServiceTimeoutError,
+    Timeouts,
     TTSConfig,
     TTSConnectionError,
     TTSManager,
@@ -239,7 +240,7 @@ async def test_a_message_of_empty_fragments_has_an_end(
 
     async with trio.open_nursery() as nursery:
         hose = Fragments(nursery, flood)
-        config = make_config(max_replays=0, stall_timeout=1000.0, first_audio_timeout=1000.0, reply_deadline=2000.0)
+        config = make_config(max_replays=0, timeouts=Timeouts(stall=1000.0, first_audio=1000.0, reply=2000.0))
         async with WebSocketConnectionManager(config, open_stream=hose.connect) as connections:
             await connections.connect()
             async with TTSManager(config, connections) as tts, tts.speak(["Раз."]) as audio:

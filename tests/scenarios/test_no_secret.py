@@ -25,6 +25,7 @@ from tests.helpers import API_KEY, TEXTS, VOICE_ID, listen, make_config, memory_
 from tts_trio import (
     ConfigurationError,
     RedisCache,
+    Timeouts,
     TTSConfig,
     TTSError,
     TTSManager,
@@ -463,7 +464,7 @@ async def test_tls_and_refused_ports(spy: Spy) -> None:
     server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(server_context)
     async with open_local_server(voice=ToneVoice(), ssl_context=server_context) as server:
-        config = make_config(base_url=server.base_url, connect_timeout=0.3)
+        config = make_config(base_url=server.base_url, timeouts=Timeouts(connect=0.3))
         for _ in range(2):
             async with open_tts(config) as tts:
                 for stream in (tts.stream_static_text("Да."), tts.speak(["Да."])):

@@ -33,7 +33,7 @@ from tests.helpers import (
     tokens,
 )
 from tests.helpers.pages import PAGES, ROOT, blocks, put_on_the_network, run_example
-from tts_trio import TTSConfig, TTSError, open_tts
+from tts_trio import Timeouts, TTSConfig, TTSError, open_tts
 from tts_trio import errors as tree
 from tts_trio.cli.command_line import _options as parsed
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
@@ -140,7 +140,7 @@ async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
         monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
         config = await start_worker(tmp_path / "texts.db")
-    async with open_tts(config.evolve(audio_cache_timeout=5.0)) as tts:  # nobody listens there now
+    async with open_tts(config.evolve(timeouts=Timeouts(cache=5.0))) as tts:  # nobody listens there now
         for text in start_worker.__globals__["TEXTS"]:
             async with tts.stream_static_text(text) as audio:
                 assert len([chunk async for chunk in audio]) > 1
@@ -252,6 +252,7 @@ def test_the_first_page_fits_on_two_screens() -> None:
     ("page", "table"),
     [
         ("tts_trio/README.md", tables.configuration),
+        ("tts_trio/README.md", tables.timeouts),
         ("tts_trio/local_server/README.md", tables.points),
         ("tts_trio/local_server/README.md", tables.actions),
         ("tts_trio/local_server/README.md", tables.switches),
@@ -271,6 +272,9 @@ def test_what_others_have_is_named_as_it_is_here() -> None:
     checklist = GUIDE.partition("\n## Production checklist")[2].partition("\n## ")[0]
     for name in re.findall(r"`(\w+_\w+)`", checklist):
         assert name in fields | {"prefetch"}, name
+    timeouts = re.findall(r"`timeouts\.(\w+)`", "".join(PAGES.values()))
+    assert len(timeouts) > 5
+    assert set(timeouts) <= {field.name for field in attrs.fields(Timeouts)}
 
 
 def test_every_error_is_in_the_table_and_in_the_drawing() -> None:

@@ -420,7 +420,7 @@ async def test_a_clip_of_silence_before_the_first_words_is_not_heard(autojump_cl
 async def test_one_warning_for_a_text_that_nobody_closes(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """P1: after 30 s there is a warning, and after text_timeout the end."""
+    """P1: after 30 s there is a warning, and after `timeouts.text` the end."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         began = trio.current_time()
         with pytest.raises(TextTimeoutError), caplog.at_level("WARNING", "tts_trio"):
@@ -453,7 +453,7 @@ async def test_what_was_received_whole_is_finished_when_it_is_heard(
 async def test_without_a_connection_a_reply_is_spoken_over_http(
     autojump_clock: trio.testing.MockClock, language: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """P13, with fallback="http": phrase by phrase, after `connect_timeout`."""
+    """P13, with fallback="http": phrase by phrase, after `timeouts.connect`."""
     text = TEXTS[language]
     no_websocket = Fault("status", "answer", 503, path=websocket_path())
     config = make_config(fallback="http")

@@ -10,7 +10,7 @@ import trio
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, tokens
 from tests.helpers.sound import decode, rms, sample_rate_of
 from tests.helpers.tls import certificates
-from tts_trio import ConfigurationError, TTSConnectionError, open_tts
+from tts_trio import ConfigurationError, Timeouts, TTSConnectionError, open_tts
 from tts_trio.local_server import Behaviour, EspeakVoice, ToneVoice, open_local_server
 
 FORMATS = ["pcm_16000", "pcm_24000", "ulaw_8000", "alaw_8000", "mp3_44100_128", "opus_48000_64"]
@@ -71,7 +71,7 @@ async def test_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
             async with tts.speak(tokens(RUSSIAN, 0.001)) as audio:
                 assert heard(await listen(audio), config) == RUSSIAN
 
-        untrusting = make_config(base_url=server.base_url, connect_timeout=1)
+        untrusting = make_config(base_url=server.base_url, timeouts=Timeouts(connect=1))
         async with open_tts(untrusting) as tts:
             for kind in ("http", "websocket"):
                 with pytest.raises(ConfigurationError, match=r"^ssl_context: the certificate of 127"):  # not: try again
@@ -97,7 +97,7 @@ async def test_certificates_of_the_environment_count_for_both_ways(
 
 async def test_a_refused_port() -> None:
     async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        config = make_config(base_url=server.base_url, connect_timeout=0.5)
+        config = make_config(base_url=server.base_url, timeouts=Timeouts(connect=0.5))
         server.stop_accepting()
         async with open_tts(config) as tts:
             for kind in ("http", "websocket"):

@@ -33,6 +33,7 @@ from tts_trio import (
     RedisCache,
     RedisLimiter,
     SqliteCache,
+    Timeouts,
     TTSConfig,
     TTSError,
     VoiceSettings,
@@ -228,6 +229,7 @@ OTHERS: list[Any] = [
         Phraser,
         functools.partial(phraser),
     ),
+    *(Timeouts, Timeouts()),
     *(MemoryCache, MemoryCache(), Cache, Cache(), SynchronousCache(), HalfACache(), ForgetfulCache(), WrongCache()),
     *(ConcurrencyLimiter, ConcurrencyLimiter(), Limiter, Limiter(), SynchronousLimiter(), CoroutineLimiter()),
     *(OlderLimiter(), NoLimiter(), VoiceSettings, VoiceSettings(), VoiceSettings(speed=1.1), PronunciationDictionary),
@@ -382,6 +384,15 @@ async def test_fields_of_the_configuration(autojump_clock: trio.testing.MockCloc
     assert made
     for config in made:
         await speak(config)
+
+
+@pytest.mark.parametrize("field", fields_of(Timeouts))
+async def test_timeouts(autojump_clock: trio.testing.MockClock, field: str) -> None:
+    """P37: refused by its field, or it speaks, or says in time that it does not."""
+    made = [refused(f"timeouts.{field}", lambda value=value: Timeouts(**{field: value})) for value in ANYTHING]
+    assert any(made)
+    for timeouts in filter(None, made):
+        await speak(make_config(timeouts=timeouts))
 
 
 @pytest.mark.parametrize("field", fields_of(VoiceSettings))
@@ -548,7 +559,6 @@ def test_the_version_of_the_api_is_not_a_part_of_the_url() -> None:
     [
         ("keep_alive_interval", 1),
         ("ping_interval", 1),
-        ("ping_timeout", 0.1),
         ("spare_lifetime", 10),
         ("max_lead", 0.01),
     ],

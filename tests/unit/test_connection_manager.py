@@ -13,6 +13,7 @@ from tts_trio import (
     AuthenticationError,
     ConfigurationError,
     PolicyError,
+    Timeouts,
     TTSConfig,
     TTSConnectionError,
     TTSError,
@@ -212,7 +213,7 @@ async def test_a_refusal_is_over_when_a_later_call_found_a_connection(autojump_c
 
 
 async def test_an_explicit_call_tries_at_once_whatever_the_backoff(autojump_clock: trio.testing.MockClock) -> None:
-    config = make_config(connect_timeout=0.2)
+    config = make_config(timeouts=Timeouts(connect=0.2))
     async with memory_service() as service:
         service.server.stop_accepting()
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
@@ -337,7 +338,9 @@ async def test_dials_of_a_process_are_bounded(autojump_clock: trio.testing.MockC
             return await service.open_stream(config)
 
         async def call() -> None:
-            async with WebSocketConnectionManager(make_config(connect_timeout=30), open_stream=slow) as connections:
+            async with WebSocketConnectionManager(
+                make_config(timeouts=Timeouts(connect=30)), open_stream=slow
+            ) as connections:
                 await connections.connect()
 
         async with trio.open_nursery() as nursery:

@@ -28,6 +28,7 @@ from tts_trio import (
     ConfigurationError,
     MemoryCache,
     TextTimeoutError,
+    Timeouts,
     TTSConnectionError,
     TTSError,
     TTSManager,
@@ -304,7 +305,7 @@ async def test_a_failure_comes_after_the_audio_that_came(autojump_clock: trio.te
 async def test_a_failure_nobody_looked_for_is_raised_at_the_end_of_the_block(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    config = make_config(text_timeout=3)
+    config = make_config(timeouts=Timeouts(text=3))
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         with pytest.raises(TextTimeoutError, match="3 s"):
             async with tts.start_llm_stream():
@@ -440,7 +441,7 @@ async def test_configurations_that_disagree(autojump_clock: trio.testing.MockClo
                 with pytest.raises(ConfigurationError, match="differs") as caught:
                     TTSManager(make_config(**changes), connections)
                 assert caught.value.field == next(iter(changes))
-            TTSManager(make_config(stall_timeout=9, optimize_streaming_latency=2), connections)
+            TTSManager(make_config(timeouts=Timeouts(stall=9), optimize_streaming_latency=2), connections)
 
 
 async def test_no_connection_and_then_one(autojump_clock: trio.testing.MockClock) -> None:

@@ -124,10 +124,10 @@ async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> 
     connection.send_text(f"{text} ")
     connection.end_text()
     try:
-        with trio.fail_after(config.reply_deadline):
+        with trio.fail_after(config.timeouts.reply):
             result = await came.receive()
     except trio.TooSlowError:
-        raise ServiceTimeoutError(f"no audio within {config.reply_deadline:g} s") from None
+        raise ServiceTimeoutError(f"no audio within {config.timeouts.reply:g} s") from None
     finally:
         connection.close()
     if isinstance(result, TTSError):

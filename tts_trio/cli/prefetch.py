@@ -13,6 +13,7 @@ from tts_trio.cli.caches import add_cache_argument, chosen_cache
 from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open, given_in
 from tts_trio.cli.console import note, progress
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.timeouts import Timeouts
 from tts_trio.errors import ConfigurationError
 from tts_trio.manager import open_tts
 from tts_trio.static_text.driver import LONGEST_CACHED, StaticTextRequest
@@ -53,7 +54,7 @@ async def _prefetch(options: argparse.Namespace) -> None:
         raise UsageError(f"{options.file}: there is no text in it")
     given = given_in(options, "voice_id", "model_id", "language_code", "output_format")
     async with chosen_cache(options.cache) as cache:
-        config = TTSConfig.from_env(**given, audio_cache=cache, audio_cache_timeout=_CACHE_TIMEOUT)
+        config = TTSConfig.from_env(**given, audio_cache=cache, timeouts=Timeouts(cache=_CACHE_TIMEOUT))
         for text, line in texts.items():
             _check(text, config, f"{options.file}, line {line}")
         await cache.statistics()  # fails now, if it is to fail

@@ -13,6 +13,7 @@ from tts_trio.cli.console import progress, show
 from tts_trio.cli.measure import Dial, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, report
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.errors import TTSError
 from tts_trio.transport.streams import open_stream
 
@@ -49,7 +50,7 @@ async def _probe(options: argparse.Namespace) -> None:
     async with _configurations(options.urls, given) as configs:
         ways: list[tuple[TTSConfig, _Measure, Series]] = []
         for config in configs:
-            ways.append((config, measure_websocket, Series(config.base_url, config.websocket_endpoint())))
+            ways.append((config, measure_websocket, Series(config.base_url, websocket_endpoint(config))))
             ways.append((config, measure_http, Series(config.base_url, "HTTP")))
         with progress("probing", options.rounds * len(ways)) as advance:
             for _ in range(options.rounds):  # round by round, so that a change of the weather strikes all alike

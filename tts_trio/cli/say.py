@@ -21,6 +21,7 @@ from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open,
 from tts_trio.cli.console import note, status
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
+from tts_trio.config.timeouts import Timeouts
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
 from tts_trio.transport.streams import open_stream
@@ -151,7 +152,7 @@ async def _said_before(where: str | None, config: TTSConfig) -> AsyncGenerator[T
         yield config
     else:
         async with chosen_cache(where) as cache:
-            yield config.evolve(audio_cache=cache, audio_cache_timeout=_CACHE_TIMEOUT)
+            yield config.evolve(audio_cache=cache, timeouts=Timeouts(cache=_CACHE_TIMEOUT))
 
 
 def _language_of(text: str) -> str | None:

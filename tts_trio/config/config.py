@@ -8,22 +8,22 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import attrs
 
+from tts_trio.config.checks import check_combinations
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
-from tts_trio.config.models import DIALOGUE_INACTIVITY, WebSocketEndpoint, check_options, is_dialogue_model, is_v3
+from tts_trio.config.models import WebSocketEndpoint
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.protocols import CACHE, LIMITER, POLICY, AudioCache, Limiter, PhrasesFactory
 from tts_trio.config.proxy import PROXY, Proxy
+from tts_trio.config.timeouts import Timeouts
 from tts_trio.config.validators import (
     BASE_URL,
     ID,
     Rule,
     check_api_key,
     is_a,
-    is_loopback,
     matches,
     one_of,
     seconds,
@@ -100,20 +100,12 @@ class TTSConfig:
             ".example.com", "*.example.com"), an address or a network ("10.0.0.0/8"), with or without a port, or "*".
             SOCKS proxies and PAC files are not known; a SOCKS proxy in the environment is refused.
         inactivity_timeout: Whole seconds, 5 to 180: after how much silence the service closes a socket.
+        timeouts: How long each thing may take.
         keep_alive_interval: How long after the last text frame a keep-alive is sent; at least 1 s.
         ping_interval: Between WebSocket pings; at least 1 s.
-        ping_timeout: For a pong; after it the socket counts as lost. At least 0.1 s.
-        connect_timeout: One dial (DNS, TCP, TLS, upgrade, first pong), and the longest wait of `connect`,
-            `get_connection`, `start_llm_stream` and `speak` for a hot connection.
-        first_audio_timeout: From text that should be heard to its first sound. None: 2 s, or 5 s for the v3 and v4
-            models, which are slower.
-        stall_timeout: Between two pieces of audio while more is owed.
-        reply_deadline: Without any audio while some is owed, all retries included.
-        text_timeout: How long a reply may go without text before it is given up.
-        close_timeout: For saying goodbye to the service, at most.
         on_lost_connection: When a connection is lost in the middle of a reply: "resume" speaks the rest over the next
             one, from the first word that was not heard whole; "raise" fails, and the error tells what was spoken.
-        fallback: "http": when no connection can be had within `connect_timeout`, a reply is spoken phrase by phrase
+        fallback: "http": when no connection can be had within `timeouts.connect`, a reply is spoken phrase by phrase
             over HTTP, without times of its words; None: it fails.
         max_replays: How often one reply may go on over another connection, for whatever cause.
         phrase_policy: Where an LLM's reply is cut into phrases: a `PhrasePolicy`, or a callable that returns, for each
@@ -123,7 +115,6 @@ class TTSConfig:
         audio_cache: Where static texts of up to 1,000 characters are kept: a `MemoryCache`, `SqliteCache`,
             `RedisCache`, or a `AudioCache` of your own; None: nowhere. "memory" is the `MemoryCache` of 64 MiB that
             all conversations of the process share. With `request_stitching` nothing is kept.
-        audio_cache_timeout: The longest wait for the cache, before the service is asked.
         limiter: How many utterances are generated at once, in all conversations that are given the same object: a
             `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own; None: as many as one likes,
             and what is above the plan's concurrency is refused by the service.
@@ -193,22 +184,15 @@ class TTSConfig:
     proxy: str | None = attrs.field(default=None, validator=unless_none(PROXY), repr=_show_proxy, metadata=_PER_SOCKET)
 
     inactivity_timeout: int = attrs.field(default=180, validator=whole(5, 180), metadata=_PER_SOCKET)
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=is_a(Timeouts))
     keep_alive_interval: float = attrs.field(default=15.0, validator=seconds(1))
     ping_interval: float = attrs.field(default=10.0, validator=seconds(1))
-    ping_timeout: float = attrs.field(default=5.0, validator=seconds(0.1))
-    connect_timeout: float = attrs.field(default=5.0, validator=seconds(0.001))
-    first_audio_timeout: float | None = attrs.field(default=None, validator=unless_none(seconds(0.001)))
-    stall_timeout: float = attrs.field(default=3.0, validator=seconds(0.001))
-    reply_deadline: float = attrs.field(default=10.0, validator=seconds(0.001))
-    text_timeout: float = attrs.field(default=120.0, validator=seconds(0.001))
-    close_timeout: float = attrs.field(default=0.25, validator=seconds(0.001))
     on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=one_of("resume", "raise"))
     fallback: Literal["http"] | None = attrs.field(default=None, validator=unless_none(one_of("http")))
     max_replays: int = attrs.field(default=2, validator=whole(0, 10))
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
     strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
     audio_cache: AudioCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
-    audio_cache_timeout: float = attrs.field(default=0.02, validator=seconds(0.001))
     limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))
     max_lead: float = attrs.field(default=20.0, validator=seconds(0.01))
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))
@@ -217,56 +201,7 @@ class TTSConfig:
 
     def __attrs_post_init__(self) -> None:
         hide(self, self.api_key, *(Proxy.parse(self.proxy).secrets if self.proxy is not None else ()))
-        self._check_base_url()
-        if self.chunk_length_schedule is not None and self.auto_mode:
-            raise ConfigurationError(
-                "chunk_length_schedule: auto_mode=True switches the schedule off; set auto_mode=False to use one",
-                field="chunk_length_schedule",
-            )
-        check_options(self)
-        sends_latency = not is_dialogue_model(self.model_id)
-        if self.apply_text_normalization == "on" and self.optimize_streaming_latency == 4 and sends_latency:
-            raise ConfigurationError(
-                "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
-                "normaliser off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
-                field="apply_text_normalization",
-            )
-        if self.request_stitching and (is_v3(self.model_id) or not self.enable_logging):
-            raise ConfigurationError(
-                "request_stitching: the v3 models do not take it, and the service needs enable_logging=True for it",
-                field="request_stitching",
-            )
-        if self.on_lost_connection == "resume" and self.format.codec == "opus":
-            raise ConfigurationError(
-                "on_lost_connection: 'resume' is not possible with opus, whose rest would be a new Ogg stream; set "
-                "on_lost_connection='raise'",
-                field="on_lost_connection",
-            )
-        timeout = DIALOGUE_INACTIVITY if self._dialogue else self.inactivity_timeout
-        if self.keep_alive_interval >= timeout:
-            raise ConfigurationError(
-                f"keep_alive_interval: {self.keep_alive_interval:g} must be below "
-                + (f"text-to-dialogue's {timeout} s" if self._dialogue else f"inactivity_timeout, {timeout}")
-                + ", or the service closes the socket first",
-                field="keep_alive_interval",
-            )
-
-    @property
-    def _dialogue(self) -> bool:
-        return self.websocket_endpoint() == "text-to-dialogue"
-
-    def _check_base_url(self) -> None:
-        url = urlsplit(self.base_url)
-        if url.scheme in {"http", "ws"} and not self.allow_plaintext and not is_loopback(url.hostname or ""):
-            raise ConfigurationError(
-                f"base_url: {self.base_url} would send the key unencrypted to another machine; use https, or set "
-                "allow_plaintext=True",
-                field="base_url",
-            )
-        if url.path.rstrip("/").endswith("/v1"):
-            raise ConfigurationError(
-                f"base_url: {self.base_url} ends in /v1, which is added to it; leave that out", field="base_url"
-            )
+        check_combinations(self)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> TTSConfig:
@@ -322,27 +257,10 @@ class TTSConfig:
         """The output format, taken apart."""
         return OUTPUT_FORMATS[self.output_format]
 
-    def first_audio_deadline(self) -> float:
-        """Return `first_audio_timeout`, or the model's default where it is None, in seconds."""
-        if self.first_audio_timeout is not None:
-            return self.first_audio_timeout
-        return 5.0 if is_dialogue_model(self.model_id) else 2.0
 
-    def websocket_endpoint(self) -> WebSocketEndpoint:
-        """Return `endpoint`, or what the model needs where it is None."""
-        if self.endpoint is not None:
-            return self.endpoint
-        return "text-to-dialogue" if is_dialogue_model(self.model_id) else "stream-input"
-
-    def spare_connections(self) -> int:
-        """Return `spares`, or the endpoint's default where it is None."""
-        if self.spares is not None:
-            return self.spares
-        return 0 if self._dialogue else 1
-
-    def differing_socket_field(self, other: TTSConfig) -> str | None:
-        """Return the name of a field that belongs to a socket for its life and differs in `other`, or None."""
-        for attribute in attrs.fields(TTSConfig):
-            if attribute.metadata.get("per_socket") and getattr(self, attribute.name) != getattr(other, attribute.name):
-                return attribute.name
-        return None
+def differing_socket_field(one: TTSConfig, other: TTSConfig) -> str | None:
+    """Return the name of a field that belongs to a socket for its life and differs in the two, or None."""
+    for attribute in attrs.fields(TTSConfig):
+        if attribute.metadata.get("per_socket") and getattr(one, attribute.name) != getattr(other, attribute.name):
+            return attribute.name
+    return None

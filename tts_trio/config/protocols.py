@@ -39,7 +39,7 @@ class AudioCache(Protocol):
     """
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was stored, or None. It may be cancelled, after `audio_cache_timeout` seconds or any time."""
+        """Return what was stored, or None. It may be cancelled, after `timeouts.cache` seconds or any time."""
         ...
 
     async def put(self, key: str, value: bytes) -> None:

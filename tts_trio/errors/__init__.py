@@ -161,7 +161,7 @@ class ProtocolError(TTSError):
 
 
 class TextTimeoutError(TTSError):
-    """The text of a reply was neither fed nor closed for `text_timeout` seconds."""
+    """The text of a reply was neither fed nor closed for `timeouts.text` seconds."""
 
 
 class UtteranceEndedError(TTSError, trio.BrokenResourceError):

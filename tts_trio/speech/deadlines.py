@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import first_audio_timeout
 
 # Of sound, which a service that speaks sends in a few milliseconds. Less than that since the last time, the first sound
 # aside, shows nobody at work: a sample every second would keep a reply alive for ever.
@@ -68,9 +69,9 @@ class AudioDebt:
         if self._since is None:
             return math.inf
         if self._last_audio >= self._since:
-            return self._last_audio + self._config.stall_timeout
-        return self._since + self._config.first_audio_deadline()
+            return self._last_audio + self._config.timeouts.stall
+        return self._since + first_audio_timeout(self._config)
 
     def starved_at(self) -> float:
         """When the reply is given up, over whatever connections."""
-        return math.inf if self._starved_since is None else self._starved_since + self._config.reply_deadline
+        return math.inf if self._starved_since is None else self._starved_since + self._config.timeouts.reply

@@ -39,7 +39,7 @@ class Connections(Protocol):
     """Where a reply finds the connection that it goes on over."""
 
     async def get_connection(self) -> Connection:
-        """Return a hot connection; waits for one up to `connect_timeout`, and raises a `TTSError` without one."""
+        """Return a hot connection; waits for one up to `timeouts.connect`, and raises a `TTSError` without one."""
         ...
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from attrs import evolve
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.config.formats import AudioClock, Codec, WholeSamples, most_bytes
 from tts_trio.speech.alignment import CHARACTERS_A_SECOND, SpokenText, Word
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
@@ -39,7 +40,7 @@ class Leg:
     ) -> None:
         self.spoken = SpokenText(
             characters_a_second=characters_a_second,
-            dialogue=config.websocket_endpoint() == "text-to-dialogue",
+            dialogue=websocket_endpoint(config) == "text-to-dialogue",
             in_messages=in_messages,
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
         )

@@ -322,7 +322,7 @@ class Utterance:
         if self.ended is not None:
             return None
         if self._debt.starved_at() <= now:
-            self.fail(ServiceTimeoutError(f"no audio within {self._config.reply_deadline:g} s"), now)
+            self.fail(ServiceTimeoutError(f"no audio within {self._config.timeouts.reply:g} s"), now)
         elif self._debt.due() <= now:
             error = ServiceTimeoutError("audio was owed and did not come in time")
             self.lost(error, now)
@@ -360,7 +360,7 @@ class Utterance:
         return self._waits_for_slot(error) or self.replays < self._config.max_replays
 
     def _waits_for_slot(self, error: TTSError) -> bool:
-        """Whether it was refused for now, and is sent when the limiter has a slot again, within `reply_deadline`."""
+        """Whether it was refused for now, and is sent when the limiter has a slot again, within `timeouts.reply`."""
         return isinstance(error, ConcurrencyError) and self._config.limiter is not None
 
     def fail(self, error: TTSError, now: float) -> None:

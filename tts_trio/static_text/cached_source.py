@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import first_audio_timeout
 from tts_trio.errors import EmptyAudioError, ProtocolError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.static_text.entry import ExpectedAudio, memory
@@ -84,9 +85,9 @@ class SharedFetch:
             return False
         now = trio.current_time()
         if self.pieces:
-            return now < self._news_at + config.stall_timeout
+            return now < self._news_at + config.timeouts.stall
         if self._asked_at is not None:
-            return now < self._asked_at + config.first_audio_deadline()
+            return now < self._asked_at + first_audio_timeout(config)
         if self._background and not background and not self._events:
             return False
         return _way(self._config) == _way(config)
@@ -155,7 +156,7 @@ class SharedFetch:
 
 def _way(config: TTSConfig) -> tuple[object, ...]:
     """What a request waits for before it is sent, and for how long."""
-    return config.limiter, config.proxy, config.ssl_context, config.connect_timeout
+    return config.limiter, config.proxy, config.ssl_context, config.timeouts.connect
 
 
 _CLAIMED = 1.0  # seconds, for which somebody on the line waits for what another process has claimed
@@ -206,7 +207,7 @@ class CachedSource:
     async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
         """Hand over the audio, from wherever it can be had soonest."""
         wanted = ExpectedAudio.of(self._config, request)
-        patience = trio.current_time() + self._config.first_audio_deadline()
+        patience = trio.current_time() + first_audio_timeout(self._config)
         while True:
             fetch, first = self._join_or_begin(wanted, request, may_join=trio.current_time() < patience)
             try:
@@ -252,7 +253,7 @@ class CachedSource:
     async def _bring(self, fetch: SharedFetch, wanted: ExpectedAudio, request: SpeechRequest) -> None:
         pieces = await self._cache.get(wanted)
         if pieces is None:
-            timeout = self._config.first_audio_deadline()
+            timeout = first_audio_timeout(self._config)
             pieces = await self._cache.claim(wanted, timeout if self._background else min(timeout, _CLAIMED))
         if pieces is None:
             async with self._cache.claimed(wanted):

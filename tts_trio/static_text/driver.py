@@ -232,7 +232,7 @@ class StaticText(Driver):
         self._retry_at = now + _BACKOFF.after(self._losses, error.retry_after)
         self.utterance.lost(error, now)
         never_asked = self.utterance.timeline.first_sent is None
-        patience = self._admitted + self._config.connect_timeout if never_asked else self.utterance.deadline()
+        patience = self._admitted + self._config.timeouts.connect if never_asked else self.utterance.deadline()
         # The limiter's own refusal, not the service's: it has been waited for already.
         no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
         if no_slot or patience <= self._retry_at:

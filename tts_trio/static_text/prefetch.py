@@ -87,7 +87,7 @@ class Prefetch:
             for refusals in range(1, _MOST_REFUSALS + 1):
                 if not isinstance(error, ConcurrencyError):
                     break
-                if (error.retry_after or 0.0) > order.config.reply_deadline:
+                if (error.retry_after or 0.0) > order.config.timeouts.reply:
                     break
                 self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
                 await trio.sleep(_BACKOFF.after(refusals, error.retry_after))

@@ -98,7 +98,7 @@ class WebSocketConnectionManager(WithBlock):
         """Wait until a connection is hot.
 
         Raises:
-            TTSConnectionError: There is none within `connect_timeout`. Calling again tries again.
+            TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
@@ -109,7 +109,7 @@ class WebSocketConnectionManager(WithBlock):
         return self.portal.call(self.remote.statistics)
 
     def close(self) -> None:
-        """End the manager: sockets are closed, the idle ones with a goodbye, in `close_timeout` at most."""
+        """End the manager: sockets are closed, the idle ones with a goodbye, in `timeouts.close` at most."""
         self.portal.call(self.remote.close)
 
 

@@ -138,7 +138,7 @@ class Intake:
 
     def given_up_at(self) -> float:
         """Return the time at which the reply is given up, if no text comes before."""
-        return math.inf if self.closed else self._last_text + self._config.text_timeout
+        return math.inf if self.closed else self._last_text + self._config.timeouts.text
 
     @property
     def unread(self) -> bool:
@@ -159,7 +159,7 @@ class Intake:
         if self.complete:
             return None
         if self.given_up_at() <= now:
-            return TextTimeoutError(f"the text was neither fed nor closed for {self._config.text_timeout:g} s")
+            return TextTimeoutError(f"the text was neither fed nor closed for {self._config.timeouts.text:g} s")
         if self._phrase_due() <= now:
             self.phrases.extend(self._phraser.expire(now))
         elif not self._warned and self._last_text + _WARNING <= now:

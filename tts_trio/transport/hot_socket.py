@@ -315,14 +315,14 @@ class HotSocket:
         if self.state is not SocketState.HOT or self.utterances:
             return math.inf
         idle = self._endpoint.idle_seconds
-        idle_at = self._last_frame + max(idle / 2, idle - self._config.connect_timeout)
+        idle_at = self._last_frame + max(idle / 2, idle - self._config.timeouts.connect)
         return min(self.hot_since + self._config.spare_lifetime, idle_at)
 
     def _lost_slot_at(self) -> float:
         """When a slot, whose final did not come, is taken for lost, and the socket with it."""
         if self.state not in (SocketState.HOT, SocketState.AGING):
             return math.inf
-        return min((c.silent_since for c in self._connections.values()), default=math.inf) + self._config.reply_deadline
+        return min((c.silent_since for c in self._connections.values()), default=math.inf) + self._config.timeouts.reply
 
     def _do_what_is_due(self, now: float) -> None:
         if self._old_at() <= now:

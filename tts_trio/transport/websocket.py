@@ -204,7 +204,7 @@ class WebSocket:
         stream: _HandshakeStream | None = None
         try:
             with trio.CancelScope() as scope, single_error():
-                async with turn.limited(self._config.connect_timeout) as hot:
+                async with turn.limited(self._config.timeouts.connect) as hot:
                     stream = _HandshakeStream(await self._open_stream(self._config))
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
@@ -294,7 +294,7 @@ class WebSocket:
 
     @trio.lowlevel.enable_ki_protection
     async def _ping(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
-        timeout = self._config.ping_timeout
+        timeout = self._config.timeouts.ping
         while True:
             await trio.sleep(self._config.ping_interval)
             if not await self._answers(websocket, nursery, timeout):
@@ -330,7 +330,7 @@ class WebSocket:
             answered.set()
 
     async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
-        with trio.move_on_after(self._config.close_timeout), suppress(trio_websocket.ConnectionClosed):
+        with trio.move_on_after(self._config.timeouts.close), suppress(trio_websocket.ConnectionClosed):
             if self._goodbye is not None:
                 await websocket.send_message(self._goodbye)
             await websocket.aclose()
@@ -350,7 +350,7 @@ class WebSocket:
             case trio.TooSlowError():
                 step = "connecting" if stream is None else "in the WebSocket handshake"
                 return TTSConnectionError(
-                    f"no connection to {where} within {self._config.connect_timeout:g} s (still {step})"
+                    f"no connection to {where} within {self._config.timeouts.connect:g} s (still {step})"
                 )
             case _HungUp():
                 return TTSConnectionError(f"{where} hung up in the WebSocket handshake")

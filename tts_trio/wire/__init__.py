@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.multi_stream_input import MultiStreamInput
 from tts_trio.wire.stream_input import StreamInput
@@ -17,4 +18,4 @@ _ENDPOINTS: dict[str, type[Endpoint]] = {
 
 def endpoint_for(config: TTSConfig) -> Endpoint:
     """Return the frames of the endpoint that the configuration, or its model, asks for."""
-    return _ENDPOINTS[config.websocket_endpoint()](config)
+    return _ENDPOINTS[websocket_endpoint(config)](config)

@@ -14,10 +14,12 @@ from tts_trio import (
     ConfigurationError,
     PhrasePolicy,
     PronunciationDictionary,
+    Timeouts,
     TTSConfig,
     TTSError,
     VoiceSettings,
 )
+from tts_trio.config.defaults import first_audio_timeout, spare_connections, websocket_endpoint
 
 BAD = [
     ("api_key", "", "missing"),
@@ -51,8 +53,7 @@ BAD = [
     ("ssl_context", "cert.pem", "SSLContext"),
     ("inactivity_timeout", 181, "5 to 180"),
     ("keep_alive_interval", 200.0, "inactivity_timeout"),
-    ("connect_timeout", 0, "from 0.001 to 1000000"),
-    ("stall_timeout", float("inf"), "from 0.001 to 1000000"),
+    ("timeouts", 5.0, "of the type Timeouts"),
     ("max_characters", 0, "1 to"),
     ("spares", 4, "0 to 3"),
     ("max_replays", -1, "0 to 10"),
@@ -112,7 +113,7 @@ def test_what_an_endpoint_does_not_know_is_refused(changes: dict[str, Any], fiel
 )
 def test_the_model_chooses_the_endpoint(changes: dict[str, Any], chosen: str, spares: int) -> None:
     config = make_config(**changes)
-    assert (config.websocket_endpoint(), config.spare_connections()) == (chosen, spares)
+    assert (websocket_endpoint(config), spare_connections(config)) == (chosen, spares)
 
 
 GOOD: list[tuple[str, Any]] = [
@@ -192,9 +193,9 @@ def test_opus_cannot_be_resumed() -> None:
 
 
 def test_a_slow_model_gets_more_time() -> None:
-    assert make_config().first_audio_deadline() == 2
-    assert make_config(model_id="eleven_v3").first_audio_deadline() == 5
-    assert make_config(model_id="eleven_v3", first_audio_timeout=1).first_audio_deadline() == 1
+    assert first_audio_timeout(make_config()) == 2
+    assert first_audio_timeout(make_config(model_id="eleven_v3")) == 5
+    assert first_audio_timeout(make_config(model_id="eleven_v3", timeouts=Timeouts(first_audio=1))) == 1
 
 
 def test_dictionaries() -> None:

@@ -14,12 +14,13 @@ from tests.helpers import API_KEY, ENGLISH, RUSSIAN, VOICE_ID, heard, listen, ma
 from tts_trio import (
     ConfigurationError,
     MemoryCache,
+    Timeouts,
     TTSConfig,
     TTSManager,
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.config.models import _warn_of_v3_stability
+from tts_trio.config.checks import _warn_of_v3_stability
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.local_server.errors import ServiceError
 from tts_trio.static_text.driver import StaticTextRequest, _warn_of_long_text
@@ -52,7 +53,7 @@ async def test_by_its_defaults(autojump_clock: trio.testing.MockClock, model_id:
 @pytest.mark.parametrize("model_id", DIALOGUE_MODELS)
 async def test_fallback(autojump_clock: trio.testing.MockClock, model_id: str, text: str) -> None:
     """P13: where there is no WebSocket, a reply of these models is spoken over HTTP, too."""
-    config = of(model_id, fallback="http", connect_timeout=1.0)
+    config = of(model_id, fallback="http", timeouts=Timeouts(connect=1.0))
     no_sockets = Behaviour(faults=(Fault("eof", "answer", path="*-input"),))
     async with memory_service(no_sockets) as service:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:

@@ -12,7 +12,8 @@ import trio
 
 from tests.helpers import RUSSIAN, heard, listen, make_config, tokens
 from tests.helpers.tls import certificates
-from tts_trio import ConfigurationError, ProtocolError, TTSConfig, TTSConnectionError, TTSError, open_tts
+from tts_trio import ConfigurationError, ProtocolError, Timeouts, TTSConfig, TTSConnectionError, TTSError, open_tts
+from tts_trio.config.config import differing_socket_field
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.local_server import ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
@@ -193,7 +194,7 @@ def test_credentials_are_not_shown() -> None:
         assert "proxy.example" in shown
         for secret in ("anna", SECRET, "p%40ss", CREDENTIALS.split()[1]):
             assert secret not in shown
-    assert config.differing_socket_field(make_config()) == "proxy"
+    assert differing_socket_field(config, make_config()) == "proxy"
 
 
 # The tunnel, in memory.
@@ -356,7 +357,7 @@ async def test_both_ways_go_through_the_proxy() -> None:
 async def test_a_proxy_that_refuses_is_a_typed_error(way: str, status: int, kind: type[TTSError], says: str) -> None:
     proxy = HttpProxy(status)
     async with through_a_proxy(proxy) as config:
-        async with open_tts(config.evolve(connect_timeout=0.3)) as tts:
+        async with open_tts(config.evolve(timeouts=Timeouts(connect=0.3))) as tts:
             with pytest.raises(kind, match=says) as caught:
                 async with tts.speak([RUSSIAN]) if way == "speak" else tts.stream_static_text(RUSSIAN) as audio:
                     await listen(audio)

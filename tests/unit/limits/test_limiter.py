@@ -30,6 +30,7 @@ from tts_trio import (
     ConcurrencyLimiter,
     ConfigurationError,
     MemoryCache,
+    Timeouts,
     TTSConfig,
     TTSConnectionError,
     TTSManager,
@@ -232,7 +233,7 @@ async def test_a_plan_that_others_use_up_is_waited_for(
 @pytest.mark.parametrize("way", ["speak", "stream_static_text"])
 async def test_a_plan_that_stays_used_up_is_told_in_time(autojump_clock: trio.testing.MockClock, way: str) -> None:
     limiter = ConcurrencyLimiter()
-    config = make_config(limiter=limiter, audio_cache=None, reply_deadline=3.0)
+    config = make_config(limiter=limiter, audio_cache=None, timeouts=Timeouts(reply=3.0))
     async with memory_service(Behaviour(concurrency=1, speed=0.1)) as service:
         async with (
             speaking(config.evolve(limiter=None), service.open_stream) as other,
@@ -389,7 +390,7 @@ async def test_an_utterance_for_which_there_is_no_slot_fails_typed(
             with pytest.raises(ConcurrencyError, match="as many utterances"):
                 async with tts.speak([ENGLISH]) if way == "speak" else tts.stream_static_text(ENGLISH) as audio:
                     await listen(audio)
-        assert 3 <= trio.current_time() - began <= tts.config.connect_timeout + 3
+        assert 3 <= trio.current_time() - began <= tts.config.timeouts.connect + 3
         assert audio.outcome is not None
         assert (audio.outcome.spoken_text, audio.outcome.unspoken_text) == ("", ENGLISH)
         assert not [text for _, text in service.texts() if text.strip()]
@@ -423,7 +424,7 @@ async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing
 
 async def test_the_plan_is_learned_from_the_answers_of_a_fallback(autojump_clock: trio.testing.MockClock) -> None:
     limiter = ConcurrencyLimiter()
-    config = make_config(limiter=limiter, audio_cache=None, fallback="http", connect_timeout=0.5)
+    config = make_config(limiter=limiter, audio_cache=None, fallback="http", timeouts=Timeouts(connect=0.5))
     no_websocket = Fault("status", "answer", 503, path=websocket_path())
     async with memory_service(Behaviour(concurrency=4, faults=(no_websocket,))) as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)

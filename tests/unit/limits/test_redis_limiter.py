@@ -45,7 +45,7 @@ CHILD = """
     import sys
     import trio
     from tests.helpers import TEXTS, heard, listen, make_config, tokens
-    from tts_trio import RedisLimiter, open_tts
+    from tts_trio import RedisLimiter, Timeouts, open_tts
 
     redis, base_url, turns = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
@@ -58,7 +58,7 @@ CHILD = """
     async def main():
         async with RedisLimiter(redis, 5, timeout=60, lease=2) as limiter:
             config = make_config(base_url=base_url, limiter=limiter, audio_cache=None, max_replays=0,
-                                 first_audio_timeout=30, stall_timeout=30, reply_deadline=60)
+                                 timeouts=Timeouts(first_audio=30, stall=30, reply=60))
             print("ready", flush=True)
             async with trio.open_nursery() as nursery:
                 for text in [*TEXTS.values()] * 2:

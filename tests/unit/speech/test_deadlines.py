@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import AudioChannel, ServiceTimeoutError, open_tts
+from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts, open_tts
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
 from tts_trio.transport.lateness import comes_within, has_passed
 
@@ -70,7 +70,10 @@ async def test_tokens_that_came_in_time_are_taken_before_the_text_is_late(
 ) -> None:
     """P33: the one who gives text is judged likewise."""
     text = TEXTS["ru"]
-    async with memory_service() as service, speaking(make_config(text_timeout=5.0), service.open_stream) as tts:
+    async with (
+        memory_service() as service,
+        speaking(make_config(timeouts=Timeouts(text=5.0)), service.open_stream) as tts,
+    ):
         async with tts.start_llm_stream() as (channel, audio), trio.open_nursery() as nursery:
 
             async def feed() -> None:
@@ -119,9 +122,7 @@ async def test_a_blocked_loop_over_real_sockets(at: int) -> None:
     with server_in_a_thread(Behaviour(model_latency=0.02, speed=60)) as base_url:
         config = make_config(
             base_url=base_url,
-            first_audio_timeout=0.15,
-            stall_timeout=0.15,
-            reply_deadline=0.3,
+            timeouts=Timeouts(first_audio=0.15, stall=0.15, reply=0.3),
         )
         async with open_tts(config) as tts, tts.start_llm_stream() as (channel, audio):
             await channel.send(text)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, TTSConnectionError, paced
+from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, Timeouts, TTSConnectionError, paced
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.speech.playback import Listener
 
@@ -226,7 +226,7 @@ async def test_a_late_taker_gets_what_is_due_at_once(autojump_clock: trio.testin
 
 async def test_a_failure_comes_when_what_came_was_played(autojump_clock: trio.testing.MockClock) -> None:
     silent = Behaviour(faults=(Fault("delay", "audio", frame=6),))
-    config = make_config(on_lost_connection="raise", stall_timeout=0.3)
+    config = make_config(on_lost_connection="raise", timeouts=Timeouts(stall=0.3))
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:
             frames = paced(audio)
@@ -298,7 +298,7 @@ def test_the_listener() -> None:
 @pytest.mark.parametrize("end", ["barge-in", "text", "failure"])
 async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.MockClock, end: str) -> None:
     """By the next frame, by a barge-in or by a failure; and how long it was. The end of the utterance is none."""
-    config = make_config(text_timeout=10.0)
+    config = make_config(timeouts=Timeouts(text=10.0))
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.start_llm_stream() as (text, audio):
             frames = paced(audio)

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, listen, make_config, memory_service, speaking, tokens
-from tts_trio import MemoryCache, QuotaError, TTSConnectionError
+from tts_trio import MemoryCache, QuotaError, Timeouts, TTSConnectionError
 from tts_trio.local_server import Behaviour, Fault
 
 BOUNDED = {
@@ -175,7 +175,7 @@ def times(told: Told) -> list[tuple[dict[str, Any], Any]]:
 
 async def test_a_dial_that_fails(autojump_clock: trio.testing.MockClock, told: Told) -> None:
     service_down = Behaviour(faults=(Fault("reset", "accept"),))
-    config = make_config(connect_timeout=1)
+    config = make_config(timeouts=Timeouts(connect=1))
     async with memory_service(service_down) as service:
         with pytest.raises(TTSConnectionError):
             async with speaking(config, service.open_stream):

@@ -19,6 +19,7 @@ from tts_trio import (
     QuotaError,
     ServiceTimeoutError,
     TextTimeoutError,
+    Timeouts,
     TTSConnectionError,
     TTSError,
 )
@@ -266,7 +267,7 @@ def test_the_first_sound_is_in_time_however_short_it_is(language: str, ms: int) 
 
 def test_the_reply_deadline_runs_over_lost_connections() -> None:
     """P1: computed from the configuration, however often it is lost."""
-    utterance, _ = started("Раз.", max_replays=10, reply_deadline=5.0)
+    utterance, _ = started("Раз.", max_replays=10, timeouts=Timeouts(reply=5.0))
     for now in (1.0, 2.0, 3.0, 4.0):
         utterance.lost(LOST, now)
         utterance.connected()
@@ -277,8 +278,8 @@ def test_the_reply_deadline_runs_over_lost_connections() -> None:
 
 
 def test_text_that_never_comes() -> None:
-    """P1: `text_timeout`, counted from the last text."""
-    utterance, _ = started(complete=False, text_timeout=20.0)
+    """P1: `timeouts.text`, counted from the last text."""
+    utterance, _ = started(complete=False, timeouts=Timeouts(text=20.0))
     utterance.accept("…", 7.0)
     assert utterance.expire(26.9) is None
     assert utterance.ended is None
@@ -468,14 +469,14 @@ def test_spoken_and_unspoken_are_what_was_accepted(
     ).map("".join),
     cuts=st.lists(st.integers(0, 40), max_size=6),
     markdown=st.booleans(),
-    end=st.sampled_from(["interrupt", "fail", "lost", "text_timeout"]),
+    end=st.sampled_from(["interrupt", "fail", "lost", "text timeout"]),
 )
 @example(text="[Прислать вам сообщение, когда курьер", cuts=[], markdown=True, end="interrupt")
 @example(text="Hi \ud83d", cuts=[], markdown=False, end="interrupt")
 @example(text="**\ud83d", cuts=[], markdown=True, end="interrupt")
 def test_what_was_held_back_is_unspoken_when_it_is_over(text: str, cuts: list[int], markdown: bool, end: str) -> None:
     """P38: text that a construct of Markdown, or half a character, kept from being sent was accepted all the same."""
-    utterance = Utterance(make_config(strip_markdown=markdown, max_replays=0, text_timeout=20.0), 0.0)
+    utterance = Utterance(make_config(strip_markdown=markdown, max_replays=0, timeouts=Timeouts(text=20.0)), 0.0)
     utterance.connected()
     borders = sorted({0, *(cut for cut in cuts if cut < len(text)), len(text)})
     for begin, stop in itertools.pairwise(borders):

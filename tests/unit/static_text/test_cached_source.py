@@ -22,6 +22,7 @@ from tts_trio import (
     MemoryCache,
     PolicyError,
     ServiceTimeoutError,
+    Timeouts,
     TTSConfig,
     TTSConnectionError,
     TTSError,
@@ -332,7 +333,7 @@ async def test_a_full_limiter_is_the_trouble_of_who_has_it(autojump_clock: MockC
 
 async def test_a_proxy_that_is_down_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
     good = shared()
-    through = good.evolve(proxy="http://127.0.0.1:1", connect_timeout=30.0)
+    through = good.evolve(proxy="http://127.0.0.1:1", timeouts=Timeouts(connect=30.0))
     async with memory_service() as service:
         async with joined(service, through, good, open_stream=no_network) as (said, failed):
             began = trio.current_time()
@@ -344,8 +345,8 @@ async def test_a_proxy_that_is_down_is_the_trouble_of_who_has_it(autojump_clock:
 
 
 async def test_short_timeouts_are_the_trouble_of_who_has_them(autojump_clock: MockClock) -> None:
-    patient = shared(first_audio_timeout=5.0)
-    hasty = patient.evolve(reply_deadline=0.5)
+    patient = shared(timeouts=Timeouts(first_audio=5.0))
+    hasty = patient.evolve(timeouts=Timeouts(first_audio=5.0, reply=0.5))
     async with memory_service(Behaviour(model_latency=1.0)) as service:
         async with joined(service, hasty, patient) as (said, failed):
             pass
@@ -406,11 +407,11 @@ async def test_what_is_wrong_with_the_text_is_told_to_all(autojump_clock: MockCl
 
 async def test_who_asks_after_others_troubles_still_ends_in_his_own_time(autojump_clock: MockClock) -> None:
     """His wait is his first audio's, for the others, and once more for himself."""
-    config = shared(first_audio_timeout=1.0)
+    config = shared(timeouts=Timeouts(first_audio=1.0))
     hanging = Behaviour(faults=(Fault("freeze", "answer", path="/stream"),))
     async with memory_service(hanging) as service:
         with pytest.raises(ExceptionGroup) as caught:
-            async with joined(service, config.evolve(reply_deadline=0.8), config, config):
+            async with joined(service, config.evolve(timeouts=Timeouts(reply=0.8)), config, config):
                 began = trio.current_time()
         assert caught.group_contains(ServiceTimeoutError)
         assert trio.current_time() - began < 2.0
@@ -441,13 +442,13 @@ async def test_who_comes_late_does_not_wait_for_an_answer_that_stalled(autojump_
     stalled = Behaviour(faults=(Fault("freeze", "audio", frame=3, path="/stream", count=1),))
     async with (
         memory_service(stalled) as service,
-        speaking(config.evolve(stall_timeout=30.0), service.open_stream) as one,
+        speaking(config.evolve(timeouts=Timeouts(stall=30.0)), service.open_stream) as one,
         speaking(config, service.open_stream) as late,
     ):
         async with trio.open_nursery() as nursery:
             async with one.stream_static_text(RUSSIAN) as audio:
                 nursery.start_soon(listen, audio)
-                await trio.sleep(config.stall_timeout + 0.5)
+                await trio.sleep(config.timeouts.stall + 0.5)
                 assert await hear(late, RUSSIAN) == RUSSIAN
                 nursery.cancel_scope.cancel()
         assert posts(service) == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import API_KEY, TEXTS, make_config
-from tts_trio import PronunciationDictionary, VoiceSettings
+from tts_trio import PronunciationDictionary, Timeouts, VoiceSettings
 from tts_trio.static_text.entry import cache_key, decode, encode
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import stream_request
@@ -66,7 +66,7 @@ def test_whatever_changes_the_sound_changes_the_key() -> None:
         {"api_key": "sk_another_key"},
         {"base_url": "wss://api.elevenlabs.io"},
         {"base_url": "https://api.elevenlabs.io/"},
-        {"connect_timeout": 9.0},
+        {"timeouts": Timeouts(connect=9.0)},
     ],
 )
 def test_what_does_not_change_the_sound_does_not_change_the_key(change: dict[str, Any]) -> None:

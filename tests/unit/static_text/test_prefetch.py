@@ -200,7 +200,7 @@ async def test_who_is_waited_for_does_not_wait_for_a_prefetch_of_the_same_phrase
 async def test_a_retry_after_is_obeyed_as_far_as_the_callers_patience_goes(
     autojump_clock: MockClock, retry_after: str, waits: float
 ) -> None:
-    """Beyond `reply_deadline` it is the caller who is told, typed, and not the process that sleeps for a day."""
+    """Beyond `timeouts.reply` it is the caller who is told, typed, and not the process that sleeps for a day."""
     config = make_config(audio_cache=MemoryCache(), max_replays=0)
     busy = json.dumps({"detail": {"code": "rate_limit_exceeded", "message": "later"}})
     head = f"HTTP/1.1 429 Busy\r\nretry-after: {retry_after}\r\ncontent-type: application/json\r\n"

@@ -24,7 +24,7 @@ import pytest
 import trio
 
 from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config
-from tts_trio import CacheStatistics, ConfigurationError, RedisCache, TTSManager, open_tts
+from tts_trio import CacheStatistics, ConfigurationError, RedisCache, Timeouts, TTSManager, open_tts
 from tts_trio.local_server import Behaviour, LocalServer, Requested, ToneVoice, open_local_server
 from tts_trio.static_text.cached_source import _fetches_of_this_run
 
@@ -131,7 +131,7 @@ async def stage(redis: Redis, timeout: float = 2.0) -> AsyncGenerator[Stage]:  #
     """On a machine with much to do, an answer of Redis may take longer than the 20 ms that it has by default."""
     async with open_local_server(Behaviour(speed=200), voice=ToneVoice()) as server:
         async with RedisCache(redis.url) as cache:
-            config = make_config(base_url=server.base_url, audio_cache=cache, audio_cache_timeout=timeout)
+            config = make_config(base_url=server.base_url, audio_cache=cache, timeouts=Timeouts(cache=timeout))
             async with open_tts(config) as tts:
                 yield Stage(tts, cache, server)
 
@@ -225,7 +225,7 @@ _CALLERS = """
 import sys
 from contextlib import AsyncExitStack
 import trio
-from tts_trio import RedisCache, TTSConfig, open_tts
+from tts_trio import RedisCache, Timeouts, TTSConfig, open_tts
 
 async def call(tts, text, sizes):
     async with tts.stream_static_text(text) as audio:
@@ -234,7 +234,7 @@ async def call(tts, text, sizes):
 async def main(base_url, redis_url, text):
     async with RedisCache(redis_url) as cache, AsyncExitStack() as stack:
         config = TTSConfig(
-            api_key="any", voice_id="any", base_url=base_url, audio_cache=cache, audio_cache_timeout=5.0
+            api_key="any", voice_id="any", base_url=base_url, audio_cache=cache, timeouts=Timeouts(cache=5.0)
         )
         callers = [await stack.enter_async_context(open_tts(config)) for _ in range(5)]
         await cache.get("0" * 64)

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from tests.helpers import RUSSIAN, heard, listen, make_config
-from tts_trio import CacheStatistics, MemoryCache, SqliteCache, open_tts
+from tts_trio import CacheStatistics, MemoryCache, SqliteCache, Timeouts, open_tts
 from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
 from tts_trio.static_text import sqlite_cache as sqlite
 
@@ -116,7 +116,7 @@ async def test_a_file_that_was_damaged_costs_no_phrase(tmp_path: Path) -> None:
     seeded = random.Random(6)
     text = "Да."
     async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        config = make_config(base_url=server.base_url, audio_cache=SqliteCache(path), audio_cache_timeout=5.0)
+        config = make_config(base_url=server.base_url, audio_cache=SqliteCache(path), timeouts=Timeouts(cache=5.0))
         async with open_tts(config) as tts:
 
             async def hear() -> str:
@@ -193,7 +193,7 @@ async def test_a_disk_that_hangs_takes_few_threads_and_none_of_others(
 async def test_a_hit_needs_no_network(tmp_path: Path) -> None:
     cache = SqliteCache(tmp_path / "phrases.sqlite3")
     async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
-        config = make_config(base_url=server.base_url, audio_cache=cache, audio_cache_timeout=5.0)
+        config = make_config(base_url=server.base_url, audio_cache=cache, timeouts=Timeouts(cache=5.0))
         async with open_tts(config) as tts, tts.stream_static_text(RUSSIAN) as audio:
             await listen(audio)
             await until_stored(cache)

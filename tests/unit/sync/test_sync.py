@@ -24,6 +24,7 @@ from tts_trio import (
     ConfigurationError,
     MemoryCache,
     TextTimeoutError,
+    Timeouts,
     TTSConfig,
     TTSConnectionError,
     UtteranceEndedError,
@@ -234,7 +235,7 @@ def test_tokens_that_are_none_are_skipped(server: LocalServer, language: str) ->
 
 
 def test_errors_come_bare(server: LocalServer) -> None:
-    config = make_config(base_url=server.base_url, text_timeout=0.2, connect_timeout=0.3)
+    config = make_config(base_url=server.base_url, timeouts=Timeouts(text=0.2, connect=0.3))
     with open_tts(config) as tts:
         with pytest.raises(ConfigurationError, match="text"), tts.stream_static_text("…"):
             ...
@@ -417,7 +418,7 @@ def test_a_hundred_threads_share_one_loop(server: LocalServer) -> None:
 
 def test_an_interrupt_while_a_reply_waits_for_its_connection_leaves_nothing(server: LocalServer) -> None:
     server.behaviour = Behaviour(speed=200, faults=(Fault("delay", "answer", 1.0, path="stream-input"),))
-    config = make_config(base_url=server.base_url, connect_timeout=20)
+    config = make_config(base_url=server.base_url, timeouts=Timeouts(connect=20))
     with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt), tts.speak([ENGLISH]):
@@ -430,7 +431,7 @@ def test_an_interrupt_while_a_reply_waits_for_its_connection_leaves_nothing(serv
 
 CHILD = """
     import sys, time
-    from tts_trio import TTSConfig
+    from tts_trio import Timeouts, TTSConfig
     from tts_trio.sync import open_tts, paced
 
     def tokens():
@@ -438,7 +439,7 @@ CHILD = """
             yield "And so on, and so forth. "
             time.sleep(0.02)
 
-    config = TTSConfig(api_key="any", voice_id="any", base_url=sys.argv[1], connect_timeout=60)
+    config = TTSConfig(api_key="any", voice_id="any", base_url=sys.argv[1], timeouts=Timeouts(connect=60))
     with open_tts(config) as tts:
         print("open", flush=True)
         with tts.speak(tokens()) as audio:

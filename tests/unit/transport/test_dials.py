@@ -16,6 +16,7 @@ import trustme
 from tests.helpers import API_KEY, RUSSIAN, heard, listen, make_config, memory_service
 from tts_trio import (
     ConfigurationError,
+    Timeouts,
     TTSConfig,
     TTSConnectionError,
     TTSError,
@@ -128,7 +129,7 @@ async def _refuse(_config: TTSConfig) -> trio.abc.Stream:
 
 
 async def test_while_the_port_is_refused_no_turn_waits(autojump_clock: trio.testing.MockClock) -> None:
-    """P1: the first one waits for `connect_timeout`, in case that it is a restart; then each makes one dial."""
+    """P1: the first one waits for `timeouts.connect`, in case that it is a restart; then each makes one dial."""
     async with WebSocketConnectionManager(make_config(), open_stream=_refuse) as connections:
         began = trio.current_time()
         with pytest.raises(TTSConnectionError, match="refused"):
@@ -185,7 +186,7 @@ async def test_an_error_is_printed_in_a_few_lines(face: str, fault: str | None) 
         if fault is None:
             with socket.create_server(("127.0.0.1", 0)) as nobody:
                 where = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        config = make_config(base_url=where, max_replays=0, on_lost_connection="raise", connect_timeout=0.3)
+        config = make_config(base_url=where, max_replays=0, on_lost_connection="raise", timeouts=Timeouts(connect=0.3))
         async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
             error = await fail_to_speak(tts, face)
     assert isinstance(error, TTSConnectionError)

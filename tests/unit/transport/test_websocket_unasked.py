@@ -334,7 +334,7 @@ STRANGE_ANSWERS = [
 async def test_however_the_upgrade_is_answered_it_is_typed(
     autojump_clock: trio.testing.MockClock, told: bytes, hangs_up: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """P25: within `connect_timeout`, and by no exception of the libraries below."""
+    """P25: within `timeouts.connect`, and by no exception of the libraries below."""
 
     async def script(peer: Peer) -> None:
         await peer.stream.send_all(told)

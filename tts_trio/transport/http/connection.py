@@ -61,9 +61,9 @@ class HttpConnection:
 
         Raises:
             TTSError: Something came before it was asked, the connection was lost (`asked` and `hung_up` say whether
-                asking again could double anything), what came is no HTTP, or nothing came within `reply_deadline`.
+                asking again could double anything), what came is no HTTP, or nothing came within `timeouts.reply`.
         """
-        deadline = trio.current_time() + self._config.reply_deadline
+        deadline = trio.current_time() + self._config.timeouts.reply
         head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
         events = (head, h11.Data(data=request.content), h11.EndOfMessage())
         message = b"".join(self._http.send(event) or b"" for event in events)
@@ -88,7 +88,7 @@ class HttpConnection:
         """Return what comes next of the body; `b""` at its end.
 
         Raises:
-            TTSError: It broke off, or nothing came for `stall_timeout`.
+            TTSError: It broke off, or nothing came for `timeouts.stall`.
         """
         while isinstance(event := await self._next_event(None), h11.Data):
             if event.data:
@@ -110,14 +110,14 @@ class HttpConnection:
             self._http.receive_data(data)
 
     async def _receive(self, answer_by: float | None) -> bytes:
-        deadline = trio.current_time() + self._config.stall_timeout if answer_by is None else answer_by
+        deadline = trio.current_time() + self._config.timeouts.stall if answer_by is None else answer_by
         try:
             return await self.stream.receive(deadline)
         except trio.TooSlowError:
             if answer_by is not None:
                 raise self._too_slow(self._step) from None
             raise ServiceTimeoutError(
-                f"nothing from {self._where} for {self._config.stall_timeout:g} s in the middle of its answer"
+                f"nothing from {self._where} for {self._config.timeouts.stall:g} s in the middle of its answer"
             ) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise self._lost() from telling_cause(error)
@@ -131,7 +131,7 @@ class HttpConnection:
 
     def _too_slow(self, step: str) -> TTSError:
         return ServiceTimeoutError(
-            f"no answer from {self._where} within {self._config.reply_deadline:g} s (still {step})"
+            f"no answer from {self._where} within {self._config.timeouts.reply:g} s (still {step})"
         )
 
     def _unreadable(self, error: h11.RemoteProtocolError) -> TTSError:

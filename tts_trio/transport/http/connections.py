@@ -99,9 +99,9 @@ class HttpConnections(SingleUse):
             The answer, whose head has come: a success that brings audio.
 
         Raises:
-            TTSError: The service refused or answered something else, there is no connection (`connect_timeout`), or
-                no answer (`reply_deadline`); from the iteration also: the answer broke off, or nothing came for
-                `stall_timeout`.
+            TTSError: The service refused or answered something else, there is no connection (`timeouts.connect`), or
+                no answer (`timeouts.reply`); from the iteration also: the answer broke off, or nothing came for
+                `timeouts.stall`.
             RuntimeError: The block was left, or not entered.
         """
         client = self._client

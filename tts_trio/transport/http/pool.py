@@ -11,6 +11,7 @@ import trio
 
 from tts_trio._nurseries import asynccontextmanager, single_error, telling_cause
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import spare_connections
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.transport.dialling import DialBackoff, DialTurn
@@ -31,7 +32,7 @@ class ConnectionPool:
 
     def __init__(self, config: TTSConfig, open_stream: OpenStream, nursery: trio.Nursery) -> None:
         self._config = config
-        self._spares = config.spare_connections()
+        self._spares = spare_connections(config)
         self._open_stream = open_stream
         self._nursery = nursery
         self._where = urlsplit(config.base_url).netloc
@@ -68,7 +69,7 @@ class ConnectionPool:
         """Wait for the next connection that is opened or becomes free; one is dialled now, whatever the backoff.
 
         Raises:
-            TTSConnectionError: It could not be opened, within `connect_timeout`.
+            TTSConnectionError: It could not be opened, within `timeouts.connect`.
         """
         self._refused = False
         if not self._closed:
@@ -76,7 +77,7 @@ class ConnectionPool:
             self._nursery.start_soon(self._guarded, self._dial_on_demand)
         given: HttpConnection | TTSError | None = None
         try:
-            async with time_limit(self._config.connect_timeout):
+            async with time_limit(self._config.timeouts.connect):
                 given = await self._wanted.receive()
         except trio.EndOfChannel:
             raise TTSConnectionError("the HTTP connections were closed") from None
@@ -84,7 +85,7 @@ class ConnectionPool:
             raise self._explain(error) from None
         except BaseException:
             if isinstance(given, HttpConnection):  # leaving the block is a checkpoint, where it may be cancelled
-                with trio.move_on_after(self._config.close_timeout, shield=True):
+                with trio.move_on_after(self._config.timeouts.close, shield=True):
                     await self.drop(given)
             raise
         if isinstance(given, TTSError):
@@ -194,7 +195,7 @@ class ConnectionPool:
         stream: trio.abc.Stream | None = None
         turn = await DialTurn.wait(self._config.base_url)
         try:
-            async with turn.limited(self._config.connect_timeout):
+            async with turn.limited(self._config.timeouts.connect):
                 stream = await self._open_stream(self._config)
         except BaseException:
             if stream is not None:  # leaving the block is a checkpoint: it was open when the dial was cancelled
@@ -208,7 +209,7 @@ class ConnectionPool:
             case TTSError():
                 return error
             case trio.TooSlowError():
-                timeout = self._config.connect_timeout
+                timeout = self._config.timeouts.connect
                 return TTSConnectionError(f"no connection to {self._where} within {timeout:g} s (still connecting)")
             case OSError() | trio.BrokenResourceError():
                 return dial_failed(self._config, self._where, error)

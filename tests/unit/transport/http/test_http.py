@@ -16,6 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tts_trio import Timeouts
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import (
     AuthenticationError,
@@ -724,7 +725,7 @@ async def test_faults_are_typed_and_leave_healthy_connections(
         error = await fail(connections, stream_request(config, RUSSIAN))
         assert type(error) is kind
         assert error.status == status
-        assert trio.current_time() - began <= config.reply_deadline + config.stall_timeout
+        assert trio.current_time() - began <= config.timeouts.reply + config.timeouts.stall
         service.server.behaviour = Behaviour()
         await trio.sleep(10)
         began = trio.current_time()
@@ -801,7 +802,7 @@ async def test_a_refusal_without_end_is_read_in_part(autojump_clock: MockClock, 
 
 async def test_a_dial_is_given_up_at_its_deadline(autojump_clock: MockClock, make_peer: MakePeer) -> None:
     peer = make_peer(speak, dial_time=1000)
-    async with HttpConnections(make_config(connect_timeout=2), open_stream=peer.open_stream) as connections:
+    async with HttpConnections(make_config(timeouts=Timeouts(connect=2)), open_stream=peer.open_stream) as connections:
         await trio.sleep(1)
         error = await fail(connections)
         assert trio.current_time() == pytest.approx(3)
@@ -811,7 +812,7 @@ async def test_a_dial_is_given_up_at_its_deadline(autojump_clock: MockClock, mak
 
 async def test_the_failure_of_anothers_dial_is_not_ours(autojump_clock: MockClock, make_peer: MakePeer) -> None:
     peer = make_peer(speak, dial_time=1000)
-    async with HttpConnections(make_config(connect_timeout=2), open_stream=peer.open_stream) as connections:
+    async with HttpConnections(make_config(timeouts=Timeouts(connect=2)), open_stream=peer.open_stream) as connections:
         with trio.move_on_after(0.5):
             await hear(connections)  # leaves a dial behind that fails at 2 s
         await trio.sleep(0.5)
@@ -839,7 +840,7 @@ async def test_an_answer_is_awaited_until_its_deadline(
 
     request = SpeechRequest(path=REQUEST.path, body=b" " * 10**6) if script is None else REQUEST
     chosen = deaf if script is None else trickle if script is speak_forever else script
-    async with hot(make_config(reply_deadline=4), make_peer(chosen).open_stream) as connections:
+    async with hot(make_config(timeouts=Timeouts(reply=4)), make_peer(chosen).open_stream) as connections:
         began = trio.current_time()
         error = await fail(connections, request)
         assert trio.current_time() - began == pytest.approx(4)
@@ -857,7 +858,7 @@ async def test_an_answer_may_not_stall_but_its_reader_may(autojump_clock: MockCl
         await peer.until_gone()
 
     heard: list[float] = []
-    async with hot(make_config(stall_timeout=3), make_peer(script).open_stream) as connections:
+    async with hot(make_config(timeouts=Timeouts(stall=3)), make_peer(script).open_stream) as connections:
         began = trio.current_time()
         with pytest.raises(ServiceTimeoutError, match=r"nothing from 127\.0\.0\.1 for 3 s"):
             async with connections.stream(REQUEST) as response:

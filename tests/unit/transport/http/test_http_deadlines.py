@@ -14,7 +14,15 @@ import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
 from tests.helpers.tls import certificates
-from tts_trio import AudioChannel, AuthenticationError, ServiceTimeoutError, TTSConnectionError, TTSManager, open_tts
+from tts_trio import (
+    AudioChannel,
+    AuthenticationError,
+    ServiceTimeoutError,
+    Timeouts,
+    TTSConnectionError,
+    TTSManager,
+    open_tts,
+)
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
 
@@ -138,7 +146,7 @@ async def test_a_static_text_over_real_sockets(way: str, at: int, tls: bool) -> 
     """P33: the first audio, the stall and the whole text are overdue when the loop goes on."""
     text = TEXTS["ru"]
     with serving(Behaviour(model_latency=0.02, speed=60), tls=tls) as where:
-        config = make_config(**where, **WAYS[way], first_audio_timeout=0.15, stall_timeout=0.15, reply_deadline=0.3)
+        config = make_config(**where, **WAYS[way], timeouts=Timeouts(first_audio=0.15, stall=0.15, reply=0.3))
         async with open_tts(config) as tts, tts.stream_static_text(text) as audio:
             sound = [await audio.receive() for _ in range(at)]
             if at == 0:
@@ -154,7 +162,7 @@ async def test_a_dial_goes_on_though_the_loop_was_blocked(after: float, tls: boo
     """P33: in whatever step of it; the handshake is slow enough to be met in its middle."""
     slow = Behaviour(faults=(Fault("delay", "accept", 0.02), Fault("delay", "answer", 0.02)))
     with serving(slow, tls=tls) as where:
-        config = make_config(**where, connect_timeout=0.3)
+        config = make_config(**where, timeouts=Timeouts(connect=0.3))
         async with WebSocketConnectionManager(config) as connections:
 
             async def block() -> None:
