@@ -37,7 +37,6 @@ from tts_trio.limits.limiter import ConcurrencyLimiter as ConcurrencyLimiter
 from tts_trio.limits.redis_limiter import RedisLimiter as RedisLimiter
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
-from tts_trio.speech.alignment import Word as Word
 from tts_trio.speech.channels import AudioChannel as AudioChannel
 from tts_trio.speech.channels import AudioStatistics as AudioStatistics
 from tts_trio.speech.channels import TextChannel as TextChannel
@@ -47,6 +46,7 @@ from tts_trio.speech.playout import PacedFrames as PacedFrames
 from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline
 from tts_trio.speech.results import Usage as Usage
+from tts_trio.speech.results import Word as Word
 from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
 from tts_trio.static_text.redis_cache import RedisCache as RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache as SqliteCache

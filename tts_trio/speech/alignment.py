@@ -11,26 +11,23 @@ the audio:
 - Nothing is placed beyond the audio. A word has a time once the audio of its last letter came: the mark after it may
   be a pause of 400 ms. A clip whose times turn out to be a little longer than its audio is compressed into it; where
   they are much longer, a part of the audio is missing, and so are its words.
-- `alignment` (the characters sent) is believed where it continues the text; else the words of `normalizedAlignment`
-  (the characters read) are looked for (`word_matching.py`). Where neither continues the text, the clip of a phrase came
-  without times, and a later phrase is tried. What maps nowhere gives no times: then the last certain place counts,
-  which is where the text before a clip that did map had ended, or the end of everything.
+- What belongs to no place in the text (`sent_text.py`) gives no times: then the last certain place counts, which is
+  where the text before a clip that did belong somewhere had ended, or the end of everything.
 - Where no word has a time, the audio is shared out among the words by their characters, and they are marked.
 """
 
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
-import re
 from collections.abc import Iterator, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 import attrs
 
-from tts_trio.speech.word_matching import Glyph, Reading, Times, find_words, letters_end, read_alignment, word_spans
-from tts_trio.text import speakable
+from tts_trio.speech.readings import Glyph, Reading, read_alignment
+from tts_trio.speech.results import Word
+from tts_trio.speech.sent_text import Place, SentText
 from tts_trio.wire.events import Alignment
 
 # Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
@@ -46,40 +43,8 @@ _OVERRUN = 0.15
 CHARACTERS_A_SECOND = 15.0
 """Of speech at its usual speed, in the languages that were tried."""
 
-# A text can be read in fewer words than it was written in.
-_WORDS_TO_SPARE = 8
-
-# Words compared with words, for one message: some 30 ms. A sentence takes some hundreds.
-_MOST_WORK = 40_000
-
 # Longer than any clip that is sent in pieces: what is never found is not kept for ever.
 _LONGEST_UNKNOWN = 1000
-
-_SPEECHLESS = re.compile(r"[\W_]*")
-
-
-@attrs.frozen
-class Word:
-    """A word of the source text and its place in the audio received.
-
-    Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
-
-    Attributes:
-        text: The word as it was sent.
-        start: Where it begins in the text that was sent, in characters: the text accepted, but for the blanks at the
-            end of a phrase, which are one there.
-        end: Where it ends there.
-        start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
-        end_ms: When its last letter or digit ends there; punctuation after that may be a pause, and is no part of it.
-        estimated: Whether its times are estimated, by its place in a text whose words the service did not time.
-    """
-
-    text: str
-    start: int
-    end: int
-    start_ms: float
-    end_ms: float
-    estimated: bool = False
 
 
 @attrs.frozen
@@ -96,27 +61,6 @@ class _Reached:
 
     offset: int
     ms: float
-
-
-@attrs.frozen
-class _Place:
-    """The words that a message times.
-
-    Attributes:
-        reading: The one of its two alignments that says so.
-        first: Index of the first word.
-        times: When that word and the following are heard, in milliseconds as in the reading.
-        cursor: How far the text is aligned with it, in characters.
-        cut_ms: When the word began in which that is, if it is inside one.
-        known: How many glyphs of the reading that took.
-    """
-
-    reading: Reading
-    first: int
-    times: Sequence[Times]
-    cursor: int
-    cut_ms: float | None
-    known: int
 
 
 class SpokenText:
@@ -147,13 +91,10 @@ class SpokenText:
         self._dialogue = dialogue
         self._in_messages = in_messages
         self._held_back_ms = held_back_ms
-        self._text = ""
-        self._spans: list[tuple[int, int]] = []  # where the words begin and end
-        self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
+        self._sent = SentText()
         self._received_ms = 0.0
         self._valid_ms = math.inf  # where a part of the audio is missing; what came after that counts for nothing
-        self._cursor = 0  # how far the text is aligned, in characters
-        self._cut_ms: float | None = None  # when the word began that the cursor stands in
+        self._cut_ms: float | None = None  # when the word began that is aligned in part
         self._timed: list[_Timed] = []  # some may lie beyond the audio that came so far
         self._untimed: list[_Reached] = []  # where text ended whose words have no times of their own
         # The clip that is being timed: where it began, its first word in `_timed`, what its times count from, where
@@ -167,10 +108,20 @@ class SpokenText:
 
     def sent(self, phrase: str) -> None:
         """Note a phrase that left, in order. A word never continues in the next phrase."""
-        offset = len(self._text)
-        self._text += phrase
-        self._spans += [(offset + start, offset + end) for start, end in word_spans(phrase)]
-        self._phrases.append(len(self._spans))
+        self._sent.add(phrase)
+
+    # How a message is taken. Its times count from a place in the audio that it does not tell, and its characters are
+    # those of a place in the text that it does not tell either:
+    #
+    # 1. What it says is read (`readings.py`). If the message before broke off, what was not found of that one comes
+    #    before it: the text may have "42", of which "сорок д" says nothing, and "сорок два" all.
+    # 2. Its place in the text is looked for (`sent_text.py`): behind what is aligned, or where a later phrase begins.
+    # 3. It goes on with the clip before if that one broke off, and its place is the next. Else a clip begins, with this
+    #    message's own audio. So the clip before has ended: by the end of its last letter it is known whether a part of
+    #    its audio is missing. If it is, what comes from here on is not for the listener (`lost_audio`).
+    # 4. Its times run on from those before, or begin anew: behind those before, or with the clip (`_base_for`).
+    # 5. Its words get their times (`_record`). They are heard when so much audio has come.
+    # 6. If it broke off inside a phrase, or before all that it says was found, the next one goes on with it.
 
     def received(self, ms: float, alignment: Alignment | None, normalized: Alignment | None) -> None:
         """Note one audio message.
@@ -190,10 +141,11 @@ class SpokenText:
         if self._unknown:
             base_ms = self._base_for(said, begins_ms, continues=continues)
             said = said.after([glyph.later(-base_ms) for glyph in self._unknown])
-        place = self._locate(source, said, begins_ms)
+        heard_ms = self._timed[-1].mark_ms if self._timed else 0.0
+        place = self._sent.locate(source, said, may_pass=begins_ms > heard_ms)
         if place is not None:
             said = place.reading
-            continues = continues and place.first == self._word_at(self._cursor)
+            continues = continues and (bool(self._unknown) or place.first == self._sent.word)
         self._broken_off = not said.ends_in_blank
         self._unknown = ()
         if place is None and not self._broken_off:
@@ -207,8 +159,8 @@ class SpokenText:
             self._clip_ms, self._clip_words = begins_ms, len(self._timed)
         self._base_ms, self._aligned_ms = base_ms, base_ms + said.end_ms
         if place is not None:
-            self._record(place, base_ms, begins_ms)
-            self._broken_off = self._broken_off and (self._is_inside_phrase() or place.known < len(said.glyphs))
+            self._record(place, base_ms)
+            self._broken_off = self._broken_off and (self._sent.is_inside_phrase or place.known < len(said.glyphs))
         if self._broken_off:
             known = place.known if place else 0
             self._unknown = [glyph.later(base_ms) for glyph in said.glyphs[known:][-_LONGEST_UNKNOWN:]]
@@ -220,8 +172,8 @@ class SpokenText:
         self._end_clip(self._received_ms)
         self._ended = True
         if self._received_ms > 0:
-            self._pass(len(self._spans), self._received_ms)
-        self._cursor = len(self._text)
+            self._pass(len(self._sent.spans), self._received_ms)
+        self._sent.cursor = len(self._sent.text)
         self._cut_ms = self._base_ms = None
         self._broken_off = False
         self._unknown = ()
@@ -229,7 +181,7 @@ class SpokenText:
     @property
     def text(self) -> str:
         """All phrases sent."""
-        return self._text
+        return self._sent.text
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -244,8 +196,7 @@ class SpokenText:
     @property
     def covered(self) -> int:
         """How many characters of the text are aligned, whether or not all their audio came; it never shrinks."""
-        silent = _SPEECHLESS.match(self._text, self._cursor)
-        return silent.end() if silent else self._cursor
+        return self._sent.covered
 
     @property
     def received_ms(self) -> float:
@@ -264,7 +215,7 @@ class SpokenText:
 
     def rate(self) -> float | None:
         """How fast it was spoken, in characters a second, if all its audio came."""
-        return 1000 * len(self._text) / self._received_ms if self._ended and self._received_ms else None
+        return 1000 * len(self._sent.text) / self._received_ms if self._ended and self._received_ms else None
 
     @property
     def lost_audio(self) -> bool:
@@ -283,7 +234,7 @@ class SpokenText:
 
     def spoken(self, until_ms: float) -> str:
         """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
-        return self._text[: self._reached(until_ms).offset]
+        return self._sent.text[: self._reached(until_ms).offset]
 
     def resume(self, delivered_ms: float) -> tuple[int, float]:
         """Where to begin again after some of the audio was delivered.
@@ -295,13 +246,13 @@ class SpokenText:
             words are estimated, it is one word earlier, lest one be lost.
         """
         reached = self._reached(delivered_ms)
-        following = self._word_at(reached.offset)
+        following = self._sent.word_at(reached.offset)
         if self.estimated and not (self._ended and delivered_ms >= self._received_ms):
             reached = _Reached(reached.offset, delivered_ms)
-            following = next((at for at in reversed(range(following)) if self._is_spoken(at)), 0)
-        while following < len(self._spans) and not self._is_spoken(following):
+            following = next((at for at in reversed(range(following)) if self._sent.is_spoken(at)), 0)
+        while following < len(self._sent.spans) and not self._sent.is_spoken(following):
             following += 1
-        offset = self._spans[following][0] if following < len(self._spans) else len(self._text)
+        offset = self._sent.spans[following][0] if following < len(self._sent.spans) else len(self._sent.text)
         return offset, min(reached.ms, delivered_ms)
 
     @property
@@ -315,17 +266,14 @@ class SpokenText:
         end_ms = self._timed[-1].word.end_ms
         return end_ms - ms > _ROUNDED_MS + held_back_ms + overrun * (end_ms - self._clip_ms)
 
-    def _is_spoken(self, word: int) -> bool:
-        return speakable(self._text[slice(*self._spans[word])])
-
     def _estimated_until(self, ms: float) -> Iterator[Word]:
         """The words that have ended by a time if all characters last equally long."""
-        length = len(self._text.rstrip())
+        length = len(self._sent.text.rstrip())
         spoken_ms = self._received_ms if self._ended else 1000 * length / self._characters_a_second
-        for start, end in self._spans:
+        for start, end in self._sent.spans:
             if (end_ms := spoken_ms * end / length) > ms:
                 return
-            yield Word(self._text[start:end], start, end, spoken_ms * start / length, end_ms, estimated=True)
+            yield Word(self._sent.text[start:end], start, end, spoken_ms * start / length, end_ms, estimated=True)
 
     def _words_until(self, ms: float) -> int:
         return bisect.bisect_right(self._timed, ms, key=lambda timed: timed.word.end_ms)
@@ -342,81 +290,6 @@ class SpokenText:
             reached.append(_Reached(timed.word.end, min(timed.mark_ms, self._heard_ms)))
         return max(reached, key=attrgetter("offset"))
 
-    def _word_at(self, offset: int) -> int:
-        """Index of the first word that ends after this offset."""
-        return bisect.bisect_right(self._spans, offset, key=itemgetter(1))
-
-    def _is_inside_phrase(self) -> bool:
-        word = self._word_at(self._cursor)
-        inside_word = word < len(self._spans) and self._spans[word][0] < self._cursor
-        return inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
-
-    def _locate(self, source: Reading | None, said: Reading, begins_ms: float) -> _Place | None:
-        """Find the text that a message times: at the cursor, or else from the beginning of a later phrase."""
-        first = self._word_at(self._cursor)
-        later = self._phrases[bisect.bisect_right(self._phrases, first) :]
-        begins = [(phrase, self._spans[phrase][0]) for phrase in later if phrase < len(self._spans)]
-        # Speech is passed only if there was audio for it.
-        unheard = begins_ms <= (self._timed[-1].mark_ms if self._timed else 0.0)
-        farthest = self.covered if unheard else len(self._text)
-        work = 0
-        for index, offset in [(first, self._cursor), *begins]:
-            work += len(said.words) * (len(said.words) + _WORDS_TO_SPARE)
-            if index > first and work > _MOST_WORK:
-                return None
-            place = (
-                (source and self._match(source, index, offset))
-                or self._find(said, index, offset, from_first=index > first)
-                or (source and source is not said and self._find(source, index, offset, from_first=True))
-            )
-            if place and (place.first == first or self._spans[place.first][0] <= farthest):
-                return place
-        return None
-
-    def _match(self, reading: Reading, first: int, offset: int) -> _Place | None:
-        """Match the source's own characters, blanks aside."""
-        text, cursor = self._text, offset
-        times: list[Times] = []
-        begun: int | None = None  # the glyph with which the word begins, or the rest of it
-        letters = end = letters_until = 0  # the glyph after its last letter; where it ends in the text, and its letters
-        for index, glyph in enumerate(reading.glyphs):
-            if glyph.char.isspace():
-                continue
-            while cursor < len(text) and text[cursor].isspace():
-                cursor += 1
-            if cursor == len(text) or text[cursor] != glyph.char:
-                return None
-            if begun is None:
-                begun, letters = index, index + 1
-                start, end = self._spans[first + len(times)]
-                letters_until = start + letters_end(text[start:end])
-            cursor += 1
-            if cursor <= letters_until:
-                letters = index + 1
-            if cursor == end:
-                times.append(reading.times(begun, letters, index + 1))
-                begun = None
-        if cursor == offset:
-            return None
-        if begun is not None and cursor >= letters_until:  # only its marks are still to come
-            times.append(reading.times(begun, letters, len(reading.glyphs)))
-            begun = None
-        start_ms = None if begun is None else reading.glyphs[begun].start_ms
-        return _Place(reading, first, times, cursor, start_ms, len(reading.glyphs))
-
-    def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> _Place | None:
-        """Find words that were read otherwise than they were written."""
-        spans = self._spans[first : first + len(reading.words) + _WORDS_TO_SPARE]
-        written = [self._text[max(offset, start) : end] for start, end in spans]
-        phrases = self._phrases[bisect.bisect_right(self._phrases, first) :]
-        ends = [end - first for end in itertools.takewhile(lambda end: end <= first + len(spans), phrases)]
-        found = find_words(reading, written, ends, from_first=from_first)
-        if found is None:
-            return None
-        first += found.skipped
-        cursor = self._spans[first + len(found.times) - 1][1]
-        return _Place(reading, first, found.times, cursor, None, found.read)
-
     def _base_for(self, reading: Reading, begins_ms: float, *, continues: bool) -> float:
         """What the times of a message count from."""
         expected_ms = self._aligned_ms if continues else begins_ms
@@ -425,32 +298,32 @@ class SpokenText:
         # A character may reach into the next message, whose own times begin behind it: none is between the two.
         return expected_ms - reading.start_ms if continues else expected_ms
 
-    def _record(self, place: _Place, base_ms: float, begins_ms: float) -> None:
+    def _record(self, place: Place, base_ms: float) -> None:
         """Time the words of a place."""
         cut_ms = self._cut_ms
-        if place.first > self._word_at(self._cursor):
-            self._pass(place.first, begins_ms)
+        if place.first > self._sent.word:
+            self._pass(place.first, max(self._clip_ms, self._timed[-1].mark_ms if self._timed else 0.0))
             cut_ms = None
         for index, times in enumerate(place.times, place.first):
-            start, end = self._spans[index]
+            start, end = self._sent.spans[index]
             if self._timed and self._timed[-1].word.start == start:  # its letters came before: these are its marks
                 self._timed[-1] = attrs.evolve(self._timed[-1], mark_ms=base_ms + times.mark_ms)
                 continue
             earliest_ms = self._timed[-1].mark_ms if self._timed else 0.0
             start_ms = max(earliest_ms, base_ms + times.start_ms if cut_ms is None else cut_ms)
             end_ms = max(start_ms, base_ms + times.end_ms)
-            word = Word(self._text[start:end], start, end, start_ms, end_ms)
+            word = Word(self._sent.text[start:end], start, end, start_ms, end_ms)
             self._timed.append(_Timed(word, max(end_ms, base_ms + times.mark_ms)))
             cut_ms = None
         if place.cut_ms is None:
             self._cut_ms = None
         else:
             self._cut_ms = base_ms + place.cut_ms if cut_ms is None else cut_ms
-        self._cursor = place.cursor
+        self._sent.cursor = place.cursor
 
     def _pass(self, words: int, ms: float) -> None:
         """Note that so many words have ended by a time, whether or not they have times of their own."""
-        offset = self._spans[words - 1][1] if words else 0
+        offset = self._sent.spans[words - 1][1] if words else 0
         timed = self._timed[-1].word.end if self._timed else 0
         if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
             self._untimed.append(_Reached(offset, ms))

@@ -12,10 +12,9 @@ from types import TracebackType
 import attrs
 import trio
 
-from tts_trio.speech.alignment import Word
 from tts_trio.speech.frames import Frames, next_piece
 from tts_trio.speech.playout import PacedFrames
-from tts_trio.speech.results import Outcome, Timeline, Usage
+from tts_trio.speech.results import Outcome, Timeline, Usage, Word
 from tts_trio.speech.utterance import Utterance
 
 

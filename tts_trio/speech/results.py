@@ -12,6 +12,30 @@ End: TypeAlias = Literal["finished", "interrupted", "failed"]
 
 
 @attrs.frozen
+class Word:
+    """A word of the source text and its place in the audio received.
+
+    Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
+
+    Attributes:
+        text: The word as it was sent.
+        start: Where it begins in the text that was sent, in characters: the text accepted, but for the blanks at the
+            end of a phrase, which are one there.
+        end: Where it ends there.
+        start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
+        end_ms: When its last letter or digit ends there; punctuation after that may be a pause, and is no part of it.
+        estimated: Whether its times are estimated, by its place in a text whose words the service did not time.
+    """
+
+    text: str
+    start: int
+    end: int
+    start_ms: float
+    end_ms: float
+    estimated: bool = False
+
+
+@attrs.frozen
 class Outcome:
     """How an utterance ended.
 

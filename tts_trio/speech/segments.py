@@ -15,8 +15,9 @@ from attrs import evolve
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.config.formats import AudioClock, Codec, WholeSamples, most_bytes
-from tts_trio.speech.alignment import CHARACTERS_A_SECOND, SpokenText, Word
+from tts_trio.speech.alignment import CHARACTERS_A_SECOND, SpokenText
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
+from tts_trio.speech.results import Word
 from tts_trio.text import speakable
 from tts_trio.wire.events import AudioReceived
 

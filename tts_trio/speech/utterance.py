@@ -22,10 +22,10 @@ from tts_trio.errors import (
     TTSError,
     UtteranceEndedError,
 )
-from tts_trio.speech.alignment import CHARACTERS_A_SECOND, Word
+from tts_trio.speech.alignment import CHARACTERS_A_SECOND
 from tts_trio.speech.deadlines import AudioDebt
 from tts_trio.speech.playback import Listener
-from tts_trio.speech.results import End, Outcome, Receipt, Summary, Timeline, Usage
+from tts_trio.speech.results import End, Outcome, Receipt, Summary, Timeline, Usage, Word
 from tts_trio.speech.segments import Ledger, Leg
 from tts_trio.text import speakable
 from tts_trio.text.input import Intake

@@ -11,8 +11,7 @@ import trio
 from anyio.from_thread import BlockingPortal
 
 from tts_trio.speech import channels, playout
-from tts_trio.speech.alignment import Word
-from tts_trio.speech.results import Outcome, Timeline, Usage
+from tts_trio.speech.results import Outcome, Timeline, Usage, Word
 from tts_trio.sync.loop import call
 
 T = TypeVar("T")

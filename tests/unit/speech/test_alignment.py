@@ -289,6 +289,29 @@ def test_times_that_broke_off_behind_what_was_found_go_on(phrases: list[str], pi
     assert spoken.spoken(spoken.received_ms) == "".join(phrases).rstrip()
 
 
+@pytest.mark.parametrize(
+    ("phrases", "pieces"),
+    [
+        (["Первая фраза. ", "Осталось 42 рубля. "], ["О", "сталось сорок два рубля. "]),
+        (["The first phrase. ", "Order 42 left. "], ["O", "rder forty two left. "]),
+    ],
+)
+@pytest.mark.parametrize("first_ms", [10, STEP, 90], ids=["audio behind", "audio along", "audio ahead"])
+def test_a_later_phrase_begins_with_the_times_that_were_not_found_yet(
+    phrases: list[str], pieces: list[str], first_ms: float
+) -> None:
+    """P9: its times count from where the clip began, and not from the message that told where it belongs."""
+    spoken = spoken_text(*phrases)
+    spoken.received(800, None, None)
+    for ms, piece in zip((first_ms, 2000), pieces, strict=True):
+        spoken.received(ms, None, alignment(piece))
+    whole = spoken_text(*phrases)
+    whole.received(800, None, None)
+    whole.received(2000, None, alignment("".join(pieces)))
+    assert times(spoken) == times(whole) != []
+    assert spoken.spoken(800) == phrases[0].rstrip()
+
+
 def test_nothing_is_passed_without_audio_for_it() -> None:
     spoken = spoken_text("Первая фраза. ", "Second phrase. ")
     spoken.received(800, alignment("Second phrase. "), None)

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from tts_trio.speech.word_matching import Found, find_words, read_alignment, word_spans
+from tts_trio.speech.readings import read_alignment, word_spans
+from tts_trio.speech.word_matching import Found, find_words
 from tts_trio.wire.events import Alignment
 
 

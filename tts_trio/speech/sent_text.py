@@ -1,0 +1,167 @@
+"""The text that was sent, and where in it the times of a message belong.
+
+`alignment` (the characters sent) is believed where it continues the text; else the words of `normalizedAlignment` (the
+characters read) are looked for (`word_matching.py`). Where neither continues the text, the clip of a phrase came
+without times, and a later phrase is tried. What is found nowhere gives no times.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+from collections.abc import Sequence
+from operator import itemgetter
+
+import attrs
+
+from tts_trio.speech.readings import Reading, Times, letters_end, word_spans
+from tts_trio.speech.word_matching import find_words
+from tts_trio.text import speakable
+
+# A text can be read in fewer words than it was written in.
+_WORDS_TO_SPARE = 8
+
+# Words compared with words, for one message: some 30 ms. A sentence takes some hundreds.
+_MOST_WORK = 40_000
+
+_SPEECHLESS = re.compile(r"[\W_]*")
+
+
+@attrs.frozen
+class Place:
+    """The words that a message times.
+
+    Attributes:
+        reading: The one of its two alignments that says so.
+        first: Index of the first word.
+        times: When that word and the following are heard, in milliseconds as in the reading.
+        cursor: How far the text is aligned with it, in characters.
+        cut_ms: When the word began in which that is, if it is inside one.
+        known: How many glyphs of the reading that took.
+    """
+
+    reading: Reading
+    first: int
+    times: Sequence[Times]
+    cursor: int
+    cut_ms: float | None
+    known: int
+
+
+class SentText:
+    """The phrases sent over a connection.
+
+    Attributes:
+        text: All of them.
+        spans: Where the words begin and end.
+        cursor: How far the text is aligned, in characters.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.spans: list[tuple[int, int]] = []
+        self.cursor = 0
+        self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
+
+    def add(self, phrase: str) -> None:
+        """Note a phrase that left, in order. A word never continues in the next phrase."""
+        offset = len(self.text)
+        self.text += phrase
+        self.spans += [(offset + start, offset + end) for start, end in word_spans(phrase)]
+        self._phrases.append(len(self.spans))
+
+    @property
+    def covered(self) -> int:
+        """How many characters are aligned, those after them included that are silent."""
+        silent = _SPEECHLESS.match(self.text, self.cursor)
+        return silent.end() if silent else self.cursor
+
+    @property
+    def word(self) -> int:
+        """Index of the word in which, or before which, the cursor stands."""
+        return self.word_at(self.cursor)
+
+    @property
+    def is_inside_phrase(self) -> bool:
+        """Whether the cursor is."""
+        inside_word = self.word < len(self.spans) and self.spans[self.word][0] < self.cursor
+        return inside_word or self._phrases[bisect.bisect_left(self._phrases, self.word)] != self.word
+
+    def word_at(self, offset: int) -> int:
+        """Index of the first word that ends after this offset."""
+        return bisect.bisect_right(self.spans, offset, key=itemgetter(1))
+
+    def is_spoken(self, word: int) -> bool:
+        """Whether there is anything in a word that is to be heard."""
+        return speakable(self.text[slice(*self.spans[word])])
+
+    def locate(self, source: Reading | None, said: Reading, *, may_pass: bool) -> Place | None:
+        """Find the text that a message times: at the cursor, or else from the beginning of a later phrase.
+
+        Args:
+            source: What its times of the characters sent say, if there are any.
+            said: What it says in all, behind what came before and was not found.
+            may_pass: Whether there was audio in which speech was heard that has no times, and may be passed.
+        """
+        first = self.word
+        later = self._phrases[bisect.bisect_right(self._phrases, first) :]
+        begins = [(phrase, self.spans[phrase][0]) for phrase in later if phrase < len(self.spans)]
+        farthest = len(self.text) if may_pass else self.covered
+        work = 0
+        for index, offset in [(first, self.cursor), *begins]:
+            work += len(said.words) * (len(said.words) + _WORDS_TO_SPARE)
+            if index > first and work > _MOST_WORK:
+                return None
+            place = (
+                (source and self._match(source, index, offset))
+                or self._find(said, index, offset, from_first=index > first)
+                or (source and source is not said and self._find(source, index, offset, from_first=True))
+            )
+            if place and (place.first == first or self.spans[place.first][0] <= farthest):
+                return place
+        return None
+
+    def _match(self, reading: Reading, first: int, offset: int) -> Place | None:
+        """Match the source's own characters, blanks aside."""
+        text, cursor = self.text, offset
+        times: list[Times] = []
+        begun: int | None = None  # the glyph with which the word begins, or the rest of it
+        letters = end = letters_until = 0  # the glyph after its last letter; where it ends in the text, and its letters
+        for index, glyph in enumerate(reading.glyphs):
+            if glyph.char.isspace():
+                continue
+            while cursor < len(text) and text[cursor].isspace():
+                cursor += 1
+            if cursor == len(text) or text[cursor] != glyph.char:
+                return None
+            if begun is None:
+                begun, letters = index, index + 1
+                start, end = self.spans[first + len(times)]
+                letters_until = start + letters_end(text[start:end])
+            cursor += 1
+            if cursor <= letters_until:
+                letters = index + 1
+            if cursor == end:
+                times.append(reading.times(begun, letters, index + 1))
+                begun = None
+        if cursor == offset:
+            return None
+        if begun is not None and cursor >= letters_until:  # only its marks are still to come
+            times.append(reading.times(begun, letters, len(reading.glyphs)))
+            begun = None
+        start_ms = None if begun is None else reading.glyphs[begun].start_ms
+        return Place(reading, first, times, cursor, start_ms, len(reading.glyphs))
+
+    def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> Place | None:
+        """Find words that were read otherwise than they were written."""
+        spans = self.spans[first : first + len(reading.words) + _WORDS_TO_SPARE]
+        written = [self.text[max(offset, start) : end] for start, end in spans]
+        phrases = self._phrases[bisect.bisect_right(self._phrases, first) :]
+        ends = [end - first for end in itertools.takewhile(lambda end: end <= first + len(spans), phrases)]
+        found = find_words(reading, written, ends, from_first=from_first)
+        if found is None:
+            return None
+        first += found.skipped
+        cursor = self.spans[first + len(found.times) - 1][1]
+        return Place(reading, first, found.times, cursor, None, found.read)
