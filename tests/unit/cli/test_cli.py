@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sqlite3
@@ -10,51 +11,29 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
+from tests.helpers.commands import ENVIRONMENT, HERE, run, see, serving
 from tests.helpers.pages import blocks
 from tests.helpers.sound import decode, rms, sample_rate_of
-from tests.helpers.terminal import Seen, run_on_a_terminal
-from tts_trio.cli import main
+from tests.unit.cli.conftest import RunHere
 from tts_trio.static_text import sqlite_cache as sqlite
 
 _NOBODY = {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ELEVENLABS_")}
-_HERE = _ENVIRONMENT | {"PYTHONPATH": str(Path.cwd())}
-
-
-def run(*arguments: str, cwd: Path, input: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
-    return subprocess.run(
-        [sys.executable, "-m", "tts_trio", *arguments],
-        cwd=cwd,
-        input=input,
-        capture_output=True,
-        env=_HERE | environment,
-        timeout=60,
-        check=False,
-    )
-
-
-def see(*arguments: str, cwd: Path, **environment: str) -> Seen:
-    """The same on a terminal of 80 columns."""
-    plain = {name: value for name, value in _ENVIRONMENT.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
-    return run_on_a_terminal(["tts_trio", *arguments], cwd=cwd, environment=plain | environment)
 
 
 @pytest.mark.parametrize(
     ("name", "output_format"),
     [("a.mp3", "mp3_44100_128"), ("a.ogg", "opus_48000_64"), ("a.ulaw", "ulaw_8000"), ("a.pcm", "pcm_24000")],
 )
-def test_a_file_is_what_its_ending_says(tmp_path: Path, name: str, output_format: str) -> None:
-    done = run("say", TEXTS["ru"], "-o", name, "--language", "ru", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_file_is_what_its_ending_says(tmp_path: Path, run_here: RunHere, name: str, output_format: str) -> None:
+    done = run_here("say", TEXTS["ru"], "-o", name, "--language", "ru")
+    assert done.code == 0, done.err
     samples = decode(output_format, (tmp_path / name).read_bytes())
     assert 10 <= len(TEXTS["ru"]) / (len(samples) / sample_rate_of(output_format)) <= 20
     assert rms(samples) > 500
@@ -78,7 +57,7 @@ def test_llm_speaks_standard_input_as_it_comes(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
     )
     with process:
         assert process.stdin is not None
@@ -122,34 +101,13 @@ ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
 ]
 
 
-RunHere: TypeAlias = Callable[[list[str], dict[str, str]], tuple[int, str]]
-
-
-@pytest.fixture
-def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
-    """Run a command in this process, which is quicker; gives its exit code and what it complained of."""
-
-    def call(arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
-        monkeypatch.chdir(tmp_path)
-        for name in [name for name in os.environ if name.startswith(("ELEVENLABS_", "TTS_TRIO_"))]:
-            monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        try:
-            code = main(arguments)
-        except SystemExit as end:  # as argparse does
-            code = int(end.code or 0)
-        return code, capsys.readouterr().err
-
-    return call
-
-
 @pytest.mark.parametrize(("arguments", "environment", "code", "says"), ERRORS)
 def test_errors_are_one_clear_line(
     tmp_path: Path, run_here: RunHere, arguments: list[str], environment: dict[str, str], code: int, says: str
 ) -> None:
-    found, said = run_here(arguments, environment)
-    assert found == code
+    done = run_here(*arguments, **environment)
+    said = done.err
+    assert done.code == code
     assert said.splitlines()[-1].startswith("tts-trio: error: ")
     assert says in said.splitlines()[-1]
     assert "Traceback" not in said
@@ -212,20 +170,20 @@ def test_a_redis_that_is_not_there(tmp_path: Path) -> None:
 
 def test_the_environment_counts_without_a_key_too(tmp_path: Path, run_here: RunHere) -> None:
     """The voice is local, and language and model are those that were set."""
-    assert run_here(["say", "Hi"], {"ELEVENLABS_MODEL_ID": "eleven_nothing"})[0] == 2
-    done = run("say", "Guten Tag", cwd=tmp_path, ELEVENLABS_LANGUAGE_CODE="de")
-    assert done.returncode == 0
+    assert run_here("say", "Hi", ELEVENLABS_MODEL_ID="eleven_nothing").code == 2
+    assert run_here("say", "Guten Tag", ELEVENLABS_LANGUAGE_CODE="de").code == 0
     german = (tmp_path / "speech.wav").read_bytes()
-    run("say", "Guten Tag", "--language", "en", cwd=tmp_path)
+    run_here("say", "Guten Tag", "--language", "en")
     assert (tmp_path / "speech.wav").read_bytes() != german
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_no_half_file(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "tts_trio", "say", "--llm"]
-    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=_HERE) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=HERE) as process:
         while not list(tmp_path.iterdir()):
             assert process.poll() is None
+            time.sleep(0.005)
         process.send_signal(number)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 128 + number
@@ -233,20 +191,23 @@ def test_a_signal_leaves_no_half_file(tmp_path: Path, number: signal.Signals) ->
     assert b"Traceback" not in said
 
 
-def test_a_player_that_has_stopped_does_not_keep_a_command_from_ending(tmp_path: Path) -> None:
+def test_a_player_that_has_stopped_does_not_keep_a_command_from_ending() -> None:
     command = [sys.executable, "-m", "tts_trio", "say", TEXTS["en"], "-o", "-", "--format", "pcm_44100"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_HERE) as process:
-        assert process.stdout is not None
-        process.stdout.read(100)
-        time.sleep(0.5)  # the pipe is full: it has room for 0.7 s of sound
-        process.terminate()
-        assert process.wait(20) == 128 + signal.SIGTERM
+    ours, theirs = os.pipe()
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=HERE) as process:
+        with os.fdopen(ours, "rb", buffering=0) as sound, os.fdopen(theirs, "wb") as pipe:
+            assert sound.read(100)
+            while select.select([], [pipe], [], 0)[1]:  # until the pipe is full: the command waits to write the rest
+                assert process.poll() is None
+                time.sleep(0.005)
+            process.terminate()
+            assert process.wait(20) == 128 + signal.SIGTERM
 
 
 def test_who_has_heard_enough_is_told_nothing(tmp_path: Path) -> None:
     """`| head -c 100` ends the command as it ends any other: by SIGPIPE, without a word."""
     command = [sys.executable, "-m", "tts_trio", "say", TEXTS["en"], "-o", "-", "--format", "pcm_44100"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_HERE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=HERE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.read(100)
@@ -284,17 +245,17 @@ def test_a_stream_that_is_closed_is_not_mistaken_for_a_socket(
 ) -> None:
     """Its number is the next socket's: what was sent there, or read from there, would be our own connection's."""
     line = f"{sys.executable} -m tts_trio {command} {closed}"
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=_HERE | _NOBODY, capture_output=True, check=False)
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=HERE | _NOBODY, capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stderr.decode() == f"tts-trio: error: {says}\n"
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_that_is_taken(run_here: RunHere) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("serve", "--port", str(port), cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.decode() == (
+        done = run_here("serve", "--port", str(port))
+    assert done.code == 1
+    assert done.err == (
         f"tts-trio: error: --port: {port} is taken by another program; give another one, or 0 for any that is free\n"
     )
 
@@ -305,7 +266,7 @@ def test_the_pages_commands_against_a_server(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve, say = block.replace("8765", str(port)).splitlines()
-    here = _HERE | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    here = HERE | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with subprocess.Popen(["sh", "-c", f"exec {serve}"], stdout=subprocess.PIPE, env=here) as server:
         assert server.stdout is not None
         assert f":{port} ".encode() in server.stdout.readline()
@@ -327,32 +288,25 @@ def test_the_version(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.decode()) == (0, f"tts-trio {tts_trio.__version__}\n")
 
 
-def test_a_failure_leaves_an_older_file_as_it_was(tmp_path: Path) -> None:
+def test_a_failure_leaves_an_older_file_as_it_was(tmp_path: Path, run_here: RunHere) -> None:
     old = tmp_path / "speech.wav"
     old.write_bytes(b"an older one")
-    done = run("say", "…", cwd=tmp_path)
-    assert done.returncode == 2
+    assert run_here("say", "…").code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["speech.wav"]
     assert old.read_bytes() == b"an older one"
 
 
-def test_serve_and_say_against_it(tmp_path: Path) -> None:
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tts_trio", "serve", "--port", "0"], stdout=subprocess.PIPE, env=_ENVIRONMENT
-    )
-    with server:
-        assert server.stdout is not None
-        said = server.stdout.readline().decode()
-        base_url = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
-        environment = {"ELEVENLABS_API_KEY": "any", "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": base_url}
-        for way in ([TEXTS["en"]], ["--llm"]):
-            done = run("say", *way, "-o", "a.wav", cwd=tmp_path, input=TEXTS["en"].encode(), **environment)
-            assert done.returncode == 0, done.stderr
-            assert base_url in done.stderr.decode()
-        began = time.monotonic()
-        server.send_signal(2)
-        assert server.wait(5) == 130
-        assert time.monotonic() - began < 5
+def test_serve_and_say_against_it(run_here: RunHere) -> None:
+    with serving() as environment:
+        done = run_here("say", TEXTS["en"], "-o", "a.wav", **environment)
+        assert done.code == 0, done.err
+        assert environment["ELEVENLABS_BASE_URL"] in done.err
+
+
+def test_llm_against_a_server(tmp_path: Path, service: dict[str, str]) -> None:
+    done = run("say", "--llm", "-o", "a.wav", cwd=tmp_path, input=TEXTS["en"].encode(), **service)
+    assert done.returncode == 0, done.stderr
+    assert service["ELEVENLABS_BASE_URL"] in done.stderr.decode()
 
 
 def test_what_a_test_starts_can_be_interrupted() -> None:
@@ -368,57 +322,34 @@ def test_the_tests_run_in_the_background_of_a_script() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@contextmanager
-def serving() -> Generator[dict[str, str]]:
-    """Run `tts-trio serve`; gives the environment of those who speak with it."""
-    command = [sys.executable, "-m", "tts_trio", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=_ENVIRONMENT) as server:
-        assert server.stdout is not None
-        said = server.stdout.readline().decode()
-        base_url = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
-        try:
-            yield {"ELEVENLABS_API_KEY": "any", "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": base_url}
-        finally:
-            server.terminate()
-    assert server.returncode == 128 + signal.SIGTERM
-
-
-@pytest.fixture(scope="module")
-def service() -> Generator[dict[str, str]]:
-    """The environment of those who speak with `tts-trio serve`."""
-    with serving() as environment:
-        yield environment
-
-
-def test_prefetch_and_cache(tmp_path: Path, service: dict[str, str]) -> None:
+def test_prefetch_and_cache(tmp_path: Path, run_here: RunHere, service: dict[str, str]) -> None:
     (tmp_path / "texts.txt").write_text("Добрый день!\n\nGoodbye!\nДобрый день!\n", encoding="utf-8")
     where = ("--cache", "kept.sqlite3")
-    done = run("prefetch", "texts.txt", *where, cwd=tmp_path, **service)
-    assert done.returncode == 0, done.stderr
-    said = done.stderr.decode()
-    assert "2 static texts are in <SqliteCache kept.sqlite3>, of 2 and " in said
-    assert "audio_cache=SqliteCache('kept.sqlite3')" in said
-    assert "\r" not in said  # no bar where there is no terminal
-    stats = run("cache", "stats", cwd=tmp_path, TTS_TRIO_CACHE="kept.sqlite3")
-    assert stats.returncode == 0
-    assert "2 static texts" in stats.stdout.decode()
-    assert b"0 static texts, 0 bytes" in run("cache", "clear", *where, cwd=tmp_path).stdout
-    assert b"0 static texts, 0 bytes" in run("cache", "stats", *where, cwd=tmp_path).stdout
+    done = run_here("prefetch", "texts.txt", *where, **service)
+    assert done.code == 0, done.err
+    assert "2 static texts are in <SqliteCache kept.sqlite3>, of 2 and " in done.err
+    assert "audio_cache=SqliteCache('kept.sqlite3')" in done.err
+    assert "\r" not in done.err  # no bar where there is no terminal
+    stats = run_here("cache", "stats", TTS_TRIO_CACHE="kept.sqlite3")
+    assert stats.code == 0
+    assert "2 static texts" in stats.out
+    assert "0 static texts, 0 bytes" in run_here("cache", "clear", *where).out
+    assert "0 static texts, 0 bytes" in run_here("cache", "stats", *where).out
 
 
-def test_say_takes_what_was_prefetched(tmp_path: Path) -> None:
+def test_say_takes_what_was_prefetched(tmp_path: Path, run_here: RunHere) -> None:
     """What is in the cache is said where the service does not answer any more, and nothing else is."""
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS.values()), encoding="utf-8")
     with serving() as environment:
         environment |= {"TTS_TRIO_CACHE": "kept"}
-        done = run("prefetch", "texts.txt", "--format", "pcm_24000", cwd=tmp_path, **environment)
-        assert done.returncode == 0, done.stderr
-        assert b"nothing within" not in done.stderr
+        done = run_here("prefetch", "texts.txt", "--format", "pcm_24000", **environment)
+        assert done.code == 0, done.err
+        assert "nothing within" not in done.err
     for text in TEXTS.values():
-        done = run("say", text, cwd=tmp_path, **environment)
-        assert done.returncode == 0, done.stderr
+        done = run_here("say", text, **environment)
+        assert done.code == 0, done.err
         assert (tmp_path / "speech.wav").stat().st_size > 48000
-    assert run("say", "Something else.", cwd=tmp_path, **environment).returncode == 1
+    assert run_here("say", "Something else.", **environment).code == 1
 
 
 def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path, service: dict[str, str]) -> None:
@@ -430,18 +361,20 @@ def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path, service: dict[str, s
     assert seen.lines[0].startswith("2 static texts are in <SqliteCache kept>")  # the bar is gone
 
 
-def test_prefetch_names_the_lines_that_were_not_kept(tmp_path: Path, service: dict[str, str]) -> None:
+def test_prefetch_names_the_lines_that_were_not_kept(
+    tmp_path: Path, run_here: RunHere, service: dict[str, str]
+) -> None:
     (tmp_path / "texts.txt").write_text(f"Да.\n{TEXTS['ru']}\n\n{TEXTS['en']}\n", encoding="utf-8")
     with closing(sqlite3.connect(tmp_path / "small")) as connection:  # a disk that has room for small phrases only
         connection.executescript(
             f"{sqlite._SCHEMA} CREATE TRIGGER small BEFORE INSERT ON phrases WHEN NEW.bytes > 50000 "
             "BEGIN SELECT RAISE(ABORT, 'disk full'); END;"
         )
-    done = run("prefetch", "texts.txt", "--cache", "small", cwd=tmp_path, **service)
-    assert done.returncode == 1
-    line = done.stderr.decode().splitlines()[-1]
+    done = run_here("prefetch", "texts.txt", "--cache", "small", **service)
+    assert done.code == 1
+    line = done.err.splitlines()[-1]
     assert line == "tts-trio: error: texts.txt, line 2, line 4: not kept by <SqliteCache small>"
-    assert b" 1 static texts" in run("cache", "stats", "--cache", "small", cwd=tmp_path).stdout
+    assert " 1 static texts" in run_here("cache", "stats", "--cache", "small").out
 
 
 _A_REDIS = "redis://host:port/database"
@@ -484,8 +417,9 @@ def test_errors_of_the_cache_are_one_clear_line(
 ) -> None:
     (tmp_path / "file").write_bytes(b"this is no database" * 100)
     (tmp_path / "t").write_text(text, encoding="utf-8")
-    found, said = run_here(arguments, environment)
-    assert found == code
+    done = run_here(*arguments, **environment)
+    said = done.err
+    assert done.code == code
     assert said.splitlines()[-1].startswith("tts-trio: error: ")
     assert says in said.splitlines()[-1]
     assert "Traceback" not in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ import trio
 from rich.console import Console, RenderableType
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, make_config, memory_service
-from tests.helpers.terminal import run_on_a_terminal
-from tests.unit.cli.test_cli import run
+from tests.helpers.commands import run, see
+from tests.unit.cli.conftest import RunHere
 from tts_trio import EmptyAudioError, TTSConfig, TTSConnectionError
 from tts_trio.cli import main
 from tts_trio.cli.measure import Passed, Sample, measure_http, measure_websocket
@@ -139,10 +138,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [80, 50])
 def test_on_a_terminal(tmp_path: Path, columns: int) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ELEVENLABS_", "COLUMNS"))}
-    seen = run_on_a_terminal(
-        ["tts_trio", "probe", "--rounds", "2"], cwd=tmp_path, environment=environment, columns=columns
-    )
+    seen = see("probe", "--rounds", "2", cwd=tmp_path, columns=columns)
     assert (seen.code, seen.cursor) == (0, True)
     assert "2/4" in seen.sent
     assert "127.0.0.1 HTTP" in seen.sent
@@ -172,7 +168,7 @@ async def test_a_host_that_refuses_is_a_line_of_the_table(
     ("arguments", "says"),
     [(["--rounds", "0"], "--rounds"), (["http://127.0.0.1:9"], "voice_id: missing"), (["--voice", "../x"], "voice_id")],
 )
-def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], says: str) -> None:
-    done = run("probe", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert says in done.stderr.decode().splitlines()[-1]
+def test_bad_usage_is_one_line(run_here: RunHere, arguments: list[str], says: str) -> None:
+    done = run_here("probe", *arguments)
+    assert done.code == 2
+    assert says in done.err.splitlines()[-1]
