@@ -145,15 +145,10 @@ def play(reply: Reply, policy: PhrasePolicy, rate: float) -> tuple[list[Phrase],
             phrases.append(Phrase(text, now))
             playback.send(phrases[-1])
 
-    heard = 0
     for now, piece in timed:
         while (deadline := phraser.deadline()) is not None and deadline <= now:
             leave(phraser.expire(deadline), deadline)
-        came = sum(1 for ready in playback.ready if ready <= now)
-        if came > heard:
-            heard = came
-            phraser.lead(playback.ends[-1] - now)
-        leave(phraser.feed(piece, now), now)
+        leave(phraser.feed(piece, now, max(0.0, playback.ends[-1] - now) if playback.ends else 0.0), now)
     leave(phraser.close(), timed[-1][0] + 1 / rate)
     return phrases, playback
 
@@ -249,7 +244,7 @@ def microseconds_a_token(language: str, policy: PhrasePolicy) -> float:
         for pieces in texts:
             phraser = Phraser(policy, language_code=language)
             for i, piece in enumerate(pieces):
-                phraser.feed(piece, i / 50)
+                phraser.feed(piece, i / 50, 2.0)
             phraser.close()
         rounds.append(time.process_time() - begin)
     return 1e6 * min(rounds) / sum(map(len, texts))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import pytest
 import trio
@@ -22,16 +20,15 @@ from tests.helpers import (
 )
 from tts_trio import (
     AuthenticationError,
-    PhrasePolicy,
     TTSConnectionError,
     TTSError,
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.config.protocols import Phrases
 from tts_trio.local_server import Behaviour, Fault, Sent
-from tts_trio.text import phrases_for
+from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
+from tts_trio.wire.events import AudioReceived, Final
 
 pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
 
@@ -186,37 +183,21 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
             assert tts.connections.statistics().losses == 1
 
 
-class Poisoned:
-    """Phrases by a policy of the user's own, with a bug that one reply wakes."""
-
-    def __init__(self) -> None:
-        self._phrases: Phrases = phrases_for(PhrasePolicy(), language_code="ru", ssml=False)
-        self._text = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._phrases, name)
-
-    def feed(self, token: str, now: float) -> list[str]:
-        self._text += token
-        return self._phrases.feed(token, now)
-
-    def lead(self, seconds: float) -> None:
-        if "Отрава" in self._text:
-            raise ZeroDivisionError
-        self._phrases.lead(seconds)
-
-
-def poisoned() -> Phrases:
-    return Poisoned()
-
-
 @pytest.mark.endpoints("stream-input", "multi-stream-input", "text-to-dialogue")
 async def test_an_exception_in_one_utterance_is_its_own(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P27, decision 5: it fails that utterance, is logged, and never cancels the call."""
+    receive = Utterance.receive
+
+    def poisoned(utterance: Utterance, event: AudioReceived | Final, now: float) -> TTSError | None:
+        if "Отрава" in utterance._ledger.accepted:
+            raise ZeroDivisionError
+        return receive(utterance, event, now)
+
+    monkeypatch.setattr(Utterance, "receive", poisoned)
     async with memory_service(Behaviour(speed=SLOW)) as service:
-        async with speaking(make_config(phrase_policy=poisoned, max_replays=0), service.open_stream) as tts:
+        async with speaking(make_config(max_replays=0), service.open_stream) as tts:
             said = {text: Said() for text in (*TEXTS.values(), "Отрава. И ещё одна фраза.")}
             async with trio.open_nursery() as nursery:
                 for text in said:

@@ -32,9 +32,9 @@ class Raises:
             if self._calls_left <= 0:
                 raise Bug(name)
 
-    def feed(self, token: str, now: float) -> list[str]:
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
         self._call("feed")
-        return self._phrases.feed(token, now)
+        return self._phrases.feed(token, now, lead)
 
     def deadline(self) -> float | None:
         self._call("deadline")
@@ -47,10 +47,6 @@ class Raises:
     def close(self) -> list[str]:
         self._call("close")
         return self._phrases.close()
-
-    def lead(self, seconds: float) -> None:
-        self._call("lead")
-        self._phrases.lead(seconds)
 
     @property
     def pending(self) -> str:
@@ -75,8 +71,6 @@ METHODS = [
     ("feed", 3),
     ("expire", 1),
     ("close", 1),
-    ("lead", 1),
-    ("lead", 3),
     ("deadline", 1),
     ("deadline", 4),
 ]

@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-from tts_trio.config.validators import number, or_endless, seconds, unless_none, whole
+from tts_trio.config.validators import or_endless, seconds, unless_none, whole
 from tts_trio.errors import ConfigurationError
 
 _WORDS = whole(1, 1000)
@@ -50,8 +50,6 @@ class PhrasePolicy:
             ends it but no blank: "3." may become "3.14". `math.inf`: never.
         low_lead: Seconds of speech ahead of the listener below which phrases are early ones.
         plenty_lead: Seconds of speech ahead of the listener from which sentences are gathered.
-        characters_per_second: How fast the voice speaks, for the estimate of what is ahead of the listener
-            between two reports of it; on the fast side, so that the estimate errs towards a low queue.
 
     Raises:
         ConfigurationError: A number is out of range; the message names the field and what is allowed. It is a
@@ -67,7 +65,6 @@ class PhrasePolicy:
     patience_figure: float = attrs.field(default=2.0, validator=_SECONDS)
     low_lead: float = attrs.field(default=1.0, validator=_SECONDS)
     plenty_lead: float = attrs.field(default=5.0, validator=_SECONDS)
-    characters_per_second: float = attrs.field(default=18.0, validator=number(1, 100))
 
     def __attrs_post_init__(self) -> None:
         if self.plenty_lead < self.low_lead:

@@ -142,8 +142,15 @@ class Phrases(Protocol):
     Times are seconds on one monotonic clock. Every phrase ends in exactly one blank.
     """
 
-    def feed(self, token: str, now: float) -> list[str]:
-        """Take a piece of text of any size, and return the phrases that can leave."""
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        """Take a piece of text of any size, and return the phrases that can leave.
+
+        Args:
+            token: The text.
+            now: The time.
+            lead: Seconds of speech ahead of the listener: audio not yet played, and audio still to come for the phrases
+                returned before.
+        """
         ...
 
     def deadline(self) -> float | None:
@@ -156,10 +163,6 @@ class Phrases(Protocol):
 
     def close(self) -> list[str]:
         """Return all that is left: the reply is complete."""
-        ...
-
-    def lead(self, seconds: float) -> None:
-        """Take note of how much speech is ahead of the listener."""
         ...
 
     @property
@@ -183,7 +186,7 @@ def _makes_phrases(value: Any) -> bool:
     return good and takes(value)
 
 
-_METHODS = ("feed", "deadline", "expire", "close", "lead")
+_METHODS = ("feed", "deadline", "expire", "close")
 
 POLICY = Rule(
     "a PhrasePolicy, such as PhrasePolicy.eager(), or a callable without arguments that returns Phrases", _makes_phrases

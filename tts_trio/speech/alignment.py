@@ -28,6 +28,7 @@ import attrs
 from tts_trio.speech.readings import Glyph, Reading, read_alignment
 from tts_trio.speech.results import Word
 from tts_trio.speech.sent_text import Place, SentText
+from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import Alignment
 
 # Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
@@ -40,8 +41,6 @@ _ROUNDING_MS = 0.5
 _ROUNDED_MS = 30.0
 _OVERRUN = 0.15
 
-CHARACTERS_A_SECOND = 15.0
-"""Of speech at its usual speed, in the languages that were tried."""
 
 # Longer than any clip that is sent in pieces: what is never found is not kept for ever.
 _LONGEST_UNKNOWN = 1000

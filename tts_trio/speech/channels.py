@@ -80,7 +80,8 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         if utterance.left:
             raise trio.ClosedResourceError("this audio channel was closed")
         if chunk := utterance.deliver(trio.current_time()):
-            self._changed()
+            if utterance.waits_for_playback:
+                self._changed()
             return chunk
         if utterance.ended is None:
             raise trio.WouldBlock

@@ -56,7 +56,8 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
             raise trio.ClosedResourceError("this audio channel was closed")
         frame, self._due = self._due, b""
         self._listener.give(self._seconds, trio.current_time())
-        self._changed()
+        if self._utterance.waits_for_playback:
+            self._changed()
         return frame
 
     async def __anext__(self) -> bytes:

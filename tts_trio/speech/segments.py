@@ -15,10 +15,11 @@ from attrs import evolve
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.config.formats import AudioClock, Codec, WholeSamples, most_bytes
-from tts_trio.speech.alignment import CHARACTERS_A_SECOND, SpokenText
+from tts_trio.speech.alignment import SpokenText
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
 from tts_trio.speech.results import Word
 from tts_trio.text import speakable
+from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import AudioReceived
 
 # Of silence, without times, the service ends what went over a connection with 9 to 33 ms (wire/README.md, 2.5).

@@ -13,6 +13,7 @@ import math
 import attrs
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.models import is_dialogue_model
 from tts_trio.errors import (
     ConcurrencyError,
     EmptyAudioError,
@@ -22,13 +23,13 @@ from tts_trio.errors import (
     TTSError,
     UtteranceEndedError,
 )
-from tts_trio.speech.alignment import CHARACTERS_A_SECOND
 from tts_trio.speech.deadlines import AudioDebt
 from tts_trio.speech.playback import Listener
 from tts_trio.speech.results import End, Outcome, Receipt, Summary, Timeline, Usage, Word
 from tts_trio.speech.segments import Ledger, Leg
-from tts_trio.text import speakable
-from tts_trio.text.input import Intake
+from tts_trio.text import phrases_for, speakable
+from tts_trio.text.input import TextInput
+from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import AudioReceived, Final
 
 _EMPTY = (
@@ -48,6 +49,7 @@ class Utterance:
         receipt: What the service said of its cost.
         awaited: Whether the caller has asked for audio: then it is there that he learns of a failure.
         dismissed: Whether the caller closed the audio before he left its block.
+        paused: Whether no audio is read until the listener has heard more; the service, which waits then, is not late.
         replays: How many times a part of it was said again over another connection.
         admitted: Whether phrases may leave; where a limiter has the say, when there is a slot.
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
@@ -68,13 +70,25 @@ class Utterance:
         self.receipt = Receipt()
         self.awaited = False
         self.dismissed = False
+        self.paused = False
         self.replays = 0
         self.admitted = True
         self.has_connection = False
         self._config = config
         self._resumes = resumes and config.on_lost_connection == "resume"
         self._ledger = Ledger(config, in_messages=resumes)
-        self._intake = Intake(config, now)
+        self._input = TextInput(
+            phrases_for(
+                config.phrase_policy,
+                language_code=config.language_code,
+                ssml=config.enable_ssml_parsing,
+                audio_tags=is_dialogue_model(config.model_id),
+            ),
+            now,
+            max_characters=config.max_characters,
+            text_timeout=config.timeouts.text,
+            strip_markdown=config.strip_markdown,
+        )
         self._error: TTSError | None = None
         self._came_empty = False  # the last connection said "done" and gave no sound
         self._characters_a_second = CHARACTERS_A_SECOND  # of text that was sent, before its audio has come
@@ -92,22 +106,22 @@ class Utterance:
             TTSError: It failed.
         """
         self._require_text_open()
-        self._intake.take(token, now)
+        self._input.take(token, now)
         self._read(now)
 
     def complete(self, now: float) -> None:
         """Say that the text is complete. Saying so twice, or after the end, changes nothing."""
-        if self.ended is None and not self._intake.closed:
-            self._intake.close()
+        if self.ended is None and not self._input.closed:
+            self._input.close()
             self._read(now)
 
     def say(self, text: str, now: float) -> None:
         """Take a text as one phrase, complete: what a static text is."""
         self._characters_a_second = math.inf  # its audio is read as the listener needs it, so none is on its way
-        self._accept(self._intake.take_whole(text), now)
+        self._accept(self._input.take_whole(text), now)
 
     def _read(self, now: float) -> None:
-        self._accept(self._intake.read(now), now)
+        self._accept(self._input.read(now, self.lead(now)), now)
 
     def _accept(self, text: str, now: float) -> None:
         if text:
@@ -120,7 +134,7 @@ class Utterance:
             raise error
         if self.ended is not None:
             raise UtteranceEndedError(f"the reply is {self.ended}: it takes no more text")
-        if self._intake.closed:
+        if self._input.closed:
             raise UtteranceEndedError("the text of this reply was closed")
 
     # Text goes out.
@@ -138,8 +152,8 @@ class Utterance:
         phrase is on its way at a time; and where there are none, each phrase goes over a connection of its own.
         """
         phrases: list[str] = []
-        while self._intake.phrases and self._takes_text() and self.room_at() <= now:
-            phrase = self._intake.phrases.popleft()
+        while self._input.phrases and self._takes_text() and self.room_at() <= now:
+            phrase = self._input.next_phrase()
             phrases.append(phrase)
             self._ledger.send(phrase)
             if self._config.auto_mode and speakable(phrase):
@@ -151,7 +165,7 @@ class Utterance:
     @property
     def has_phrases(self) -> bool:
         """Whether phrases wait to be sent."""
-        return bool(self._intake.phrases)
+        return bool(self._input.phrases)
 
     def end_to_send(self, now: float) -> bool:
         """Whether the end marker is to be sent now; true once for each connection."""
@@ -159,7 +173,7 @@ class Utterance:
             return False
         leg = self._leg
         untimed = leg.heard and not leg.timed  # its final tells where it ends
-        if not untimed and (self._intake.phrases or not self._intake.complete):
+        if not untimed and (self._input.phrases or not self._input.complete):
             return False
         if not speakable(leg.spoken.text):
             self._end("finished", now)  # nothing to say, or nothing left: the service is not asked
@@ -225,7 +239,6 @@ class Utterance:
         self._debt.receive((leg.spoken.received_ms - received) / 1000, now)
         if self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
-        self._intake.lead(self.lead(now))
         if leg.spoken.lost_audio:
             error = TTSConnectionError("a part of the audio did not come")
             self.lost(error, now)
@@ -258,7 +271,7 @@ class Utterance:
             leg.spoken.final()
             self.has_connection = False
             self._debt.pay()
-            if self._intake.complete and not self._intake.phrases:
+            if self._input.complete and not self._input.phrases:
                 self._end("finished", now)
 
     def deliver(self, now: float) -> bytes:
@@ -286,6 +299,11 @@ class Utterance:
         """Whether the caller closed the audio, or left its block."""
         return self.listener.left
 
+    @property
+    def waits_for_playback(self) -> bool:
+        """Whether something is to be done when the listener has heard more."""
+        return self.paused or bool(self._input.phrases)
+
     # Time passes.
 
     def excuse(self, now: float) -> None:
@@ -302,16 +320,16 @@ class Utterance:
         """Return the time at which `expire` is to be called, if nothing happens before."""
         if self.ended is not None:
             return math.inf
-        due = [self._debt.due(), self._debt.starved_at(), self._intake.deadline()]
-        if self._intake.phrases and self._takes_text():
+        due = [self._debt.due(), self._debt.starved_at(), self._input.deadline()]
+        if self._input.phrases and self._takes_text():
             due.append(self.room_at())
         return min(due)
 
     def overdue_at(self) -> float:
         """Return the time from which on somebody is late: the service with audio, or the caller with text."""
-        if self.ended is not None:
+        if self.ended is not None or self.paused:
             return math.inf
-        return min(self._debt.due(), self._debt.starved_at(), self._intake.given_up_at())
+        return min(self._debt.due(), self._debt.starved_at(), self._input.given_up_at())
 
     def expire(self, now: float) -> TTSError | None:
         """Do what is due; where `overdue_at` has passed, only after everything that had come by then was taken.
@@ -327,9 +345,9 @@ class Utterance:
             error = ServiceTimeoutError("audio was owed and did not come in time")
             self.lost(error, now)
             return error
-        elif self._intake.unread:
+        elif self._input.unread:
             self._read(now)
-        elif (timeout := self._intake.expire(now)) is not None:
+        elif (timeout := self._input.expire(now)) is not None:
             self.fail(timeout, now)
         return None
 
@@ -342,7 +360,7 @@ class Utterance:
         self.has_connection = False
         self._debt.forget()
         resumable = self._resumes or self._ledger.silent
-        if self._intake.complete and not self._intake.phrases and not speakable(self._ledger.unheard()):
+        if self._input.complete and not self._input.phrases and not speakable(self._ledger.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not error.retryable or not resumable or not self._may_replay(error):
             if self._leg.spoken.lost_audio:
@@ -351,7 +369,7 @@ class Utterance:
         else:
             self.replays += not self._waits_for_slot(error)
             self._came_empty = isinstance(error, EmptyAudioError)
-            self._intake.phrases.extendleft(reversed(self._ledger.take_back()))
+            self._input.put_back(self._ledger.take_back())
 
     def _may_replay(self, error: TTSError) -> bool:
         """Whether this may be tried once more; what came empty twice will do so again."""
@@ -390,7 +408,7 @@ class Utterance:
         self.ended = end
         self.has_connection = False
         self.timeline = attrs.evolve(self.timeline, ended=now)
-        self._ledger.accept(self._intake.drop())
+        self._ledger.accept(self._input.drop())
 
     # What became of it.
 

@@ -180,7 +180,6 @@ class StaticText(Driver):
         self._scope = trio.CancelScope()
         self._asking = trio.CancelScope()
         self._timer = trio.CancelScope()
-        self._waits_for_room = False
         self._heard_more = trio.Event()
         self._losses = 0
         self._retry_at = 0.0
@@ -217,14 +216,11 @@ class StaticText(Driver):
     @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self._overdue_at()) as self._timer:
+            with trio.CancelScope(deadline=self.utterance.overdue_at()) as self._timer:
                 await trio.sleep_forever()
-            if await has_passed(self._overdue_at):
+            if await has_passed(self.utterance.overdue_at):
                 self.utterance.expire(trio.current_time())
                 self._asking.cancel(reason="the service is late")
-
-    def _overdue_at(self) -> float:
-        return math.inf if self._waits_for_room else self.utterance.overdue_at()
 
     def _lost(self, error: TTSError) -> None:
         now = trio.current_time()
@@ -265,16 +261,16 @@ class StaticText(Driver):
                 if self.utterance.ended is not None:
                     self._asking.cancel(reason="it failed by what came")
                 await self._wait_for_room()
-        self._timer.deadline = self._overdue_at()
+        self._timer.deadline = self.utterance.overdue_at()
 
     async def _wait_for_room(self) -> None:
         """Wait until the listener needs more; the service, which has to wait then, is not late."""
         while (room_at := self.utterance.room_at()) > trio.current_time():
-            self._waits_for_room = True
+            self.utterance.paused = True
             self._heard_more = trio.Event()
             try:
                 with trio.move_on_at(room_at):
                     await self._heard_more.wait()
             finally:
-                self._waits_for_room = False
+                self.utterance.paused = False
             self.utterance.excuse(trio.current_time())

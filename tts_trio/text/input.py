@@ -1,7 +1,9 @@
-"""The text of a reply as it comes in: refused or taken, cut into phrases, and missed when it does not come.
+"""The text of a reply as it comes in: checked, freed of Markdown, cut into phrases, and timed out when it stops.
 
-What was taken is read in slices: the first one at once, the rest when it is due, which is soon, so that a long text
-does not hold up the loop.
+Text passes three places on its way. `take` queues it in slices of a bounded length. `read` hands the next slice to the
+phraser, which keeps what is not yet a phrase. What it gives out waits in `phrases` until the utterance takes it to be
+sent. `take` is followed by one `read`, so that a token is cut at once; the slices of a longer text are read when
+`deadline` says so, which is in the next turn of the loop, so that others have theirs in between.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import logging
 import math
 from collections import deque
 
-from tts_trio.config.config import TTSConfig
-from tts_trio.config.models import is_dialogue_model
+from tts_trio.config.protocols import Phrases
 from tts_trio.errors import ConfigurationError, TextTimeoutError
-from tts_trio.text import MarkdownStripper, phrases_for, slices
+from tts_trio.text import MarkdownStripper, slices
+from tts_trio.text.words import CHARACTERS_A_SECOND
 
 logger = logging.getLogger(__name__)
 
@@ -50,42 +52,50 @@ def check_type(text: object) -> None:
         raise TypeError(f"text must be str, not {type(text).__name__}")
 
 
-class Intake:
+class TextInput:
     """What the caller writes, on its way to the service.
 
     Attributes:
-        phrases: Those that have not been sent.
-        closed: The caller has no more text.
-        complete: No more phrases will come.
+        phrases: The phrases that have not been sent.
+        closed: Whether the caller has no more text.
+        complete: Whether no more phrases will come.
     """
 
-    def __init__(self, config: TTSConfig, now: float) -> None:
+    def __init__(
+        self, phraser: Phrases, now: float, *, max_characters: int, text_timeout: float, strip_markdown: bool
+    ) -> None:
+        """Begin a reply.
+
+        Args:
+            phraser: What cuts it into phrases.
+            now: The time, in seconds, as in all other methods.
+            max_characters: The most characters that the reply may have.
+            text_timeout: Seconds without text after which the reply is given up.
+            strip_markdown: Whether Markdown is taken out of the text.
+        """
         self.phrases: deque[str] = deque()
         self.closed = False
         self.complete = False
-        self._config = config
-        self._characters = 0
+        self._phraser = phraser
+        self._max_characters = max_characters
+        self._text_timeout = text_timeout
+        self._markdown = MarkdownStripper() if strip_markdown else None
+        self._characters = 0  # taken
+        self._waiting_characters = 0  # in `phrases`
         self._unread: deque[str] = deque()
         self._half = ""  # of a surrogate pair, whose other half may come with the next token
-        self._markdown = MarkdownStripper() if config.strip_markdown else None
-        self._phraser = phrases_for(
-            config.phrase_policy,
-            language_code=config.language_code,
-            ssml=config.enable_ssml_parsing,
-            audio_tags=is_dialogue_model(config.model_id),
-        )
         self._last_text = now
         self._warned = False
 
     def take(self, token: str, now: float) -> None:
-        """Take a piece of text, to be read.
+        """Queue a piece of text to be read.
 
         Raises:
             TypeError: It is no `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
         """
         check_type(token)
-        limit = self._config.max_characters
+        limit = self._max_characters
         if self._characters + len(token) > limit:
             raise ConfigurationError(
                 f"max_characters: a reply may have at most {limit} characters", field="max_characters"
@@ -98,47 +108,64 @@ class Intake:
         self._last_text = now
 
     def close(self) -> None:
-        """Take note that the caller has no more text."""
+        """Note that the caller has no more text."""
         self.closed = True
         self._unread.append(whole_text(self._half))
 
-    def read(self, now: float) -> str:
-        """Cut the next slice into phrases, and return what of it is to be spoken."""
+    def read(self, now: float, lead: float) -> str:
+        """Cut the next slice into phrases, and return what of it is to be spoken.
+
+        Args:
+            now: The time.
+            lead: Seconds of speech ahead of the listener, without that of `phrases`.
+        """
         text = self._strip(self._unread.popleft()) if self._unread else ""
         if self.closed and not self._unread and self._markdown is not None:
             text += self._markdown.close()
         if text:
-            self.phrases.extend(self._phraser.feed(text, now))
+            self._queue(self._phraser.feed(text, now, lead + self._waiting_characters / CHARACTERS_A_SECOND))
         if self.closed and not self._unread:
             self.complete = True
-            self.phrases.extend(self._phraser.close())
+            self._queue(self._phraser.close())
         return text
 
+    def next_phrase(self) -> str:
+        """Take the next phrase, to be sent."""
+        phrase = self.phrases.popleft()
+        self._waiting_characters -= len(phrase)
+        return phrase
+
+    def put_back(self, phrases: list[str]) -> None:
+        """Have phrases that were sent wait to be sent again, before all others."""
+        self.phrases.extendleft(reversed(phrases))
+        self._waiting_characters += sum(map(len, phrases))
+
+    def _queue(self, phrases: list[str]) -> None:
+        self.phrases.extend(phrases)
+        self._waiting_characters += sum(map(len, phrases))
+
     def drop(self) -> str:
-        """Drop what was not sent and what was not read; return what of it is known to nobody yet."""
+        """Drop what was not sent and what was not read; return the text that `read` has not returned."""
         rest = "".join(self._unread) + ("" if self.closed else whole_text(self._half))
         if self._markdown is not None and not self.complete:
             rest = self._markdown.feed(rest) + self._markdown.close()
         self.phrases.clear()
+        self._waiting_characters = 0
         self._unread.clear()
         return rest
 
     def _strip(self, text: str) -> str:
         return text if self._markdown is None else self._markdown.feed(text)
 
-    def take_whole(self, phrase: str) -> str:
+    def take_whole(self, text: str) -> str:
         """Take a text as one phrase, complete, and return it."""
-        self.phrases.append(phrase)
+        self._queue([text])
         self.closed = self.complete = True
-        return phrase
-
-    def lead(self, seconds: float) -> None:
-        """Take note of how much speech is ahead of the listener: the more it is, the longer a phrase may be."""
-        self._phraser.lead(seconds)
+        return text
 
     def given_up_at(self) -> float:
         """Return the time at which the reply is given up, if no text comes before."""
-        return math.inf if self.closed else self._last_text + self._config.timeouts.text
+        return math.inf if self.closed else self._last_text + self._text_timeout
 
     @property
     def unread(self) -> bool:
@@ -146,7 +173,7 @@ class Intake:
         return bool(self._unread)
 
     def deadline(self) -> float:
-        """Return the time at which `expire` is to be called, if no text comes before."""
+        """Return the time at which `read` or `expire` is to be called, if no text comes before."""
         if self.complete:
             return math.inf
         if self._unread:
@@ -155,13 +182,13 @@ class Intake:
         return min(self.given_up_at(), warning, self._phrase_due())
 
     def expire(self, now: float) -> TextTimeoutError | None:
-        """Do what is due; return why the reply is given up, or None."""
+        """Do what is due, and return why the reply is given up, or None."""
         if self.complete:
             return None
         if self.given_up_at() <= now:
-            return TextTimeoutError(f"the text was neither fed nor closed for {self._config.timeouts.text:g} s")
+            return TextTimeoutError(f"the text was neither fed nor closed for {self._text_timeout:g} s")
         if self._phrase_due() <= now:
-            self.phrases.extend(self._phraser.expire(now))
+            self._queue(self._phraser.expire(now))
         elif not self._warned and self._last_text + _WARNING <= now:
             self._warned = True
             logger.warning("a reply got no text for %g s: was its text channel not closed?", _WARNING)

@@ -16,7 +16,17 @@ from tts_trio.text import audio_tags, ssml
 from tts_trio.text.boundaries import Ending, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer
 from tts_trio.text.lexicon import lexicon_for
-from tts_trio.text.words import LONGEST_MARK, Mark, Word, read_word, runs, slices, speakable, split_unspaced
+from tts_trio.text.words import (
+    CHARACTERS_A_SECOND,
+    LONGEST_MARK,
+    Mark,
+    Word,
+    read_word,
+    runs,
+    slices,
+    speakable,
+    split_unspaced,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +92,6 @@ class Phraser:
         self._given = False  # whether a phrase has been given out
         self._fed_at = 0.0
         self._due: float | None = None  # when a patience is over; None: all are
-        self._silent_at = 0.0  # when the speech given out so far is over, as far as is known
-        self._lead: float | None = None  # reported, and not yet placed on the clock
         segmenter()  # load it before the first token, not with it
 
     @property
@@ -91,20 +99,14 @@ class Phraser:
         """The text accepted and not yet given out."""
         return self._tags + self._text.read(self._text.start, self._text.end)
 
-    def lead(self, seconds: float) -> None:
-        """Take note of how much speech is ahead of the listener; without it that is estimated by the length.
-
-        Args:
-            seconds: Audio not yet played, and what is still to come for phrases already given out.
-        """
-        self._lead = seconds
-
-    def feed(self, token: str, now: float) -> list[str]:
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
         """Take a piece of text of any size, and return the phrases that can leave, in order.
 
         Args:
             token: The text.
             now: The time, in seconds, on any monotonic clock, the same for all calls.
+            lead: Seconds of speech ahead of the listener: audio not yet played, and audio that is still to come for the
+                phrases given out before. What a phrase of this call adds to it is estimated by its length.
         """
         if not token:
             return []
@@ -120,7 +122,9 @@ class Phraser:
                 else:
                     self._receive_blanks(run)
             self._look()
-            phrases += self._take(now)
+            while (place := self._best_place(lead)) is not None:
+                phrases.append(self._give(place))
+                lead += len(phrases[-1]) / CHARACTERS_A_SECOND
         return self._with_tags(phrases)
 
     def deadline(self) -> float | None:
@@ -141,17 +145,17 @@ class Phraser:
         self._due = certain if last is Ending.UNSURE and now < certain else None
         if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
             self._end_run()
-            return self._with_tags([self._give(self._end(), now)])
+            return self._with_tags([self._give(self._end())])
         found = None if self._run_speaks else self._grade_place("", complete=False)
         if found is not None:
-            return self._with_tags([self._give(self._last_place(), now)])
+            return self._with_tags([self._give(self._last_place())])
         noted = [places[-1] for places in self._places.values() if places]
-        return self._with_tags([self._give(max(noted, key=lambda place: place.end), now)] if noted else [])
+        return self._with_tags([self._give(max(noted, key=lambda place: place.end))] if noted else [])
 
     def close(self) -> list[str]:
         """Return what is left, the reply being complete."""
         self._end_run()
-        return self._with_tags([self._give(self._end(), self._silent_at)] if self._speakable(self.pending) else [])
+        return self._with_tags([self._give(self._end())] if self._speakable(self.pending) else [])
 
     def _with_tags(self, phrases: list[str]) -> list[str]:
         """Put audio tags that would be a phrase of their own, which the service refuses, before the next phrase."""
@@ -254,19 +258,11 @@ class Phraser:
             sentence=self._visible(self._text.read(max(self._sentence, word.end - _LOOK_BACK), word.end)),
         )
 
-    def _take(self, now: float) -> list[str]:
-        """Give out phrases as long as there is a place to end one."""
-        phrases: list[str] = []
-        while (place := self._best_place(now)) is not None:
-            phrases.append(self._give(place, now))
-        return phrases
-
-    def _best_place(self, now: float) -> _Place | None:
+    def _best_place(self, lead: float) -> _Place | None:
         """Return the best of the places that have words enough before them, the earliest of equals."""
-        ahead = self._ahead(now)
         before_run = self._grade_place(self._shown, complete=False) if self._run_speaks else None
         for found in _BEST_FIRST:
-            fewest = self._policy.fewest_words(found, first=not self._given, lead=ahead)
+            fewest = self._policy.fewest_words(found, first=not self._given, lead=lead)
             places = self._places[found]
             index = bisect_left(places, self._words_given + fewest, key=lambda place: place.words)
             if index < len(places):
@@ -284,13 +280,7 @@ class Phraser:
         sentence = self._visible(self._text.read(self._text.end - _LOOK_BACK, self._text.end))
         return ending(word, self._word, lexicon=self._lexicon, sentence=sentence)
 
-    def _ahead(self, now: float) -> float:
-        if self._lead is not None:
-            self._silent_at = now + self._lead
-            self._lead = None
-        return self._silent_at - now
-
-    def _give(self, place: _Place, now: float) -> str:
+    def _give(self, place: _Place) -> str:
         """Cut the text at a place, and return the phrase before it."""
         phrase = self._text.cut(place.end).rstrip() + " "
         while blanks := self._blanks():
@@ -299,7 +289,6 @@ class Phraser:
         for places in self._places.values():
             del places[: bisect_right(places, place.end, key=lambda later: later.end)]
         self._given = True
-        self._silent_at = max(self._silent_at, now) + len(phrase) / self._policy.characters_per_second
         return phrase
 
     def _blanks(self) -> int:

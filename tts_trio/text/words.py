@@ -16,6 +16,8 @@ _CLOSING = re.compile(r"[。！？，、；：…」』”）’】》〉\ufe00-
 LONGEST_MARK = 8
 """Characters of such a mark and what belongs to it."""
 _LONGEST_INITIALS = 20  # characters of letters with full stops between them that are read as one word
+CHARACTERS_A_SECOND = 15.0
+"""Of speech at its usual speed, in the languages that were tried."""
 _SLICE = 1000  # characters: a few milliseconds
 # Signs that are read aloud though they are no letters.
 _SPOKEN_SIGNS = frozenset("$€£¥₽₴₸₺₹%№")

@@ -40,16 +40,13 @@ class WholePhrases:
     def __init__(self) -> None:
         self._text = ""
 
-    def feed(self, token: str, now: float) -> list[str]:
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
         *phrases, self._text = re.split(r"(?<=\. )", self._text + token)
         return phrases
 
     @property
     def pending(self) -> str:
         return self._text
-
-    def lead(self, seconds: float) -> None:
-        """Phrases are as they are."""
 
     def deadline(self) -> None:
         return None
@@ -824,3 +821,34 @@ def test_what_is_known_is_not_marked() -> None:
     drain(utterance, 0.2)
     assert utterance.outcome is not None
     assert (utterance.outcome.estimated, utterance.outcome.spoken_text) == (False, "Раз два.")
+
+
+class Leads(WholePhrases):
+    """Phrases that note how much speech is ahead of the listener."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leads: list[float] = []
+
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        self.leads.append(lead)
+        return super().feed(token, now, lead)
+
+
+@every_language
+def test_one_estimate_of_what_is_ahead_of_the_listener(language: str) -> None:
+    """Audio that he has not heard; and phrases on their way, or waiting to be sent, by their length."""
+    phrases = Leads()
+    utterance = Utterance(make_config(phrase_policy=lambda: phrases), 0.0)
+    first, second = (f"{sentence}. " for sentence in SENTENCES[language].rstrip("?.").split(". "))
+    utterance.accept(first, 0.0)
+    utterance.accept(second, 0.0)
+    assert phrases.leads == [0.0, len(first) / 15]
+    utterance.connected()
+    assert utterance.phrases_to_send(0.0) == [first]
+    utterance.receive(clip(first), 2.0)
+    received = utterance.received_seconds
+    utterance.accept("x", 2.0)
+    utterance.deliver(2.0)
+    utterance.accept("y", 2.5)
+    assert phrases.leads[2:] == pytest.approx([received + len(second) / 15, received + len(second) / 15 - 0.5])

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import LANGUAGES, Reply, replies
+from tests.helpers.phrases import HeardAtOnce
 from tts_trio.config.phrase_policy import PhrasePolicy
-from tts_trio.text import Phraser, speakable
+from tts_trio.text import speakable
 
 POLICIES = {
     "sentence": PhrasePolicy.sentence(),
@@ -36,7 +37,7 @@ def phrases_of(
     reply: Reply, tokens: list[str], gaps: list[float], policy: PhrasePolicy, language_code: str | None
 ) -> list[str]:
     """Feed the tokens, each after a gap, and 3 s later where the model pauses; keep the deadlines."""
-    phraser = Phraser(policy, language_code=language_code)
+    phraser = HeardAtOnce(policy, language_code=language_code)
     phrases: list[str] = []
     now, position = 0.0, 0
     for i, token in enumerate(tokens):
@@ -117,7 +118,7 @@ def test_what_was_said_before_a_tool_call_is_spoken_while_it_runs(language: str)
     assert len(paused) >= 3
     for reply in paused:
         (pause,) = reply.pauses
-        phraser = Phraser(PhrasePolicy.balanced(), language_code=language)
+        phraser = HeardAtOnce(PhrasePolicy.balanced(), language_code=language)
         said = reply.text[:pause]
         phrases = phraser.feed(said, 0.0)
         while (deadline := phraser.deadline()) is not None:

@@ -11,7 +11,7 @@ import trio
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.text import MarkdownStripper, Phraser
-from tts_trio.text.input import Intake
+from tts_trio.text.input import TextInput
 
 LENGTH = 20_000
 HOLDS_UP = 0.05  # seconds of the loop that nothing may take in one piece
@@ -46,9 +46,9 @@ PIECES = {
     "brackets of tags": "<",
 }
 FEEDS: dict[str, Callable[[], Callable[[str], object]]] = {
-    "phraser": lambda: lambda text: Phraser(PhrasePolicy(), language_code="en").feed(text, 0.0),
-    "phraser, SSML": lambda: lambda text: Phraser(PhrasePolicy(), language_code="de", ssml=True).feed(text, 0.0),
-    "phraser, audio tags": lambda: lambda text: Phraser(PhrasePolicy(), audio_tags=True).feed(text, 0.0),
+    "phraser": lambda: lambda text: Phraser(PhrasePolicy(), language_code="en").feed(text, 0.0, 0.0),
+    "phraser, SSML": lambda: lambda text: Phraser(PhrasePolicy(), language_code="de", ssml=True).feed(text, 0.0, 0.0),
+    "phraser, audio tags": lambda: lambda text: Phraser(PhrasePolicy(), audio_tags=True).feed(text, 0.0, 0.0),
     "Markdown": lambda: MarkdownStripper().feed,
 }
 
@@ -69,18 +69,22 @@ def test_one_token_costs_what_its_length_says(piece: str, face: str) -> None:
     assert cost(FEEDS[face](), text) < max(0.05, 9 * short)
 
 
+def text_input(*, strip_markdown: bool, ssml: bool) -> TextInput:
+    phraser = Phraser(PhrasePolicy(), language_code="en", ssml=ssml)
+    return TextInput(phraser, 0.0, max_characters=3 * LENGTH, text_timeout=60.0, strip_markdown=strip_markdown)
+
+
 @pytest.mark.parametrize("marks", [False, True])
 @pytest.mark.parametrize("piece", PIECES)
 def test_no_slice_holds_up_the_loop(piece: str, marks: bool) -> None:
-    config = make_config(language_code="en", strip_markdown=marks, enable_ssml_parsing=marks)
     text = (PIECES[piece] * LENGTH)[:LENGTH]
-    intake = Intake(config, 0.0)
-    longest = cost(lambda token: intake.take(token, 0.0), text)
+    written = text_input(strip_markdown=marks, ssml=marks)
+    longest = cost(lambda token: written.take(token, 0.0), text)
     said: list[str] = []
-    while not intake.complete:
-        if not intake.unread and not intake.closed:
-            intake.close()
-        longest = max(longest, cost(lambda _: said.append(intake.read(0.0)), ""))
+    while not written.complete:
+        if not written.unread and not written.closed:
+            written.close()
+        longest = max(longest, cost(lambda _: said.append(written.read(0.0, 0.0)), ""))
     assert longest < HOLDS_UP
     assert marks or "".join(said) == text
 
@@ -88,13 +92,12 @@ def test_no_slice_holds_up_the_loop(piece: str, marks: bool) -> None:
 @pytest.mark.parametrize("piece", ["one word", "blanks", "combining marks", "Chinese without marks", "elements"])
 @pytest.mark.parametrize("markdown", [False, True])
 def test_many_short_tokens_cost_the_same_each(piece: str, markdown: bool) -> None:
-    config = make_config(language_code="en", strip_markdown=markdown, enable_ssml_parsing=piece == "elements")
-    intake = Intake(config, 0.0)
+    written = text_input(strip_markdown=markdown, ssml=piece == "elements")
 
     def feed(text: str) -> None:
         for token in text:
-            intake.take(token, 0.0)
-            intake.read(0.0)
+            written.take(token, 0.0)
+            written.read(0.0, 0.0)
 
     text = (PIECES[piece] * LENGTH)[: LENGTH // 2]
     first = cost(feed, text)

@@ -53,7 +53,7 @@ def test_a_token_costs_the_same_however_long_the_reply(text: str, policy: Phrase
             phraser = Phraser(policy, language_code="en", ssml=True)
             begin = time.process_time()
             for token in tokens:
-                phraser.feed(token, 0.0)
+                phraser.feed(token, 0.0, 0.0)
             best = min(best, (time.process_time() - begin) / len(tokens))
         return best
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.phrases import HeardAtOnce
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.text import Phraser, phrases_for, speakable
 from tts_trio.text.phraser import warn_of_unknown_language
@@ -16,7 +17,7 @@ from tts_trio.text.phraser import warn_of_unknown_language
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:
     """Feed `text` in tokens of `size` characters, 50 a second."""
-    phraser = Phraser(policy, language_code=language_code)
+    phraser = HeardAtOnce(policy, language_code=language_code)
     phrases: list[str] = []
     for i in range(0, len(text), size):
         phrases += phraser.feed(text[i : i + size], now=i / size * 0.02)
@@ -92,7 +93,7 @@ def test_what_belongs_together_is_not_cut(language: str, kept: str, words: int |
 
 def expired(text: str, *, language_code: str = "en", policy: PhrasePolicy | None = None) -> tuple[list[str], str]:
     """Feed a text and let every patience pass; return the phrases, and what is still pending."""
-    phraser = Phraser(policy or PhrasePolicy.sentence(), language_code=language_code)
+    phraser = HeardAtOnce(policy or PhrasePolicy.sentence(), language_code=language_code)
     phrases = phraser.feed(text, 0.0)
     while (deadline := phraser.deadline()) is not None and deadline < math.inf:
         phrases += phraser.expire(deadline)
@@ -134,7 +135,7 @@ def test_a_stalled_text_is_spoken_if_it_ends_at_a_word(language: str, text: str,
 @pytest.mark.parametrize("text", ["It is 3.", "Write to john.", "Open http://example.", "See www."])
 def test_a_figure_and_an_address_are_given_more_time(text: str) -> None:
     last = text.split()[-1]
-    phraser = Phraser(PhrasePolicy.sentence(), language_code="en")
+    phraser = HeardAtOnce(PhrasePolicy.sentence(), language_code="en")
     assert phraser.feed(text, 0.0) == []
     phraser.expire(0.15)
     assert phraser.pending.endswith(last)
@@ -142,7 +143,7 @@ def test_a_figure_and_an_address_are_given_more_time(text: str) -> None:
 
 
 def test_the_deadline_is_the_patience_after_the_last_token() -> None:
-    phraser = Phraser(PhrasePolicy(patience_first=0.1, patience_later=0.3), language_code="en")
+    phraser = HeardAtOnce(PhrasePolicy(patience_first=0.1, patience_later=0.3), language_code="en")
     assert phraser.deadline() is None
     phraser.feed("Hello there ", 5.0)
     assert phraser.deadline() == pytest.approx(5.1)
@@ -160,9 +161,8 @@ def test_the_deadline_is_the_patience_after_the_last_token() -> None:
 def test_sentences_are_gathered_while_much_audio_is_queued(language: str, sentence: str) -> None:
     def after(lead: float) -> list[str]:
         phraser = Phraser(PhrasePolicy(), language_code=language)
-        assert phraser.feed(sentence + sentence[0], 0.0) == [sentence]
-        phraser.lead(lead)
-        return phraser.feed(sentence[1:] + sentence + sentence[0], 0.1)
+        assert phraser.feed(sentence + sentence[0], 0.0, 0.0) == [sentence]
+        return phraser.feed(sentence[1:] + sentence + sentence[0], 0.1, lead)
 
     assert after(2.0) == [sentence] * 2
     assert after(20.0) == []
@@ -217,7 +217,7 @@ SSML = (
 @pytest.mark.parametrize("size", [1, 3, 1000])
 @pytest.mark.parametrize("policy", [PhrasePolicy.sentence(), PhrasePolicy.eager()])
 def test_ssml_is_kept_whole(size: int, policy: PhrasePolicy) -> None:
-    phraser = Phraser(policy, language_code="en", ssml=True)
+    phraser = HeardAtOnce(policy, language_code="en", ssml=True)
     phrases = [phrase for i in range(0, len(SSML), size) for phrase in phraser.feed(SSML[i : i + size], i / 100)]
     phrases += phraser.close()
     assert "".join(phrases) == SSML + " "
@@ -229,13 +229,13 @@ def test_ssml_is_kept_whole(size: int, policy: PhrasePolicy) -> None:
 
 
 def test_a_tag_that_never_ends_does_not_hold_a_reply_back() -> None:
-    phraser = Phraser(PhrasePolicy.sentence(), language_code="en", ssml=True)
+    phraser = HeardAtOnce(PhrasePolicy.sentence(), language_code="en", ssml=True)
     assert phraser.feed("This is <b>bold. " + "It goes on. " * 200, 0.0)
 
 
 @given(texts=st.lists(st.text(max_size=8), max_size=12), gaps=st.lists(st.sampled_from([0.0, 0.1, 1.0]), min_size=1))
 def test_any_text_comes_out_as_it_went_in_but_for_blanks(texts: list[str], gaps: list[float]) -> None:
-    phraser = Phraser(PhrasePolicy.eager())
+    phraser = HeardAtOnce(PhrasePolicy.eager())
     out: list[str] = []
     now = 0.0
     for i, text in enumerate(texts):
@@ -262,7 +262,6 @@ def test_any_text_comes_out_as_it_went_in_but_for_blanks(texts: list[str], gaps:
         ("patience_figure", -1),
         ("low_lead", -1),
         ("plenty_lead", 0.5),
-        ("characters_per_second", 0),
     ],
 )
 def test_a_policy_names_the_number_that_is_out_of_range(field: str, value: Any) -> None:
@@ -280,7 +279,7 @@ class Tokens:
 
     pending = ""
 
-    def feed(self, token: str, now: float) -> list[str]:
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
         return [token.strip() + " "] if speakable(token) else []
 
     def deadline(self) -> None:
@@ -292,17 +291,14 @@ class Tokens:
     def close(self) -> list[str]:
         return []
 
-    def lead(self, seconds: float) -> None:
-        pass
-
 
 def test_a_callable_of_the_users_own_can_stand_in_the_place_of_a_policy() -> None:
     phrases = phrases_for(Tokens, language_code="en")
-    assert phrases.feed("Hello", 0.0) == ["Hello "]
+    assert phrases.feed("Hello", 0.0, 0.0) == ["Hello "]
     assert phrases_for(Tokens, language_code="en") is not phrases
     assert isinstance(phrases_for(PhrasePolicy.eager(), language_code="en"), Phraser)
     tags = "Say <break/> it. A"
-    assert phrases_for(PhrasePolicy(), language_code="en", ssml=True).feed(tags, 0.0) == ["Say <break/> it. "]
+    assert phrases_for(PhrasePolicy(), language_code="en", ssml=True).feed(tags, 0.0, 0.0) == ["Say <break/> it. "]
 
 
 def test_the_language_is_missed_once_a_process(caplog: pytest.LogCaptureFixture) -> None:
@@ -357,7 +353,7 @@ def inside_tags(text: str) -> set[int]:
 def test_any_ssml_comes_out_whole(pieces: list[str], sizes: list[int], stalls: bool) -> None:
     """In tokens of any size, with stalls or without: nothing raises, nothing is lost or cut inside of tags."""
     text = "".join(pieces)
-    phraser = Phraser(PhrasePolicy.eager(), language_code="en", ssml=True)
+    phraser = HeardAtOnce(PhrasePolicy.eager(), language_code="en", ssml=True)
     phrases: list[str] = []
     position, now = 0, 0.0
     while position < len(text):
@@ -378,7 +374,7 @@ def test_any_ssml_comes_out_whole(pieces: list[str], sizes: list[int], stalls: b
 @pytest.mark.parametrize("tags", [30, 34, 60])
 def test_a_long_tag_behind_many_without_a_blank_is_cut_nowhere(tags: int) -> None:
     text = '<break time="1s"/>' * tags + "<p>One. Two!</p>" + f'<break x="{"a " * 240}"/>' + "Hello, there."
-    phraser = Phraser(PhrasePolicy.eager(), language_code="en", ssml=True)
+    phraser = HeardAtOnce(PhrasePolicy.eager(), language_code="en", ssml=True)
     phrases = [phrase for token in text for phrase in phraser.feed(token, 0.0)] + phraser.close()
     at, inside = 0, inside_tags(text)
     for phrase in phrases:
@@ -389,7 +385,7 @@ def test_a_long_tag_behind_many_without_a_blank_is_cut_nowhere(tags: int) -> Non
 @pytest.mark.parametrize("tags", ['<break time="1s"/>' * 16, f"<{'a' * 400}>", f"<a{' b' * 200}>"])
 @pytest.mark.parametrize("size", [1, 1000])
 def test_many_tags_without_a_blank_between_them(tags: str, size: int) -> None:
-    phraser = Phraser(PhrasePolicy.eager(), language_code="en", ssml=True)
+    phraser = HeardAtOnce(PhrasePolicy.eager(), language_code="en", ssml=True)
     text = f"Привет.{tags} Hello. {tags} Well, {tags}"
     phrases = [phrase for i in range(0, len(text), size) for phrase in phraser.feed(text[i : i + size], 0.0)]
     assert "".join(phrases + phraser.close()) == text + " "
@@ -421,7 +417,7 @@ def test_an_ordinal_is_not_the_end_of_a_sentence(policy: PhrasePolicy, size: int
 def test_what_is_no_ordinal_ends_a_sentence() -> None:
     sentences = ["Das war im Jahr 2025. ", "Wir haben bis 18 Uhr offen. ", "Die Nummer ist 4217. ", "Danke! "]
     assert phrases_of("".join(sentences), PhrasePolicy.sentence(), language_code="de") == sentences
-    phraser = Phraser(PhrasePolicy(), language_code="de")
+    phraser = HeardAtOnce(PhrasePolicy(), language_code="de")
     assert phraser.feed("Sie sind die Nummer 15.", 0.0) == []
     assert phraser.expire(phraser.deadline() or 0) == ["Sie sind "]  # "15. Juni"?
     assert phraser.deadline() == 2.0
@@ -442,7 +438,7 @@ AUDIO_TAGS = [
 @pytest.mark.parametrize("policy", [PhrasePolicy.eager(), PhrasePolicy(clause_words=1, breath_words=1, enough_words=1)])
 def test_nothing_is_cut_inside_of_an_audio_tag(policy: PhrasePolicy, gap: float, size: int, text: str) -> None:
     """A v3 model would read its halves aloud. It stays with what follows, which is spoken in its way."""
-    phraser = Phraser(policy, language_code="en", audio_tags=True)
+    phraser = HeardAtOnce(policy, language_code="en", audio_tags=True)
     phrases: list[str] = []
     for i in range(0, len(text), size):
         phrases += phraser.feed(text[i : i + size], i * gap)
@@ -459,5 +455,5 @@ def test_nothing_is_cut_inside_of_an_audio_tag(policy: PhrasePolicy, gap: float,
 def test_a_remark_in_brackets_is_cut_where_it_is_long_or_no_tag() -> None:
     remark = "[please note that all our offices are closed on the 24th of December, and on the first day of January]"
     for audio_tags, text in [(False, remark), (True, remark[:-1] + ", unless you call before that day.]")]:
-        phraser = Phraser(PhrasePolicy.eager(), language_code="en", audio_tags=audio_tags)
+        phraser = HeardAtOnce(PhrasePolicy.eager(), language_code="en", audio_tags=audio_tags)
         assert len(phraser.feed(text, 0.0) + phraser.close()) > 1

@@ -269,8 +269,8 @@ class _NotedPhrases:
     _turn: Turn
     _line: Line
 
-    def feed(self, token: str, now: float) -> list[str]:
-        return self._noted(self._phraser.feed(token, now))
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        return self._noted(self._phraser.feed(token, now, lead))
 
     def deadline(self) -> float | None:
         return self._phraser.deadline()
@@ -280,9 +280,6 @@ class _NotedPhrases:
 
     def close(self) -> list[str]:
         return self._noted(self._phraser.close())
-
-    def lead(self, seconds: float) -> None:
-        self._phraser.lead(seconds)
 
     @property
     def pending(self) -> str:
