@@ -352,6 +352,20 @@ def test_say_takes_what_was_prefetched(tmp_path: Path, run_here: RunHere) -> Non
     assert run_here("say", "Something else.", **environment).code == 1
 
 
+def test_the_pages_commands_for_a_cache(tmp_path: Path) -> None:
+    """As they stand; once the texts are there the service is not needed."""
+    (block,) = [block for _, block in blocks("sh") if block.startswith("tts-trio prefetch ")]
+    prefetch, *others = block.splitlines()
+    (tmp_path / "texts.txt").write_text("Добрый день!\nДо свидания!\n", encoding="utf-8")
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with serving() as environment:
+        here = _HERE | environment | path
+        subprocess.run(["sh", "-c", prefetch], cwd=tmp_path, env=here, check=True)
+    for command in others:
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, env=here, check=True)
+    assert (tmp_path / "bye.ulaw").stat().st_size > 4000
+
+
 def test_prefetch_shows_a_bar_on_a_terminal(tmp_path: Path, service: dict[str, str]) -> None:
     (tmp_path / "texts.txt").write_text("Да.\nНет.\n", encoding="utf-8")
     seen = see("prefetch", "texts.txt", "--cache", "kept", "--language", "ru", cwd=tmp_path, **service)
