@@ -359,7 +359,7 @@ def test_the_pages_commands_for_a_cache(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("Добрый день!\nДо свидания!\n", encoding="utf-8")
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with serving() as environment:
-        here = _HERE | environment | path
+        here = HERE | environment | path
         subprocess.run(["sh", "-c", prefetch], cwd=tmp_path, env=here, check=True)
     for command in others:
         subprocess.run(["sh", "-c", command], cwd=tmp_path, env=here, check=True)
