@@ -40,7 +40,6 @@ from tts_trio.manager import open_tts as open_tts
 from tts_trio.speech.channels import AudioChannel as AudioChannel
 from tts_trio.speech.channels import AudioStatistics as AudioStatistics
 from tts_trio.speech.channels import TextChannel as TextChannel
-from tts_trio.speech.channels import paced as paced
 from tts_trio.speech.frames import Frames as Frames
 from tts_trio.speech.playout import PacedFrames as PacedFrames
 from tts_trio.speech.results import Outcome as Outcome

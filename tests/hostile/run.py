@@ -31,7 +31,6 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import read_tones
-from tts_trio.speech.channels import paced
 from tts_trio.speech.durations import longest_seconds
 from tts_trio.static_text import cached_source
 from tts_trio.transport.streams import open_stream
@@ -370,7 +369,7 @@ class _Seed:
             await trio.sleep_forever()
         sound: Any = audio
         if listening.kind == "paced":
-            sound = paced(audio)
+            sound = audio.paced()
         elif listening.kind == "frames":
             sound = audio.frames()
         count = 0

@@ -26,7 +26,7 @@ from anyio.from_thread import start_blocking_portal
 
 import tts_trio
 from tests.helpers import heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import MemoryCache, TTSConfig, paced, sync
+from tts_trio import MemoryCache, TTSConfig, sync
 from tts_trio.local_server import Behaviour, LocalServer, ToneVoice, open_local_server
 
 PACKAGE = Path(tts_trio.__file__).parent
@@ -124,7 +124,7 @@ async def conversation() -> None:
         async with tts.start_llm_stream() as (text, audio):
             await text.send("One two three four five six seven. And so on, and so forth. ")
             text.close()
-            await paced(audio).receive()
+            await audio.paced().receive()
         await tts.prefetch(["One.", "Two."])
         async with tts.speak(["Good bye."]) as audio:
             await audio.receive()
@@ -162,7 +162,7 @@ def call(config: TTSConfig) -> None:
         connections.connect()
         with sync.TTSManager(config, connections) as tts:
             with tts.speak(["Hello there. ", "How are you?"]) as audio:
-                next(iter(sync.paced(audio)))
+                next(iter(audio.paced()))
             with tts.start_llm_stream() as (text, audio):
                 with text:
                     text.send("One two three.")

@@ -177,7 +177,7 @@ async def test_no_word_is_lost_and_none_said_twice(
             assert all(earlier.end_ms <= word.start_ms for earlier, word in itertools.pairwise(audio.words))
             assert audio.outcome is not None
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
-            assert audio.outcome.delivered_seconds == len(b"".join(sound)) / 32000
+            assert audio.outcome.delivered_ms == len(b"".join(sound)) / 32
     assert cuts.cases >= 3
 
 
@@ -286,7 +286,7 @@ async def test_in_codecs_that_say_no_words(
             lengths.append(seconds_of(whole, audio))
             assert audio.words[-1].end_ms <= lengths[-1] * 1000
             assert audio.outcome is not None
-            assert audio.outcome.delivered_seconds == pytest.approx(lengths[-1])
+            assert audio.outcome.delivered_ms == pytest.approx(1000 * lengths[-1])
             if output_format == "mp3_44100_128":
                 assert all(chunk.startswith(b"\xff\xfb") for chunk in sound)  # whole frames, and no tag
                 rate = config.format.sample_rate

@@ -37,7 +37,6 @@ from tts_trio import (
     TTSConfig,
     TTSError,
     VoiceSettings,
-    paced,
 )
 from tts_trio.config.proxy import Proxy, tunnel
 from tts_trio.local_server.memory import memory_connection
@@ -521,9 +520,10 @@ async def test_proxies() -> None:
 async def test_pacing(autojump_clock: trio.testing.MockClock) -> None:
     """P37: refused by its field, or it paces."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-        for lead in ANYTHING:
+        for lead_ms in ANYTHING:
             async with tts.stream_static_text("Да.") as audio:
-                if (frames := refused("lead", lambda lead=lead, audio=audio: paced(audio, lead))) is not None:
+                frames = refused("lead_ms", lambda lead_ms=lead_ms, audio=audio: audio.paced(lead_ms=lead_ms))
+                if frames is not None:
                     assert len(await frames.receive()) == 640
 
 

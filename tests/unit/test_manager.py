@@ -7,7 +7,6 @@ import gc
 import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 
 import pytest
 import trio
@@ -35,7 +34,6 @@ from tts_trio import (
     UtteranceEndedError,
     WebSocketConnectionManager,
     open_tts,
-    paced,
 )
 from tts_trio.local_server import Behaviour, CloseReceived, Fault
 from tts_trio.text.phraser import warn_of_unknown_language
@@ -52,7 +50,7 @@ async def test_a_reply_is_spoken_whole(autojump_clock: trio.testing.MockClock, l
         assert audio.outcome.spoken_text == TEXTS[language]
         assert audio.outcome.unspoken_text == ""
         assert [word.text for word in audio.words] == TEXTS[language].split()
-        assert audio.outcome.delivered_seconds == len(sound) / 32000
+        assert audio.outcome.delivered_ms == len(sound) / 32
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -548,7 +546,7 @@ async def test_another_task_reads_on_when_the_conversation_is_left(
 
     async def read(audio: AudioChannel) -> None:
         nonlocal ended_at
-        pieces = {"frames": audio.frames, "paced": partial(paced, audio)}.get(way, lambda: audio)()
+        pieces = {"frames": audio.frames, "paced": audio.paced}.get(way, lambda: audio)()
         with pytest.raises(trio.ClosedResourceError):
             async for _ in pieces:
                 begun.set()
@@ -582,7 +580,7 @@ async def test_closing_the_audio_ends_its_iteration(autojump_clock: trio.testing
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         for text in TEXTS.values():
             async with tts.stream_static_text(text) if way == "stream_static_text" else tts.speak([text]) as audio:
-                pieces = {"frames": audio.frames, "paced": partial(paced, audio)}.get(way, lambda: audio)()
+                pieces = {"frames": audio.frames, "paced": audio.paced}.get(way, lambda: audio)()
                 async for _ in pieces:
                     audio.close()
                 with pytest.raises(trio.ClosedResourceError):
@@ -640,7 +638,7 @@ async def test_an_error_tells_what_was_spoken_and_what_was_not(
                     await channel.send(text)
                     if way != "send":
                         channel.close()
-                pieces = {"frames": audio.frames, "paced": partial(paced, audio)}.get(way)
+                pieces = {"frames": audio.frames, "paced": audio.paced}.get(way)
                 with pytest.raises(TTSConnectionError) as caught:
                     async for _ in pieces() if pieces else audio:
                         ...

@@ -137,10 +137,10 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """
         return Frames(self, self._utterance, ms)
 
-    def paced(self, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
+    def paced(self, ms: int = 20, *, lead_ms: float = 200.0) -> PacedFrames:
         """Give this audio by the clock, in frames, for a far end that plays what it gets in real time.
 
-        A frame is given `lead` seconds before it is due, and never earlier, so that a barge-in finds little that is
+        A frame is given `lead_ms` before it is due, and never earlier, so that a barge-in finds little that is
         still to be played. Leaving the block of the utterance, or closing `audio`, ends it at once;
         `audio.spoken(played_ms)` is then what the caller heard, while `audio.outcome` counts what was taken from the
         channel.
@@ -152,18 +152,18 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             history.append(audio.spoken(frames.played_ms))
 
         Args:
-            lead: How far the far end is ahead of the caller's ear, in seconds, against jitter on the way and in this
-                process; at least one frame.
             ms: The length of a frame, in milliseconds.
+            lead_ms: How far the far end is ahead of the caller's ear, in milliseconds, against jitter on the way and in
+                this process; at least one frame.
 
         Returns:
             The frames, which are read instead of this channel, as an async iterable; and what was played of them.
 
         Raises:
             ConfigurationError: The format is none of PCM and of the telephone codecs, so that it cannot be cut into
-                frames; or `lead` is shorter than a frame.
+                frames; or `lead_ms` is shorter than a frame.
         """
-        return PacedFrames(self.frames(ms), self._utterance, self._changed, lead, ms)
+        return PacedFrames(self.frames(ms), self._utterance, self._changed, ms, lead_ms)
 
     @property
     def closed(self) -> bool:
@@ -214,11 +214,6 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def outcome(self) -> Outcome | None:
         """How it ended and what was delivered; None while it goes on."""
         return self._utterance.outcome
-
-
-def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
-    """Give the audio of an utterance by the clock, in frames; see `AudioChannel.paced`."""
-    return audio.paced(lead, ms=ms)
 
 
 class TextChannel(trio.abc.SendChannel[str | None]):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from tts_trio.config.validators import seconds
+from tts_trio.config.validators import number
 from tts_trio.errors import TTSError
 from tts_trio.speech.frames import Frames, next_piece
 from tts_trio.speech.utterance import Utterance
@@ -18,28 +18,30 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
     What it tells stays valid when the block of the utterance is left.
     """
 
-    def __init__(self, frames: Frames, utterance: Utterance, changed: Callable[[], None], lead: float, ms: int) -> None:
+    def __init__(
+        self, frames: Frames, utterance: Utterance, changed: Callable[[], None], ms: int, lead_ms: float
+    ) -> None:
         """Pace the frames of an utterance, of so many milliseconds each; see `AudioChannel.paced`.
 
         Args:
             frames: What is given when it is due.
             utterance: Whose playback counts the frames given.
             changed: Called after every change of the utterance that is made here.
-            lead: As in `AudioChannel.paced`.
             ms: The length of a frame.
+            lead_ms: As in `AudioChannel.paced`.
         """
-        seconds(ms / 1000).check("lead", lead)
+        number(ms, 1e9, "a number of milliseconds").check("lead_ms", lead_ms)
         self._frames = frames
         self._utterance = utterance
         self._changed = changed
-        self._lead = lead
+        self._lead = lead_ms / 1000
         self._seconds = ms / 1000
         self._due = b""  # the next frame, while it waits for its time
         self._listener = utterance.listener
         self._listener.paced = True
 
     async def receive(self) -> bytes:
-        """Return the next frame, when all but `lead` seconds of those before it have been played.
+        """Return the next frame, when all but `lead_ms` of those before it have been played.
 
         Raises:
             trio.EndOfChannel: The utterance is finished, and has been played to its end.

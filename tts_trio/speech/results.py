@@ -42,7 +42,7 @@ class Outcome:
     Attributes:
         end: "finished": all was handed to the caller. "interrupted": the caller left before. "failed": see `error`.
         error: Why it failed; None otherwise.
-        delivered_seconds: Audio handed to the caller.
+        delivered_ms: Audio handed to the caller, in milliseconds.
         spoken_text: The part of the accepted text whose sound was handed to the caller whole, word by word.
         unspoken_text: The rest: `spoken_text + unspoken_text` is the text that was accepted.
         estimated: Whether the two are divided by an estimate, because the service did not say when the words are heard:
@@ -51,7 +51,7 @@ class Outcome:
 
     end: End
     error: TTSError | None
-    delivered_seconds: float
+    delivered_ms: float
     spoken_text: str
     unspoken_text: str
     estimated: bool = False

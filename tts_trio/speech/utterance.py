@@ -448,9 +448,9 @@ class Utterance:
         """How it ended; None while it goes on, and while audio of a finished one is still to be delivered."""
         if self.ended is None or (self.ended == "finished" and self.undelivered):
             return None
-        delivered = self._ledger.delivered_seconds
-        estimated = self.ended != "finished" and self._ledger.estimated(delivered * 1000)
-        return Outcome(self.ended, self.error, delivered, *self._divided(), estimated)
+        delivered_ms = self._ledger.delivered_seconds * 1000
+        estimated = self.ended != "finished" and self._ledger.estimated(delivered_ms)
+        return Outcome(self.ended, self.error, delivered_ms, *self._divided(), estimated)
 
     def spoken(self, until_ms: float) -> str:
         """Return the accepted text up to the last word that had ended after so many milliseconds of audio.

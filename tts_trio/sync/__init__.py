@@ -15,7 +15,7 @@ about the utterance stays valid then.
 
 from __future__ import annotations
 
-from tts_trio.sync.channels import AudioChannel, PacedFrames, TextChannel, paced
+from tts_trio.sync.channels import AudioChannel, PacedFrames, TextChannel
 from tts_trio.sync.managers import TTSManager, WebSocketConnectionManager, open_tts
 
 __all__ = [
@@ -25,5 +25,4 @@ __all__ = [
     "TextChannel",
     "WebSocketConnectionManager",
     "open_tts",
-    "paced",
 ]

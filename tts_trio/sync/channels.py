@@ -80,6 +80,10 @@ class AudioChannel:
         """Give this audio in frames of one length, as they come; see `tts_trio.AudioChannel.frames`."""
         return self.remote.each(self.remote.audio.frames(ms))
 
+    def paced(self, ms: int = 20, *, lead_ms: float = 200.0) -> PacedFrames:
+        """Give this audio by the clock, in frames; see `tts_trio.AudioChannel.paced`."""
+        return PacedFrames(self.remote.ask(lambda: self.remote.audio.paced(ms, lead_ms=lead_ms)), self)
+
     def close(self) -> None:
         """Interrupt what is not finished, and drop what was not delivered; see `tts_trio.AudioChannel.close`.
 
@@ -95,6 +99,11 @@ class AudioChannel:
     def spoken(self, until_ms: float) -> str:
         """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words."""
         return self.remote.ask(lambda: self.remote.audio.spoken(until_ms))
+
+    @property
+    def received_ms(self) -> float:
+        """How much audio came from the service so far, in milliseconds."""
+        return self.remote.ask(lambda: self.remote.audio.received_ms)
 
     @property
     def timeline(self) -> Timeline:
@@ -141,11 +150,6 @@ class PacedFrames:
     def underrun_ms(self) -> float:
         """How long these silences were, all together, in milliseconds."""
         return self._audio.remote.ask(lambda: self._frames.underrun_ms)
-
-
-def paced(audio: AudioChannel, lead: float = 0.2, *, ms: int = 20) -> PacedFrames:
-    """Give the audio of an utterance by the clock, in frames; see `tts_trio.paced`."""
-    return PacedFrames(audio.remote.ask(lambda: audio.remote.audio.paced(lead, ms=ms)), audio)
 
 
 class TextChannel:

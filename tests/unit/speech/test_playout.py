@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any, cast
 
 import pytest
 import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, Timeouts, TTSConnectionError, paced
+from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, Timeouts, TTSConnectionError
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.speech.playback import Listener
 
@@ -51,7 +50,7 @@ async def test_encoded_formats_are_refused(autojump_clock: trio.testing.MockCloc
     config = make_config(output_format=output_format, on_lost_connection="raise")
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(SHORT) as audio:
-            for make in (audio.frames, lambda: paced(audio)):
+            for make in (audio.frames, audio.paced):
                 with pytest.raises(ConfigurationError, match="ulaw_8000") as caught:
                     make()
                 assert caught.value.field == "output_format"
@@ -65,14 +64,14 @@ async def test_lengths_that_cannot_be_are_refused(autojump_clock: trio.testing.M
                 with pytest.raises(ConfigurationError, match="whole number of samples"):
                     audio.frames(ms)
             for ms in (0, -20, 20.0, "20", True, None, math.nan, 10**9):
-                for frames in (audio.frames, partial(paced, audio, 0.2)):
+                for frames in (audio.frames, audio.paced):
                     with pytest.raises(ConfigurationError, match=r"^ms: .* whole number from 1 to 10000$") as caught:
                         frames(ms=ms)  # type: ignore[arg-type]
                     assert caught.value.field == "ms"
             for lead in (0.0, 0.019, math.inf, math.nan):
-                with pytest.raises(ConfigurationError, match="lead") as caught:
-                    paced(audio, lead)
-                assert caught.value.field == "lead"
+                with pytest.raises(ConfigurationError, match=r"^lead_ms: .* milliseconds from 20 to") as caught:
+                    audio.paced(lead_ms=1000 * lead)
+                assert caught.value.field == "lead_ms"
 
 
 async def test_a_failure_is_raised_after_all_that_came(autojump_clock: trio.testing.MockClock) -> None:
@@ -95,7 +94,7 @@ async def test_nothing_comes_after_the_block(autojump_clock: trio.testing.MockCl
     """P6: what was cut into frames and not taken is dropped, too."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:
-            channel, by_clock = audio.frames(), paced(audio)
+            channel, by_clock = audio.frames(), audio.paced()
             await channel.receive()
         for frames in (channel, by_clock):
             with pytest.raises(trio.ClosedResourceError):
@@ -125,7 +124,7 @@ async def test_frames_come_when_they_are_due(
         times: list[float] = []
         sound = b""
         async with tts.speak([text]) as audio:
-            frames = paced(audio, lead)
+            frames = audio.paced(lead_ms=1000 * lead)
             async for frame in frames:
                 times.append(trio.current_time())
                 sound += frame
@@ -150,7 +149,7 @@ async def test_what_was_heard_of_an_interrupted_turn(
         sound = b""
         with trio.CancelScope() as turn:
             async with tts.speak(tokens(text)) as audio:
-                frames = paced(audio)
+                frames = audio.paced()
                 async for frame in frames:
                     if not sound:
                         turn.deadline = trio.current_time() + interrupted_after
@@ -177,7 +176,7 @@ async def test_an_interruption_in_the_lead_that_is_left(autojump_clock: trio.tes
         async with tts.speak([SHORT]) as audio:
             total = len([frame async for frame in audio.frames()])
         async with tts.speak([SHORT]) as audio:
-            frames = paced(audio)
+            frames = audio.paced()
             async for frame in frames:
                 given.append(frame)
                 if len(given) == total:
@@ -199,7 +198,7 @@ async def test_underruns_are_counted_and_shift_what_follows(autojump_clock: trio
 
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         async with tts.speak(hesitant()) as audio:
-            frames = paced(audio)
+            frames = audio.paced()
             times = [trio.current_time() async for _ in frames]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         assert frames.underruns == len([gap for gap in gaps if gap > 0.3]) == 2
@@ -211,7 +210,7 @@ async def test_a_late_taker_gets_what_is_due_at_once(autojump_clock: trio.testin
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         times: list[float] = []
         async with tts.speak([ENGLISH]) as audio:
-            frames = paced(audio)
+            frames = audio.paced()
             async for _ in frames:
                 times.append(trio.current_time())
                 if len(times) == 30:
@@ -229,7 +228,7 @@ async def test_a_failure_comes_when_what_came_was_played(autojump_clock: trio.te
     config = make_config(on_lost_connection="raise", timeouts=Timeouts(stall=0.3))
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:
-            frames = paced(audio)
+            frames = audio.paced()
             with pytest.raises(ServiceTimeoutError):
                 async for _ in frames:
                     ...
@@ -248,7 +247,7 @@ async def test_max_lead_counts_from_what_the_pacer_says(autojump_clock: trio.tes
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([text]) as audio:
             if way == "paced":
-                frames = paced(audio)
+                frames = audio.paced()
                 for _ in range(20):
                     await frames.receive()
                 await trio.sleep(60)
@@ -274,7 +273,7 @@ async def test_a_paced_reply_longer_than_max_lead_is_heard_whole(
     text = " ".join([RUSSIAN, ENGLISH] * 3)
     async with memory_service() as service, speaking(make_config(max_lead=0.05), service.open_stream) as tts:
         async with tts.speak([text]) if way == "speak" else tts.stream_static_text(text) as audio:
-            frames = paced(audio)
+            frames = audio.paced()
             sound = b"".join([frame async for frame in frames])
         assert heard(sound, tts.config) == text
         assert frames.played_ms == pytest.approx(len(sound) / 32)
@@ -301,7 +300,7 @@ async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.Mo
     config = make_config(timeouts=Timeouts(text=10.0))
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.start_llm_stream() as (text, audio):
-            frames = paced(audio)
+            frames = audio.paced()
             await text.send("Секунду, я посмотрю. ")
             silent_at = math.nan
             with trio.move_on_after(8):

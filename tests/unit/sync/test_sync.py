@@ -30,7 +30,7 @@ from tts_trio import (
     UtteranceEndedError,
 )
 from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
-from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts, paced
+from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts
 from tts_trio.sync.loop import shared_loop
 
 
@@ -172,7 +172,7 @@ def test_another_thread_interrupts(server: LocalServer) -> None:
 
     with open_tts(make_config(base_url=server.base_url)) as tts:
         with tts.speak([ENGLISH * 20]) as audio, ThreadPoolExecutor(1) as ears:
-            frames = paced(audio)
+            frames = audio.paced()
             closed = ears.submit(listen_to_the_caller)
             count = 0
             for count, _ in enumerate(frames, 1):
@@ -301,7 +301,7 @@ def test_another_thread_reads_on_when_the_conversation_is_left(server: LocalServ
 
     def read() -> None:
         with tts.speak([ENGLISH * 20]) as audio:
-            for _ in {"frames": audio.frames, "paced": lambda: paced(audio)}.get(way, lambda: audio)():
+            for _ in {"frames": audio.frames, "paced": audio.paced}.get(way, lambda: audio)():
                 begun.set()
                 assert left.wait(10)
 
@@ -432,7 +432,7 @@ def test_an_interrupt_while_a_reply_waits_for_its_connection_leaves_nothing(serv
 CHILD = """
     import sys, time
     from tts_trio import Timeouts, TTSConfig
-    from tts_trio.sync import open_tts, paced
+    from tts_trio.sync import open_tts
 
     def tokens():
         while True:
@@ -444,7 +444,7 @@ CHILD = """
         print("open", flush=True)
         with tts.speak(tokens()) as audio:
             try:
-                frames = paced(audio)
+                frames = audio.paced()
                 for frame in frames:
                     print("frame", flush=True)
             finally:

@@ -20,14 +20,14 @@ from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.protocols import Phrases
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
-from tts_trio.speech.channels import AudioChannel, paced
+from tts_trio.speech.channels import AudioChannel
 from tts_trio.speech.playout import PacedFrames
 from tts_trio.text import phrases_for
 
 CallerVoice: TypeAlias = Callable[[str], bytes]
 """What the caller says, as samples at the rate of the line."""
 
-_LEAD = 0.1  # seconds between the pacer and the caller's ear
+_LEAD_MS = 100.0  # between the pacer and the caller's ear
 _FRAME_MS = 20
 _TOKEN_CHARACTERS = 4  # an English token of today's models has some four characters
 _TOKENS_A_SECOND = 50
@@ -134,7 +134,7 @@ class Call:
         asked = trio.current_time()
         async with speech as audio:
             speaking = self._speaking = _Speaking(
-                self, turn, audio, paced(audio, _LEAD, ms=_FRAME_MS), connections, asked
+                self, turn, audio, audio.paced(_FRAME_MS, lead_ms=_LEAD_MS), connections, asked
             )
             try:
                 await speaking.run(reply)
