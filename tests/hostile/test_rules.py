@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
+from tests.hostile.peer import Peer
 from tests.hostile.rules import listen_for, poison
 from tests.hostile.script import script_of
+from tests.hostile.server import Written
 
 TEXT = "Доброе утро — how are you? Ваш заказ готов."
 
@@ -63,3 +69,22 @@ def test_a_script_is_repeatable_and_repeats_no_word() -> None:
         texts = {saying.text for conversation in script_of(seed).conversations for saying in conversation.sayings}
         words = [word.strip(".,!?").lower() for text in texts for word in text.split() if word != "—"]
         assert len(words) == len(set(words))
+
+
+async def test_only_what_the_client_had_not_read_when_it_asked_crossed_that() -> None:
+    """However late the server is to read it: what the client read and wrote after that does not count."""
+
+    async def receive_some(_most: int) -> bytes:
+        return b"askedlater"
+
+    server: Any = SimpleNamespace(writes={7: deque([Written(5, 1.0), Written(10, 3.0)])}, crossed=set(), note=print)
+    tcp = SimpleNamespace(socket=SimpleNamespace(getpeername=lambda: ("127.0.0.1", 7)), receive_some=receive_some)
+    peer = Peer(server, cast("Any", tcp), 1)
+    peer._poisons[poison(1)] = 2.0
+    assert await peer.receive() == b"asked"
+    peer.asks()
+    assert server.crossed == {poison(1)}
+    server.crossed.clear()
+    assert await peer.receive() == b"later"
+    peer.asks()
+    assert not server.crossed
