@@ -6,8 +6,8 @@ the audio:
 
 - A clip begins where its audio begins: after the audio that was received before the message with its times. Only
   times that do not restart, or that follow an alignment that broke off inside a phrase (that of a whole clip ends in a
-  blank), go on with those before. On text-to-dialogue every message counts from its own first sample,
-  and may count more than it has (1,413 ms of times for 1,233 ms of audio, measured live by others in September 2026).
+  blank), go on with those before. On text-to-dialogue every message counts from its own first sample, and may count
+  more than it has (1,413 ms of times for 1,233 ms of audio, measured live by others in September 2026).
 - Nothing is placed beyond the audio. A word has a time once the audio of its last letter came: the mark after it may
   be a pause of 400 ms. A clip whose times turn out to be a little longer than its audio is compressed into it; where
   they are much longer, a part of the audio is missing, and so are its words.
@@ -35,9 +35,9 @@ from tts_trio.wire.events import Alignment
 _ROUNDING_MS = 0.5
 
 # How much longer than its audio the times of a clip may be, up to its last letter. The text-to-speech models' audio is
-# as long as its times, the mark and the blank at their end included (wire/README.md, 2.5), so that no more
-# may be missing than a frame of a codec (26 ms of mp3, 20 of opus), which is less than a letter of the fastest speech;
-# the dialogues' times are 13 % longer than their audio (above).
+# as long as its times, the mark and the blank at their end included (wire/README.md, 2.5): only a frame of a codec may
+# be missing (26 ms of mp3, 20 of opus), which is less than a letter of the fastest speech. The times of the dialogues
+# are 13 % longer than their audio (above).
 _ROUNDED_MS = 30.0
 _OVERRUN = 0.15
 
@@ -143,8 +143,9 @@ class SpokenText:
         heard_ms = self._timed[-1].mark_ms if self._timed else 0.0
         place = self._sent.locate(source, said, may_pass=begins_ms > heard_ms)
         if place is not None:
+            begun_before = bool(self._unknown) and place.reading is said
+            continues = continues and (begun_before or place.first == self._sent.word)
             said = place.reading
-            continues = continues and (bool(self._unknown) or place.first == self._sent.word)
         self._broken_off = not said.ends_in_blank
         self._unknown = ()
         if place is None and not self._broken_off:

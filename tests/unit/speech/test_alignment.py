@@ -239,7 +239,16 @@ def test_words_read_otherwise_than_written(phrase: str, read: str, words: list[t
     assert spoken.covered == len(phrase)
 
 
-@pytest.mark.parametrize("message", [None, alignment("Что-то совсем другое. "), Alignment(("a",), (), ())])
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        alignment("Что-то совсем другое. "),
+        alignment("Что-то совсем друго"),
+        alignment("Something el"),
+        Alignment(("a",), (), ()),
+    ],
+)
 def test_a_clip_without_times_has_ended_when_the_next_begins(message: Alignment | None) -> None:
     spoken = spoken_text("Первая фраза. ", "Second phrase. ", "Третья. ")
     spoken.received(800, message, None)
