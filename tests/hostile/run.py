@@ -492,7 +492,7 @@ class _Told(trio.abc.Stream):
     """A stream that tells the server what had been read when each thing was written to it."""
 
     def __init__(self, stream: trio.abc.Stream, server: HostileServer, loop: Loop) -> None:
-        tcp: Any = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        tcp: Any = stream  # or TLS on it
         self._stream = stream
         self._loop = loop
         self._written = 0

@@ -26,6 +26,7 @@ from tts_trio import Timeouts, TTSConfig, TTSConnectionError, TTSError, TTSManag
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
 from tts_trio.transport.streams import OpenStream, open_stream
+from tts_trio.transport.tls_stream import TLSStream
 
 pytestmark = pytest.mark.usefixtures("endpoint")
 
@@ -302,9 +303,8 @@ def security(secure: bool) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None
 
 def narrow(stream: trio.abc.Stream) -> None:
     """Make the buffers of a socket small, so that it blocks soon."""
-    inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-    assert isinstance(inner, trio.SocketStream)
-    inner.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, BUFFER)
+    assert isinstance(stream, trio.SocketStream | TLSStream)
+    stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, BUFFER)
 
 
 def open_files() -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from tts_trio._nurseries import root_cause, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
+from tts_trio.transport.tls_stream import NotResumedError, TLSStream
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one."""
@@ -105,13 +107,16 @@ async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda 
     secure = url.scheme in {"https", "wss"}
     host, port = url.hostname or "", url.port or (443 if secure else 80)
     proxy = proxy_for(config.base_url, config.proxy)
-    if proxy is None:
-        stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+
+    async def connect() -> trio.abc.Stream:
+        if proxy is not None:
+            return await _open_tunnel(config, proxy, host, port, passed)
+        tcp = await trio.open_tcp_stream(host, port)
         passed("TCP")
-    else:
-        stream = await _open_tunnel(config, proxy, host, port, passed)
+        return tcp
+
+    stream = await (_open_tls(config, connect, host, port) if secure else connect())
     if secure:
-        stream = await _encrypt(config, stream, host)
         passed("TLS")
     return stream
 
@@ -119,11 +124,13 @@ async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda 
 async def _open_tunnel(
     config: TTSConfig, proxy: Proxy, host: str, port: int, passed: Callable[[str], None]
 ) -> trio.abc.Stream:
-    try:
-        stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+    async def connect() -> trio.SocketStream:
+        tcp = await trio.open_tcp_stream(proxy.host, proxy.port)
         passed("TCP")
-        if proxy.secure:
-            stream = await _encrypt(config, stream, proxy.host)
+        return tcp
+
+    try:
+        stream = await (_open_tls(config, connect, proxy.host, proxy.port) if proxy.secure else connect())
     except (OSError, trio.BrokenResourceError) as error:
         raise dial_failed(config, f"the proxy {proxy}", error) from telling_cause(error)
     try:
@@ -135,9 +142,21 @@ async def _open_tunnel(
     return stream
 
 
-async def _encrypt(config: TTSConfig, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
+async def _open_tls(
+    config: TTSConfig, connect: Callable[[], Awaitable[trio.abc.Stream]], host: str, port: int
+) -> trio.abc.Stream:
+    """Open TLS over what `connect` opens, once more where it cannot be resumed."""
+    context = config.ssl_context or default_ssl_context()
+    while True:
+        stream = await connect()
+        if not isinstance(stream, trio.SocketStream):  # a proxy's TLS, within which there is no descriptor
+            return await _encrypt(stream, context, host)
+        with suppress(NotResumedError):
+            return await TLSStream.open(stream, context, host, port)
+
+
+async def _encrypt(stream: trio.abc.Stream, context: ssl.SSLContext, host: str) -> trio.abc.Stream:
     try:
-        context = config.ssl_context or default_ssl_context()
         encrypted = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
         await encrypted.do_handshake()  # now: left to the first read, a wrong certificate would look like a time-out
     except BaseException:
