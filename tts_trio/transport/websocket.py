@@ -9,85 +9,30 @@ writes whole frames, and closing is an event and a bounded wait.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import cast
 from urllib.parse import urlsplit
 
 import attrs
-import h11
 import trio
 import trio_websocket
-import wsproto.utilities
 
 from tts_trio._nurseries import single_error, telling_cause
 from tts_trio.config.config import TTSConfig
-from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected
-from tts_trio.errors.classification import classify, classify_response
+from tts_trio.errors import TTSConnectionError, TTSError
+from tts_trio.errors.classification import classify
 from tts_trio.errors.redaction import guarded_logger, redact
 from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.handshake import MAX_MESSAGE, MAX_UNFINISHED, HandshakeStream, explain
 from tts_trio.transport.lateness import comes_within
-from tts_trio.transport.streams import USER_AGENT, OpenStream, dial_failed
+from tts_trio.transport.streams import USER_AGENT, OpenStream
 
 logger = guarded_logger(__name__)
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
-_MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
-_MAX_UNFINISHED = 2 * _MAX_MESSAGE  # bytes without the end of a message: fragments of nothing would have no end
 _ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
-_QUOTED = 80  # characters of an answer that is none
-_MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
-
-
-class _HandshakeStream(trio.abc.Stream):
-    """A stream that, until the WebSocket is open, takes its end for the failure it is, and keeps what came.
-
-    trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
-    body is cut short. Of a message it counts the bytes, and not the fragments, which may be empty.
-
-    Attributes:
-        established: Whether the WebSocket is open.
-        answer: What came before.
-        unfinished: How many bytes came since the last message was whole.
-    """
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.established = False
-        self.answer = bytearray()
-        self.unfinished = 0
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        with self._noticing_the_end():
-            data = bytes(await self._stream.receive_some(max_bytes))
-        if not self.established:
-            self.answer += data[: _MAX_REFUSAL - len(self.answer)]
-            if not data:
-                raise _HungUp
-        self.unfinished += len(data)
-        if self.unfinished > _MAX_UNFINISHED:
-            raise trio.BrokenResourceError
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with self._noticing_the_end():
-            await self._stream.send_all(data)
-
-    @contextmanager
-    def _noticing_the_end(self) -> Generator[None]:
-        try:
-            yield
-        except trio.BrokenResourceError as error:
-            if self.established:
-                raise
-            raise _HungUp from error
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 @attrs.frozen
@@ -104,10 +49,6 @@ class _Protecting:
     @trio.lowlevel.enable_ki_protection
     async def _run(function: Callable[[], Awaitable[None]]) -> None:
         await function()
-
-
-class _HungUp(Exception):
-    """The peer closed the connection in the middle of the handshake."""
 
 
 class WebSocket:
@@ -201,11 +142,11 @@ class WebSocket:
         Raises:
             TTSError: It never became hot. What happens later is in `error`.
         """
-        stream: _HandshakeStream | None = None
+        stream: HandshakeStream | None = None
         try:
             with trio.CancelScope() as scope, single_error():
                 async with turn.limited(self._config.timeouts.connect) as hot:
-                    stream = _HandshakeStream(await self._open_stream(self._config))
+                    stream = HandshakeStream(await self._open_stream(self._config))
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
                         nursery.start_soon(self._read, websocket, stream)
@@ -225,8 +166,8 @@ class WebSocket:
                         if self.error is None:
                             await self._say_goodbye(websocket)
                         nursery.cancel_scope.cancel(reason="the WebSocket is closed")
-        except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
-            cause = self.error or self._explain(error, stream)
+        except Exception as error:  # noqa: BLE001 - sorted by explain; what it does not know is logged there
+            cause = self.error or explain(error, self._config, stream)
             if cause is not error and cause.__cause__ is None:
                 cause.__cause__ = telling_cause(error)
             self.abandon(cause)
@@ -240,7 +181,7 @@ class WebSocket:
             finally:
                 self.closed.set()
 
-    async def _upgrade(self, nursery: trio.Nursery, stream: _HandshakeStream) -> trio_websocket.WebSocketConnection:
+    async def _upgrade(self, nursery: trio.Nursery, stream: HandshakeStream) -> trio_websocket.WebSocketConnection:
         url = urlsplit(self._config.base_url)
         websocket = await trio_websocket.wrap_client_stream(
             cast("trio.Nursery", _Protecting(nursery)),
@@ -252,7 +193,7 @@ class WebSocket:
                 (b"user-agent", USER_AGENT.encode("ascii")),
             ],
             receive_buffer_size=_RECEIVE_BYTES,
-            max_message_size=_MAX_MESSAGE,
+            max_message_size=MAX_MESSAGE,
         )
         stream.established = True
         self.trace_id = next(
@@ -262,7 +203,7 @@ class WebSocket:
         return websocket
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, websocket: trio_websocket.WebSocketConnection, stream: _HandshakeStream) -> None:
+    async def _read(self, websocket: trio_websocket.WebSocketConnection, stream: HandshakeStream) -> None:
         try:
             while self.error is None:
                 message = await websocket.get_message()
@@ -273,8 +214,8 @@ class WebSocket:
             if self._closing.is_set():
                 return
             reason = closed.reason
-            if stream.unfinished > _MAX_UNFINISHED:
-                says = f"a message did not end within {_MAX_UNFINISHED} bytes"
+            if stream.unfinished > MAX_UNFINISHED:
+                says = f"a message did not end within {MAX_UNFINISHED} bytes"
                 self.abandon(TTSConnectionError(says, trace_id=self.trace_id))
             elif reason is not None:
                 self.abandon(classify(reason.reason, close_code=reason.code, trace_id=self.trace_id))
@@ -334,51 +275,3 @@ class WebSocket:
             if self._goodbye is not None:
                 await websocket.send_message(self._goodbye)
             await websocket.aclose()
-
-    def _explain(self, error: Exception, stream: _HandshakeStream | None) -> TTSError:
-        """Sort what broke a dial, or an open socket, into the tree of errors."""
-        where = urlsplit(self._config.base_url).netloc
-        refusal = _refusal(bytes(stream.answer)) if stream is not None and not stream.established else None
-        match error:
-            case TTSError():
-                return error
-            case trio_websocket.ConnectionRejected():
-                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in error.headers or ()}
-                return classify_response(error.status_code, headers, error.body or b"")
-            case _ if refusal is not None:
-                return refusal
-            case trio.TooSlowError():
-                step = "connecting" if stream is None else "in the WebSocket handshake"
-                return TTSConnectionError(
-                    f"no connection to {where} within {self._config.timeouts.connect:g} s (still {step})"
-                )
-            case _HungUp():
-                return TTSConnectionError(f"{where} hung up in the WebSocket handshake")
-            case OSError() | trio.BrokenResourceError():
-                return dial_failed(self._config, where, error)
-            case trio_websocket.ConnectionClosed():
-                return TTSConnectionError(f"no connection to {where}: {error}")
-            case h11.ProtocolError() | wsproto.utilities.ProtocolError() if stream is not None:
-                answer = redact(stream.answer.decode("latin-1"))[:_QUOTED]
-                return ProtocolError(f"{where} does not answer as a WebSocket server but with {answer!r}")
-            case _:
-                logger.error("a task of a WebSocket to %s failed", where, exc_info=error)
-                return unexpected(f"connection to {where}", error)
-
-
-def _refusal(answer: bytes) -> TTSError | None:
-    """What the peer answered to the upgrade, where trio-websocket could not tell: a refusal that was cut short."""
-    peer = h11.Connection(h11.CLIENT)
-    peer.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
-    body = b""
-    try:
-        peer.receive_data(answer)
-        response = peer.next_event()
-        if not isinstance(response, h11.Response):
-            return None
-        while isinstance(data := peer.next_event(), h11.Data):
-            body += data.data
-    except h11.ProtocolError:
-        return None
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-    return classify_response(response.status_code, headers, body)

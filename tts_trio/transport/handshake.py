@@ -1,0 +1,139 @@
+"""The beginning of a WebSocket, where the peer may refuse, hang up, or answer as no WebSocket server does.
+
+trio-websocket loses what the peer said then, or waits for ever; here it is kept, and told by an error that is typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import h11
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from tts_trio.config.config import TTSConfig
+from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected
+from tts_trio.errors.classification import classify_response
+from tts_trio.errors.redaction import guarded_logger, redact
+from tts_trio.transport.streams import dial_failed
+
+logger = guarded_logger(__name__)
+
+MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
+MAX_UNFINISHED = 2 * MAX_MESSAGE  # bytes without the end of a message: fragments of nothing would have no end
+_QUOTED = 80  # characters of an answer that is none
+_MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
+
+
+class HandshakeStream(trio.abc.Stream):
+    """A stream that, until the WebSocket is open, takes its end for the failure it is, and keeps what came.
+
+    trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
+    body is cut short. Of a message it counts the bytes, and not the fragments, which may be empty.
+
+    Attributes:
+        established: Whether the WebSocket is open.
+        answer: What came before.
+        unfinished: How many bytes came since the last message was whole.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.established = False
+        self.answer = bytearray()
+        self.unfinished = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Read, and raise where the peer hangs up in the handshake, or no message ends."""
+        with self._noticing_the_end():
+            data = bytes(await self._stream.receive_some(max_bytes))
+        if not self.established:
+            self.answer += data[: _MAX_REFUSAL - len(self.answer)]
+            if not data:
+                raise HungUp
+        self.unfinished += len(data)
+        if self.unfinished > MAX_UNFINISHED:
+            raise trio.BrokenResourceError
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write, and raise `HungUp` where the peer hangs up in the handshake."""
+        with self._noticing_the_end():
+            await self._stream.send_all(data)
+
+    @contextmanager
+    def _noticing_the_end(self) -> Generator[None]:
+        try:
+            yield
+        except trio.BrokenResourceError as error:
+            if self.established:
+                raise
+            raise HungUp from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait as the stream does."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()
+
+
+class HungUp(Exception):
+    """The peer closed the connection in the middle of the handshake."""
+
+
+def explain(error: Exception, config: TTSConfig, stream: HandshakeStream | None) -> TTSError:
+    """Return what broke a dial, or an open socket, as an error of the tree.
+
+    Args:
+        error: What was raised.
+        config: Where the dial went.
+        stream: What it went over; None where there was none yet.
+    """
+    where = urlsplit(config.base_url).netloc
+    refusal = _refusal(bytes(stream.answer)) if stream is not None and not stream.established else None
+    match error:
+        case TTSError():
+            return error
+        case trio_websocket.ConnectionRejected():
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in error.headers or ()}
+            return classify_response(error.status_code, headers, error.body or b"")
+        case _ if refusal is not None:
+            return refusal
+        case trio.TooSlowError():
+            step = "connecting" if stream is None else "in the WebSocket handshake"
+            return TTSConnectionError(f"no connection to {where} within {config.timeouts.connect:g} s (still {step})")
+        case HungUp():
+            return TTSConnectionError(f"{where} hung up in the WebSocket handshake")
+        case OSError() | trio.BrokenResourceError():
+            return dial_failed(config, where, error)
+        case trio_websocket.ConnectionClosed():
+            return TTSConnectionError(f"no connection to {where}: {error}")
+        case h11.ProtocolError() | wsproto.utilities.ProtocolError() if stream is not None:
+            answer = redact(stream.answer.decode("latin-1"))[:_QUOTED]
+            return ProtocolError(f"{where} does not answer as a WebSocket server but with {answer!r}")
+        case _:
+            logger.error("a task of a WebSocket to %s failed", where, exc_info=error)
+            return unexpected(f"connection to {where}", error)
+
+
+def _refusal(answer: bytes) -> TTSError | None:
+    """What the peer answered to the upgrade, where trio-websocket could not tell: a refusal that was cut short."""
+    peer = h11.Connection(h11.CLIENT)
+    peer.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
+    body = b""
+    try:
+        peer.receive_data(answer)
+        response = peer.next_event()
+        if not isinstance(response, h11.Response):
+            return None
+        while isinstance(data := peer.next_event(), h11.Data):
+            body += data.data
+    except h11.ProtocolError:
+        return None
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+    return classify_response(response.status_code, headers, body)
