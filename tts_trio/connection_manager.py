@@ -112,7 +112,7 @@ class WebSocketConnectionManager(SingleUse):
         return ConnectionStatistics(
             hot=sum(socket.usable for socket in self._sockets),
             dialling=sum(socket.state is SocketState.DIALLING for socket in self._sockets),
-            in_use=sum(socket.utterances for socket in self._sockets),
+            in_use=sum(socket.slots.utterances for socket in self._sockets),
             dials=self._dials,
             losses=self._losses,
             keep_alives=self._keep_alives + sum(socket.keep_alives for socket in self._sockets),
@@ -128,8 +128,8 @@ class WebSocketConnectionManager(SingleUse):
             RuntimeError: The manager is closed or was not entered.
         """
         socket = await self._hot_socket()
-        assert socket.idle is not None
-        return socket.idle
+        assert socket.slots.idle is not None
+        return socket.slots.idle
 
     @trio.lowlevel.enable_ki_protection
     async def get_connection(self) -> Connection:
@@ -246,7 +246,9 @@ class WebSocketConnectionManager(SingleUse):
         While none is open it is one: a bad key, or a service that is down, is asked once at a time.
         """
         spares = spare_connections(self.config)
-        ready = self._endpoint.sockets_to_keep(spares, speaking=any(socket.utterances for socket in self._sockets))
+        ready = self._endpoint.sockets_to_keep(
+            spares, speaking=any(socket.slots.utterances for socket in self._sockets)
+        )
         wanted = max(ready, math.ceil(self._waiting / self._endpoint.contexts))
         return wanted if any(socket.is_open for socket in self._sockets) else min(wanted, 1)
 
@@ -328,7 +330,7 @@ class WebSocketConnectionManager(SingleUse):
         self._telemetry.socket_lost(error)
         self._last_failure = error
         if not error.retryable:
-            self._stop_dialling(error, raised=socket.served)
+            self._stop_dialling(error, raised=socket.slots.served)
 
     def _probe_spares(self) -> None:
         """Find out whether anybody is there: what cuts the socket in use mostly cuts the one behind it, too."""

@@ -68,7 +68,7 @@ def errors(service: Service) -> list[str]:
 
 
 def the_socket_in_use(tts: TTSManager) -> HotSocket:
-    return next(socket for socket in tts.connections._sockets if socket.served)
+    return next(socket for socket in tts.connections._sockets if socket.slots.served)
 
 
 async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.testing.MockClock) -> None:
@@ -118,7 +118,7 @@ async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.te
             async with tts.start_llm_stream() as (channel, _audio):
                 await channel.send(ENGLISH)
             await trio.sleep(11)
-            assert (socket.utterances, socket.usable) == (1, False)
+            assert (socket.slots.utterances, socket.usable) == (1, False)
         assert said == Said(f"{RUSSIAN} {RUSSIAN}")
 
 
@@ -173,13 +173,13 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
                 await trio.sleep(0.5)
                 nursery.start_soon(say, tts, silenced, said[silenced])
                 await trio.sleep(3)
-                distrusted = the_socket_in_use(tts)
-                assert not distrusted.usable
-                assert distrusted.utterances == 1
+                retiring = the_socket_in_use(tts)
+                assert not retiring.usable
+                assert retiring.slots.utterances == 1
             assert said[first] == Said(first)
             assert said[silenced] == Said(silenced, replays=1)
             await trio.sleep(1)
-            assert distrusted not in tts.connections._sockets
+            assert retiring not in tts.connections._sockets
             assert tts.connections.statistics().losses == 1
 
 

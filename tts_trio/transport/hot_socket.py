@@ -12,14 +12,14 @@ import trio
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
-from tts_trio.errors.classification import classify
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import DialTurn
 from tts_trio.transport.lateness import has_passed
+from tts_trio.transport.slots import Slots
 from tts_trio.transport.streams import OpenStream
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.blanks import is_unasked
-from tts_trio.wire.context import Sound, contexts_of
+from tts_trio.wire.context import Sound
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ _NEXT = {
 }
 """What may follow what. `ENDING` may follow anything: the WebSocket tells when it was closed, or lost."""
 
+_SERVING = (SocketState.HOT, SocketState.AGING)
+
 
 class HotSocket:
     """A WebSocket of a conversation. It offers a `Connection` as long as it can take another utterance.
@@ -55,7 +57,7 @@ class HotSocket:
         began: When its dial began, in seconds of trio's clock; infinity before.
         hot_since: When it became hot, in seconds of trio's clock; infinity before.
         keep_alives: How many keep-alives were sent.
-        idle: The connection for the next utterance; None where it takes no more.
+        slots: Which utterance speaks over which of its contexts.
     """
 
     def __init__(
@@ -79,17 +81,13 @@ class HotSocket:
         self.began = math.inf
         self.hot_since = math.inf
         self.keep_alives = 0
-        self.idle: Connection | None = None
         self._state = SocketState.DIALLING
         self._config = config
         self._on_hot = on_hot
         self._on_slot = on_slot
         self._on_old = on_old
         self._endpoint = endpoint_for(config)
-        self._contexts = contexts_of(self._endpoint)
-        self._next = next(self._contexts, None)
-        self._connections: dict[str | None, Connection] = {}  # by context: those that hold a slot
-        self._acquired: set[str | None] = set()  # all contexts that an utterance ever had
+        self.slots = Slots(self._endpoint, self)
         self._retired_for: TTSError | None = None
         self._last_frame = math.inf
         self._timer = trio.CancelScope()
@@ -101,7 +99,7 @@ class HotSocket:
 
     def __repr__(self) -> str:
         state = self.state.name.lower()
-        return f"<HotSocket {state}, {len(self._connections)} contexts, {self.keep_alives} keep-alives>"
+        return f"<HotSocket {state}, {len(self.slots)} contexts, {self.keep_alives} keep-alives>"
 
     @property
     def state(self) -> SocketState:
@@ -116,22 +114,12 @@ class HotSocket:
     @property
     def usable(self) -> bool:
         """Whether, by what is known here, it can take another utterance now."""
-        return self.idle is not None and not self._websocket.ending and not self._websocket.stuck
+        return self.slots.idle is not None and not self._websocket.ending and not self._websocket.stuck
 
     @property
     def is_open(self) -> bool:
         """Whether the service is reached over it."""
         return self.state not in (SocketState.DIALLING, SocketState.ENDING)
-
-    @property
-    def utterances(self) -> int:
-        """How many go on over it."""
-        return sum(connection.state == "in use" for connection in self._connections.values())
-
-    @property
-    def served(self) -> bool:
-        """Whether an utterance was ever begun on it."""
-        return bool(self._acquired)
 
     @property
     def trace_id(self) -> str | None:
@@ -144,15 +132,10 @@ class HotSocket:
 
     def acquire(self) -> Connection:
         """Take the idle connection for an utterance; another one is offered behind it, if there is room."""
-        connection, self.idle = self.idle, None
-        assert connection is not None
+        connection = self.slots.acquire()
         if self._state is SocketState.AGING:
             self._go(SocketState.HOT)
-        context_id = connection.context.context_id
-        self._connections[context_id] = connection
-        self._acquired.add(context_id)
-        connection.acquire()
-        if self._next is None:  # it was the last context that this socket can have
+        if self.slots.used_up:
             self._go(SocketState.RETIRING)
         self._offer()
         return connection
@@ -163,8 +146,8 @@ class HotSocket:
         Args:
             reason: Told to the utterances that go on over it.
         """
-        self._websocket.close(None if self._connections else self._endpoint.goodbye)
-        self._lose_connections(reason or TTSConnectionError("the connection was closed"))
+        self._websocket.close(None if len(self.slots) else self._endpoint.goodbye)
+        self.slots.lose(reason or TTSConnectionError("the connection was closed"))
 
     async def run(self, turn: DialTurn) -> None:
         """Dial it and keep it until it ends.
@@ -179,11 +162,10 @@ class HotSocket:
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    frames = [] if self._next is None else self._next.socket_opened()
-                    await self._websocket.run(turn, frames, lambda: self._opened(nursery))
+                    await self._websocket.run(turn, self.slots.first_frames(), lambda: self._opened(nursery))
                     nursery.cancel_scope.cancel(reason="the connection has ended")
         finally:
-            self._lose_connections(self.error or TTSConnectionError("the connection was closed"))
+            self.slots.lose(self.error or TTSConnectionError("the connection was closed"))
 
     # For its connections.
 
@@ -194,7 +176,7 @@ class HotSocket:
             self._websocket.send(frame)
         # A frame moves what is due to later, which the timer finds out when it fires; but the first one of a context.
         if self._timer.deadline > self._last_frame + self._config.keep_alive_interval:
-            self._set_timer()
+            self._timer.deadline = self._due()
 
     def probe(self) -> None:
         """Find out in the background whether anybody is there, now that something depends on it."""
@@ -217,27 +199,27 @@ class HotSocket:
         """Take note that an utterance is done with its connection; its slot is free when the service says so."""
         if self.state is SocketState.ENDING:
             return
-        if connection is self.idle:
-            self.idle = None
-            if self._next is None:
+        if connection is self.slots.idle:
+            self.slots.withdraw()
+            if self.slots.used_up:
                 self.close()
             else:
                 self._offer()
-        elif self.state is SocketState.RETIRING and not self.utterances:
+        elif self.state is SocketState.RETIRING and not self.slots.utterances:
             self._end()
         elif connection.context.holds_slot:
             self.probe()
         else:
             self._free(connection)
-        self._set_timer()
+        self._timer.deadline = self._due()
 
     def retire(self, error: TTSError) -> None:
         """Give no more utterances to it; it ends, for this reason, with those that go on over it."""
         if self.state is SocketState.ENDING:
             return
         self._retired_for = error
-        self.idle = None
-        if self.utterances:
+        self.slots.withdraw()
+        if self.slots.utterances:
             self._go(SocketState.RETIRING)
             self._on_slot()
         else:
@@ -258,36 +240,19 @@ class HotSocket:
     def _opened(self, nursery: trio.Nursery) -> None:
         self._go(SocketState.HOT)
         self.hot_since = self._last_frame = trio.current_time()
-        self.idle = self._next_connection()
+        self.slots.offer()
         nursery.start_soon(self._keep_time)
         self._on_hot(self)
 
-    def _next_connection(self) -> Connection:
-        assert self._next is not None
-        connection = Connection(self, self._next)
-        self._next = next(self._contexts, None)
-        return connection
-
     def _offer(self) -> None:
         """Offer a connection for the next utterance, if there is room for it, and none is offered."""
-        takes_more = self.state in (SocketState.HOT, SocketState.AGING) and self._next is not None
-        if takes_more and self.idle is None and len(self._connections) < self._endpoint.contexts:
-            self.idle = self._next_connection()
+        if self.state in _SERVING and self.slots.offer():
             self._on_slot()
 
     def _free(self, connection: Connection) -> None:
         """The service has closed a context: its slot can be used again."""
-        if self._connections.pop(connection.context.context_id, None) is not None:
-            self._offer()
-
-    def _lose_connections(self, error: TTSError) -> None:
-        idle, self.idle = self.idle, None
-        for connection in [idle, *self._connections.values()]:
-            if connection is not None:
-                connection.on_lost(error)
-
-    def _set_timer(self) -> None:
-        self._timer.deadline = self._due()
+        self.slots.free(connection)
+        self._offer()
 
     @trio.lowlevel.enable_ki_protection
     async def _keep_time(self) -> None:
@@ -302,17 +267,13 @@ class HotSocket:
                 return self._websocket.abandon(unexpected("connection", error))
 
     def _due(self) -> float:
-        waiting = self._waiting_for_text()
-        keep_alive = min((c.last_frame for c in waiting), default=math.inf) + self._config.keep_alive_interval
+        waiting = (c.last_frame for c in self.slots if c.context.awaits_text)
+        keep_alive = min(waiting, default=math.inf) + self._config.keep_alive_interval
         return min(keep_alive, self._old_at(), self._lost_slot_at())
-
-    def _waiting_for_text(self) -> list[Connection]:
-        idle = [] if self.idle is None else [self.idle]
-        return [c for c in [*idle, *self._connections.values()] if c.context.awaits_text]
 
     def _old_at(self) -> float:
         """When it is to be replaced: for its age, or because the service may close it, there being no context."""
-        if self.state is not SocketState.HOT or self.utterances:
+        if self.state is not SocketState.HOT or self.slots.utterances:
             return math.inf
         idle = self._endpoint.idle_seconds
         idle_at = self._last_frame + max(idle / 2, idle - self._config.timeouts.connect)
@@ -320,9 +281,9 @@ class HotSocket:
 
     def _lost_slot_at(self) -> float:
         """When a slot, whose final did not come, is taken for lost, and the socket with it."""
-        if self.state not in (SocketState.HOT, SocketState.AGING):
+        if self.state not in _SERVING:
             return math.inf
-        return min((c.silent_since for c in self._connections.values()), default=math.inf) + self._config.timeouts.reply
+        return self.slots.silent_since() + self._config.timeouts.reply
 
     def _do_what_is_due(self, now: float) -> None:
         if self._old_at() <= now:
@@ -330,8 +291,8 @@ class HotSocket:
             self._on_old(self)
         if self._lost_slot_at() <= now:
             self.retire(TTSConnectionError("the service did not report the end of an interrupted utterance"))
-        for connection in self._waiting_for_text():
-            if connection.last_frame + self._config.keep_alive_interval <= now:
+        for connection in self.slots:
+            if connection.context.awaits_text and connection.last_frame + self._config.keep_alive_interval <= now:
                 self.keep_alives += 1
                 connection.keep_alive()
 
@@ -343,8 +304,8 @@ class HotSocket:
 
     def _receive_event(self, event: Event) -> None:
         context_id = self._endpoint.context_of(event.context_id)
-        connection = self._connections.get(context_id)
-        if context_id not in self._acquired and is_unasked(event, self._config.format):
+        connection = self.slots.holder(context_id)
+        if not self.slots.was_acquired(context_id) and is_unasked(event, self._config.format):
             self.retire(TTSConnectionError("the service sent something that nobody had asked for"))
             return
         match event:
@@ -360,23 +321,17 @@ class HotSocket:
                     connection.received(event)
                     if connection.state == "ended":
                         self._free(connection)
-                        self._set_timer()
+                        self._timer.deadline = self._due()
             case ErrorReceived():
                 self._receive_error(event, context_id, connection)
             case Unreadable():
                 logger.warning("skipped a frame of the service: %s", event.reason)
 
     def _receive_error(self, event: ErrorReceived, context_id: str | None, connection: Connection | None) -> None:
-        error = classify(
-            event.message,
-            codes=(event.code,),
-            close_code=event.close_code,
-            field=event.param,
-            trace_id=self.trace_id,
-        )
+        error = event.to_error(self.trace_id)
         if context_id is None:
             self._websocket.abandon(error)  # it closes about 0.8 s later: no need to wait for that
-        elif context_id not in self._acquired:
+        elif not self.slots.was_acquired(context_id):
             self.retire(error)
         elif connection is None:  # if the socket was meant, the service closes it
             logger.warning("the service complained of an utterance that had ended: %s", error)

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias, cast
 import attrs
 import pybase64
 
+from tts_trio.errors import TTSError
+from tts_trio.errors.classification import classify
 from tts_trio.wire.json_objects import read_characters, read_numbers, read_object
 
 _LONGEST_TEXT = 1000  # characters of an error's message; what is longer is no message, and is sorted and logged
@@ -75,6 +77,15 @@ class ErrorReceived:
     close_code: int | None = None
     context_id: str | None = None
     param: str | None = None
+
+    def to_error(self, trace_id: str | None) -> TTSError:
+        """Return it as an error of the tree.
+
+        Args:
+            trace_id: The service's id of the socket that it came on.
+        """
+        codes = (self.code,)
+        return classify(self.message, codes=codes, close_code=self.close_code, field=self.param, trace_id=trace_id)
 
 
 @attrs.frozen

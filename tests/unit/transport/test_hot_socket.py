@@ -165,9 +165,9 @@ async def test_a_socket_of_one_utterance_retires_when_it_is_acquired(autojump_cl
             socket = the_socket(connections, SocketState.DIALLING)
             connection = await connections.connect()
             assert socket.state is SocketState.HOT
-            assert socket.idle is connection
+            assert socket.slots.idle is connection
             assert await connections.get_connection() is connection
-            assert (socket.state, socket.idle, socket.utterances) == (SocketState.RETIRING, None, 1)
+            assert (socket.state, socket.slots.idle, socket.slots.utterances) == (SocketState.RETIRING, None, 1)
             connection.close()
             assert (socket.state, socket.error) == (SocketState.ENDING, None)
 
@@ -179,9 +179,9 @@ async def test_a_socket_of_many_utterances_retires_for_a_reason(autojump_clock: 
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             first, second = await connections.get_connection(), await connections.get_connection()
             socket = next(iter(connections._sockets))
-            assert (socket.state, socket.utterances) == (SocketState.HOT, 2)
+            assert (socket.state, socket.slots.utterances) == (SocketState.HOT, 2)
             first.abandon(reason)
-            assert (socket.state, socket.utterances, socket.usable) == (SocketState.RETIRING, 1, False)
+            assert (socket.state, socket.slots.utterances, socket.usable) == (SocketState.RETIRING, 1, False)
             second.close()
             assert (socket.state, socket.error) == (SocketState.ENDING, reason)
 

@@ -1,0 +1,108 @@
+"""`Slots`: which connection speaks over which context of a socket."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tts_trio.errors import TTSError
+from tts_trio.transport.connection import Connection, Socket
+from tts_trio.wire.context import contexts_of
+from tts_trio.wire.endpoint import Endpoint
+
+
+class Slots:
+    """The contexts of one socket: the next one, offered as an idle connection, and those that hold a slot.
+
+    At the service an utterance holds its slot until its final has come, interrupted or not.
+
+    Attributes:
+        idle: The connection for the next utterance; None where none is offered.
+    """
+
+    def __init__(self, endpoint: Endpoint, socket: Socket) -> None:
+        """Prepare the contexts of a socket; none is offered yet.
+
+        Args:
+            endpoint: Says how many there may be, at once and in all.
+            socket: What carries the connections.
+        """
+        self.idle: Connection | None = None
+        self._endpoint = endpoint
+        self._socket = socket
+        self._contexts = contexts_of(endpoint)
+        self._next = next(self._contexts, None)
+        self._held: dict[str | None, Connection] = {}  # by context
+        self._acquired: set[str | None] = set()  # all contexts that an utterance ever had
+
+    def __len__(self) -> int:
+        """Return how many slots are held."""
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Iterate over the idle connection, and those that hold a slot."""
+        return iter([*([] if self.idle is None else [self.idle]), *self._held.values()])
+
+    @property
+    def used_up(self) -> bool:
+        """Whether no context can follow those that there are: a socket of `stream-input` has one in its life."""
+        return self._next is None
+
+    @property
+    def served(self) -> bool:
+        """Whether an utterance ever had one of the contexts."""
+        return bool(self._acquired)
+
+    @property
+    def utterances(self) -> int:
+        """How many utterances go on."""
+        return sum(connection.state == "in use" for connection in self._held.values())
+
+    def holder(self, context_id: str | None) -> Connection | None:
+        """Return the connection whose context holds a slot, in use or not."""
+        return self._held.get(context_id)
+
+    def was_acquired(self, context_id: str | None) -> bool:
+        """Tell whether an utterance ever had this context."""
+        return context_id in self._acquired
+
+    def silent_since(self) -> float:
+        """Return since when nothing has come of the released connection that is silent for the longest time."""
+        return min((connection.silent_since for connection in self._held.values()), default=math.inf)
+
+    def first_frames(self) -> list[str]:
+        """Return the frames that are written as soon as the socket is open."""
+        return [] if self._next is None else self._next.socket_opened()
+
+    def offer(self) -> bool:
+        """Offer an idle connection, if there is none, and room for it; returns whether there is a new one."""
+        if self.idle is not None or self._next is None or len(self._held) >= self._endpoint.contexts:
+            return False
+        self.idle = Connection(self._socket, self._next)
+        self._next = next(self._contexts, None)
+        return True
+
+    def withdraw(self) -> None:
+        """Offer no connection any more."""
+        self.idle = None
+
+    def acquire(self) -> Connection:
+        """Take the idle connection for an utterance: it holds a slot from now on."""
+        connection, self.idle = self.idle, None
+        assert connection is not None
+        context_id = connection.context.context_id
+        self._held[context_id] = connection
+        self._acquired.add(context_id)
+        connection.acquire()
+        return connection
+
+    def lose(self, error: TTSError) -> None:
+        """Tell the utterances that nothing comes any more; no connection is offered after that."""
+        connections = list(self)
+        self.withdraw()
+        for connection in connections:
+            connection.on_lost(error)
+
+    def free(self, connection: Connection) -> None:
+        """Let another have the slot of a connection: the service has closed its context, or never knew it."""
+        self._held.pop(connection.context.context_id, None)
