@@ -20,8 +20,8 @@ from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket, SocketState
-from tts_trio.transport.lateness import Patience
 from tts_trio.transport.streams import OpenStream, open_stream
+from tts_trio.transport.timers import Countdown
 from tts_trio.wire import endpoint_for
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class WebSocketConnectionManager(SingleUse):
         """Prepare a manager; it dials when its block is entered.
 
         Args:
-            config: Where to, with which voice, key and deadlines.
+            config: Where to, with which voice, key and timeouts.
             open_stream: Opens byte streams to the service, TLS included; another one serves tests.
 
         Raises:
@@ -191,7 +191,7 @@ class WebSocketConnectionManager(SingleUse):
         self._dial_now = trio.Event()
         self._replenish(at_once=True)
         timeout, failures = self.config.timeouts.connect, self._failures
-        patience = Patience(timeout)
+        countdown = Countdown(timeout)
         try:
             while True:
                 self._require_open()
@@ -204,7 +204,7 @@ class WebSocketConnectionManager(SingleUse):
                 if self._failures > failures and self._is_down():
                     assert self._last_failure is not None
                     raise copy.copy(self._last_failure) from self._last_failure.__cause__
-                if not await patience.wait(self._changed):
+                if not await countdown.wait(self._changed):
                     break
         finally:
             self._waiting -= 1

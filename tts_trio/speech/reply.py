@@ -23,7 +23,7 @@ from tts_trio.speech.driver import Driver
 from tts_trio.speech.http_fallback import PhrasesOverHttp
 from tts_trio.speech.results import Receipt
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.lateness import has_passed
+from tts_trio.transport.timers import has_expired
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Reply(Driver):
         while True:
             with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
                 await trio.sleep_forever()
-            await has_passed(self.utterance.overdue_at)
+            await has_expired(self.utterance.overdue_at)
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
                 self._connection.abandon(error)

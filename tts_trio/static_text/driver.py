@@ -25,7 +25,7 @@ from tts_trio.static_text.source import AudioSource, RequestSent, ResponseStarte
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text
-from tts_trio.transport.lateness import has_passed
+from tts_trio.transport.timers import has_expired
 from tts_trio.wire.events import Final
 from tts_trio.wire.http import SpeechRequest, stream_request
 
@@ -218,7 +218,7 @@ class StaticText(Driver):
         while True:
             with trio.CancelScope(deadline=self.utterance.overdue_at()) as self._timer:
                 await trio.sleep_forever()
-            if await has_passed(self.utterance.overdue_at):
+            if await has_expired(self.utterance.overdue_at):
                 self.utterance.expire(trio.current_time())
                 self._asking.cancel(reason="the service is late")
 

@@ -1,4 +1,4 @@
-"""When to dial, and for how long: a bound on dials at once to one host, their time limit, and the wait after failures.
+"""When to dial, and for how long: a bound on dials at once to one host, their timeout, and the wait after failures.
 
 When the service comes back after an outage, hundreds of calls do not dial in the same instant: 400 dials at once
 blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rules.
@@ -14,7 +14,7 @@ import trio
 
 from tts_trio._nurseries import asynccontextmanager, single_error
 from tts_trio.limits.backoff import Backoff
-from tts_trio.transport.lateness import time_limit
+from tts_trio.transport.timers import fail_after
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
@@ -54,7 +54,7 @@ class DialTurn:
             self._limit.release_on_behalf_of(self)
 
     @asynccontextmanager
-    async def limited(self, seconds: float) -> AsyncGenerator[trio.Event]:
+    async def limited(self, timeout: float) -> AsyncGenerator[trio.Event]:  # noqa: ASYNC109 - as `fail_after`
         """Dial in this block, for so many seconds at most in which the loop ran.
 
         Yields:
@@ -65,7 +65,7 @@ class DialTurn:
         """
         try:
             with single_error():
-                async with time_limit(seconds) as done, trio.open_nursery() as nursery:
+                async with fail_after(timeout) as done, trio.open_nursery() as nursery:
                     nursery.start_soon(self._end_in_time, done)
                     yield done
                     done.set()

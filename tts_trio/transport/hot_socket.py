@@ -14,9 +14,9 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialling import DialTurn
-from tts_trio.transport.lateness import has_passed
 from tts_trio.transport.slots import Slots
 from tts_trio.transport.streams import OpenStream
+from tts_trio.transport.timers import has_expired
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.blanks import is_unasked
 from tts_trio.wire.context import Sound
@@ -259,7 +259,7 @@ class HotSocket:
         while True:
             with trio.CancelScope(deadline=self._due()) as self._timer:
                 await trio.sleep_forever()
-            await has_passed(self._lost_slot_at)
+            await has_expired(self._lost_slot_at)
             try:
                 self._do_what_is_due(trio.current_time())
             except Exception as error:

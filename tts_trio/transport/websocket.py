@@ -25,13 +25,13 @@ from tts_trio.errors.classification import classify
 from tts_trio.errors.redaction import guarded_logger, redact
 from tts_trio.transport.dialling import DialTurn
 from tts_trio.transport.handshake import MAX_MESSAGE, MAX_UNFINISHED, HandshakeStream, explain
-from tts_trio.transport.lateness import comes_within
 from tts_trio.transport.streams import USER_AGENT, OpenStream
+from tts_trio.transport.timers import wait_event
 
 logger = guarded_logger(__name__)
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
-_ANSWER_SECONDS = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
+_PROBE_TIMEOUT = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
 
 
@@ -72,7 +72,7 @@ class WebSocket:
         """Prepare a WebSocket; nothing is dialled yet.
 
         Args:
-            config: Where to, with which key and deadlines.
+            config: Where to, with which key and timeouts.
             path: Path and query, below the base URL.
             open_stream: Opens the byte stream.
             on_message: Called with each message as it comes; it must not block.
@@ -161,7 +161,7 @@ class WebSocket:
                             on_open()
                         nursery.start_soon(self._write, websocket)
                         nursery.start_soon(self._ping, websocket, nursery)
-                        nursery.start_soon(self._await_answers, websocket, nursery)
+                        nursery.start_soon(self._run_probes, websocket, nursery)
                         await self._closing.wait()
                         if self.error is None:
                             await self._say_goodbye(websocket)
@@ -238,37 +238,40 @@ class WebSocket:
         timeout = self._config.timeouts.ping
         while True:
             await trio.sleep(self._config.ping_interval)
-            if not await self._answers(websocket, nursery, timeout):
+            if not await self._pong_comes(websocket, nursery, timeout):
                 self.abandon(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
 
     @trio.lowlevel.enable_ki_protection
-    async def _await_answers(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
+    async def _run_probes(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
         async for since in self._probes:
-            nursery.start_soon(self._await_answer, websocket, nursery, since)
+            nursery.start_soon(self._run_probe, websocket, nursery, since)
 
     @trio.lowlevel.enable_ki_protection
-    async def _await_answer(
+    async def _run_probe(
         self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, since: float
     ) -> None:
-        if await self._answers(websocket, nursery, _ANSWER_SECONDS):
+        if await self._pong_comes(websocket, nursery, _PROBE_TIMEOUT):
             return
         # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
         if self._last_message < since or self._writing_since <= since:
-            self.abandon(TTSConnectionError(f"the service did not answer within {_ANSWER_SECONDS:g} s"))
+            self.abandon(TTSConnectionError(f"the service did not answer within {_PROBE_TIMEOUT:g} s"))
 
-    async def _answers(
-        self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, seconds: float
+    async def _pong_comes(
+        self,
+        websocket: trio_websocket.WebSocketConnection,
+        nursery: trio.Nursery,
+        timeout: float,  # noqa: ASYNC109 - no cancel scope: that could tear a frame
     ) -> bool:
         """Send a ping, and tell whether its pong comes in time."""
-        answered = trio.Event()
-        nursery.start_soon(self._ping_once, websocket, answered)  # not cancelled in time: that could tear its frame
-        return await comes_within(seconds, answered)
+        pong = trio.Event()
+        nursery.start_soon(self._ping_once, websocket, pong)
+        return await wait_event(pong, timeout)
 
     @trio.lowlevel.enable_ki_protection
-    async def _ping_once(self, websocket: trio_websocket.WebSocketConnection, answered: trio.Event) -> None:
+    async def _ping_once(self, websocket: trio_websocket.WebSocketConnection, pong: trio.Event) -> None:
         with suppress(trio_websocket.ConnectionClosed):
             await websocket.ping()
-            answered.set()
+            pong.set()
 
     async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with trio.move_on_after(self._config.timeouts.close), suppress(trio_websocket.ConnectionClosed):

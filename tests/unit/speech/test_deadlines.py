@@ -14,7 +14,7 @@ import trio
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts, open_tts
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
-from tts_trio.transport.lateness import comes_within, has_passed
+from tts_trio.transport.timers import has_expired, wait_event
 
 every_language = pytest.mark.parametrize("language", TEXTS)
 
@@ -136,7 +136,7 @@ async def test_a_blocked_loop_over_real_sockets(at: int) -> None:
 
 async def test_a_deadline_that_moves_has_not_passed(autojump_clock: trio.testing.MockClock) -> None:
     deadline = trio.current_time()
-    assert await has_passed(lambda: deadline)
+    assert await has_expired(lambda: deadline)
     assert trio.current_time() == deadline
 
     async def move() -> None:
@@ -147,14 +147,14 @@ async def test_a_deadline_that_moves_has_not_passed(autojump_clock: trio.testing
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(move)
-        assert not await has_passed(lambda: deadline)
+        assert not await has_expired(lambda: deadline)
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.3, 7.77])
 async def test_a_wait_ends_when_it_should(autojump_clock: trio.testing.MockClock, begins: float) -> None:
     """To the last bit, though it looks at the clock in between; and what the loop stood still for does not count."""
     await trio.sleep(begins)
-    assert not await comes_within(5.0, trio.Event())
+    assert not await wait_event(trio.Event(), 5.0)
     assert trio.current_time() == begins + 5.0
 
     async def stand_still() -> None:
@@ -163,5 +163,5 @@ async def test_a_wait_ends_when_it_should(autojump_clock: trio.testing.MockClock
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stand_still)
-        assert not await comes_within(5.0, trio.Event())
+        assert not await wait_event(trio.Event(), 5.0)
     assert trio.current_time() == pytest.approx(begins + 5 + 7 + 5, abs=0.2)

@@ -11,7 +11,7 @@ import trio
 
 from tts_trio.errors import ProtocolError, TTSError
 from tts_trio.errors.classification import classify_response
-from tts_trio.transport.lateness import time_limit
+from tts_trio.transport.timers import fail_after
 
 _MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
 _REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status alone says much
@@ -96,7 +96,7 @@ async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
     """Read the body of a refusal, as far as it comes soon and is not too long."""
     body = bytearray()
     with suppress(TTSError, trio.TooSlowError):
-        async with time_limit(_REFUSAL_SECONDS):
+        async with fail_after(_REFUSAL_SECONDS):
             async for chunk in chunks:
                 body += chunk
                 if len(body) >= _MAX_REFUSAL:

@@ -39,7 +39,7 @@ class HttpConnections(SingleUse):
         """Prepare the connections; the first is dialled when the block is entered.
 
         Args:
-            config: Where to, with which key, deadlines and spares.
+            config: Where to, with which key, timeouts and spares.
             open_stream: Opens byte streams to the service, TLS included; another one serves tests.
         """
         self._config = config
@@ -59,7 +59,7 @@ class HttpConnections(SingleUse):
         async with open_pool(self._config, self._open_stream) as self._pool:
             transport = HotTransport(self._config, self._pool)
             # With a transport of its own and without trust_env, the client builds no TLS context, which would block
-            # the loop for 139 ms. Deadlines are the transport's.
+            # the loop for 139 ms. The transport keeps the timeouts.
             client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113
             async with client as self._client:
                 try:

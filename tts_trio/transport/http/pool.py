@@ -17,8 +17,8 @@ from tts_trio.errors.redaction import guarded_logger
 from tts_trio.transport.dialling import DialBackoff, DialTurn
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.http.stream import WatchedStream
-from tts_trio.transport.lateness import time_limit
 from tts_trio.transport.streams import OpenStream, dial_failed
+from tts_trio.transport.timers import fail_after
 
 logger = guarded_logger(__name__)
 
@@ -26,8 +26,11 @@ logger = guarded_logger(__name__)
 class ConnectionPool:
     """The connections of one conversation to one service; made by `open_pool`.
 
-    Whoever takes one gives it back by `give_back` or closes it by `drop`, at any moment; what is missing then is
+    Whoever acquires one gives it back by `release`, or closes it by `drop`, at any moment. What is missing then is
     dialled in the background.
+
+    A connection is in one of three places: in use (in `_connections` only), idle (in `_idle`, too), or on its way to a
+    request that waits (in the channel). `_offer` is where each of them comes through.
     """
 
     def __init__(self, config: TTSConfig, open_stream: OpenStream, nursery: trio.Nursery) -> None:
@@ -39,10 +42,10 @@ class ConnectionPool:
         self._connections: set[HttpConnection] = set()
         self._idle: list[HttpConnection] = []  # the one used last is the last
         self._dialled_on_demand = 0
-        self._given, self._wanted = trio.open_memory_channel[HttpConnection | TTSError](0)
+        self._handed, self._waiters = trio.open_memory_channel[HttpConnection | TTSError](0)
         self._changed = trio.Event()
         self._backoff = DialBackoff()
-        self._refused = False  # trying again is no help, so it is left to the next request
+        self._permanent_error = False  # trying again is no help, so dialling stops until the next request
         self._closed = False
 
     @property
@@ -55,8 +58,8 @@ class ConnectionPool:
         """How many connections somebody uses."""
         return len(self._connections) - len(self._idle)
 
-    def take_idle(self) -> HttpConnection | None:
-        """Take the connection that was used last, if there is one that is idle."""
+    def acquire_idle(self) -> HttpConnection | None:
+        """Return the idle connection that was used last; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             self._announce()
@@ -65,35 +68,35 @@ class ConnectionPool:
                 return connection
         return None
 
-    async def take_new(self) -> HttpConnection:
+    async def acquire_new(self) -> HttpConnection:
         """Wait for the next connection that is opened or becomes free; one is dialled now, whatever the backoff.
 
         Raises:
             TTSConnectionError: It could not be opened, within `timeouts.connect`.
         """
-        self._refused = False
+        self._permanent_error = False
         if not self._closed:
             self._dialled_on_demand += 1
             self._nursery.start_soon(self._guarded, self._dial_on_demand)
-        given: HttpConnection | TTSError | None = None
+        handed: HttpConnection | TTSError | None = None
         try:
-            async with time_limit(self._config.timeouts.connect):
-                given = await self._wanted.receive()
+            async with fail_after(self._config.timeouts.connect):
+                handed = await self._waiters.receive()
         except trio.EndOfChannel:
             raise TTSConnectionError("the HTTP connections were closed") from None
         except trio.TooSlowError as error:  # its dial waits for other dials of this process, or is too slow itself
             raise self._explain(error) from None
         except BaseException:
-            if isinstance(given, HttpConnection):  # leaving the block is a checkpoint, where it may be cancelled
+            if isinstance(handed, HttpConnection):  # leaving the block is a checkpoint, where it may be cancelled
                 with trio.move_on_after(self._config.timeouts.close, shield=True):
-                    await self.drop(given)
+                    await self.drop(handed)
             raise
-        if isinstance(given, TTSError):
-            raise given
-        return given
+        if isinstance(handed, TTSError):
+            raise handed
+        return handed
 
-    async def give_back(self, connection: HttpConnection) -> None:
-        """Keep a connection whose answer was read to its end; close it if it was not, or if more came than that."""
+    async def release(self, connection: HttpConnection) -> None:
+        """Keep a connection whose answer was read to its end, and nothing else came; close any other."""
         self._backoff.connection_works(connection.opened)
         if connection.reusable:
             connection.renew()
@@ -121,8 +124,8 @@ class ConnectionPool:
         self._announce()
         await connection.stream.aclose()
 
-    def distrust_idle(self) -> None:
-        """Replace all idle connections: there is reason to think that they are as dead as another was."""
+    def retire_idle(self) -> None:
+        """Close all idle connections, and dial others: another one was dead, and these may be so, too."""
         for connection in self._idle:
             connection.watch.cancel(reason="a connection that was idle beside it was dead")
         self._idle.clear()
@@ -136,7 +139,7 @@ class ConnectionPool:
     def close(self) -> None:
         """Open nothing any more; whoever waits for a connection is told so."""
         self._closed = True
-        self._given.close()
+        self._handed.close()
 
     async def drop_all(self) -> None:
         """Close all connections now; whoever waits for an answer is told so, but for those that may go on."""
@@ -173,7 +176,7 @@ class ConnectionPool:
             self._dialled_on_demand -= 1
             # There are as many such dials as requests that wait, or more; the error is for one that is left without.
             if self._waiting() > self._dialled_on_demand:
-                self._given.send_nowait(error)
+                self._handed.send_nowait(error)
             self._announce()
         else:
             self._dialled_on_demand -= 1
@@ -185,7 +188,7 @@ class ConnectionPool:
         except Exception as error:  # noqa: BLE001 - sorted by _explain; what it does not know is logged there
             self._backoff.dial_failed()
             cause = self._explain(error)
-            self._refused = not cause.retryable
+            self._permanent_error = not cause.retryable
             raise cause from (cause.__cause__ or telling_cause(error))
         connection = HttpConnection(stream, self._config)
         self._connections.add(connection)
@@ -217,11 +220,24 @@ class ConnectionPool:
                 logger.error("dialling %s failed", self._where, exc_info=error)
                 return unexpected(f"connection to {self._where}", error)
 
-    async def _offer(self, connection: HttpConnection) -> None:
-        """Give an open connection to the request that waits longest, or keep it, or close what is too many.
+    # How a connection finds its request. Each that was opened, or became free, comes here, and goes on in the same turn
+    # of the loop, so that none can be counted twice:
+    #
+    # 1. To the request that waits longest, if one does. It does not matter which dial was made for which request: a
+    #    connection that becomes free earlier serves it, and the dial that was made for it brings the next one.
+    # 2. To the idle ones, if there are too few: one to use, and the spares behind it.
+    # 3. Else it is closed.
+    #
+    # In 1 and 2 a task begins to read from it now, and goes on until the request is sent. This is how the end of an
+    # idle connection is noticed, and anything that the peer sends unasked, which would be taken for the answer. Nobody
+    # may cancel that read once there is a request, so acquiring a connection only takes away the deadline of its scope:
+    # the read gets the first bytes of the answer (`WatchedStream`).
+    #
+    # Until a connection is acquired its scope has a deadline, its age; whoever cancels the scope has it closed:
+    # `retire_idle`, for there is reason to, and `drop`, which has closed it already.
 
-        Whoever gets it, it is watched until the request is sent: what comes before that is the answer to nothing.
-        """
+    async def _offer(self, connection: HttpConnection) -> None:
+        """Hand an open connection to the request that waits longest, or keep it, or close what is too many."""
         waiting = self._waiting()
         if self._closed or (not waiting and len(self._idle) > self._spares):  # one to use, and those behind it
             await self.drop(connection)
@@ -230,7 +246,7 @@ class ConnectionPool:
             connection.watch = trio.CancelScope()
             self._nursery.start_soon(self._guarded, partial(self._watch, connection, connection.watch))
             if waiting:
-                self._given.send_nowait(connection)
+                self._handed.send_nowait(connection)
             else:
                 connection.fresh = False
                 connection.watch.deadline = trio.current_time() + self._config.spare_lifetime
@@ -250,11 +266,11 @@ class ConnectionPool:
             await self.drop(connection)
 
     def _waiting(self) -> int:
-        return self._wanted.statistics().tasks_waiting_receive
+        return self._waiters.statistics().tasks_waiting_receive
 
     def _enough(self) -> bool:
         coming = self._dialled_on_demand - self._waiting()
-        return self._refused or self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
+        return self._permanent_error or self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
 
     def _announce(self) -> None:
         self._changed.set()
@@ -266,7 +282,7 @@ async def open_pool(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerato
     """Keep connections hot for as long as the block runs.
 
     Args:
-        config: Where to, with which deadlines and how many `spares`.
+        config: Where to, with which timeouts and how many `spares`.
         open_stream: Opens byte streams to the service, TLS included.
 
     Yields:

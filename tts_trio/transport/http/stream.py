@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tts_trio.transport.lateness import patience_after
+from tts_trio.transport.timers import grace_after
 
 _RECEIVE_BYTES = 65536
 _LAST_LOOK = 0.001  # seconds, in which what has come already is read
@@ -77,7 +77,7 @@ class WatchedStream:
         """
         with trio.move_on_at(deadline - _LAST_LOOK):
             return await self._next()
-        with trio.move_on_at(max(deadline, trio.current_time() + _LAST_LOOK + patience_after(deadline))):
+        with trio.move_on_at(max(deadline, trio.current_time() + _LAST_LOOK + grace_after(deadline))):
             return await self._next()
         raise trio.TooSlowError
 

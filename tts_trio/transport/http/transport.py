@@ -25,7 +25,7 @@ ON_CONNECTION = "tts_trio.on_connection"
 OUTLIVES = "tts_trio.outlives"
 """The extension of a request whose answer, once it has begun, may be read when the pool is closed."""
 
-_SUSPICIOUS = 1.0  # seconds without an answer, after which the connections that were idle beside it are not trusted
+_SUSPICIOUS = 1.0  # seconds without an answer, after which the connections that were idle beside it are retired
 
 
 class HotTransport(httpx.AsyncBaseTransport):
@@ -46,7 +46,7 @@ class HotTransport(httpx.AsyncBaseTransport):
         Raises:
             TTSError: There is no connection, or no answer.
         """
-        connection = self._pool.take_idle()
+        connection = self._pool.acquire_idle()
         if connection is not None:
             try:
                 return await self._exchange(connection, request)
@@ -57,9 +57,9 @@ class HotTransport(httpx.AsyncBaseTransport):
             # asked for. No answer had begun, so asking again doubles nothing. Those that were idle beside it are no
             # better.
             logger.debug("an idle connection to %s turned out to be of no use; asking over a new one", self._where)
-            self._pool.distrust_idle()
+            self._pool.retire_idle()
         while True:
-            connection = await self._pool.take_new()
+            connection = await self._pool.acquire_new()
             try:
                 return await self._exchange(connection, request)
             except TTSConnectionError:
@@ -74,7 +74,7 @@ class HotTransport(httpx.AsyncBaseTransport):
             answer = await connection.ask(request)
         except BaseException:
             if trio.current_time() - began >= _SUSPICIOUS:  # where a NAT forgot one idle flow, it forgot all
-                self._pool.distrust_idle()
+                self._pool.retire_idle()
             with trio.CancelScope(shield=True):  # it waits for nobody
                 await self._pool.drop(connection, lost=connection.stream.ended)
             raise
@@ -105,7 +105,7 @@ class _Body(httpx.AsyncByteStream):
         if not self._closed:
             self._closed = True
             with trio.CancelScope(shield=True):
-                await self._pool.give_back(self._connection)
+                await self._pool.release(self._connection)
 
 
 def http_url(config: TTSConfig) -> httpx.URL:

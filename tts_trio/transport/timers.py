@@ -1,8 +1,9 @@
-"""When is somebody late? A deadline is judged after everything that had come by then was taken.
+"""Timers that fire when the peer is late, and not when the loop was.
 
 trio cancels what has timed out in the same turn of the loop in which the socket becomes readable. So where any task
 blocked the loop, or the process was stopped (SIGSTOP, a paused virtual machine), for longer than a timeout, the timeout
-fires while the answer lies in the kernel's buffer, unread: it is we who were late.
+fires while the answer lies in the kernel's buffer, unread. Here a deadline is judged after everything that had come by
+then was read, and a timeout counts only the seconds in which the loop ran.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _TURNS = 400
 _LATE = 0.05
 _ROUND_TRIP = 1.0
 
-_TICK = 0.1  # what the loop took longer for, it stood still for
+_TICK = 0.1  # seconds: where the loop took longer for them, it stood still
 
 
-async def has_passed(deadline: Callable[[], float]) -> bool:
-    """Tell whether a deadline has passed, once everything that had come by then was taken.
+async def has_expired(deadline: Callable[[], float]) -> bool:
+    """Tell whether a deadline has passed, once everything that had come by then was read.
 
     Args:
         deadline: Returns the deadline in seconds of trio's clock. What comes in time moves it, or sets it to infinity.
@@ -37,30 +38,30 @@ async def has_passed(deadline: Callable[[], float]) -> bool:
         False as soon as it lies in the future: at once if it does so already. True after about 10 ms without that, and
         after a second where the loop had stood still.
     """
-    patience_ends = trio.current_time() + patience_after(deadline())
+    grace_ends = trio.current_time() + grace_after(deadline())
     turns = 0
     while deadline() <= trio.current_time():
         if turns < _TURNS:
             turns += 1
             await trio.lowlevel.checkpoint()
-        elif trio.current_time() < patience_ends:
+        elif trio.current_time() < grace_ends:
             await trio.sleep(0.01)
         else:
             return True
     return False
 
 
-def patience_after(deadline: float) -> float:
-    """Return for how many seconds more the peer is waited for: none, or a round trip where the loop had stood still."""
+def grace_after(deadline: float) -> float:
+    """Return how many seconds more the peer is given: none, or a round trip where the loop had stood still."""
     return _ROUND_TRIP if trio.current_time() - deadline > _LATE else 0.0
 
 
 @attrs.define
-class Patience:
-    """So many seconds in which the loop runs, for one wait after another.
+class Countdown:
+    """A timeout for one wait after another, which counts the seconds in which the loop runs.
 
     Attributes:
-        seconds: What is left of them.
+        seconds: What is left of it.
     """
 
     seconds: float
@@ -75,16 +76,16 @@ class Patience:
             ends += max(0.0, trio.current_time() - tick)
         self.seconds = max(0.0, ends - trio.current_time())
         expired = trio.current_time()
-        return not await has_passed(lambda: math.inf if event.is_set() else expired)
+        return not await has_expired(lambda: math.inf if event.is_set() else expired)
 
 
-async def comes_within(seconds: float, event: trio.Event) -> bool:
+async def wait_event(event: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - no cancel scope counts like this
     """Wait for an event, for so many seconds in which the loop ran, and tell whether it came."""
-    return await Patience(seconds).wait(event)
+    return await Countdown(timeout).wait(event)
 
 
 @asynccontextmanager
-async def time_limit(seconds: float) -> AsyncGenerator[trio.Event]:
+async def fail_after(timeout: float) -> AsyncGenerator[trio.Event]:  # noqa: ASYNC109 - no cancel scope counts like this
     """Limit a block as `trio.fail_after` does, but to so many seconds in which the loop ran.
 
     Yields:
@@ -97,13 +98,13 @@ async def time_limit(seconds: float) -> AsyncGenerator[trio.Event]:
     completed = False
 
     @trio.lowlevel.enable_ki_protection
-    async def judge(scope: trio.CancelScope) -> None:
-        if not await comes_within(seconds, done):
-            scope.cancel(reason="it takes too long")
+    async def watch(scope: trio.CancelScope) -> None:
+        if not await wait_event(done, timeout):
+            scope.cancel(reason="the timeout has passed")
 
     with single_error():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(judge, nursery.cancel_scope)
+            nursery.start_soon(watch, nursery.cancel_scope)
             yield done
             completed = True
             done.set()
