@@ -32,12 +32,12 @@ class ConnectionStatistics:
     """The state of a `WebSocketConnectionManager` and what it did so far.
 
     Attributes:
-        hot: Sockets that can take an utterance now.
-        dialling: Sockets being made, those waiting out a backoff included.
-        in_use: Utterances that go on over them.
-        dials: Dials begun.
-        losses: Sockets that were lost after they had become hot.
-        keep_alives: Keep-alive frames sent.
+        hot: How many sockets can take an utterance now.
+        dialling: How many sockets are being dialled, or wait out a backoff before that.
+        in_use: How many utterances go on over the sockets.
+        dials: How many dials were begun.
+        losses: How many sockets were lost after they had become hot.
+        keep_alives: How many keep-alive frames were sent.
     """
 
     hot: int
@@ -65,8 +65,8 @@ class WebSocketConnectionManager(SingleUse):
         """Prepare a manager; it dials when its block is entered.
 
         Args:
-            config: Where to, with which voice, key and timeouts.
-            open_stream: Opens byte streams to the service, TLS included; another one serves tests.
+            config: The host, the voice, the key and the timeouts.
+            open_stream: A function that opens byte streams to the service, TLS included; tests give another one.
 
         Raises:
             TypeError: `config` is no `TTSConfig`.

@@ -46,7 +46,7 @@ def learn_from(error: ConcurrencyError, limiter: Limiter) -> None:
 
 
 class _Waiter:
-    """Somebody who waits for a slot, in one of the threads, and may have it."""
+    """A task that waits for a slot, in any thread, until the slot is granted."""
 
     def __init__(self) -> None:
         self.granted = False
@@ -54,7 +54,7 @@ class _Waiter:
         self._event = trio.Event()
 
     def wake(self) -> None:
-        """Tell that the slot is granted; from any thread."""
+        """Wake the task: its slot is granted. Any thread may call this."""
         if current_run() is self._token:
             self._event.set()
         else:
@@ -78,10 +78,11 @@ class ConcurrencyLimiter:
         """Make a limiter.
 
         Args:
-            size: How many at once; None: as many as the service says that the plan allows, as soon as it says so,
+            size: How many utterances at once; None: as many as the plan allows, as soon as the service says so,
                 which it does in its answers to static texts, and when it refuses an utterance too many.
             timeout: The longest wait for a slot, in seconds; `math.inf` for as long as it takes.
-            on_timeout: After it: "raise" a `ConcurrencyError`, or "proceed" without a slot, and let the service decide.
+            on_timeout: What is done after the timeout: "raise" a `ConcurrencyError`, or "proceed" without a slot, so
+                that the service decides.
 
         Raises:
             ConfigurationError: A value is not allowed.
@@ -141,7 +142,7 @@ class ConcurrencyLimiter:
         """Hold a slot for as long as the block runs; wait for one before it.
 
         Args:
-            background: Nobody on the line waits for it: those for whom somebody does come first.
+            background: Whether nobody on the line waits for it: utterances that somebody waits for come first.
 
         Raises:
             ConcurrencyError: There was none within `timeout`.

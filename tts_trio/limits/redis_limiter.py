@@ -104,11 +104,11 @@ class RedisLimiter(RedisClient):
 
         Args:
             url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix://`.
-            size: How many at once, in all processes; None: as many as the service says to any of them.
+            size: How many utterances at once, in all processes; None: as many as the service says to any of them.
             timeout: The longest wait for a slot, in seconds.
-            on_timeout: After it: "raise" a `ConcurrencyError`, or "proceed" without a slot.
-            lease: Seconds after which the slots of a process that died are free again; at least 0.1.
-            prefix: Of all keys; one for each account.
+            on_timeout: What is done after the timeout: "raise" a `ConcurrencyError`, or "proceed" without a slot.
+            lease: After how many seconds the slots of a process that died are free again; at least 0.1.
+            prefix: The beginning of all keys; give each account its own.
 
         Raises:
             ConfigurationError: A value is not allowed.
@@ -149,7 +149,8 @@ class RedisLimiter(RedisClient):
         """Hold a slot for as long as the block runs; wait for one before it, if Redis can say that there is none.
 
         Args:
-            background: Nobody on the line waits for it: those for whom somebody does, in any process, come first.
+            background: Whether nobody on the line waits for it: utterances of any process that somebody waits for come
+                first.
 
         Raises:
             ConcurrencyError: There was none within `timeout`.

@@ -67,10 +67,10 @@ class Connection:
     All its methods return at once: a task that no cancellation of the caller's reaches does the sending.
 
     Attributes:
-        state: Where it is in its life.
-        context: Which frames may be written, in which order.
-        last_frame: When a frame was last written for it, in seconds of trio's clock; when it was made, before.
-        silent_since: When it was released, or when something last came of it after that; infinity before.
+        state: Whether the connection is hot, in use or ended.
+        context: The context that says which frames may be written, in which order.
+        last_frame: When a frame was last written for it, in seconds of trio's clock; before, when it was made.
+        silent_since: When the connection was released, or sound last came for it after that; before, infinity.
     """
 
     def __init__(self, socket: Socket, context: Context) -> None:
@@ -107,15 +107,15 @@ class Connection:
         """Begin an utterance on it.
 
         Args:
-            on_event: Called with audio and with the final, as they come.
-            on_loss: Called once if the connection ends before `close` was called.
+            on_event: A function that is called with audio and with the final, as they come.
+            on_loss: A function that is called once if the connection ends before `close` was called.
         """
         self._on_event, self._on_loss = on_event, on_loss
         if self.state == "ended":
             self.on_lost(self.error or TTSConnectionError("the connection was closed"))
 
     def send_text(self, phrase: str) -> None:
-        """Speak a phrase. With the first one it is found out, in the background, whether anybody is there."""
+        """Send a phrase. The first one also probes the socket, in the background."""
         if self.state == "in use" and self.context.takes_text:
             is_first = self.context.sound is Sound.UNASKED
             self._write(self.context.text(phrase))
@@ -123,23 +123,23 @@ class Connection:
                 self._socket.probe()
 
     def end_text(self) -> None:
-        """Say that the text is complete; the service speaks what it holds and reports the final."""
+        """Send the end of the text; the service speaks what it holds, and reports the final."""
         if self.state == "in use" and self.context.awaits_text:
             self._write(self.context.end())
 
     def keep_alive(self) -> None:
-        """Keep it open while there is no text."""
+        """Send a keep-alive, if the context waits for text."""
         if self.context.awaits_text:
             self._write(self.context.keep_alive())
 
     def close(self) -> None:
-        """End it; what is not finished is interrupted, and not a byte of it is heard of any more."""
+        """End the utterance; its speech is interrupted if it goes on, and nothing more is reported of it."""
         if self.state != "ended":
             self._end()
             self._socket.release(self)
 
     def abandon(self, error: TTSError) -> None:
-        """End it for this reason, which is not reported to the utterance again; its socket retires."""
+        """End the utterance as `close` does, and retire the socket for this reason."""
         if self.state != "ended":
             self._end()
             self._socket.retire(error)
@@ -148,23 +148,23 @@ class Connection:
     # For its socket.
 
     def acquire(self) -> None:
-        """Take note that it serves an utterance now."""
+        """Note that an utterance has the connection now."""
         self._go("in use")
         self._write(self.context.acquired())
 
     def received(self, event: AudioReceived | Final) -> None:
-        """Take what the service sent for it."""
+        """Pass what the service sent to the utterance."""
         match event:
             case Final():
                 self.context.final_received()
             case AudioReceived():
-                if self.state == "ended":  # its slot is not lost: the rest of it is still being spoken
+                if self.state == "ended":  # the slot is not lost: the service still speaks the rest
                     self.silent_since = min(trio.current_time(), self._released_at + _LONGEST_REST)
                 if not self.context.expects(event):
                     return
                 if frames := self.context.audio_received():
                     self._write(frames)
-        if self._on_event is None:  # of a keep-alive, or of a reply that was interrupted
+        if self._on_event is None:  # the answer to a keep-alive, or the rest of a reply that was interrupted
             return
         try:
             self._on_event(event)
@@ -175,14 +175,14 @@ class Connection:
             _tell(on_loss, unexpected("utterance", error))
 
     def on_lost(self, error: TTSError) -> None:
-        """Take note that nothing comes of it any more, and tell the utterance, if it goes on over it."""
+        """Note that the connection was lost, and report it to the utterance, if one goes on over it."""
         if self.state != "ended":
             self._go("ended")
         on_loss, self._on_event, self._on_loss = self._on_loss, None, None
         _tell(on_loss, error)
 
     def _end(self) -> None:
-        """Hear nothing more of it, no audio and no loss, and close its context."""
+        """Report no event and no loss any more, and close the context."""
         self._go("ended")
         self._on_event = self._on_loss = None
         self._released_at = self.silent_since = trio.current_time()
@@ -199,7 +199,7 @@ class Connection:
 
 
 def _tell(on_loss: Callable[[TTSError], None] | None, error: TTSError) -> None:
-    """Tell an utterance of its loss; what goes wrong there is no concern of the others on the socket."""
+    """Report a loss to an utterance. An exception of its own is logged: others may go on over the same socket."""
     if on_loss is not None:
         try:
             on_loss(error)

@@ -1,6 +1,6 @@
-"""The beginning of a WebSocket, where the peer may refuse, hang up, or answer as no WebSocket server does.
+"""The handshake of a WebSocket, in which the peer may refuse, hang up, or answer as no WebSocket server does.
 
-trio-websocket loses what the peer said then, or waits for ever; here it is kept, and told by an error that is typed.
+trio-websocket loses what the peer said, or waits for ever. Here the answer is kept, and becomes an error of the tree.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
 
 class HandshakeStream(trio.abc.Stream):
-    """A stream that, until the WebSocket is open, takes its end for the failure it is, and keeps what came.
+    """A stream under trio-websocket that raises where the peer hangs up in the handshake, and keeps the answer.
 
     trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
-    body is cut short. Of a message it counts the bytes, and not the fragments, which may be empty.
+    body is cut short. It bounds the bytes of a message, but not its fragments, which may be empty.
 
     Attributes:
         established: Whether the WebSocket is open.
-        answer: What came before.
-        unfinished: How many bytes came since the last message was whole.
+        answer: The bytes that came before it was open.
+        unfinished: How many bytes came since the last message was complete.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -90,9 +90,9 @@ def explain(error: Exception, config: TTSConfig, stream: HandshakeStream | None)
     """Return what broke a dial, or an open socket, as an error of the tree.
 
     Args:
-        error: What was raised.
-        config: Where the dial went.
-        stream: What it went over; None where there was none yet.
+        error: The exception that ended the dial, or the socket.
+        config: The configuration that was dialled with.
+        stream: The stream of the dial; None where it was not open yet.
     """
     where = urlsplit(config.base_url).netloc
     refusal = _refusal(bytes(stream.answer)) if stream is not None and not stream.established else None
@@ -122,7 +122,7 @@ def explain(error: Exception, config: TTSConfig, stream: HandshakeStream | None)
 
 
 def _refusal(answer: bytes) -> TTSError | None:
-    """What the peer answered to the upgrade, where trio-websocket could not tell: a refusal that was cut short."""
+    """Return the refusal that trio-websocket could not read because it was cut short; None if it was none."""
     peer = h11.Connection(h11.CLIENT)
     peer.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
     body = b""

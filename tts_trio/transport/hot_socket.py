@@ -54,10 +54,10 @@ class HotSocket:
     that was interrupted goes to nobody.
 
     Attributes:
-        began: When its dial began, in seconds of trio's clock; infinity before.
-        hot_since: When it became hot, in seconds of trio's clock; infinity before.
+        began: When the dial began, in seconds of trio's clock; before, infinity.
+        hot_since: When the socket became hot, in seconds of trio's clock; before, infinity.
         keep_alives: How many keep-alives were sent.
-        slots: Which utterance speaks over which of its contexts.
+        slots: The contexts of the socket, and which utterance speaks over which.
     """
 
     def __init__(
@@ -72,11 +72,12 @@ class HotSocket:
         """Prepare a socket; nothing is dialled yet.
 
         Args:
-            config: Where to and how.
-            open_stream: Opens the byte stream.
-            on_hot: Called when it can serve its first utterance.
-            on_slot: Called when it takes, or takes no more, another utterance.
-            on_old: Called when it is idle and wants to be replaced, before the service, or a middlebox, closes it.
+            config: The host, the voice, the key and the timeouts.
+            open_stream: A function that opens the byte stream.
+            on_hot: A function that is called when the socket can serve its first utterance.
+            on_slot: A function that is called when the socket has room for another utterance, or has none any more.
+            on_old: A function that is called when the socket is idle, and is to be replaced before the service, or a
+                middlebox, closes it.
         """
         self.began = math.inf
         self.hot_since = math.inf
@@ -144,7 +145,7 @@ class HotSocket:
         """End it: an idle one says goodbye to the service; one in use just closes, which interrupts the speech.
 
         Args:
-            reason: Told to the utterances that go on over it.
+            reason: The error of the utterances that go on over it.
         """
         self._websocket.close(None if len(self.slots) else self._endpoint.goodbye)
         self.slots.lose(reason or TTSConnectionError("the connection was closed"))
@@ -153,7 +154,7 @@ class HotSocket:
         """Dial it and keep it until it ends.
 
         Args:
-            turn: The turn to dial; it ends with the dial.
+            turn: The turn to dial, which ends with the dial.
 
         Raises:
             TTSError: It never became hot.

@@ -24,8 +24,8 @@ class Slots:
         """Prepare the contexts of a socket; none is offered yet.
 
         Args:
-            endpoint: Says how many there may be, at once and in all.
-            socket: What carries the connections.
+            endpoint: The endpoint, which says how many contexts there may be, at once and in all.
+            socket: The socket that carries the connections.
         """
         self.idle: Connection | None = None
         self._endpoint = endpoint

@@ -95,8 +95,8 @@ async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda 
     """Open a TCP connection to `config.base_url`, through the proxy if there is one, with TLS for `https` and `wss`.
 
     Args:
-        config: Where to.
-        passed: Called after each step of it: "TCP", "proxy", "TLS".
+        config: The configuration that names the host, the proxy and the TLS context.
+        passed: A function that is called after each step: "TCP", "proxy", "TLS".
 
     Raises:
         OSError: The host is unknown or refuses.

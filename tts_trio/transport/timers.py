@@ -61,7 +61,7 @@ class Countdown:
     """A timeout for one wait after another, which counts the seconds in which the loop runs.
 
     Attributes:
-        seconds: What is left of it.
+        seconds: How many seconds are left.
     """
 
     seconds: float

@@ -55,10 +55,10 @@ class WebSocket:
     """One WebSocket to the service, from its dialling to its end. `run` is its life; everything else is immediate.
 
     Attributes:
-        is_open: Whether it ever became hot.
+        is_open: Whether the socket ever became hot.
         trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
-        error: Why it ended, if not by `close`.
-        closed: Set when nothing of it is left.
+        error: Why the socket ended, if not by `close`.
+        closed: An event that is set when nothing of the socket is left.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class WebSocket:
         """Prepare a WebSocket; nothing is dialled yet.
 
         Args:
-            config: Where to, with which key and timeouts.
-            path: Path and query, below the base URL.
-            open_stream: Opens the byte stream.
-            on_message: Called with each message as it comes; it must not block.
+            config: The host, the key and the timeouts.
+            path: The path and query, below the base URL.
+            open_stream: A function that opens the byte stream.
+            on_message: A function that is called with each message as it comes; it must not block.
         """
         self.is_open = False
         self.trace_id: str | None = None
@@ -119,7 +119,7 @@ class WebSocket:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
 
         Args:
-            goodbye: A last message, written before the Close frame.
+            goodbye: A last message, which is written before the Close frame.
         """
         if not self._closing.is_set():
             self._goodbye = goodbye
@@ -135,9 +135,10 @@ class WebSocket:
         """Dial, then own the socket until it is closed or lost.
 
         Args:
-            turn: The turn to dial; it ends with the dial.
-            first_messages: Written as soon as the socket is open.
-            on_open: Called when it is hot: the first messages are written and a pong has come back.
+            turn: The turn to dial, which ends with the dial.
+            first_messages: The messages that are written as soon as the socket is open.
+            on_open: A function that is called when the socket is hot: the first messages are written, and a pong has
+                come back.
 
         Raises:
             TTSError: It never became hot. What happens later is in `error`.

@@ -22,8 +22,8 @@ def is_unasked(event: Event, audio_format: AudioFormat) -> bool:
     """Tell whether an event without text before it is more than the silence of a blank, which may come without times.
 
     Args:
-        event: What the service sent.
-        audio_format: The format of its audio.
+        event: The event that the service sent.
+        audio_format: The output format of the socket.
     """
     match event:
         case AudioReceived():

@@ -58,9 +58,9 @@ class Context:
     """One context. Its methods return the frames to be written, in order; none where there is nothing to say.
 
     Attributes:
-        context_id: Its id; None where the socket is the context.
-        state: Where it is in its life.
-        sound: What has come of its sound.
+        context_id: The id that the frames name; None where the socket is the context.
+        state: How far the context is in its life.
+        sound: Whether the sound of its text has come.
     """
 
     def __init__(self, endpoint: Endpoint, context_id: str | None) -> None:

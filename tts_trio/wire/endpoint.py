@@ -27,7 +27,7 @@ class Endpoint(ABC):
         contexts: How many contexts may be open at once on a socket.
         begins: When the first frame of a context is written. It is written before there is text where it has the
             service do work.
-        goodbye: The last frame on a socket that has no utterance.
+        goodbye: The last frame that is written to a socket without an utterance.
     """
 
     config: TTSConfig
@@ -48,8 +48,8 @@ class Endpoint(ABC):
         """Return how many sockets are kept that can take another utterance.
 
         Args:
-            spares: How many are to stand behind the one that serves.
-            speaking: An utterance goes on.
+            spares: How many sockets stand ready behind the one that serves.
+            speaking: Whether an utterance goes on.
         """
 
     @abstractmethod

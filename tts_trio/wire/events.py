@@ -27,8 +27,8 @@ class Alignment:
 
     Attributes:
         chars: The characters.
-        starts_ms: When each begins, in milliseconds from the beginning of its segment.
-        durations_ms: How long each lasts, in milliseconds.
+        starts_ms: When each character begins, in milliseconds from the beginning of its segment.
+        durations_ms: How long each character lasts, in milliseconds.
     """
 
     chars: tuple[str, ...]
@@ -42,9 +42,9 @@ class AudioReceived:
 
     Attributes:
         audio: The encoded audio.
-        alignment: Times of the characters as they were sent, or None.
-        normalized_alignment: Times of the characters as they were read ("forty-two" for "42"), or None.
-        context_id: The context it belongs to; None on sockets without contexts.
+        alignment: The times of the characters as they were sent, or None.
+        normalized_alignment: The times of the characters as they were read ("forty-two" for "42"), or None.
+        context_id: The context that the audio belongs to; None on sockets without contexts.
     """
 
     audio: bytes = attrs.field(repr=lambda audio: f"<{len(audio)} bytes>")
@@ -65,11 +65,11 @@ class ErrorReceived:
     """The service's complaint; it closes the socket about 0.8 s later (wire/README.md, 4.3).
 
     Attributes:
-        message: For people.
+        message: The words of the service, for people.
         code: The service's identifier, its `error` field, such as `invalid_api_key`; None where there is none.
-        close_code: The WebSocket close code it announces, usually 1008 whatever the cause.
-        context_id: The context that it is about, if the frame says so.
-        param: The parameter that it is about, which the dialogue sockets name; None where there is none.
+        close_code: The WebSocket close code that the frame announces, usually 1008 whatever the cause.
+        context_id: The context that the frame names, if it names one.
+        param: The parameter that the dialogue sockets name as the cause; None where there is none.
     """
 
     message: str
@@ -82,7 +82,7 @@ class ErrorReceived:
         """Return it as an error of the tree.
 
         Args:
-            trace_id: The service's id of the socket that it came on.
+            trace_id: The service's id of the socket that the frame came on.
         """
         codes = (self.code,)
         return classify(self.message, codes=codes, close_code=self.close_code, field=self.param, trace_id=trace_id)
@@ -93,8 +93,8 @@ class Unreadable:
     """A frame that is not what the protocol knows: it is skipped, with a warning, by whoever gets it.
 
     Attributes:
-        reason: What is wrong with it, without its content.
-        context_id: The context that it names, if that much could be read.
+        reason: What is wrong with the frame, without its content.
+        context_id: The context that the frame names, if that much could be read.
     """
 
     reason: str

@@ -36,10 +36,10 @@ class SpeechRequest:
     """One request.
 
     Attributes:
-        path: Path and query, below the base URL.
+        path: The path and query, below the base URL.
         body: The JSON body.
-        timed: The answer is not raw audio but lines for `TimedLines`.
-        text: What is spoken; it is in the body, too.
+        timed: Whether the answer is lines for `TimedLines`, and not raw audio.
+        text: The text that is spoken; it is in the body, too.
     """
 
     path: str
@@ -60,13 +60,13 @@ def stream_request(
     """Return the request that speaks `text`, whose answer is streamed (ElevenLabs API reference).
 
     Args:
-        config: With which voice, model, format and settings.
-        text: What to say.
+        config: The voice, the model, the format and the settings.
+        text: The text to speak.
         previous_text: What was said before it, for the intonation; not spoken. The v4 models are sent its end only, and
             the beginning of `next_text`, of up to 100 characters.
         next_text: What will be said after it, likewise.
         previous_request_ids: Up to 3 ids of requests that were answered whole, in place of `previous_text`.
-        timed: The answer is to tell when the words are heard.
+        timed: Whether the answer tells when the words are heard.
 
     Raises:
         ConfigurationError: The v3 models know of no context, and of three values of `stability` only: they answer what

@@ -28,7 +28,7 @@ class SpeechResponse:
     breaks off or stalls, or is HTML or JSON instead of sound, and ends only when the answer is complete. Iterate once.
 
     Attributes:
-        status: HTTP status.
+        status: The HTTP status.
         headers: The headers, with lower-case names.
     """
 

@@ -20,12 +20,12 @@ class HttpConnection:
     """One HTTP/1.1 connection, for one request at a time. h11 does the framing.
 
     Attributes:
-        stream: What it runs over.
-        opened: When it was opened, in seconds of trio's clock.
-        watch: The scope of the task that watches it until a request is sent over it.
-        fresh: It was dialled for the request that takes it: it was never idle, and has answered nothing.
-        asked: The request that it was taken for was written to it, or a part of it.
-        outlives: What it is used for may go on when the pool is closed, and closes it then.
+        stream: The byte stream that the connection runs over.
+        opened: When the connection was opened, in seconds of trio's clock.
+        watch: The scope of the task that reads from the connection until a request is sent over it.
+        fresh: Whether the connection was never idle, and has answered nothing: it was dialled for its request.
+        asked: Whether the request, or a part of it, was written to the connection.
+        outlives: Whether the answer may be read to its end after the pool was closed.
     """
 
     def __init__(self, stream: WatchedStream, config: TTSConfig) -> None:

@@ -39,8 +39,8 @@ class HttpConnections(SingleUse):
         """Prepare the connections; the first is dialled when the block is entered.
 
         Args:
-            config: Where to, with which key, timeouts and spares.
-            open_stream: Opens byte streams to the service, TLS included; another one serves tests.
+            config: The host, the key, the timeouts and the number of spares.
+            open_stream: A function that opens byte streams to the service, TLS included; tests give another one.
         """
         self._config = config
         self._open_stream = open_stream
@@ -91,9 +91,9 @@ class HttpConnections(SingleUse):
         new one; nothing else is retried.
 
         Args:
-            request: What to ask.
-            on_connection: Awaited when there is an open connection, before the request is sent over it.
-            outlives: An answer that has begun goes on when the block of these connections is left: others wait for it.
+            request: The request to send.
+            on_connection: A function that is awaited when there is an open connection, before the request is sent.
+            outlives: Whether an answer that has begun goes on when the block of these connections is left.
 
         Yields:
             The answer, whose head has come: a success that brings audio.
@@ -133,16 +133,17 @@ class HttpConnections(SingleUse):
 _asking = ContextVar("tts_trio is asking", default=False)
 
 
-def _is_told(record: logging.LogRecord) -> bool:
-    """Whether a line of httpx's is let pass: it tells of each request at INFO, its URL included.
+def _is_logged(record: logging.LogRecord) -> bool:
+    """Tell whether a line of httpx's is logged; httpx logs each request at INFO, with its URL.
 
-    Of ours it does so only where the application gave this logger a level; other users of httpx are left alone.
+    The requests of this library are logged only where the application gave httpx's logger a level. The requests of
+    other users of httpx are not affected.
     """
     return not _asking.get() or record.levelno >= logging.WARNING or _httpx_logger.level != logging.NOTSET
 
 
 _httpx_logger = logging.getLogger("httpx")
-_httpx_logger.addFilter(_is_told)
+_httpx_logger.addFilter(_is_logged)
 
 
 @lru_cache(maxsize=64)

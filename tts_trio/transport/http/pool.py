@@ -108,8 +108,8 @@ class ConnectionPool:
         """Close a connection now. It waits for nobody, and is closed also where this is cancelled.
 
         Args:
-            connection: Any, in use or idle or dropped already.
-            lost: It is the service, or the way there, that ended it.
+            connection: A connection of this pool, in use or idle or dropped already.
+            lost: Whether the service, or the way there, ended it.
         """
         if connection not in self._connections:
             return
@@ -282,8 +282,8 @@ async def open_pool(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerato
     """Keep connections hot for as long as the block runs.
 
     Args:
-        config: Where to, with which timeouts and how many `spares`.
-        open_stream: Opens byte streams to the service, TLS included.
+        config: The host, the timeouts and the number of `spares`.
+        open_stream: A function that opens byte streams to the service, TLS included.
 
     Yields:
         The pool.

@@ -18,8 +18,8 @@ class WatchedStream:
     sent. It stays, and gets the beginning of the answer, so that nothing can be lost between the two.
 
     Attributes:
-        received: Bytes received since this was last set to 0.
-        ended: The peer closed the connection, or it broke.
+        received: How many bytes were received since this was last set to 0.
+        ended: Whether the peer closed the connection, or it broke.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
