@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from typing import Any
 
 from benchmarks.script import shown
+
+if importlib.util.find_spec("matplotlib") is None:  # before anything is measured
+    raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
 # Of parts, in their order; of clients, ours stands out.
 _PARTS = ("#b5453b", "#4c78a8", "#f2b134", "#c3c9d0", "#8f9bab", "#6aa56e")
@@ -31,7 +29,7 @@ def waterfall(path: Path, title: str, rows: Mapping[str, Mapping[str, float]]) -
         title: Above it; it says which statistic is drawn.
         rows: For each client its parts in milliseconds, in order.
     """
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.42 * len(rows)))
+    figure, axes = _pyplot().subplots(figsize=(9, 1 + 0.42 * len(rows)))
     names = list(rows)
     left = [0.0] * len(names)
     for colour, part in zip(_PARTS, next(iter(rows.values())), strict=False):
@@ -55,7 +53,7 @@ def bars(path: Path, title: str, unit: str, values: Mapping[str, float]) -> None
         unit: Below the axis.
         values: The numbers.
     """
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.42 * len(values)))
+    figure, axes = _pyplot().subplots(figsize=(9, 1 + 0.42 * len(values)))
     axes.barh(
         list(values), list(values.values()), color=[_OURS[0] if _is_ours(name) else _OTHERS[1] for name in values]
     )
@@ -74,7 +72,9 @@ def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, f
         panels: For each its title, with the statistic and the unit, and for each client, its points.
         across: What is on the horizontal axes.
     """
-    figure, row = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), squeeze=False)
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure, row = _pyplot().subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), squeeze=False)
     for axes, (title, lines) in zip(row[0], panels, strict=True):
         ours, others = itertools.cycle(_OURS), itertools.cycle(_OTHERS)
         for name, points in lines.items():
@@ -99,6 +99,16 @@ def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, f
     _finish(figure, path)
 
 
+def _pyplot() -> Any:
+    """Load matplotlib, which takes longer than the rest of a script, when a picture is drawn."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
 def _is_ours(name: str) -> bool:
     return name.startswith("tts_trio")
 
@@ -107,9 +117,9 @@ def _weight(name: str) -> str:
     return "bold" if _is_ours(name) else "normal"
 
 
-def _finish(figure: plt.Figure, path: Path) -> None:
+def _finish(figure: Any, path: Path) -> None:
     for axes in figure.axes:
         for label in axes.get_yticklabels():
             label.set_fontweight(_weight(label.get_text()))
     figure.savefig(path, dpi=_DPI, bbox_inches="tight")
-    plt.close(figure)
+    _pyplot().close(figure)

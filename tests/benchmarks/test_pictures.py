@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 
 from benchmarks import pictures
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Generator[list[Axes]]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Generator[list[Any]]:
     """The axes of the last picture, which is not thrown away."""
-    axes: list[Axes] = []
+    from matplotlib import pyplot as plt
+
+    axes: list[Any] = []
     close = plt.close
     monkeypatch.setattr(plt, "close", lambda figure: axes.extend(figure.axes))
     yield axes
     close("all")
 
 
-def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list[Axes]) -> None:
+def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list[Any]) -> None:
     lines = {"tts_trio": {1: 0.2, 400: 1500.0}, "floor": {1: 0.1, 400: None}}
     pictures.curves(tmp_path / "a.png", [("Delay, medians in ms", lines)], "calls")
     (axes,) = drawn
@@ -36,10 +36,12 @@ def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list
     assert ours.get_color() != floor.get_color()
 
 
-def test_bars_show_ours_in_another_colour(tmp_path: Path, drawn: list[Axes]) -> None:
+def test_bars_show_ours_in_another_colour(tmp_path: Path, drawn: list[Any]) -> None:
     pictures.bars(
         tmp_path / "a.png", "First audio, medians", "ms", {"floor": 180.0, "tts_trio": 344.0, "livekit": 791.0}
     )
+    from matplotlib.colors import to_hex
+
     (axes,) = drawn
     floor, ours, livekit = (to_hex(bar.get_facecolor()) for bar in axes.patches)
     assert floor == livekit != ours
@@ -47,7 +49,7 @@ def test_bars_show_ours_in_another_colour(tmp_path: Path, drawn: list[Axes]) -> 
     assert [text.get_text().strip() for text in axes.texts] == ["180", "344", "791"]
 
 
-def test_a_waterfall_is_as_long_as_its_parts(tmp_path: Path, drawn: list[Axes]) -> None:
+def test_a_waterfall_is_as_long_as_its_parts(tmp_path: Path, drawn: list[Any]) -> None:
     pictures.waterfall(tmp_path / "a.png", "First audio, medians", {"tts_trio": {"text": 207.0, "link": 100.0}})
     (axes,) = drawn
     assert [text.get_text() for text in axes.texts] == ["307"]

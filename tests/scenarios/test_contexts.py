@@ -48,7 +48,7 @@ async def test_quick_interruptions(autojump_clock: trio.testing.MockClock, exhau
     async with memory_service(behaviour, dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(1)
-            for turn in range(200 if exhaustive else 60):
+            for turn in range(200 if exhaustive else 30):
                 began = trio.current_time()
                 async with tts.start_llm_stream() as (text, audio):
                     await text.send(f"{turn} {TEXTS['ru' if turn % 2 else 'en']}")
@@ -65,7 +65,7 @@ async def test_short_turns(autojump_clock: trio.testing.MockClock, exhaustive: b
     """P4: a context that is closed before its first audio is dropped with its text, so none of ours is."""
     async with memory_service(Behaviour(early_close=early_close)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
-            for turn in range(1000 if exhaustive else 250):
+            for turn in range(1000 if exhaustive else 100):
                 text = SHORT["ru" if turn % 2 else "en"]
                 assert await say(tts, text) == text
             assert tts.connections.statistics().losses == 0

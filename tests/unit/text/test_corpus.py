@@ -77,8 +77,12 @@ def test_the_corpus_is_large_and_half_russian() -> None:
 @pytest.mark.parametrize("language", [*LANGUAGES, None])
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("cutter", CUTTERS)
-def test_no_forbidden_cut_at_50_tokens_a_second(cutter: str, policy: str, language: str | None) -> None:
-    for reply in ALL if language is None else replies(language):
+def test_no_forbidden_cut_at_50_tokens_a_second(
+    cutter: str, policy: str, language: str | None, exhaustive: bool
+) -> None:
+    """A sample is every second reply, others with each policy."""
+    corpus = ALL if language is None else replies(language)
+    for reply in corpus if exhaustive else corpus[list(POLICIES).index(policy) % 2 :: 2]:
         phrases = phrases_of(reply, CUTTERS[cutter](reply), [0.02], POLICIES[policy], language)
         assert complaints(reply, phrases) == []
         assert "".join(phrases).split() == reply.text.split()

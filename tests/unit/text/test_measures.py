@@ -49,7 +49,7 @@ def test_a_token_costs_the_same_however_long_the_reply(text: str, policy: Phrase
     def cost(length: int) -> float:
         tokens = text * (length // len(text))
         best = float("inf")
-        for _ in range(3):
+        for _ in range(2):
             phraser = Phraser(policy, language_code="en", ssml=True)
             begin = time.process_time()
             for token in tokens:
@@ -57,4 +57,4 @@ def test_a_token_costs_the_same_however_long_the_reply(text: str, policy: Phrase
             best = min(best, (time.process_time() - begin) / len(tokens))
         return best
 
-    assert cost(10_000) < 4 * cost(1_000)
+    assert cost(6_000) < 4 * cost(500)
