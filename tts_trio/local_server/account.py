@@ -1,4 +1,4 @@
-"""What all connections share: credits spent, generations under way, single-use tokens, ids. No clock of its own."""
+"""What all connections share: spent credits, generations under way, single-use tokens, ids. Callers tell the time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _REMEMBERED = 1000  # requests
 
 @attrs.define(eq=False)
 class Slot:
-    """One generation.
+    """One generation, which counts against the plan's concurrency.
 
     Attributes:
-        start: When it begins.
-        end: When it is over; an estimate until its length is known.
+        start: The time at which the generation begins.
+        end: The time at which it is over; an estimate until its length is known.
     """
 
     start: float
@@ -35,8 +35,8 @@ class Account:
     """The account behind the keys.
 
     Attributes:
-        behaviour: Of the server, as it is now.
-        used: Credits spent.
+        behaviour: How the server behaves now.
+        used: The credits spent so far.
         history: The latest requests over HTTP, the last one first, as `GET /v1/history` gives them.
     """
 
@@ -82,11 +82,11 @@ class Account:
         return price
 
     def generating(self, at: float) -> int:
-        """Count the generations under way at a time."""
+        """Count the generations that are under way at this time."""
         return sum(slot.start <= at < slot.end for slot in self._slots)
 
     def admit(self, start: float) -> float:
-        """Say when a generation that wants to start at `start` may.
+        """Return when a generation may start that wants to start at `start`.
 
         Raises:
             ServiceError: The plan's concurrency is used up, and nothing queues.
@@ -107,7 +107,7 @@ class Account:
         return slot
 
     def free(self, slot: Slot) -> None:
-        """Give a slot back before its time; one that is over is no error."""
+        """End a generation early. It is no error if the generation is over."""
         self._slots.discard(slot)
 
     def begin_session(self) -> None:

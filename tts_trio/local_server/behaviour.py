@@ -30,7 +30,7 @@ def _is_one_of(choices: Collection[Any]) -> Any:
 
 
 def _are_texts(value: Any) -> bool:
-    """Say whether a value is a collection of texts, and no text itself, in which each of its parts would be."""
+    """Tell a collection of texts from a single text, whose characters are texts as well."""
     return isinstance(value, tuple | list | set | frozenset) and all(
         isinstance(text, str) for text in cast("list[object]", value)
     )
@@ -57,9 +57,9 @@ class Action:
     """What a kind of fault does.
 
     Attributes:
-        points: Where it can strike.
-        value: What `Fault.value` is when none is given; None: the fault takes no value.
-        says: One line for people.
+        points: The points at which it can strike.
+        value: The default of `Fault.value`; None: the fault takes no value.
+        says: What it does, in one line for people.
     """
 
     points: tuple[Point, ...]
@@ -133,16 +133,16 @@ class Fault:
     other, before its third audio message. `Fault("status", "answer", 429, count=1)` refuses one request.
 
     Attributes:
-        action: What happens, a name in `ACTIONS`.
-        at: Where it happens, a name in `POINTS`.
+        action: The name of what happens, one of `ACTIONS`.
+        at: The name of the point where it happens, one of `POINTS`.
         value: The action's parameter (seconds, status, close code, bytes…); None: the action's default.
-        frame: At "audio", the message before which it happens, counted from 0 in each utterance; None: each.
+        frame: At "audio", the number of the message before which it strikes, from 0 in each utterance; None: each.
         path: Only where the request's path ends with these whole segments: "stream-input" is not
             "multi-stream-input", "text-to-dialogue/stream" is one of two "/stream"; "": anywhere.
-        skip: This many passes of the point are let through first.
-        count: This many passes are struck after them; None: all.
-        probability: A pass that would be struck is struck with this probability, drawn from `seed`.
-        seed: Makes the draws repeatable.
+        skip: The number of passes of the point that are let through first.
+        count: The number of passes that are struck after those; None: all.
+        probability: The chance, from 0 to 1, that such a pass is really struck.
+        seed: The seed of the draws, which makes them repeatable.
     """
 
     action: str = attrs.field(validator=_is_one_of(ACTIONS))

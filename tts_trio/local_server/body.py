@@ -26,7 +26,7 @@ _Context = Annotated[str, Field(max_length=_LONGEST_CONTEXT)]
 
 
 class VoiceSettings(BaseModel):
-    """How a voice speaks; what is out of its range is another error (`check_settings`)."""
+    """How a voice speaks. `check_settings` checks the ranges, for which the service has another error."""
 
     stability: float | None = None
     similarity_boost: float | None = None
@@ -44,7 +44,7 @@ class Locator(BaseModel):
 
 
 class AudioEffects(BaseModel):
-    """What is done to the sound; nothing, here."""
+    """Effects on the sound, which this server reads and leaves out."""
 
     distance: Annotated[float, Field(ge=0, le=1)] | None = None
     send_level: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -153,9 +153,9 @@ def parse_body(kind: type[B], data: bytes, content_type: str) -> B:
     """Read a body; fields it does not know are ignored, and null is absent, as with the service.
 
     Args:
-        kind: What it is to be.
-        data: The body.
-        content_type: The request's; with any but JSON's the body has no fields. "" is JSON's.
+        kind: The model to read it into.
+        data: The bytes of the body.
+        content_type: The content type of the request, "" for JSON. A body of another type has no fields.
 
     Raises:
         InvalidBody: A field is missing, or of a wrong type or range.

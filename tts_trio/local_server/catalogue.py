@@ -25,13 +25,13 @@ class Model:
     """One model.
 
     Attributes:
-        model_id: As clients name it.
-        characters: The most it takes in one request, as documented; it takes a tenth more.
-        languages: ISO 639-1 codes.
-        credits_a_character: What it costs.
-        dialogue_voices: The most voices it speaks with at the text-to-dialogue endpoints; 0: it is not served there,
-            but on the text-to-speech WebSockets.
-        normalises: `apply_text_normalization="auto"` turns the normaliser on.
+        model_id: The id by which clients name the model.
+        characters: The documented limit of one request. The service takes a tenth more.
+        languages: The languages it speaks, as ISO 639-1 codes.
+        credits_a_character: The price of a character, in credits.
+        dialogue_voices: The most voices of one dialogue. 0: the model is on the text-to-speech WebSockets, and not at
+            the text-to-dialogue endpoints.
+        normalises: Whether `apply_text_normalization="auto"` turns the normaliser on.
     """
 
     model_id: str
@@ -43,12 +43,12 @@ class Model:
 
     @property
     def is_v3(self) -> bool:
-        """One of the models that refuse what the others take."""
+        """Whether the model refuses parameters that the others take."""
         return self.model_id.startswith("eleven_v3")
 
     @property
     def is_v4(self) -> bool:
-        """One of the models of which it is not settled whether plain text-to-speech has them."""
+        """Whether it is not settled that plain text-to-speech has the model."""
         return self.model_id.startswith("eleven_v4")
 
 

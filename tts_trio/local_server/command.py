@@ -31,7 +31,7 @@ def parser(of: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argpa
     """Make the parser of `tts-trio serve`, whose help lists every switch and every fault.
 
     Args:
-        of: Its class.
+        of: The class of the parser.
     """
     parser = of(
         prog="tts-trio serve",
@@ -56,11 +56,11 @@ def parser(of: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argpa
 
 
 def parse(arguments: Sequence[str], of: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the arguments of `tts-trio serve`; what makes no sense ends the program with a message.
+    """Parse the arguments of `tts-trio serve`. Wrong ones end the program with a message.
 
     Args:
-        arguments: What comes after `serve`.
-        of: The parser's class.
+        arguments: The arguments after `serve`.
+        of: The class of the parser.
     """
     options = parser(of).parse_args(arguments)
     try:
@@ -115,8 +115,8 @@ async def serve(options: argparse.Namespace, say: Callable[[str], object]) -> No
     """Serve until cancelled.
 
     Args:
-        options: Of `parse`.
-        say: Shows a line to the user.
+        options: The options that `parse` returned.
+        say: The function that shows a line to the user.
 
     Raises:
         OSError: The port is taken, or a file cannot be written.

@@ -44,7 +44,7 @@ class Connection:
         self._socket: WebSocketSession | None = None
 
     async def serve(self, ssl_context: ssl.SSLContext | None) -> None:
-        """Serve."""
+        """Serve the connection until it ends."""
         self._wire.record(Accepted)
         try:
             await self._serve(ssl_context)
@@ -87,7 +87,7 @@ class Connection:
         return event if isinstance(event, h11.Request | h11.Data | h11.EndOfMessage) else None
 
     async def _refuse_bytes(self) -> None:
-        """Answer what is no HTTP as uvicorn does, if the client can still hear it."""
+        """Answer bytes that are not HTTP as uvicorn does, if the client still listens."""
         if self._wire.ended_by_client or self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         body = b"Invalid HTTP request received."
@@ -97,7 +97,7 @@ class Connection:
         await self._send_event(h11.EndOfMessage())
 
     async def _read(self, head: h11.Request) -> Request | None:
-        """Read the rest of a request; None if it does not come."""
+        """Read the rest of a request; None: it does not come."""
         if self._http.they_are_waiting_for_100_continue:
             await self._send_event(h11.InformationalResponse(status_code=100, headers=[], reason="Continue"))
         body = bytearray()
@@ -166,7 +166,7 @@ class Connection:
     async def _upgrade(
         self, core: SocketCore[Any], request: Request, head: h11.Request, trickle: float | None
     ) -> Answer | None:
-        """Serve a WebSocket until it ends, and return None; or return why there is none."""
+        """Serve a WebSocket until it ends, and return None. Return the refusal if the upgrade is a bad one."""
         account = self._service.account
         headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
         socket = WebSocketSession(self._wire, request, core, self._service)
@@ -227,7 +227,7 @@ class Connection:
         await self._send_body_part(part.data, split, slow)
 
     async def _spoil(self, fault: Fault, data: bytes) -> None:
-        """Do to an HTTP body what a fault wants, if it ends it."""
+        """Cut an HTTP body short, if this fault does."""
         if fault.action == "cut":
             whole = self._http.send(h11.Data(data)) or b""
             await self._wire.send(whole[: len(whole) // 2])

@@ -25,10 +25,10 @@ _FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
 
 @attrs.define(eq=False, kw_only=True)
 class DialogueContext(Utterance):
-    """All of a text-to-dialogue socket, or one context of one with contexts.
+    """The one utterance of a text-to-dialogue socket, or one context of a socket with contexts.
 
     Attributes:
-        voices: Who may speak here.
+        voices: The ids of the voices that may speak here.
     """
 
     voices: tuple[str, ...]
@@ -49,7 +49,7 @@ class DialogueContext(Utterance):
         return {"voices": listed}
 
     def refuse_settings(self, later: Mapping[str, Any]) -> None:
-        """Refuse what belongs into the first message."""
+        """Refuse fields that only the first message may have."""
         for field in _FIRST_ONLY:
             if later.get(field) is not None:
                 raise errors.FIRST_MESSAGE_ONLY.given(field=field)
@@ -83,13 +83,13 @@ class DialogueContext(Utterance):
         self._text += text
 
     def speak(self, clip: Clip, now: float) -> None:
-        """Take the speech of the oldest order: each is a file of its own, and the first mp3 of them has a tag."""
+        """Take the speech of the oldest order. Each is a file of its own; the first mp3 file has an ID3 tag."""
         if self.parameters.output_format.startswith("mp3") and not self._sounds:
             clip = tagged(clip, alone=self.behaviour.id3_tag == "alone")
         super().speak(clip, now)
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
-        """Only `sync_alignment` aligns here, and then each message with sound for itself."""
+        """Align each message that has sound by itself, and only with `sync_alignment`."""
         if not self.parameters.sync_alignment or clip.slices[index].end_ms == 0:
             return None, None
         alignment, normalised = super()._alignments(clip, index)
@@ -115,7 +115,7 @@ class _DialogueSocket(SocketCore[DialogueContext]):
                 self._in_session = True
 
     def gone(self) -> None:
-        """Note that the client is gone: its session is free, and its generations end now, or run on."""
+        """Note that the client is gone, and give its session back."""
         super().gone()
         if self._in_session:
             self._in_session = False
@@ -164,7 +164,7 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
             self._close_context(context, now)
 
     def _close_context(self, context: DialogueContext, now: float) -> None:
-        """There is no interruption here: the rest is generated first (API reference)."""
+        """Generate the rest and end the context: nothing is interrupted here (API reference)."""
         self._say_rest(context, now, self._behaviour.late_final)
 
 

@@ -1,4 +1,4 @@
-"""From samples to the bytes of an ElevenLabs `output_format`: PCM and G.711 here, the others by FFmpeg (PyAV)."""
+"""Encode samples into an ElevenLabs `output_format`: PCM and G.711 here, the others by FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _needs_pyav(output_format: str) -> ImportError:
 
 
 def _pyav(output_format: str) -> Any:
-    """Load PyAV, late: whoever is content with PCM need not wait for it, nor install it."""
+    """Import PyAV, late: a program that is content with PCM need not wait for it, nor install it."""
     try:
         import av
     except ImportError:
@@ -80,10 +80,10 @@ def _pyav(output_format: str) -> Any:
 
 @cache
 def _codes(law: str) -> bytes:
-    """Give the code of every sample, by its 16 bits read without a sign.
+    """Return the code of every sample; the index is the sample's 16 bits, read without a sign.
 
-    ITU-T G.711 cuts the loudness into 128 steps. A sample has the code of the nearest one, in 14 bits, as FFmpeg
-    rounds. µ-law sends all bits inverted, A-law every other one and the sign.
+    ITU-T G.711 cuts the loudness into 128 steps. A sample gets the code of the nearest step. It is compared in 14 bits,
+    as FFmpeg does. µ-law sends all bits inverted, A-law every other bit and the sign.
     """
     if law == "ulaw":
         steps = [((step & 15) * 8 + 132 << (step >> 4)) - 132 for step in range(128)]

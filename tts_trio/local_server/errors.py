@@ -17,16 +17,16 @@ _MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the
 
 @attrs.define(eq=False)
 class ServiceError(Exception):
-    """A refusal by the service. Those of the table are templates: `given` makes of one what to raise.
+    """A refusal by the service. The rows of the table below are templates: raise what `given` makes of one.
 
     Attributes:
-        status: HTTP status.
-        code: What the current API calls it.
-        message: For people.
-        type: Family of the error on HTTP; "" in bodies of the older shape.
-        legacy: The older name, `detail.status` on HTTP; "": the same as `code`.
+        status: The HTTP status.
+        code: The name in the current API.
+        message: The text for people.
+        type: The family of the error on HTTP; "": the body has the older shape.
+        legacy: The older name, which is `detail.status` on HTTP; "": the same as `code`.
         param: The parameter at fault.
-        docs_url: Where to read more.
+        docs_url: The page that says more.
         error: The name on a WebSocket; "": the same as `detail.status`.
     """
 
@@ -40,7 +40,7 @@ class ServiceError(Exception):
     error: str = ""
 
     def given(self, **values: object) -> Self:
-        """Give the error to raise, with these values for the names in braces."""
+        """Return the error to raise, with these values in place of the names in braces."""
         texts = {name: getattr(self, name).format_map(values) for name in ("code", "message", "param")}
         return attrs.evolve(self, **texts)
 

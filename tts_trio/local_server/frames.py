@@ -1,4 +1,4 @@
-"""Where a client's WebSocket bytes end: between two frames, or in the middle of one."""
+"""Tell whether a client's bytes end between two WebSocket frames or in the middle of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FrameBoundary:
 
     @property
     def inside(self) -> bool:
-        """The bytes so far end in the middle of a frame."""
+        """Whether the bytes so far end in the middle of a frame."""
         return bool(self._header) or self._payload > 0
 
     def feed(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP endpoints, without I/O: a request in, an answer or an order for speech out, and then its body.
+"""The HTTP endpoints, without I/O: a request gives an answer or an order for speech, and the speech gives a body.
 
 Headers, content types, sizes and pace as recorded (wire/README.md, 1.5 and 1.6).
 """
@@ -71,11 +71,11 @@ class SpeechAnswer:
     """An answer that has to be spoken first.
 
     Attributes:
-        order: What to speak.
-        slot: Its generation, whose start is settled and whose end is a guess.
+        order: The text to speak, and how.
+        slot: The generation; its start is settled, its end is a guess.
         form: The last part of the path.
-        headers: All but those that depend on the speech.
-        lines: Of a dialogue; empty for text-to-speech.
+        headers: All headers but those that depend on the speech.
+        lines: The lines of a dialogue; none for text-to-speech.
     """
 
     order: Order
@@ -98,8 +98,8 @@ class Spoken:
     """A `SpeechAnswer`, spoken.
 
     Attributes:
-        headers: All of them; without `content-length` the body is chunked.
-        parts: The body.
+        headers: All headers; without `content-length` the body is chunked.
+        parts: The pieces of the body.
     """
 
     headers: Headers
@@ -125,7 +125,7 @@ def refuse(error: errors.ServiceError, account: Account, status: int | None = No
 
 
 def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
-    """Make the body of an answer of its speech."""
+    """Make the headers and the body of an answer out of its speech."""
     behaviour, start = account.behaviour, answer.slot.start
     if answer.order.output_format.startswith("mp3"):
         clip = tagged(clip)
@@ -225,7 +225,7 @@ def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Pa
 
 
 def _timed(clip: Clip, lines: Sequence[Line], index: int | None) -> dict[str, Any]:
-    """Give the whole clip, or one slice of it, with times from the start of the request."""
+    """Return the JSON of the whole clip, or of one slice, with times from the beginning of the speech."""
     alignment, normalised = clip.alignment, clip.normalised
     audio = b"".join(piece.audio for piece in clip.slices)
     if index is not None:
@@ -244,7 +244,7 @@ def _timed(clip: Clip, lines: Sequence[Line], index: int | None) -> dict[str, An
 
 
 def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Say which characters of a part of the speech, and which seconds, are whose."""
+    """Say which characters, and which seconds, of a part of the speech belong to which line."""
     first = bisect_left(whole.starts_ms, part.starts_ms[0]) if part.chars else 0
     segments: list[dict[str, Any]] = []
     position = 0

@@ -12,7 +12,7 @@ WINDOW = 256 * 1024
 
 
 class _Pipe:
-    """One direction."""
+    """One direction of a connection."""
 
     def __init__(self) -> None:
         self.data = bytearray()

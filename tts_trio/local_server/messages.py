@@ -1,4 +1,4 @@
-"""What the server says on a WebSocket, and when; and how each family of endpoints spells it."""
+"""The messages of a WebSocket, the times at which they are due, and how each family of endpoints spells them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Send:
     """A message to be sent.
 
     Attributes:
-        at: When it is due.
-        kind: What it is; "turn" is text-to-dialogue's end of a generation.
-        message: Its JSON.
-        size: Of its audio, in bytes.
-        text: The source's characters that are aligned with it.
-        context_id: Whose it is; None: the default context's, or of a socket without contexts.
-        utterance: Number of the utterance on its socket; context ids can be used again, numbers are not.
+        at: The time at which it is due.
+        kind: The kind of message; "turn" is the end of a generation of text-to-dialogue.
+        message: The JSON of the message.
+        size: The size of its audio, in bytes.
+        text: The client's characters that are aligned with its audio.
+        context_id: The context it belongs to; None: the default context, or a socket without contexts.
+        utterance: The number of the utterance on its socket. A context id can be used again, a number is not.
     """
 
     at: float
@@ -35,7 +35,7 @@ class Send:
 
 @attrs.frozen
 class Close:
-    """The closing handshake, to be begun."""
+    """The closing handshake, which the server begins at this time."""
 
     at: float
     code: int

@@ -32,11 +32,11 @@ class Request:
     """An HTTP request, an upgrade included.
 
     Attributes:
-        method: HTTP method.
-        path: Without the query.
-        query: The last value of each parameter.
-        headers: Names in lower case.
-        body: As it came.
+        method: The HTTP method.
+        path: The path without the query.
+        query: The last value of each parameter of the query.
+        headers: The headers, by their names in lower case.
+        body: The body as it came.
     """
 
     method: str
@@ -55,16 +55,16 @@ class Parameters:
     """What a request, or the URL of a WebSocket, says about the speech.
 
     Attributes:
-        voice_id: As in the path, not checked here; "" for text-to-dialogue.
-        model: The model.
-        output_format: Of ElevenLabs.
-        language_code: None: not given, or not of this model.
-        normalise: Numbers become words.
-        speed: From the voice settings.
-        logging: False is zero retention, and there is no history item.
-        auto_mode: WebSocket: every text message is a segment.
-        sync_alignment: WebSocket: every audio message is aligned.
-        inactivity_timeout: WebSocket: seconds.
+        voice_id: The voice of a text-to-speech WebSocket, which is not checked here; "" elsewhere.
+        model: The model that speaks.
+        output_format: The name of ElevenLabs for the format of the audio.
+        language_code: The language; None: it is not given, or the model does not speak it.
+        normalise: Whether numbers become words.
+        speed: The speed of the voice settings.
+        logging: Whether the request goes into the history; False is zero retention.
+        auto_mode: Whether every text message of a WebSocket is a segment.
+        sync_alignment: Whether every audio message of a WebSocket is aligned.
+        inactivity_timeout: The seconds without text after which a WebSocket gives up.
     """
 
     voice_id: str
@@ -79,7 +79,7 @@ class Parameters:
     inactivity_timeout: float = 20
 
     def order(self, text: str) -> Order:
-        """Order this text, standing alone."""
+        """Make the order for a text that stands alone."""
         return Order(single_spaced(text), self.output_format, self.language_code, self.speed, self.normalise)
 
 
@@ -105,7 +105,7 @@ def known_voice(voice_id: str, behaviour: Behaviour) -> bool:
     """Say whether there is such a voice.
 
     Raises:
-        ServiceError: There is, and the plan forbids it.
+        ServiceError: There is such a voice, and the plan forbids it.
     """
     if voice_id in behaviour.forbidden_voices:
         raise errors.PAID_PLAN_REQUIRED.given()
@@ -137,7 +137,7 @@ def find_model(model_id: str, *, dialogue: bool = False) -> Model:
 
 
 def find_format(output_format: str, behaviour: Behaviour, allowed: tuple[str, ...]) -> str:
-    """Give an output format back.
+    """Return the output format, if the client may have it.
 
     Raises:
         ServiceError: There is no such format, or the plan forbids it, or what encodes it is not installed here.

@@ -1,4 +1,4 @@
-"""What every client sent and was sent, with times: the evidence for tests, and the lines of `serve --log`."""
+"""What each side sent, and when: the evidence for tests, and the lines of `serve --log`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Record:
     """One thing that happened on one connection.
 
     Attributes:
-        time: Of trio's clock, in seconds.
-        connection: Number of the connection, from 1 in the order of acceptance.
+        time: The time of trio's clock, in seconds.
+        connection: The number of the connection, from 1 in the order of acceptance.
     """
 
     time: float
@@ -36,11 +36,11 @@ class Requested(Record):
     """A request came, an upgrade to WebSocket included.
 
     Attributes:
-        method: HTTP method.
-        path: Path without the query.
-        query: Parameters of the query.
-        headers: Names in lower case.
-        body: The parsed JSON, else bytes.
+        method: The HTTP method.
+        path: The path without the query.
+        query: The parameters of the query.
+        headers: The headers, by their names in lower case.
+        body: The parsed JSON, or the bytes if they are not JSON.
     """
 
     method: str
@@ -55,8 +55,8 @@ class Answered(Record):
     """The head of an answer was sent.
 
     Attributes:
-        status: 101 is a good upgrade.
-        headers: Names in lower case.
+        status: The HTTP status; 101 is a good upgrade.
+        headers: The headers, by their names in lower case.
     """
 
     status: int
@@ -68,9 +68,9 @@ class Received(Record):
     """A whole WebSocket frame came.
 
     Attributes:
-        frame: Its kind.
-        message: A text frame's JSON, parsed, or the text itself where it is none; the bytes of any other frame.
-        context_id: That the message names.
+        frame: The kind of frame.
+        message: The parsed JSON of a text frame, or its text if that is not JSON; the bytes of any other frame.
+        context_id: The context that the message names.
     """
 
     frame: Literal["text", "binary", "ping", "pong"]
@@ -83,11 +83,11 @@ class Sent(Record):
     """A WebSocket message, or a piece of an HTTP body, was written.
 
     Attributes:
-        kind: "fault" is a message that a fault has made.
-        size: Of the audio, in bytes, or of the piece of the body.
-        text: The source's characters that came with it.
-        error: The error frame's name.
-        context_id: Of the context that it belongs to; None: the default context, or a socket without contexts.
+        kind: The kind of message; "fault" is one that a fault has made.
+        size: The size of the audio, or of the piece of the body, in bytes.
+        text: The client's characters that are aligned with the audio.
+        error: The name of the error in an error frame.
+        context_id: The context it belongs to; None: the default context, or a socket without contexts.
     """
 
     kind: Literal["audio", "turn", "final", "error", "fault", "ping", "pong", "body"]
@@ -125,8 +125,8 @@ class Ended(Record):
     """The connection is over.
 
     Attributes:
-        by: Whose end of TCP was closed first. "client" also where the server found it gone.
-        torn: The client's bytes ended in the middle of a frame or of a request.
+        by: The side that closed TCP first; "client" also if the server found it gone.
+        torn: Whether the client's bytes ended in the middle of a frame or of a request.
     """
 
     by: Literal["client", "server"]

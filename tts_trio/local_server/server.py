@@ -26,15 +26,18 @@ class LocalServer:
     """A server that speaks ElevenLabs' protocol, HTTP and WebSocket alike, over any stream.
 
     Args:
-        behaviour: How it behaves; the attribute can be replaced at any time, in the middle of a call too.
-        voice: Who speaks; by default eSpeak NG, in a thread. On trio's `MockClock` it is to be `ToneVoice`: a clock
+        behaviour: How the server behaves. The attribute can be replaced at any time, also during a call.
+        voice: The voice that speaks; None: `EspeakVoice`, in a thread. On trio's `MockClock` give `ToneVoice`: a clock
             that jumps does not wait for threads.
-        ssl_context: A server's, for TLS on every connection.
-        record: Is called with every record, instead of their being kept in `records`.
+        ssl_context: The context of a server, for TLS on every connection; None: no TLS.
+        record: A function that is called with every record; None: they are kept in `records`.
 
     Attributes:
-        records: What every client sent and was sent, in order.
-        base_url: For clients; without a port as long as there is none.
+        records: What each side sent, in order.
+        base_url: The URL that clients need. It has no port until the server listens on one.
+
+    Raises:
+        ImportError: No voice is given, and the extra `voice` is not installed.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class LocalServer:
 
     @property
     def behaviour(self) -> Behaviour:
-        """How the server behaves now. What is replaced counts from now on; the counters of faults start anew."""
+        """How the server behaves now. Whoever replaces it also resets the counters of the faults."""
         return self._service.behaviour
 
     @behaviour.setter
@@ -90,7 +93,7 @@ class LocalServer:
         return client
 
     def stop_accepting(self) -> None:
-        """Refuse connections from now on; those there are live on (see `drop_connections`)."""
+        """Refuse new connections from now on. Open ones live on until `drop_connections` ends them."""
         self._accepting = False
         if self._port:
             self._port.close()
@@ -131,7 +134,7 @@ def _check_clock(voice: Voice) -> None:
 
 
 class _Port:
-    """A listening socket that can go away and come back."""
+    """A listening socket that can be closed and opened again."""
 
     def __init__(
         self, host: str, number: int, nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[None]]
@@ -180,18 +183,19 @@ async def open_local_server(
     """Serve on a port for as long as the block runs.
 
     Args:
-        behaviour: How it behaves.
-        voice: Who speaks; by default eSpeak NG, as for `LocalServer`.
-        host: Address to listen on; without authentication or limits, so think before it is not loopback.
-        port: 0: any free one.
-        ssl_context: A server's, for TLS.
-        record: Is called with every record, instead of their being kept.
+        behaviour: How the server behaves.
+        voice: The voice that speaks, as for `LocalServer`.
+        host: The address to listen on. Anybody who reaches it is served, so think before it is not loopback.
+        port: The port to listen on; 0: any free one.
+        ssl_context: The context of a server, for TLS; None: no TLS.
+        record: A function that is called with every record; None: they are kept in `records`.
 
     Yields:
         The server; its `base_url` is where clients go.
 
     Raises:
         OSError: The port is taken.
+        ImportError: As for `LocalServer`.
         RuntimeError: As for `LocalServer.connect`.
     """
     voice = voice or EspeakVoice()

@@ -19,13 +19,7 @@ _WORKERS = 2
 
 
 class Service:
-    """Everything but the connections.
-
-    Args:
-        behaviour: Can be replaced at any time.
-        voice: Speaks.
-        record: Is called with everything that happens.
-    """
+    """Everything but the connections; `record` is called with everything that happens."""
 
     def __init__(self, behaviour: Behaviour, voice: Voice, record: Callable[[Record], object]) -> None:
         self.account = Account(behaviour)
@@ -47,7 +41,7 @@ class Service:
         self.weather = Weather(behaviour.faults)
 
     async def speak(self, order: Order) -> Clip:
-        """Fulfil an order: in a worker thread if the voice takes its time, and once for equal orders."""
+        """Speak an order, in a worker thread if the voice is blocking. Equal orders are spoken once and kept."""
         if order in self._cache and order.encoder is None:
             self._cache.move_to_end(order)
             return self._cache[order]

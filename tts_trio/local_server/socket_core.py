@@ -32,13 +32,8 @@ U = TypeVar("U", bound=Utterance)
 class SocketCore(ABC, Generic[U]):
     """One socket.
 
-    Feed it with `receive`, and with `rendered` for each `Order` that `take` gave; ask `take` at `due`.
-
-    Args:
-        request: The upgrade.
-        parameters: Its URL's.
-        account: Shared by all connections.
-        now: The time.
+    Call `receive` with every text frame, `take` at the time `due`, and `rendered` with the speech of each `Order` that
+    `take` returned, in their order.
     """
 
     def __init__(self, request: Request, parameters: Parameters, account: Account, now: float) -> None:
@@ -67,19 +62,19 @@ class SocketCore(ABC, Generic[U]):
                 self._take_message(message, now)
 
     def rendered(self, clip: Clip, now: float) -> None:
-        """Take the speech of the oldest order that has not got its own yet."""
+        """Take the speech of the oldest order that waits for it."""
         with self._refusing(now):
             self._being_rendered.popleft().speak(clip, now)
 
     def gone(self) -> None:
-        """Note that the client is gone: its generations end now, or run on."""
+        """Note that the client is gone. `slot_freed_on_close` says whether its generations end now."""
         self._ended = True
         if self._behaviour.slot_freed_on_close:
             for utterance in self._utterances:
                 utterance.free_slots()
 
     def drop(self, number: int, now: float) -> None:
-        """End an utterance without a word: nothing of it comes any more, and the others go on."""
+        """End an utterance at once and send nothing more of it; the others go on."""
         for utterance in [utterance for utterance in self._utterances if utterance.number == number]:
             utterance.stop()
             self._utterances.remove(utterance)
@@ -89,7 +84,7 @@ class SocketCore(ABC, Generic[U]):
 
     @property
     def due(self) -> float:
-        """When `take` has something next."""
+        """The time at which `take` has something next."""
         if any(utterance.orders for utterance in self._utterances):
             return -math.inf
         sends = [utterance.sends[0].at for utterance in self._utterances if utterance.sends]
@@ -130,24 +125,24 @@ class SocketCore(ABC, Generic[U]):
 
     @property
     def spelling(self) -> Spelling:
-        """How messages are spelt here."""
+        """How this socket spells its messages."""
         return Spelling(self._dialogue, self._contexts, self._behaviour.spelling == "snake")
 
     @abstractmethod
     def _take_message(self, message: dict[str, Any], now: float) -> None:
-        """Take a message of a client who is known.
+        """Take a message of a client that has authenticated.
 
         Raises:
             ServiceError: The service would refuse it.
         """
 
     def _finished(self, at: float) -> None:
-        """Note that an utterance is over: its isFinal was sent, or it was dropped."""
+        """Note that an utterance is over, because its isFinal was sent or it was dropped."""
         self._effects.append(Close(at + self._behaviour.close_delay, NORMAL_CLOSURE, ""))
 
     @property
     def _idle_at(self) -> float:
-        """When the client has been silent for too long."""
+        """The time at which the client has been silent for too long."""
         return math.inf if self._ended else self._heard_at + self._parameters.inactivity_timeout
 
     def _expire(self, at: float) -> None:
@@ -162,7 +157,7 @@ class SocketCore(ABC, Generic[U]):
 
     @contextmanager
     def _refusing(self, now: float) -> Generator[None]:
-        """Turn what the service refuses into an error frame, and the end."""
+        """Answer a refusal with an error frame and a Close."""
         try:
             yield
         except errors.ServiceError as error:
@@ -239,7 +234,7 @@ class ContextSocket(SocketCore[U]):
             raise errors.TOO_MANY_CONTEXTS.given(limit=MOST_CONTEXTS)
 
     def _close_socket(self, now: float) -> None:
-        """Close every context with what it has to say, and then the socket."""
+        """Let every context say its rest, and then close the socket."""
         for context in [context for context in self._utterances if not context.ended]:
             self._close_context(context, now)
         self._closing = self._ended = True

@@ -1,4 +1,4 @@
-"""The WebSockets: which path leads to which core, and what their URLs settle, checked as the service checks them."""
+"""The paths of the WebSockets: which core serves each, and how its URL is checked."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ SOCKETS: dict[str, tuple[type[SocketCore[Any]], Callable[..., Parameters]]] = {
 
 
 def open_core(request: Request, account: Account, now: float) -> SocketCore[Any] | None:
-    """Make what speaks on the WebSocket that is asked for; None: there is none at this path.
+    """Make the core for the WebSocket at this path; None: there is none.
 
     Raises:
         ServiceError: The upgrade is refused.

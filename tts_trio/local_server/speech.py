@@ -1,4 +1,4 @@
-"""From a text to the timed pieces of encoded sound that messages are made of. Pure: no clock, no I/O."""
+"""Turn a text into timed pieces of encoded sound, of which messages are made. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Alignment:
 
     Attributes:
         chars: The characters.
-        starts_ms: When each begins, counted from the beginning of the sound that it comes with.
-        durations_ms: How long each lasts.
+        starts_ms: The time at which each character begins, from the beginning of the sound it comes with.
+        durations_ms: The time that each character lasts.
     """
 
     chars: str
@@ -41,7 +41,7 @@ class Alignment:
         return attrs.evolve(self, starts_ms=tuple(start - round(start_ms) for start in self.starts_ms))
 
     def stretched(self, factor: float) -> Self:
-        """Give the same with times that are so many times as long."""
+        """Give the same with all times multiplied by a factor."""
         borders = [round(border * factor) for border in [*self.starts_ms, self.starts_ms[-1] + self.durations_ms[-1]]]
         durations = (end - start for start, end in pairwise(borders))
         return attrs.evolve(self, starts_ms=tuple(borders[:-1]), durations_ms=tuple(durations))
@@ -69,13 +69,13 @@ class Order:
     """A text to be spoken, and how.
 
     Attributes:
-        text: The source's text: whitespace in single blanks, none around it.
-        output_format: Of ElevenLabs.
-        language_code: ISO 639-1, or None to go by the script.
-        speed: 0.7 to 1.2.
-        normalise: Numbers become words.
-        overlapping: The text is aligned in two passes (`Behaviour.alignment`), so there must be two slices.
-        encoder: The encoder of a stream that this text is a part of; None: the sound stands alone.
+        text: The client's text, with single blanks for whitespace, and none around it.
+        output_format: The name of ElevenLabs for the format of the audio.
+        language_code: The language in ISO 639-1; None: the voice goes by the script.
+        speed: The speed of the voice, from 0.7 to 1.2.
+        normalise: Whether numbers become words.
+        overlapping: Whether the text is aligned in two passes (`Behaviour.alignment`), which takes two slices.
+        encoder: The encoder of the stream that this sound is a part of; None: the sound stands alone.
     """
 
     text: str
@@ -92,9 +92,9 @@ class Slice:
     """A run of the sound, encoded.
 
     Attributes:
-        audio: In the output format; codecs hold back a few ms, which come with the next slice.
-        start_ms: Where it begins in the clip.
-        end_ms: Where it ends.
+        audio: The sound in the output format. A codec holds back a few ms, which come with the next slice.
+        start_ms: The place in the clip where the slice begins.
+        end_ms: The place where it ends.
     """
 
     audio: bytes
@@ -104,12 +104,12 @@ class Slice:
 
 @attrs.frozen
 class Clip:
-    """An order, fulfilled.
+    """An order that was spoken.
 
     Attributes:
         slices: The sound, in runs of at most 1.5 s.
-        alignment: Of the source's characters, and one blank after them.
-        normalised: Of the characters as they are said, with a blank on either side.
+        alignment: The alignment of the client's characters, and of one blank after them.
+        normalised: The alignment of the characters as they are said, with a blank on either side.
     """
 
     slices: tuple[Slice, ...]
@@ -118,12 +118,12 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """The length of the sound in seconds."""
         return self.slices[-1].end_ms / 1000 if self.slices else 0.0
 
 
 def tagged(clip: Clip, *, alone: bool = False) -> Clip:
-    """Put an ID3 tag before the sound, which is mp3: as a slice of its own that lasts no time, or in the first one."""
+    """Put an ID3 tag before the sound, which is mp3: `alone` in a slice that lasts no time, or in the first slice."""
     first, *others = clip.slices or [Slice(b"", 0.0, 0.0)]
     if alone:
         return attrs.evolve(clip, slices=(Slice(ID3_TAG, 0.0, 0.0), *clip.slices))
@@ -136,7 +136,7 @@ def single_spaced(text: str) -> str:
 
 
 def render(order: Order, voice: Voice) -> Clip:
-    """Speak and encode. This takes CPU: a worker thread's work if the voice is `blocking`."""
+    """Speak and encode an order. It takes CPU: call it in a worker thread if the voice is blocking."""
     pieces = normalise(order.text, order.language_code) if order.normalise else [Piece(order.text, order.text)]
     spoken = f" {''.join(piece.spoken for piece in pieces)} " if order.text else " "
     speech = voice.speak(

@@ -25,12 +25,12 @@ _TRIGGER_MINIMUM = 50  # characters below which try_trigger_generation does noth
 
 @attrs.define(eq=False, kw_only=True)
 class SpeechContext(Utterance):
-    """All of a stream-input socket, or one context of a multi-stream-input socket.
+    """The one utterance of a stream-input socket, or one context of a multi-stream-input socket.
 
     Attributes:
-        schedule: Lengths of text that are generated without being told to.
-        settings: What the first message said for good.
-        flushed: All text so far was flushed.
+        schedule: The lengths of text, in characters, at which a generation begins without a flush.
+        settings: The settings of the first message, which later ones may not change.
+        flushed: Whether all text so far was flushed.
     """
 
     schedule: tuple[int, ...]
@@ -129,7 +129,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
             self._close_context(context, now)
 
     def _opens_nothing(self, message: dict[str, Any], context_id: str | None) -> bool:
-        """Any message begins a context, a flush and a keep-alive too; but not every one of them."""
+        """Tell the messages that open no context: some keep-alives, and a close of an unknown context."""
         if message.get("text"):
             return False
         if message.get("close_context") is True:
@@ -143,7 +143,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
 
     @contextmanager
     def _paying(self, context: SpeechContext, now: float) -> Generator[None]:
-        """End a context that costs more than there is, without a word about it."""
+        """End a context when the quota is exhausted, and send no error unless `quota_on_contexts` says so."""
         try:
             yield
         except errors.QuotaExceeded:
@@ -152,7 +152,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
             context.end(now)
 
     def _close_context(self, context: SpeechContext, now: float) -> None:
-        """What was flushed is said to its end; what was not is interrupted; and there is the race."""
+        """Say flushed text to its end, and interrupt the rest. `early_close` says what comes before the first audio."""
         late, race = self._behaviour.late_final, self._behaviour.early_close
         if race == "none" or context.begun:
             if context.flushed:

@@ -1,4 +1,4 @@
-"""A voice for tests: its samples say which text they voice, so that a listener can prove what was heard.
+"""A voice for tests: its samples say which text they speak, so that a listener can prove what was heard.
 
 Every character is a burst of its own. A burst begins with a marker that occurs nowhere else, then says at which
 speed it is spoken and which code point it is, four bits a sample; the rest is a beep whose pitch and whose noise belong
@@ -48,7 +48,7 @@ class ToneVoice:
     blocking = False
 
     def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
-        """Speak a text; `language_code` makes no difference, and the sample rate is the one asked for."""
+        """Speak a text at the sample rate that is asked for; `language_code` makes no difference."""
         thousandths = round(speed * 1000)
         samples = b"".join([_burst(ord(character), thousandths, sample_rate) for character in text])
         length = _burst_length(thousandths, sample_rate)
@@ -63,7 +63,7 @@ def read_tones(sound: bytes, output_format: NamedFormat | str) -> str:
     a character does not count. Sound that was shifted by a byte or belongs to another format says nothing.
 
     Args:
-        sound: What `ToneVoice` spoke, or parts of it, in this format.
+        sound: Audio in this format that `ToneVoice` spoke, or parts of it.
         output_format: An `AudioFormat`, such as a configuration's `format`, or its name: `pcm_` and any sample rate,
             `ulaw_8000` or `alaw_8000`.
 
@@ -96,7 +96,7 @@ class _Reader:
         return "".join(characters)
 
     def _character_at(self, position: int, sound: bytes) -> tuple[str, int]:
-        """The character whose burst begins here and its size in bytes, or of a fragment nothing and one byte."""
+        """Return the character whose burst begins here and the size of the burst; of a fragment "" and one byte."""
         start = position + len(self._marker)
         thousandths = self._number(sound, start, _SPEED_DIGITS)
         code_point = self._number(sound, start + _SPEED_DIGITS * self._width, _CODE_POINT_DIGITS)

@@ -1,4 +1,4 @@
-"""One utterance, whatever its socket: text to orders for speech, and speech to messages with their times."""
+"""One utterance on any socket: its text becomes orders for speech, and the speech becomes messages with times."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Utterance(ABC):
     by one as they become due, with `pop`.
 
     Attributes:
-        parameters: Of the socket.
-        account: Who pays.
-        spelling: Of the socket.
-        context_id: None: the default context, or a socket without contexts.
-        number: On this socket.
-        heard_at: When the client's last text for it came.
-        speed: From the voice settings.
-        orders: What is to be spoken.
-        sends: What is to be sent; times never fall.
-        ended: No more text counts.
-        begun: Some audio was sent.
+        parameters: The parameters of the socket's URL.
+        account: The account that pays.
+        spelling: How the socket spells its messages.
+        context_id: The id of the context; None: the default context, or a socket without contexts.
+        number: The number of the utterance on its socket.
+        heard_at: The time at which the client's last text for it came.
+        speed: The speed of the voice settings.
+        orders: The orders that nobody has taken yet.
+        sends: The messages that are to be sent, in the order of their times.
+        ended: Whether more text is ignored.
+        begun: Whether some audio was sent.
     """
 
     parameters: Parameters
@@ -63,7 +63,7 @@ class Utterance(ABC):
     @classmethod
     @abstractmethod
     def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
-        """Give the fields that the first message settles for good; `take` it, too.
+        """Return the fields that the first message settles for good. Call `take` with that message, too.
 
         Raises:
             ServiceError: It settles them wrongly.
@@ -85,7 +85,7 @@ class Utterance(ABC):
     # --- text to orders
 
     def generate(self, now: float) -> None:
-        """Order the text gathered so far; blanks alone stay unsaid.
+        """Order the speech of the text so far; blanks alone are dropped.
 
         Raises:
             ServiceError: The quota does not suffice.
@@ -109,13 +109,13 @@ class Utterance(ABC):
     # --- the end
 
     def end(self, now: float, final_delay: float = 0.0) -> None:
-        """Take no more text: after the last speech come the tail and, `final_delay` seconds later, isFinal."""
+        """Ignore more text. After the last speech come the tail and, `final_delay` seconds later, isFinal."""
         self.ended = True
         self._final_delay = final_delay
         self._finish_if_spoken(now)
 
     def interrupt(self, now: float, delay: float = 0.0) -> None:
-        """Stop generating: only the message under way still comes, then isFinal, both `delay` seconds late."""
+        """Stop generating. Only the message under way still comes, then isFinal, both `delay` seconds late."""
         under_way = self.sends[0] if self.sends else None
         self.stop()
         if under_way:
@@ -123,19 +123,19 @@ class Utterance(ABC):
         self._finish(under_way.at if under_way else now, delay)
 
     def lose(self, now: float, delay: float = 0.0) -> None:
-        """Stop generating: no audio comes, only isFinal, `delay` seconds late."""
+        """Stop generating. Only isFinal still comes, `delay` seconds late."""
         self.stop()
         self._finish(now, delay)
 
     def stop(self) -> None:
-        """Stop generating: nothing comes any more."""
+        """Stop generating, and send nothing more."""
         self.ended = self._stopped = True
         self.orders.clear()
         self.sends.clear()
         self.free_slots()
 
     def free_slots(self) -> None:
-        """Give the plan's slots back, whatever is still under way."""
+        """End all generations of this utterance in the account."""
         for slot in self._slots:
             self.account.free(slot)
 

@@ -17,10 +17,10 @@ class Speech:
     the sound, to the millisecond.
 
     Attributes:
-        samples: Signed 16-bit little-endian mono.
-        sample_rate: In Hz.
-        starts_ms: For each character of the text, when it begins in `samples`.
-        durations_ms: For each character of the text, how long it lasts; 0 for one that is not spoken.
+        samples: The sound, in signed 16-bit little-endian mono.
+        sample_rate: The sample rate, in Hz.
+        starts_ms: The time in `samples` at which each character of the text begins.
+        durations_ms: The time that each character of the text lasts; 0 for one that is not spoken.
     """
 
     samples: bytes = attrs.field(repr=lambda samples: f"<{len(samples)} bytes>")
@@ -44,12 +44,12 @@ class Speech:
 
 
 def needs_extra(what: str, package: str, otherwise: str) -> ImportError:
-    """Give the error for what only the extra `voice` brings; it is to be raised, or told to a client."""
+    """Make the error that says what only the extra `voice` brings, and what else can be done."""
     return ImportError(f"{what} needs {package}: pip install 'tts_trio[voice]', or {otherwise}", name=package)
 
 
 class Voice(Protocol):
-    """Something that speaks."""
+    """Something that speaks, such as `EspeakVoice`."""
 
     blocking: bool
     """True: `speak` takes its time and belongs in a worker thread. False: it is cheap, call it in the loop."""

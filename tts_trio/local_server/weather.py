@@ -1,4 +1,4 @@
-"""Which faults strike here and now: counting and drawing, apart from what a fault does."""
+"""Decide by counting and by chance which faults strike; what a fault does is elsewhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Scope:
     """One connection, request or utterance, for which it is decided once whether a fault strikes.
 
     Attributes:
-        path: The path of the request, "" before there is one.
-        decisions: Whether each fault that was asked about strikes here.
+        path: The path of the request; "": there is none yet.
+        decisions: Whether it strikes, for each fault that was asked about here.
     """
 
     path: str = ""

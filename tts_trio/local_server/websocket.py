@@ -32,7 +32,7 @@ _NO_BASE64 = "@@not base64@@"
 
 
 def fault_message(fault: Fault, spelling: Spelling, context_id: str | None = None) -> str | bytes | None:
-    """Give the message that a fault puts before another one; None: it is not such a fault."""
+    """Make the extra message that a fault sends before another one; None: the fault sends none."""
     match fault.action:
         case "invalid_json":
             return '{"audio": "AAAA", "isFinal": nul'
@@ -53,11 +53,11 @@ def fault_message(fault: Fault, spelling: Spelling, context_id: str | None = Non
 
 @attrs.define
 class _Told:
-    """What was told of an utterance: by this its faults count.
+    """What the faults of one utterance count by.
 
     Attributes:
-        scope: Of its faults.
-        audio_messages: That have come so far.
+        scope: The scope in which its faults are decided.
+        audio_messages: The number of audio messages so far.
     """
 
     scope: Scope
@@ -65,14 +65,7 @@ class _Told:
 
 
 class WebSocketSession:
-    """Serves one socket until it ends.
-
-    Args:
-        wire: Of the connection.
-        request: The upgrade.
-        core: What speaks on this socket.
-        service: Shared by all.
-    """
+    """Serves one socket until it ends; `core` decides what is said on it."""
 
     def __init__(self, wire: Wire, request: Request, core: SocketCore[Any], service: Service) -> None:
         self._wire = wire
@@ -91,11 +84,11 @@ class WebSocketSession:
 
     @property
     def torn(self) -> bool:
-        """The client's bytes so far end in the middle of a frame."""
+        """Whether the client's bytes so far end in the middle of a frame."""
         return self._boundary.inside
 
     def accept(self, upgrade_headers: list[tuple[bytes, bytes]], headers: Headers) -> bytes:
-        """Take the upgrade, as h11 has read it, and give the bytes of the 101.
+        """Accept the upgrade that h11 has read, and return the bytes of the 101.
 
         Raises:
             wsproto.utilities.RemoteProtocolError: It is no good one.
@@ -129,7 +122,7 @@ class WebSocketSession:
             raise self._hang_up
 
     async def _until_over(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run one of the tasks; the first one to be over ends the session."""
+        """Run one of the tasks. The first task that ends, ends the session."""
         try:
             await task()
         except HangUp as hang_up:
@@ -258,7 +251,7 @@ class WebSocketSession:
                 return []
 
     async def _do(self, text: str, deed: Fault | None) -> None:
-        """Send a message, or do to it what a fault wants."""
+        """Send a message whole, or as a fault has it: not at all, in half, in fragments, slowly."""
         match deed.action if deed else "":
             case "skip":
                 pass
@@ -277,7 +270,7 @@ class WebSocketSession:
                 await self._write(ws.TextMessage(text))
 
     async def _end_context(self, error: errors.ServiceError, send: Send) -> None:
-        """Send an error frame that names the context, and end that alone."""
+        """Send an error frame that names the context, and end that context alone."""
         frame = self._core.spelling.named(error.frame(), send.context_id)
         await self._write(ws.TextMessage(json.dumps(frame)))
         self._wire.record(Sent, kind="error", error=frame["error"], context_id=send.context_id)

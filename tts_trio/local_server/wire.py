@@ -31,8 +31,8 @@ class Wire:
     """One connection's stream.
 
     Attributes:
-        number: Of the connection.
-        ended_by_client: The client's end of TCP was closed, or found broken.
+        number: The number of the connection.
+        ended_by_client: Whether the client closed TCP, or was found gone.
     """
 
     def __init__(self, stream: trio.abc.Stream, number: int, service: Service) -> None:
@@ -76,7 +76,7 @@ class Wire:
                 raise HangUp(reset=False) from None
 
     async def suffer(self, fault: Fault) -> bool:
-        """Do what this fault does at any point; False if it is one that the message decides about.
+        """Do what the fault does, if that is the same for every message; else return False.
 
         Raises:
             HangUp: The connection is dropped.
@@ -102,11 +102,11 @@ class Wire:
         return True
 
     def strike(self, point: Point, scope: Scope, frame: int | None = None) -> list[Fault]:
-        """Pass a point, and return its faults in their order: `suffer` them one by one."""
+        """Pass a point, and return the faults that strike there, in order. Call `suffer` with each."""
         return self._service.weather.strike(point, scope, frame)
 
     async def pass_point(self, point: Point, scope: Scope) -> None:
-        """Pass a point where no message is decided about."""
+        """Pass a point at which no message is sent."""
         for fault in self.strike(point, scope):
             await self.suffer(fault)
 
