@@ -18,8 +18,7 @@ import attrs
 from tts_trio.local_server import catalogue, errors, resources
 from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.body import Line
-from tts_trio.local_server.http_parameters import parse_http
-from tts_trio.local_server.parameters import Request, authenticate
+from tts_trio.local_server.parameters import Request, authenticate, parse_http
 from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced, tagged
 
 Headers = list[tuple[str, str]]
@@ -113,15 +112,13 @@ def respond(request: Request, account: Account, now: float) -> Answer | SpeechAn
     except errors.ServiceError as error:
         return refuse(error, account)
     except errors.InvalidBody as invalid:
-        return _json(422, {"detail": invalid.complaints}, account)
+        return _answer(422, {"detail": invalid.complaints}, account.trace_id())
 
 
 def refuse(error: errors.ServiceError, account: Account, status: int | None = None) -> Answer:
     """Answer with an error."""
-    headers = _headers(account)
-    return Answer(
-        status or error.status, [*headers, ("content-type", _JSON)], json.dumps(error.body(_trace(headers))).encode()
-    )
+    trace_id = account.trace_id()
+    return _answer(status or error.status, error.body(trace_id), trace_id)
 
 
 def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
@@ -148,10 +145,11 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
 
 def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
     if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-        return _plain(200, "OK", account)
+        headers = [*_EVERY_ANSWER, ("x-trace-id", account.trace_id()), ("content-type", "text/plain; charset=utf-8")]
+        return Answer(200, headers, b"OK")
     if match := _SPEECH.fullmatch(request.path):
         if request.method != "POST":
-            return _not_allowed(["POST"], account)
+            return _not_allowed("POST", account)
         authenticate(request, account)
         return _speech(request, match["voice"], match["form"], account, now)
     methods: list[str] = []
@@ -159,9 +157,13 @@ def _route(request: Request, account: Account, now: float) -> Answer | SpeechAns
         if match := re.fullmatch(pattern, request.path):
             if method == request.method:
                 authenticate(request, account)
-                return _json(200, resource(resources.Call(request, account, now, "".join(match.groups()))), account)
+                return _answer(
+                    200, resource(resources.Call(request, account, now, "".join(match.groups()))), account.trace_id()
+                )
             methods.append(method)
-    return _not_allowed(methods, account) if methods else _json(404, {"detail": "Not Found"}, account)
+    if methods:
+        return _not_allowed(", ".join(methods), account)
+    return _answer(404, {"detail": "Not Found"}, account.trace_id())
 
 
 def _speech(request: Request, voice_id: str | None, form: Any, account: Account, now: float) -> SpeechAnswer:
@@ -177,7 +179,8 @@ def _speech(request: Request, voice_id: str | None, form: Any, account: Account,
     request_id = account.identifier()
     content_type = _CONTENT_TYPES.get(family, account.behaviour.opus_content_type)
     headers = [
-        *_headers(account),
+        *_EVERY_ANSWER,
+        ("x-trace-id", account.trace_id()),
         ("content-type", _JSON if "timestamps" in form else content_type),
         ("character-cost", str(price)),
         ("request-id", request_id),
@@ -265,22 +268,10 @@ def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) ->
     return segments
 
 
-def _not_allowed(methods: Sequence[str], account: Account) -> Answer:
-    answer = _json(405, {"detail": "Method Not Allowed"}, account)
-    return attrs.evolve(answer, headers=[*answer.headers, ("allow", ", ".join(methods))])
+def _not_allowed(methods: str, account: Account) -> Answer:
+    return _answer(405, {"detail": "Method Not Allowed"}, account.trace_id(), ("allow", methods))
 
 
-def _plain(status: int, text: str, account: Account) -> Answer:
-    return Answer(status, [*_headers(account), ("content-type", "text/plain; charset=utf-8")], text.encode())
-
-
-def _json(status: int, content: object, account: Account) -> Answer:
-    return Answer(status, [*_headers(account), ("content-type", _JSON)], json.dumps(content).encode())
-
-
-def _headers(account: Account) -> Headers:
-    return [*_EVERY_ANSWER, ("x-trace-id", account.trace_id())]
-
-
-def _trace(headers: Headers) -> str:
-    return dict(headers)["x-trace-id"]
+def _answer(status: int, content: object, trace_id: str, *more: tuple[str, str]) -> Answer:
+    headers = [*_EVERY_ANSWER, ("x-trace-id", trace_id), ("content-type", _JSON), *more]
+    return Answer(status, headers, json.dumps(content).encode())

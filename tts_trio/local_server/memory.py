@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -35,9 +35,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send; a full window waits, and a cancellation may leave half of the data sent."""
-        with self._alone("sending"):
-            await trio.lowlevel.checkpoint()
-            self._check_open()
+        async with self._alone("sending"):
             rest = memoryview(bytes(data))
             while rest:
                 await self._until_writable()
@@ -48,16 +46,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room in the window."""
-        with self._alone("sending"):
-            await trio.lowlevel.checkpoint()
-            self._check_open()
+        async with self._alone("sending"):
             await self._until_writable()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive what is there, or `b""` at the end."""
-        with self._alone("receiving"):
-            await trio.lowlevel.checkpoint()
-            self._check_open()
+        async with self._alone("receiving"):
             pipe = self._incoming
             while not (pipe.data or pipe.ended or pipe.dead):
                 await pipe.changed.park()
@@ -71,9 +65,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """Send FIN."""
-        with self._alone("sending"):
-            await trio.lowlevel.checkpoint()
-            self._check_open()
+        async with self._alone("sending"):
             self._outgoing.ended = True
             self._outgoing.change()
 
@@ -107,12 +99,14 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         if self._closed:
             raise trio.ClosedResourceError
 
-    @contextmanager
-    def _alone(self, doing: str) -> Generator[None]:
+    @asynccontextmanager
+    async def _alone(self, doing: str) -> AsyncGenerator[None]:
         if self._busy[doing]:
             raise trio.BusyResourceError(f"another task is {doing}")
         self._busy[doing] = True
         try:
+            await trio.lowlevel.checkpoint()
+            self._check_open()
             yield
         finally:
             self._busy[doing] = False
