@@ -49,6 +49,6 @@ from tts_trio.speech.results import Word as Word
 from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
 from tts_trio.static_text.redis_cache import RedisCache as RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache as SqliteCache
-from tts_trio.transport.connection import Connection as Connection
+from tts_trio.transport.streams import OpenStream as OpenStream
 
 __version__ = "0.1.0"

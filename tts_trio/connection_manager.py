@@ -119,27 +119,31 @@ class WebSocketConnectionManager(SingleUse):
         )
 
     @trio.lowlevel.enable_ki_protection
-    async def connect(self) -> Connection:
-        """Wait until a connection is hot, and return it without taking it.
+    async def connect(self) -> None:
+        """Wait until a connection is hot. Optional: the first utterance waits by itself.
 
         Raises:
             TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        socket = await self._hot_socket()
-        assert socket.slots.idle is not None
-        return socket.slots.idle
+        await self._hot_socket()
+
+    @asynccontextmanager
+    async def get_connection(self) -> AsyncGenerator[Connection]:
+        """Hold a hot connection for as long as the block runs; another is made ready behind it at once.
+
+        For tools that write the frames of an utterance themselves; `TTSManager` takes its own. Raises as `connect`
+        does.
+        """
+        connection = await self._acquire()
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     @trio.lowlevel.enable_ki_protection
-    async def get_connection(self) -> Connection:
-        """Take a hot connection. It belongs to the caller until it ends; another is made ready behind it at once.
-
-        Raises:
-            TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
-            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
-            RuntimeError: The manager is closed or was not entered.
-        """
+    async def _acquire(self) -> Connection:
         socket = await self._hot_socket()
         connection = socket.acquire()
         self._replenish()
@@ -340,3 +344,8 @@ class WebSocketConnectionManager(SingleUse):
 
     def _stop_dialling(self, error: TTSError, *, raised: bool = False) -> None:
         self._permanent_error, self._permanent_error_raised = error, raised
+
+
+async def acquire_connection(connections: WebSocketConnectionManager) -> Connection:
+    """Take a hot connection for an utterance, whose driver closes it; raises as `get_connection` does."""
+    return await connections._acquire()  # pyright: ignore[reportPrivateUsage] - a user has `get_connection`

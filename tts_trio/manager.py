@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,7 +13,7 @@ from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig, differing_socket_field
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
-from tts_trio.connection_manager import WebSocketConnectionManager
+from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.driver import Driver
@@ -188,14 +189,15 @@ class TTSManager(SingleUse):
             RuntimeError: The manager is closed or was not entered.
         """
         _, http = self._require_open()
+        acquire = partial(acquire_connection, self.connections)
         try:
-            connection = await self.connections.get_connection()
+            connection = await acquire()
         except TTSConnectionError:
             if self.config.fallback is None:
                 raise
             connection = None
         try:
-            reply = Reply(self.config, self.connections, http, connection)
+            reply = Reply(self.config, acquire, http, connection)
         except BaseException:  # out of the user's `phrase_policy`
             if connection is not None:
                 connection.close()

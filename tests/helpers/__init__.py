@@ -13,6 +13,7 @@ from tests.helpers.records import check_frames
 from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
+from tts_trio.transport.connection import Connection
 from tts_trio.transport.streams import OpenStream
 
 API_KEY = "sk_0123456789abcdef0123456789abcdef"
@@ -141,6 +142,13 @@ async def speaking(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerator
         await connections.connect()
         async with TTSManager(config, connections) as tts:
             yield tts
+
+
+async def hot_connection(connections: WebSocketConnectionManager) -> Connection:
+    """The connection that the next utterance takes."""
+    connection = (await connections._hot_socket()).slots.idle
+    assert connection is not None
+    return connection
 
 
 async def tokens(text: str, interval: float = 0.02) -> AsyncIterator[str]:

@@ -24,6 +24,7 @@ from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_s
 from tests.helpers.tls import certificates
 from tts_trio import Timeouts, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
 from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.transport.tls_stream import TLSStream
@@ -66,7 +67,7 @@ Scenario: TypeAlias = Callable[[Stage], Awaitable[None]]
 async def connect(stage: Stage) -> None:
     async with stage.new_connections() as connections:
         await connections.connect()
-        await connections.get_connection()
+        await acquire_connection(connections)
 
 
 async def static_phrase(stage: Stage) -> None:

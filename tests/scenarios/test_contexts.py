@@ -11,6 +11,7 @@ import trio
 from tests.helpers import TEXTS, Service, heard, listen, make_config, memory_service, speaking, text_of, tokens
 from tests.helpers.records import check_frames
 from tts_trio import EmptyAudioError, QuotaError, TTSManager, WebSocketConnectionManager
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behaviour, CloseSent, Sent
 
 pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
@@ -258,7 +259,7 @@ async def test_goodbye(autojump_clock: trio.testing.MockClock) -> None:
     """Idle sockets are told to close; on one with an open context the service would not hear it."""
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            connection = await connections.get_connection()
+            connection = await acquire_connection(connections)
             connection.send_text("Прервано. ")
             await trio.sleep(1)
         await trio.testing.wait_all_tasks_blocked()

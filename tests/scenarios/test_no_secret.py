@@ -21,7 +21,7 @@ import wsproto
 import wsproto.events
 import wsproto.utilities
 
-from tests.helpers import API_KEY, TEXTS, VOICE_ID, listen, make_config, memory_service, speaking
+from tests.helpers import API_KEY, TEXTS, VOICE_ID, hot_connection, listen, make_config, memory_service, speaking
 from tts_trio import (
     ConfigurationError,
     RedisCache,
@@ -106,7 +106,7 @@ async def use(config: TTSConfig, opener: OpenStream, spy: Spy) -> int:
                     spy.texts += [repr(audio.outcome), repr(audio.usage)]
 
             async def connect() -> None:
-                spy.texts.append(repr(await connections.connect()))
+                spy.texts.append(repr(await hot_connection(connections)))
 
             for way in (by_http, by_websocket, connect):
                 try:

@@ -12,6 +12,7 @@ from tests.helpers import (
     TEXTS,
     Service,
     heard,
+    hot_connection,
     listen,
     make_config,
     memory_service,
@@ -25,6 +26,7 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behaviour, Fault, Sent
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
@@ -133,7 +135,7 @@ async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
                 raise ZeroDivisionError
 
             async with trio.open_nursery() as nursery:
-                connection = await tts.connections.get_connection()
+                connection = await acquire_connection(tts.connections)
                 connection.take(lambda _: None, broken)
                 nursery.start_soon(say, tts, RUSSIAN, said)
                 await trio.sleep(1)
@@ -243,9 +245,9 @@ async def test_a_connection_that_has_ended_writes_nothing(autojump_clock: trio.t
     """P11: whatever its holder calls, and in whatever order."""
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            hot = await connections.connect()
+            hot = await hot_connection(connections)
             hot.keep_alive()
-            connection = await connections.get_connection()
+            connection = await acquire_connection(connections)
             events: list[object] = []
             connection.take(events.append, events.append)
             connection.send_text("Да. ")
@@ -273,10 +275,10 @@ async def test_closing_what_was_not_taken_harms_no_utterance(autojump_clock: tri
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(say, tts, RUSSIAN, said)
                 await trio.sleep(1)
-                offered = await tts.connections.connect()
+                offered = await hot_connection(tts.connections)
                 offered.close()
                 assert not offered.usable
-                assert await tts.connections.connect() is not offered
+                assert await hot_connection(tts.connections) is not offered
             assert said == Said(RUSSIAN)
 
 

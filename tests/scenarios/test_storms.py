@@ -11,6 +11,7 @@ import trio
 
 from tests.helpers import Service, heard, listen, make_config, memory_service
 from tts_trio import AuthenticationError, TTSConfig, TTSManager, WebSocketConnectionManager
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
 from tts_trio.transport.dialling import DialBackoff
 from tts_trio.transport.streams import OpenStream, open_stream
@@ -243,7 +244,7 @@ async def test_dials_that_fail_behind_a_connection_that_works(
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             await trio.sleep(10)
             if in_use:
-                await connections.get_connection()
+                await acquire_connection(connections)
             service.server.stop_accepting()
             for number in service.sockets()[1:]:  # all but one are lost
                 service.links[number - 1].frozen = True

@@ -21,6 +21,7 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behaviour, CloseReceived, Fault, Received, Requested
 
 
@@ -28,12 +29,12 @@ async def test_a_connection_is_hot_when_the_next_is_needed(autojump_clock: trio.
     async with memory_service(dial_time=0.3) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             began = trio.current_time()
-            first = await connections.get_connection()
+            first = await acquire_connection(connections)
             assert trio.current_time() - began == pytest.approx(0.3)  # nothing was hot yet
             for _ in range(3):
                 await trio.sleep(0.3)  # one dial
                 before = trio.current_time()
-                second = await connections.get_connection()
+                second = await acquire_connection(connections)
                 assert second is not first
                 assert trio.current_time() == before
                 first.close()
@@ -52,7 +53,7 @@ async def test_those_who_wait_together_get_a_connection_each(autojump_clock: tri
             taken: list[object] = []
 
             async def take() -> None:
-                taken.append(await connections.get_connection())
+                taken.append(await acquire_connection(connections))
 
             async with trio.open_nursery() as nursery:
                 for _ in range(7):  # more than a socket has room for
@@ -67,7 +68,7 @@ async def test_spares(autojump_clock: trio.testing.MockClock, spares: int, idle:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             await trio.sleep(1)
             assert connections.statistics().hot == idle
-            await connections.get_connection()
+            await acquire_connection(connections)
             await trio.sleep(1)
             assert (connections.statistics().hot, connections.statistics().in_use) == (in_use, 1)
 
@@ -84,6 +85,24 @@ async def test_a_silent_peer_delays_close_by_a_quarter_second(autojump_clock: tr
             assert trio.current_time() - before == pytest.approx(0.25)
 
 
+@pytest.mark.endpoints("stream-input", "multi-stream-input")
+async def test_a_connection_is_released_however_its_block_ends(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
+    """There is no way to take one without a block, so none is leaked."""
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            assert await connections.connect() is None  # type: ignore[func-returns-value]
+            async with connections.get_connection() as connection:
+                assert (connection.state, connections.statistics().in_use) == ("in use", 1)
+            with pytest.raises(KeyError):
+                async with connections.get_connection():
+                    raise KeyError
+            with pytest.raises(TypeError):
+                await connections.get_connection()  # type: ignore[misc]
+            assert connections.statistics().in_use == 0
+
+
 async def test_close_ends_the_manager_and_not_the_block(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
@@ -91,9 +110,11 @@ async def test_close_ends_the_manager_and_not_the_block(autojump_clock: trio.tes
             await connections.close()
             await connections.close()
             await trio.sleep(1)  # the block goes on
-            for call in (connections.connect, connections.get_connection):
-                with pytest.raises(RuntimeError, match="closed"):
-                    await call()
+            with pytest.raises(RuntimeError, match="closed"):
+                await connections.connect()
+            with pytest.raises(RuntimeError, match="closed"):
+                async with connections.get_connection():
+                    pass
             reached = True
         assert reached
         assert "closed" in repr(connections)
@@ -102,7 +123,7 @@ async def test_close_ends_the_manager_and_not_the_block(autojump_clock: trio.tes
 async def test_close_says_goodbye_on_idle_sockets_only(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            (await connections.get_connection()).send_text("Прервано. ")
+            (await acquire_connection(connections)).send_text("Прервано. ")
             await connections.connect()
         await trio.testing.wait_all_tasks_blocked()
         closes = {
@@ -132,12 +153,12 @@ async def test_no_connection_is_an_error_at_the_deadline_and_the_next_call_tries
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             before = trio.current_time()
             with pytest.raises(TTSConnectionError, match="does not accept connections") as caught:
-                await connections.get_connection()
+                await acquire_connection(connections)
             assert trio.current_time() - before == pytest.approx(5)
             assert caught.value.retryable
             service.server.resume()
             before = trio.current_time()
-            await connections.get_connection()
+            await acquire_connection(connections)
             assert trio.current_time() == before  # an explicit call does not wait for a backoff
 
 
@@ -158,7 +179,7 @@ async def test_a_bad_key_is_one_attempt(autojump_clock: trio.testing.MockClock) 
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             for attempts in (1, 2):
                 with pytest.raises(AuthenticationError, match=r"(?i)api key") as caught:
-                    await connections.get_connection()
+                    await acquire_connection(connections)
                 assert caught.value.code == "invalid_api_key"
                 assert not caught.value.retryable
                 await trio.sleep(60)
@@ -194,7 +215,7 @@ async def test_a_refusal_is_over_when_a_later_call_found_a_connection(autojump_c
     """One reply that the service refuses is the trouble of that reply, and not of the turns after it."""
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            first = await connections.get_connection()
+            first = await acquire_connection(connections)
             told: list[TTSError] = []
             first.take(lambda _: None, told.append)
             await connections.connect()
@@ -206,7 +227,7 @@ async def test_a_refusal_is_over_when_a_later_call_found_a_connection(autojump_c
             assert [type(error) for error in told] == [PolicyError]
             assert told[0].trace_id
             for _ in range(3):
-                connection = await connections.get_connection()
+                connection = await acquire_connection(connections)
                 await trio.sleep(1)
                 assert connections.statistics().hot == 1
                 connection.close()
@@ -221,10 +242,10 @@ async def test_an_explicit_call_tries_at_once_whatever_the_backoff(autojump_cloc
             for _ in range(3):
                 dials = service.dials
                 with pytest.raises(TTSConnectionError):
-                    await connections.get_connection()
+                    await acquire_connection(connections)
                 assert service.dials > dials
             service.server.resume()
-            await connections.get_connection()
+            await acquire_connection(connections)
 
 
 async def test_a_calm_connection_ends_the_backoff(autojump_clock: trio.testing.MockClock) -> None:
@@ -234,7 +255,7 @@ async def test_a_calm_connection_ends_the_backoff(autojump_clock: trio.testing.M
             await trio.sleep(30)
             service.server.resume()
             await trio.sleep(300)
-            (await connections.get_connection()).send_text("Да. ")
+            (await acquire_connection(connections)).send_text("Да. ")
             await trio.sleep(0.11)
             assert connections.statistics().hot == 1  # replaced at once
 
@@ -256,7 +277,7 @@ async def test_a_cancelled_block_closes_what_is_hot(autojump_clock: trio.testing
         for _ in range(20):
             with trio.fail_after(1), trio.CancelScope() as scope:
                 async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-                    await connections.get_connection()
+                    await acquire_connection(connections)
                     scope.cancel()
                     await trio.sleep_forever()
             assert scope.cancelled_caught

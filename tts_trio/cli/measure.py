@@ -107,13 +107,14 @@ async def measure_websocket(config: TTSConfig, text: str, dial: Dial) -> Sample:
     """
     steps = _Steps(dial)
     async with WebSocketConnectionManager(config, open_stream=steps.open_stream) as connections:
-        connection = await connections.get_connection()
-        steps.passed("upgrade")
-        await _first_audio(config, connection, text)
+        async with connections.get_connection() as connection:
+            steps.passed("upgrade")
+            await _first_audio(config, connection, text)
         steps.passed("audio")
         await connections.connect()
         began = trio.current_time()
-        await _first_audio(config, await connections.get_connection(), text)
+        async with connections.get_connection() as connection:
+            await _first_audio(config, connection, text)
         return steps.sample(trio.current_time() - began)
 
 
@@ -128,8 +129,6 @@ async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> 
             result = await came.receive()
     except trio.TooSlowError:
         raise ServiceTimeoutError(f"no audio within {config.timeouts.reply:g} s") from None
-    finally:
-        connection.close()
     if isinstance(result, TTSError):
         raise result
     if isinstance(result, Final):

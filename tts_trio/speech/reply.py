@@ -8,7 +8,8 @@ waits for the network.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import trio
 
@@ -35,12 +36,8 @@ _REPLAY = Backoff(first=0.2, longest=0.2)  # from the second replay on
 _REFUSED = Backoff(first=0.2)
 
 
-class Connections(Protocol):
-    """Where a reply finds the connection that it goes on over."""
-
-    async def get_connection(self) -> Connection:
-        """Return a hot connection; waits for one up to `timeouts.connect`, and raises a `TTSError` without one."""
-        ...
+AcquireConnection: TypeAlias = Callable[[], Awaitable[Connection]]
+"""Returns a hot connection; waits for one up to `timeouts.connect`, and raises a `TTSError` without one."""
 
 
 class Reply(Driver):
@@ -51,7 +48,7 @@ class Reply(Driver):
     def __init__(
         self,
         config: TTSConfig,
-        connections: Connections,
+        acquire: AcquireConnection,
         http: HttpConnections,
         connection: Connection | None,
     ) -> None:
@@ -59,7 +56,7 @@ class Reply(Driver):
 
         Args:
             config: The voice, the format, the deadlines.
-            connections: Where another connection comes from when one is over.
+            acquire: Takes another connection when one is over; this reply closes it.
             http: What speaks it if there is none, with `fallback="http"`.
             connection: The one to begin with; None: there was none to be had, so it is spoken over HTTP.
         """
@@ -72,7 +69,7 @@ class Reply(Driver):
         self._refusals = 0
         self._pause = 0.0  # seconds, after a refusal
         self._config = config
-        self._connections = connections
+        self._acquire = acquire
         self._http = http
         self._over_http = connection is None
         self._connection: Connection | PhrasesOverHttp | None = None
@@ -129,7 +126,7 @@ class Reply(Driver):
             await trio.sleep(_REPLAY.after(self.utterance.replays - 1))
         if not self._over_http:
             try:
-                return await self._connections.get_connection()
+                return await self._acquire()
             except TTSConnectionError as error:
                 if self._config.fallback is None:
                     raise

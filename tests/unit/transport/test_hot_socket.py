@@ -7,8 +7,9 @@ import math
 import pytest
 import trio
 
-from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
+from tests.helpers import TEXTS, heard, hot_connection, listen, make_config, memory_service, speaking
 from tts_trio import TTSConnectionError, WebSocketConnectionManager
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behaviour, CloseSent, Fault, Received
 from tts_trio.transport.hot_socket import HotSocket, SocketState
 
@@ -28,7 +29,7 @@ async def test_keep_alives_leave_15_s_after_the_last_text_frame(autojump_clock: 
 async def test_keep_alive_counts_from_the_text_of_a_reply(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            connection = await connections.get_connection()
+            connection = await acquire_connection(connections)
             await trio.sleep(10)
             connection.send_text("Да. ")
             await trio.sleep(16)
@@ -45,7 +46,7 @@ async def test_a_lost_idle_socket_is_replaced_at_once(autojump_clock: trio.testi
             service.server.drop_connections()
             await trio.sleep(0.3 + 1e-3)
             before = trio.current_time()
-            await connections.get_connection()
+            await acquire_connection(connections)
             assert trio.current_time() == before
             assert connections.statistics().losses == 1
 
@@ -54,7 +55,7 @@ async def test_a_half_open_idle_socket_is_found_by_ping(autojump_clock: trio.tes
     """P12: nothing is said by the peer any more, and TCP stays open."""
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            connection = await connections.connect()
+            connection = await hot_connection(connections)
             await trio.sleep(3)
             service.freeze()
             await trio.sleep(15 - 3 - 0.01)
@@ -68,7 +69,7 @@ async def test_a_half_open_idle_socket_is_found_by_ping(autojump_clock: trio.tes
 async def test_spares_are_retired_after_ten_minutes_and_never_missed(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service(dial_time=0.3) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
-            first = await connections.connect()
+            first = await hot_connection(connections)
             for _ in range(4 * 620):
                 await trio.sleep(0.25)
                 assert connections.statistics().hot >= 1
@@ -81,10 +82,10 @@ async def test_a_spare_that_was_taken_is_not_retired(autojump_clock: trio.testin
     async with memory_service(dial_time=0.3) as service:
         config = make_config(spare_lifetime=60)
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
-            old = await connections.connect()
+            old = await hot_connection(connections)
             await trio.sleep(60.01)  # its successor is being dialled
             assert connections.statistics().dialling == 1
-            assert await connections.get_connection() is old
+            assert await acquire_connection(connections) is old
             await trio.sleep(5)
             assert old.state == "in use"
 
@@ -128,7 +129,7 @@ async def test_a_half_open_socket_in_mid_speech_is_found_by_the_stall(autojump_c
         assert heard(sound, tts.config) == TEXTS["ru"]
         assert 3 <= longest <= 3.5
         await trio.testing.wait_all_tasks_blocked()
-        assert (await tts.connections.connect()).usable
+        assert (await hot_connection(tts.connections)).usable
 
 
 async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: trio.testing.MockClock) -> None:
@@ -163,10 +164,10 @@ async def test_a_socket_of_one_utterance_retires_when_it_is_acquired(autojump_cl
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             await trio.sleep(0.1)
             socket = the_socket(connections, SocketState.DIALLING)
-            connection = await connections.connect()
+            connection = await hot_connection(connections)
             assert socket.state is SocketState.HOT
             assert socket.slots.idle is connection
-            assert await connections.get_connection() is connection
+            assert await acquire_connection(connections) is connection
             assert (socket.state, socket.slots.idle, socket.slots.utterances) == (SocketState.RETIRING, None, 1)
             connection.close()
             assert (socket.state, socket.error) == (SocketState.ENDING, None)
@@ -177,7 +178,7 @@ async def test_a_socket_of_many_utterances_retires_for_a_reason(autojump_clock: 
     config, reason = make_config(endpoint="multi-stream-input"), TTSConnectionError("one of them is owed its sound")
     async with memory_service() as service:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
-            first, second = await connections.get_connection(), await connections.get_connection()
+            first, second = await acquire_connection(connections), await acquire_connection(connections)
             socket = next(iter(connections._sockets))
             assert (socket.state, socket.slots.utterances) == (SocketState.HOT, 2)
             first.abandon(reason)
