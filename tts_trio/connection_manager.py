@@ -131,10 +131,9 @@ class WebSocketConnectionManager(SingleUse):
 
     @asynccontextmanager
     async def get_connection(self) -> AsyncGenerator[Connection]:
-        """Hold a hot connection for as long as the block runs; another is made ready behind it at once.
+        """Hold a hot connection for as long as the block runs; another is made ready behind it. Raises as `connect`.
 
-        For tools that write the frames of an utterance themselves; `TTSManager` takes its own. Raises as `connect`
-        does.
+        For tools that write the frames of an utterance themselves; `TTSManager` takes its own.
         """
         connection = await self._acquire()
         try:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import trio
 from anyio.from_thread import BlockingPortal
@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal
 from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.validators import require
+from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import ConnectionStatistics
 from tts_trio.sync.channels import AudioChannel, TextChannel
 from tts_trio.sync.loop import Deferred, Inside, call, contextmanager, enter, shared_loop
@@ -31,9 +32,8 @@ class WithBlock(ABC):
     def _run(self) -> AbstractContextManager[BlockingPortal]:
         """Return what happens around the body of the block."""
 
-    @property
-    def portal(self) -> BlockingPortal:
-        """Where it lives, while its block is open."""
+    def _require_open(self) -> BlockingPortal:
+        """Return the way to where it lives, while its block is open."""
         if self._portal is None:
             raise RuntimeError(f"{type(self).__name__}: use it inside of its `with` block")
         return self._portal
@@ -102,15 +102,15 @@ class WebSocketConnectionManager(WithBlock):
             TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed or was not entered.
         """
-        call(self.portal, self.remote.connect)
+        call(self._require_open(), self.remote.connect)
 
     def statistics(self) -> ConnectionStatistics:
         """Return the state of the connections and what was done so far."""
-        return self.portal.call(self.remote.statistics)
+        return self._require_open().call(self.remote.statistics)
 
     def close(self) -> None:
         """End the manager: sockets are closed, the idle ones with a goodbye, in `timeouts.close` at most."""
-        self.portal.call(self.remote.close)
+        self._require_open().call(self.remote.close)
 
 
 class TTSManager(WithBlock):
@@ -134,17 +134,33 @@ class TTSManager(WithBlock):
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:
-        with Inside(self.connections.portal, lambda: self._manager, self.connections.open_blocks):
-            yield self.connections.portal
+        with Inside(self.connections._require_open(), lambda: self._manager, self.connections.open_blocks):
+            yield self.connections._require_open()
 
     def _inside(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> Inside[T]:
-        return Inside(self.portal, make, self.connections.open_blocks)
+        return Inside(self._require_open(), make, self.connections.open_blocks)
 
     @contextmanager
-    def stream_static_text(self, text: str, **options: Any) -> Generator[AudioChannel]:
-        """Speak a phrase that is known as a whole; see `tts_trio.TTSManager.stream_static_text`, its options too."""
-        with self._inside(lambda: self._manager.stream_static_text(text, **options)) as audio:
-            yield AudioChannel(audio, self.portal)
+    def stream_static_text(
+        self,
+        text: str,
+        *,
+        previous_text: str | None = None,
+        next_text: str | None = None,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+    ) -> Generator[AudioChannel]:
+        """Speak a text that is known as a whole; see `tts_trio.TTSManager.stream_static_text`."""
+        make = partial(
+            self._manager.stream_static_text,
+            text,
+            previous_text=previous_text,
+            next_text=next_text,
+            voice=voice,
+            settings=settings,
+        )
+        with self._inside(make) as audio:
+            yield AudioChannel(audio, self._require_open())
 
     def prefetch(self, texts: Iterable[str], *, on_cached: Callable[[str], object] = lambda _text: None) -> None:
         """Put the audio of texts into the cache, so that they are spoken later without waiting for the service.
@@ -157,13 +173,13 @@ class TTSManager(WithBlock):
                 return soon, and call nothing of this module.
         """
         given = texts if isinstance(texts, str) else list(texts)  # which may block; the loop may not
-        call(self.portal, partial(self._manager.prefetch, given, on_cached=on_cached))
+        call(self._require_open(), partial(self._manager.prefetch, given, on_cached=on_cached))
 
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written; see `tts_trio.TTSManager.start_llm_stream`."""
         with self._inside(self._manager.start_llm_stream) as (text, audio):
-            yield TextChannel(text, self.portal), AudioChannel(audio, self.portal)
+            yield TextChannel(text, self._require_open()), AudioChannel(audio, self._require_open())
 
     @contextmanager
     def speak(self, tokens: Iterable[str | None]) -> Generator[AudioChannel]:
@@ -178,7 +194,7 @@ class TTSManager(WithBlock):
         """
         pieces = tokens if isinstance(tokens, str) else _from_a_thread(tokens)
         with self._inside(lambda: self._manager.speak(pieces)) as audio:
-            yield AudioChannel(audio, self.portal)
+            yield AudioChannel(audio, self._require_open())
 
 
 async def _from_a_thread(tokens: Iterable[str | None]) -> AsyncGenerator[str | None]:  # noqa: ASYNC900 - closed by `speak`
