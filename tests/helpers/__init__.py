@@ -166,3 +166,17 @@ async def listen(audio: AudioChannel) -> bytes:
 def heard(audio: bytes, config: TTSConfig) -> str:
     """The text that the tone voice spoke in this audio, with its blanks reduced to one."""
     return " ".join(read_tones(audio, config.format).split())
+
+
+def whole_words(spoken: str, text: str) -> list[str]:
+    """The words heard, without at most one fragment of a word that was cut and then said whole."""
+    words: list[str] = []
+    expected = text.split()
+    fragments = 1
+    for token in spoken.split():
+        following = expected[len(words)] if len(words) < len(expected) else ""
+        if token != following and following.startswith(token) and fragments:
+            fragments -= 1
+        else:
+            words.append(token)
+    return words

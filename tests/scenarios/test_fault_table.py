@@ -14,9 +14,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path
+from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path, whole_words
 from tests.helpers.pages import PAGES
-from tests.scenarios.test_resume import whole_words
 from tts_trio import TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import ACTIONS, Behaviour, Fault, Requested
 

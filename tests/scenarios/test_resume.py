@@ -17,7 +17,18 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import TEXTS, Service, heard, make_config, memory_service, speaking, text_of, tokens, websocket_path
+from tests.helpers import (
+    TEXTS,
+    Service,
+    heard,
+    make_config,
+    memory_service,
+    speaking,
+    text_of,
+    tokens,
+    websocket_path,
+    whole_words,
+)
 from tests.helpers.sound import decode
 from tts_trio import (
     AudioChannel,
@@ -131,20 +142,6 @@ def seconds_of(sound: bytes, audio: AudioChannel) -> float:
     counter = AudioClock(audio.format)
     counter.feed(sound)
     return counter.seconds
-
-
-def whole_words(spoken: str, text: str) -> list[str]:
-    """The words heard, without at most one fragment of a word that was cut and then said whole."""
-    words: list[str] = []
-    expected = text.split()
-    fragments = 1
-    for token in spoken.split():
-        following = expected[len(words)] if len(words) < len(expected) else ""
-        if token != following and following.startswith(token) and fragments:
-            fragments -= 1
-        else:
-            words.append(token)
-    return words
 
 
 def is_repetition(said: list[str], words: list[str], at: int, repeated: int) -> bool:
@@ -361,7 +358,7 @@ async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, cou
 @every_language
 @pytest.mark.parametrize("at", ["the beginning", "mid speech"])
 async def test_half_open_sockets(autojump_clock: trio.testing.MockClock, language: str, at: str) -> None:
-    """P12, decision 11: at the beginning it is found by a ping in 1 s, in mid speech when audio is owed for 3 s."""
+    """P12: at the beginning it is found by a ping in 1 s, in mid speech when audio is owed for 3 s."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         if at == "the beginning":
             service.freeze()

@@ -189,7 +189,7 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
 async def test_an_exception_in_one_utterance_is_its_own(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P27, decision 5: it fails that utterance, is logged, and never cancels the call."""
+    """P27: it fails that utterance, is logged, and never cancels the call."""
     receive = Utterance.receive
 
     def poisoned(utterance: Utterance, event: AudioReceived | Final, now: float) -> TTSError | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +18,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service
-from tests.unit.static_text.test_redis import Redis
-from tests.unit.static_text.test_redis import redis as redis
+from tests.helpers.redis import Redis, needs_redis
 from tts_trio import (
     ConcurrencyError,
     ConfigurationError,
@@ -35,11 +33,7 @@ from tts_trio.config.protocols import Lease
 from tts_trio.limits.limiter import has_lapsed
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, open_local_server
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
-    # coredis leaves the two ends of its buffers open when it cannot connect.
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-]
+pytestmark = needs_redis
 
 CHILD = """
     import sys

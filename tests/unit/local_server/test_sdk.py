@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,39 +19,12 @@ from trio.testing import MockClock
 
 from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, town
+from tests.unit.local_server.sdk import with_async_sdk, with_sdk
 from tts_trio.local_server import Behaviour, LocalServer, ToneVoice, open_local_server, read_tones
 
 PCM = "pcm_16000"
 MODEL = "eleven_flash_v2_5"
 TEXTS = pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
-
-
-async def with_sdk(use: Callable[[ElevenLabs], Any], behaviour: Behaviour | None = None) -> Any:
-    """Use the synchronous SDK in a thread, against a server here."""
-    async with open_local_server(behaviour, voice=ToneVoice()) as server:
-
-        def call() -> Any:
-            client = ElevenLabs(api_key="key", base_url=server.base_url)
-            try:
-                return use(client)
-            finally:
-                client._client_wrapper.httpx_client.httpx_client.close()
-
-        return await trio.to_thread.run_sync(call)
-
-
-async def with_async_sdk(use: Callable[[AsyncElevenLabs], Any]) -> Any:
-    """Use the asynchronous SDK, which is asyncio's, in a thread."""
-    async with open_local_server(voice=ToneVoice()) as server:
-
-        async def call() -> Any:
-            client = AsyncElevenLabs(api_key="key", base_url=server.base_url)
-            try:
-                return await use(client)
-            finally:
-                await client._client_wrapper.httpx_client.httpx_client.aclose()
-
-        return await trio.to_thread.run_sync(lambda: asyncio.run(call()))
 
 
 @TEXTS

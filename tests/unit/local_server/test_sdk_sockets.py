@@ -41,7 +41,7 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE
-from tests.unit.local_server.test_sdk import with_async_sdk, with_sdk
+from tests.unit.local_server.sdk import with_async_sdk, with_sdk
 from tts_trio.local_server import Behaviour, ToneVoice, open_local_server, read_tones
 
 HEADERS = {"xi-api-key": "key"}

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
 import trio
 
-from tests.helpers import API_KEY, listen
-from tests.helpers.tls import certificates
+from tests.helpers import listen
+from tests.unit.transport.http.raw_server import receive_request, serving
 from tts_trio import ProtocolError, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.http import HttpConnections
-from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
-
-Script = Callable[[trio.abc.Stream], Awaitable[None]]
 
 
 def answer(body: bytes, status: str = "200 OK") -> bytes:
     head = f"HTTP/1.1 {status}\r\ncontent-type: audio/pcm\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
-
-
-async def receive_request(stream: trio.abc.Stream) -> bytes:
-    """The body of the next request; it is JSON, in one piece with its head."""
-    data = b""
-    while not data.endswith(b"}"):
-        received = await stream.receive_some()
-        if not received:
-            raise trio.BrokenResourceError
-        data += received
-    return data.partition(b"\r\n\r\n")[2]
 
 
 def sound(said: bytes) -> bytes:
@@ -112,39 +96,6 @@ async def tell_more(stream: trio.abc.Stream, unasked: str) -> None:
     """Answer each request by its own body, and say more than that."""
     while True:
         await UNASKED[unasked](stream, await receive_request(stream))
-
-
-@asynccontextmanager
-async def serving(over: str, script: Script) -> AsyncGenerator[tuple[TTSConfig, OpenStream]]:
-    """A server of raw bytes; yields a configuration, and what opens streams to it."""
-
-    async def serve(stream: trio.abc.Stream) -> None:
-        try:
-            await script(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await trio.aclose_forcefully(stream)
-
-    async with trio.open_nursery() as nursery:
-
-        async def open_in_memory(_config: TTSConfig) -> trio.abc.Stream:
-            await trio.lowlevel.checkpoint()
-            client, server = memory_connection()
-            nursery.start_soon(serve, server)
-            return client
-
-        config, opener = TTSConfig(api_key=API_KEY, voice_id="abc", base_url="http://127.0.0.1"), open_in_memory
-        if over != "memory":
-            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            where = f"127.0.0.1:{listener.socket.getsockname()[1]}"
-            accepting: trio.abc.Listener[trio.abc.Stream] = listener
-            config, opener = config.evolve(base_url=f"http://{where}"), open_stream
-            if over == "TLS":
-                tls = certificates()
-                accepting = trio.SSLListener(listener, tls.server, https_compatible=True)
-                config = config.evolve(base_url=f"https://{where}", ssl_context=tls.client)
-            nursery.start_soon(trio.serve_listeners, serve, [accepting])
-        yield config, opener
-        nursery.cancel_scope.cancel()
 
 
 async def hear(connections: HttpConnections, asked: SpeechRequest) -> bytes:
