@@ -238,7 +238,7 @@ class TTSManager(SingleUse):
         finally:
             speech.leave()
             self._open.discard(speech)
-            self._telemetry.utterance_ended(speech.kind, speech.utterance.summary)
+            self._telemetry.utterance_ended(speech.kind, speech.summary)
         if not speech.utterance.awaited and (error := speech.utterance.error) is not None:
             raise error
 

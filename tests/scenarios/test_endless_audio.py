@@ -212,10 +212,10 @@ def test_bytes_that_last_no_time_are_bounded_too(output_format: str, unit: bytes
     utterance.accept("Да.", 0.0)
     utterance.complete(0.0)
     [sent] = utterance.phrases_to_send(0.0)
-    most = utterance.undelivered_bytes
+    most = utterance.segments.waiting_bytes
     for _ in range(5000):
         utterance.receive(AudioReceived(unit * (4096 // len(unit))), 0.1)
-        most = max(most, utterance.undelivered_bytes)
+        most = max(most, utterance.segments.waiting_bytes)
     assert isinstance(utterance.error, ProtocolError)
     assert most <= most_bytes(config.format, 10 + len(sent))
 

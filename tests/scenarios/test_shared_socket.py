@@ -193,7 +193,7 @@ async def test_an_exception_in_one_utterance_is_its_own(
     receive = Utterance.receive
 
     def poisoned(utterance: Utterance, event: AudioReceived | Final, now: float) -> TTSError | None:
-        if "Отрава" in utterance._ledger.accepted:
+        if "Отрава" in utterance.segments.accepted:
             raise ZeroDivisionError
         return receive(utterance, event, now)
 

@@ -77,7 +77,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """
         utterance = self._utterance
         utterance.awaited = True
-        if utterance.left:
+        if utterance.playback.left:
             raise trio.ClosedResourceError("this audio channel was closed")
         if chunk := utterance.deliver(trio.current_time()):
             if utterance.waits_for_playback:
@@ -100,7 +100,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         which it was; `receive` raises `trio.ClosedResourceError`. When it is closed already, or its block was left,
         this does nothing, wherever it is called.
         """
-        if not self._utterance.left:
+        if not self._utterance.playback.left:
             self._utterance.leave(trio.current_time(), dismissed=True)
             self._changed()
 
@@ -168,7 +168,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     @property
     def closed(self) -> bool:
         """Whether it was closed, or its block was left."""
-        return self._utterance.left
+        return self._utterance.playback.left
 
     @property
     def dismissed(self) -> bool:
@@ -177,7 +177,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     def statistics(self) -> AudioStatistics:
         """Return how many pieces wait, and how many tasks wait for one."""
-        return AudioStatistics(self._utterance.undelivered, len(self._readers))
+        return AudioStatistics(self._utterance.segments.waiting, len(self._readers))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -186,7 +186,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         Where the service does not time words (`sync_alignment=False`, `fallback="http"`, a static text without
         `static_timestamps`), their times are estimated by the length of the text: `Word.estimated`.
         """
-        return self._utterance.words
+        return self._utterance.segments.words
 
     def spoken(self, until_ms: float) -> str:
         """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words.
@@ -198,7 +198,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     @property
     def received_ms(self) -> float:
         """How much audio came from the service so far, in milliseconds."""
-        return self._utterance.received_seconds * 1000
+        return self._utterance.segments.received_seconds * 1000
 
     @property
     def timeline(self) -> Timeline:

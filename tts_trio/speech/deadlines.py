@@ -1,6 +1,7 @@
-"""What the service owes: audio for text that was sent, since when, and when it is overdue.
+"""When audio that the service owes for text is overdue.
 
-Only a debt lets time run out. A pausing LLM owes nothing, and neither does the service while it has nothing to speak.
+The deadlines run only while audio is owed: a pausing LLM owes none, and neither does the service while it has nothing
+to speak.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from tts_trio.config.defaults import first_audio_timeout
 _SIGN_OF_LIFE = 0.25
 
 
-class AudioDebt:
-    """The audio owed for what was sent over the connection in use. Times are in seconds of one clock."""
+class Deadlines:
+    """The deadlines of the first audio, of the next and of all. Times are in seconds of one clock."""
 
     def __init__(self, config: TTSConfig) -> None:
         self._config = config
-        self._since: float | None = None
-        self._starved_since: float | None = None  # the same, but over lost connections too
+        self._since: float | None = None  # when audio became owed over the connection in use
+        self._starved_since: float | None = None  # the same over lost connections too
         self._last_audio = -math.inf
         self._seconds = 0.0  # of audio since then
 
     @property
-    def owed(self) -> bool:
-        """Whether any audio is owed."""
+    def running(self) -> bool:
+        """Whether audio is owed over the connection in use."""
         return self._since is not None
 
-    def incur(self, now: float) -> None:
-        """Something was sent that is to be heard."""
+    def start(self, now: float) -> None:
+        """Something was sent that is to be heard: audio is owed from now on, if none was owed before."""
         self._since = now if self._since is None else self._since
         self._starved_since = now if self._starved_since is None else self._starved_since
 
@@ -51,18 +52,23 @@ class AudioDebt:
         if self._since is not None:
             self._starved_since = now
 
-    def pay(self) -> None:
+    def stop(self) -> None:
         """All that was owed has come."""
         self._since = self._starved_since = None
 
-    def forget(self) -> None:
-        """The connection that owed it is lost; the listener waits on."""
+    def pause(self) -> None:
+        """The connection that owed the audio is lost; the listener waits on."""
         self._since = None
 
-    def excuse(self, now: float) -> None:
-        """Count from now on: until now it was we who made the service wait."""
+    def restart(self, now: float) -> None:
+        """Count what is owed from now on: until now it was we who made the service wait."""
         if self._since is not None:
             self._since = self._starved_since = self._last_audio = now
+
+    def renew(self, now: float) -> None:
+        """Count the first audio from now on: what was asked for before failed, and not for this utterance."""
+        if self._since is not None:
+            self._since = now
 
     def due(self) -> float:
         """When the next audio must have come over this connection: the first of it, or more of it."""

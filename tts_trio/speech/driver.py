@@ -13,6 +13,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.speech.channels import AudioChannel
+from tts_trio.speech.results import Summary
 from tts_trio.speech.utterance import Utterance
 
 logger = guarded_logger(__name__)
@@ -57,9 +58,22 @@ class Driver(ABC):
 
         Does no I/O: to close the socket is the work of the socket's own task.
         """
-        if not self.utterance.left:
+        if not self.utterance.playback.left:
             self.utterance.leave(trio.current_time(), dismissed=False)
             self.changed()
+
+    @property
+    def summary(self) -> Summary:
+        """What telemetry is told of the utterance when it is over."""
+        utterance, segments = self.utterance, self.utterance.segments
+        return Summary(
+            end=utterance.ended,
+            error=utterance.error,
+            timeline=utterance.timeline,
+            usage=utterance.usage,
+            received_seconds=segments.received_seconds,
+            discarded_bytes=segments.waiting_bytes,
+        )
 
     def _wake_readers(self) -> None:
         """Wake the tasks that wait for audio, if there is some, or the end."""

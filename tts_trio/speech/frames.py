@@ -63,7 +63,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
             trio.ClosedResourceError: The audio was closed, or its block was left.
         """
         await trio.lowlevel.checkpoint()
-        while len(self._held) < self._size or self._utterance.left:
+        while len(self._held) < self._size or self._utterance.playback.left:
             try:
                 self._held += await self._audio.receive()
             except (trio.EndOfChannel, TTSError):  # raised again by the next call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Listener:
+class Playback:
     """The far end of an utterance, as far as a clock can tell. Times and durations are in seconds.
 
     Attributes:

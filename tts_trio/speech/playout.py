@@ -37,8 +37,8 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         self._lead = lead_ms / 1000
         self._seconds = ms / 1000
         self._due = b""  # the next frame, while it waits for its time
-        self._listener = utterance.listener
-        self._listener.paced = True
+        self._playback = utterance.playback
+        self._playback.paced = True
 
     async def receive(self) -> bytes:
         """Return the next frame, when all but `lead_ms` of those before it have been played.
@@ -51,13 +51,13 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         try:
             self._due = self._due or await self._frames.receive()
         except (trio.EndOfChannel, TTSError):
-            await trio.sleep_until(self._listener.silent_from)  # noqa: ASYNC120 - the next call raises the same again
+            await trio.sleep_until(self._playback.silent_from)  # noqa: ASYNC120 - the next call raises the same again
             raise
-        await trio.sleep_until(self._listener.silent_from - self._lead)
-        if self._utterance.left:
+        await trio.sleep_until(self._playback.silent_from - self._lead)
+        if self._playback.left:
             raise trio.ClosedResourceError("this audio channel was closed")
         frame, self._due = self._due, b""
-        self._listener.give(self._seconds, trio.current_time())
+        self._playback.give(self._seconds, trio.current_time())
         if self._utterance.waits_for_playback:
             self._changed()
         return frame
@@ -72,13 +72,13 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
     @property
     def played_ms(self) -> float:
         """How much the caller has heard, in milliseconds: until now, or until the audio was closed."""
-        now = 0.0 if self._utterance.left else trio.current_time()  # what is closed may have outlived trio's run
-        return self._listener.heard(now) * 1000
+        now = 0.0 if self._playback.left else trio.current_time()  # what is closed may have outlived trio's run
+        return self._playback.heard(now) * 1000
 
     @property
     def unplayed_ms(self) -> float:
         """How much audio came from the service and was not played, in milliseconds; the lead is a part of it."""
-        return max(0.0, self._utterance.received_seconds * 1000 - self.played_ms)
+        return max(0.0, self._utterance.segments.received_seconds * 1000 - self.played_ms)
 
     @property
     def underruns(self) -> int:
@@ -86,9 +86,9 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
 
         A silence counts when it is over: by the next frame, or by a barge-in.
         """
-        return self._listener.underruns
+        return self._playback.underruns
 
     @property
     def underrun_ms(self) -> float:
         """How long these silences were, all together, in milliseconds."""
-        return self._listener.silence * 1000
+        return self._playback.silence * 1000

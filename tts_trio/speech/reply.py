@@ -122,8 +122,8 @@ class Reply(Driver):
             self.changed()
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
-        if self.utterance.replays > 1:  # the first time at once, then not all calls in the same instant
-            await trio.sleep(_REPLAY.after(self.utterance.replays - 1))
+        if self.utterance.replays.count > 1:  # the first time at once, then not all calls in the same instant
+            await trio.sleep(_REPLAY.after(self.utterance.replays.count - 1))
         if not self._over_http:
             try:
                 return await self._acquire()

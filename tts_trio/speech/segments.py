@@ -1,7 +1,8 @@
-"""The ledger of one utterance: its text, accepted, sent and spoken; its audio, received and delivered.
+"""The text of one utterance, accepted, sent and spoken; and its audio, received and delivered.
 
-An utterance may need more than one connection. What went over one of them is a `Leg`: it begins where the audio before
-it ends, and its words are timed from there.
+An utterance may need more than one connection. What goes over one of them is a `Segment`: it begins where the audio
+before it ends, and its words are timed from there. When the connection is lost the segment is cut after the last word
+that was heard whole; what comes after that word is sent again, as the beginning of the next segment.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from itertools import pairwise
 
 from attrs import evolve
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.config.formats import AudioClock, Codec, WholeSamples, most_bytes
+from tts_trio.errors import EmptyAudioError, TTSConnectionError
 from tts_trio.speech.alignment import SpokenText
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
 from tts_trio.speech.results import Word
@@ -28,18 +31,26 @@ _LONGEST_TAIL_MS = 100.0
 # What an encoder may keep back until more comes: some frames of mp3, a page of opus (FFmpeg's encoders).
 _HELD_BACK_MS: Mapping[Codec, float] = {"mp3": 100.0, "opus": 1000.0}
 
+_EMPTY = (
+    "the service reported the end and sent no audio for the text; the likely cause is an exhausted quota, of which the "
+    "multi-stream WebSockets say nothing else"
+)
 
-class Leg:
+
+class Segment:
     """The part of an utterance that goes over one connection.
 
     Attributes:
-        spoken: Its text, and how much of it is spoken.
-        complete: Its end marker was sent.
+        spoken: The text that was sent over it, mapped onto the audio that came.
+        complete: Whether its end marker was sent.
+        offset: Where its text begins in the text sent, in characters.
+        started_ms: Where its audio begins in the audio received, in milliseconds.
     """
 
     def __init__(
         self, config: TTSConfig, offset: int, started_ms: float, characters_a_second: float, *, in_messages: bool
     ) -> None:
+        """Begin to send over a fresh connection; `in_messages` is as in `Segments`."""
         self.spoken = SpokenText(
             characters_a_second=characters_a_second,
             dialogue=websocket_endpoint(config) == "text-to-dialogue",
@@ -47,17 +58,19 @@ class Leg:
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
         )
         self.complete = False
-        self._offset = offset  # where its text begins in the text sent
-        self._started_ms = started_ms  # where its audio begins in the audio received
+        self.offset = offset
+        self.started_ms = started_ms
+        self._phrase_ends: list[int] = []  # in its text
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
-        self._kept: int | None = None  # and how much of its text was kept, in characters
+        self._kept: int | None = None  # how much of its text was kept then, in characters
         self._samples = WholeSamples(config.format)
         self._format = config.format
         self._bytes = 0
+        self._aligned = False  # whether the last message told when more of the text is heard
 
     @property
     def heard(self) -> bool:
-        """Whether audio came for it."""
+        """Whether audio has come for it."""
         return self.spoken.received_ms > 0
 
     @property
@@ -76,6 +89,20 @@ class Leg:
         return untold or spoken.lacks_audio(strictly=True)
 
     @property
+    def settled(self) -> bool:
+        """Whether all audio has come for what was sent so far, as far as can be told before the end is asked for.
+
+        Where alignment does not map, the first audio beyond what was aligned settles it: better to miss a stall than to
+        see one that is none, and to say the same words twice. Without times only the final tells.
+        """
+        spoken = self.spoken
+        if not self.timed:
+            return False
+        if not speakable(spoken.text[spoken.covered :]):
+            return not spoken.lacks_audio(strictly=False)
+        return not self._aligned and spoken.received_ms > spoken.aligned_ms
+
+    @property
     def longest_seconds(self) -> float:
         """How long its text can sound."""
         return longest_seconds(self.spoken.text)
@@ -85,62 +112,84 @@ class Leg:
         most = most_bytes(self._format, self.longest_seconds)
         return self._bytes + len(event.audio) > most or self._samples.seconds > self.longest_seconds
 
+    def send(self, phrase: str) -> None:
+        """Note a phrase that leaves."""
+        self.spoken.sent(phrase)
+        self._phrase_ends.append(len(self.spoken.text))
+
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
-        """Take a message, and give the whole samples (frames, pages) that can be delivered, and their seconds."""
+        """Take a message, and return the whole samples (frames, pages) that can be delivered, and their seconds."""
         self._bytes += len(event.audio)
-        before = self._samples.seconds
+        before, covered = self._samples.seconds, self.spoken.covered
         audio = self._samples.feed(event.audio)
         seconds = self._samples.seconds - before
         self.spoken.received(seconds * 1000, event.alignment, event.normalized_alignment)
+        self._aligned = self.spoken.covered > covered
         return audio, seconds
 
-    def cut(self, delivered_ms: float) -> tuple[int, float]:
-        """End it where its last whole word ends: how much of the text sent that is, and of all audio, in ms.
+    def finish(self) -> TTSConnectionError | None:
+        """Note that the service reported its end; return why that cannot be the end, or None."""
+        if not self.heard:
+            return EmptyAudioError(_EMPTY)
+        if self.lacks_audio:
+            return TTSConnectionError("the service reported the end before all was spoken")
+        self.spoken.final()
+        return None
+
+    def cut(self, delivered_ms: float) -> float:
+        """End it after its last whole word; return where in all audio that is, in milliseconds.
 
         Where that is estimated, what was not delivered does not count, and goes.
         """
-        came_ms = max(0.0, delivered_ms - self._started_ms) if self.spoken.estimated else self.spoken.received_ms
+        came_ms = max(0.0, delivered_ms - self.started_ms) if self.spoken.estimated else self.spoken.received_ms
         self._kept, valid_ms = self.spoken.resume(came_ms)
-        self._ended_ms = self._started_ms + valid_ms
-        return self._offset + self._kept, self._ended_ms
+        self._ended_ms = self.started_ms + valid_ms
+        return self._ended_ms
+
+    @property
+    def kept(self) -> str:
+        """The text that was sent over it and is not sent again."""
+        return self.spoken.text[: self._kept]
+
+    @property
+    def cut_off(self) -> list[str]:
+        """The text after `kept`, in the phrases in which it was sent."""
+        kept = len(self.kept)
+        return [
+            self.spoken.text[max(start, kept) : end] for start, end in pairwise([0, *self._phrase_ends]) if end > kept
+        ]
 
     @property
     def was_cut_by_estimate(self) -> bool:
         """Whether it was estimated which of its words were heard before it was lost."""
         return self._kept is not None and self.spoken.estimated
 
-    def began_by(self, ms: float) -> bool:
-        """Whether it had begun after so much of the audio."""
-        return self._started_ms <= ms
-
+    @property
     def words(self) -> list[Word]:
         """Its words, on the utterance's timeline."""
         return [
             evolve(
                 word,
-                start=word.start + self._offset,
-                end=word.end + self._offset,
-                start_ms=word.start_ms + self._started_ms,
-                end_ms=word.end_ms + self._started_ms,
+                start=word.start + self.offset,
+                end=word.end + self.offset,
+                start_ms=word.start_ms + self.started_ms,
+                end_ms=word.end_ms + self.started_ms,
             )
             for word in self.spoken.words
-            if word.end_ms + self._started_ms <= self._ended_ms and (self._kept is None or word.end <= self._kept)
+            if word.end_ms + self.started_ms <= self._ended_ms and (self._kept is None or word.end <= self._kept)
         ]
 
     def spoken_characters(self, until_ms: float) -> int:
-        """How much of the text sent had been spoken by then, in whole words, earlier legs included."""
-        spoken = len(self.spoken.spoken(min(until_ms, self._ended_ms) - self._started_ms))
-        return self._offset + (spoken if self._kept is None else min(spoken, self._kept))
+        """How much of its text had been spoken by then, in whole words."""
+        spoken = len(self.spoken.spoken(min(until_ms, self._ended_ms) - self.started_ms))
+        return spoken if self._kept is None else min(spoken, self._kept)
 
 
-class Ledger:
+class Segments:
     """What was accepted, sent, received and delivered for one utterance.
 
     Attributes:
-        legs: One for each connection, in order.
-        characters_sent: Characters of text handed to the service, those of replays included.
         received_seconds: Audio received and not taken back.
-        silent: Whether no byte of audio has come yet; headers of a stream are bytes that last no time.
     """
 
     def __init__(self, config: TTSConfig, *, in_messages: bool) -> None:
@@ -150,16 +199,12 @@ class Ledger:
             config: Format, model and speed.
             in_messages: It comes in whole messages of a WebSocket, and not as an answer over HTTP.
         """
-        self.legs: list[Leg] = []
-        self.characters_sent = 0
         self.received_seconds = 0.0
-        self.silent = True
+        self._segments: list[Segment] = []  # one for each connection, in order
         self._config = config
         self._in_messages = in_messages
         self._format = config.format
         self._accepted = bytearray()  # UTF-8: a list of tokens would take eight times the memory of their text
-        self._sent: list[str] = []  # without what is to be said again
-        self._sent_characters = 0
         self._waiting: deque[bytes] = deque()  # audio not yet delivered
         self._delivered = AudioClock(config.format)
 
@@ -167,28 +212,28 @@ class Ledger:
         """Note text that the caller gave."""
         self._accepted += text.encode()
 
-    def begin_leg(self) -> None:
+    def begin(self) -> None:
         """Begin to send over a fresh connection."""
         settings = self._config.voice_settings
         rate = CHARACTERS_A_SECOND * ((settings and settings.speed) or 1.0)
-        rate = next((known for leg in reversed(self.legs) if (known := leg.spoken.rate())), rate)
-        started_ms = self.received_seconds * 1000
-        self.legs.append(Leg(self._config, self._sent_characters, started_ms, rate, in_messages=self._in_messages))
+        rate = next((known for before in reversed(self._segments) if (known := before.spoken.rate())), rate)
+        offset = self._segments[-1].offset + len(self._segments[-1].kept) if self._segments else 0
+        self._segments.append(
+            Segment(self._config, offset, self.received_seconds * 1000, rate, in_messages=self._in_messages)
+        )
 
-    def send(self, phrase: str) -> None:
-        """Note a phrase that leaves."""
-        self.legs[-1].spoken.sent(phrase)
-        self._sent.append(phrase)
-        self._sent_characters += len(phrase)
-        self.characters_sent += len(phrase)
+    @property
+    def current(self) -> Segment:
+        """The one that goes over the connection in use, or went over the last one."""
+        return self._segments[-1]
 
-    def receive(self, event: AudioReceived) -> None:
-        """Note a message; its audio waits to be delivered."""
-        audio, seconds = self.legs[-1].receive(event)
+    def receive(self, event: AudioReceived) -> float:
+        """Take a message, and return how many seconds of whole samples came; they wait to be delivered."""
+        audio, seconds = self.current.receive(event)
         self.received_seconds += seconds
         if audio:
-            self.silent = False
             self._waiting.append(audio)
+        return seconds
 
     def deliver(self) -> bytes:
         """Take the next piece of audio to hand to the caller; `b""` if there is none."""
@@ -198,7 +243,7 @@ class Ledger:
 
     def unheard(self) -> str:
         """The text that was sent over the last connection and did not come as audio, in whole words."""
-        spoken = self.legs[-1].spoken
+        spoken = self.current.spoken
         return spoken.text[spoken.resume(spoken.received_ms)[0] :]
 
     def take_back(self) -> list[str]:
@@ -207,23 +252,18 @@ class Ledger:
         Returns:
             The text after that word, in the phrases in which it was sent: it is to be said again.
         """
-        keep, ended_ms = self.legs[-1].cut(self.delivered_seconds * 1000)
+        ended_ms = self.current.cut(self.delivered_seconds * 1000)
         waiting = self._format.beginning(b"".join(self._waiting), max(0.0, ended_ms / 1000 - self.delivered_seconds))
         self._waiting = deque([waiting] if waiting else ())
         kept = AudioClock(self._format)
         kept.feed(waiting)
         self.received_seconds = self.delivered_seconds + kept.seconds
-        again: deque[str] = deque()
-        while self._sent_characters > keep:
-            phrase = self._sent.pop()
-            self._sent_characters -= len(phrase)
-            if self._sent_characters < keep:
-                cut = keep - self._sent_characters
-                self._sent.append(phrase[:cut])
-                self._sent_characters = keep
-                phrase = phrase[cut:]
-            again.appendleft(phrase)
-        return list(again)
+        return self.current.cut_off
+
+    @property
+    def characters_sent(self) -> int:
+        """Characters of text handed to the service, those of replays included."""
+        return sum(len(segment.spoken.text) for segment in self._segments)
 
     @property
     def accepted(self) -> str:
@@ -248,19 +288,25 @@ class Ledger:
     @property
     def words(self) -> tuple[Word, ...]:
         """The words whose times are known, or estimated, in order, on the timeline of the audio given out."""
-        return tuple(word for leg in self.legs for word in leg.words())
+        return tuple(word for segment in self._segments for word in segment.words)
 
     def estimated(self, until_ms: float) -> bool:
         """Whether it is estimated what was spoken by then."""
-        legs = [leg for leg in self.legs if leg.began_by(until_ms)]
-        return bool(legs) and (legs[-1].spoken.estimated or any(leg.was_cut_by_estimate for leg in legs))
+        begun = self._begun_by(until_ms)
+        return bool(begun) and (begun[-1].spoken.estimated or any(segment.was_cut_by_estimate for segment in begun))
 
     def spoken(self, until_ms: float) -> str:
         """The accepted text up to the last word that had ended after so many milliseconds of audio."""
-        legs = [leg for leg in self.legs if leg.began_by(until_ms)]
-        sent = "".join(self._sent)[: legs[-1].spoken_characters(until_ms)] if legs else ""
+        begun = self._begun_by(until_ms)
+        if not begun:
+            return ""
+        last = begun.pop()
+        sent = "".join(segment.kept for segment in begun) + last.spoken.text[: last.spoken_characters(until_ms)]
         accepted = self.accepted
         return accepted[: _end_of_same_text(accepted, sent)]
+
+    def _begun_by(self, ms: float) -> list[Segment]:
+        return [segment for segment in self._segments if segment.started_ms <= ms]
 
 
 def _end_of_same_text(accepted: str, sent: str) -> int:

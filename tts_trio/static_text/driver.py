@@ -251,7 +251,7 @@ class StaticText(Driver):
                 now = trio.current_time()
                 self.utterance.phrases_to_send(now)
                 self.utterance.end_to_send(now)
-                self.utterance.ask_anew(now)
+                self.utterance.deadlines.renew(now)
             case ResponseStarted():
                 self._answered = event
                 self.utterance.receipt = Receipt(event.charged, event.credits, event.request_id, event.trace_id)
@@ -273,4 +273,4 @@ class StaticText(Driver):
                     await self._heard_more.wait()
             finally:
                 self.utterance.paused = False
-            self.utterance.excuse(trio.current_time())
+            self.utterance.deadlines.restart(trio.current_time())

@@ -13,7 +13,7 @@ import trio
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, Timeouts, TTSConnectionError
 from tts_trio.local_server import Behaviour, Fault
-from tts_trio.speech.playback import Listener
+from tts_trio.speech.playback import Playback
 
 SILENCE = {"ulaw_8000": b"\xff", "alaw_8000": b"\xd5", "pcm_16000": b"\0", "pcm_22050": b"\0", "pcm_44100": b"\0"}
 SIZES = {"ulaw_8000": 160, "alaw_8000": 160, "pcm_16000": 640, "pcm_22050": 882, "pcm_44100": 1764}
@@ -279,19 +279,19 @@ async def test_a_paced_reply_longer_than_max_lead_is_heard_whole(
         assert frames.played_ms == pytest.approx(len(sound) / 32)
 
 
-def test_the_listener() -> None:
-    listener = Listener(10.0)
-    assert (listener.heard(10.5), listener.hears(0.0), listener.hears(0.1)) == (0.0, 10.0, math.inf)
-    listener.give(1.0, 11.0)
-    listener.give(1.0, 11.5)
-    assert [listener.heard(now) for now in (11.0, 11.5, 13.0, 20.0)] == [0.0, 0.5, 2.0, 2.0]
-    assert (listener.hears(1.25), listener.underruns) == (12.25, 0)
-    listener.give(1.0, 20.0)
-    assert (listener.underruns, listener.silent_from, listener.hears(2.5)) == (1, 21.0, 20.5)
-    listener.leave(20.25, whole=False)
-    listener.leave(30.0, whole=False)
-    assert listener.heard(40.0) == 2.25
-    assert (listener.underruns, listener.silence) == (1, 7.0)
+def test_the_playback() -> None:
+    playback = Playback(10.0)
+    assert (playback.heard(10.5), playback.hears(0.0), playback.hears(0.1)) == (0.0, 10.0, math.inf)
+    playback.give(1.0, 11.0)
+    playback.give(1.0, 11.5)
+    assert [playback.heard(now) for now in (11.0, 11.5, 13.0, 20.0)] == [0.0, 0.5, 2.0, 2.0]
+    assert (playback.hears(1.25), playback.underruns) == (12.25, 0)
+    playback.give(1.0, 20.0)
+    assert (playback.underruns, playback.silent_from, playback.hears(2.5)) == (1, 21.0, 20.5)
+    playback.leave(20.25, whole=False)
+    playback.leave(30.0, whole=False)
+    assert playback.heard(40.0) == 2.25
+    assert (playback.underruns, playback.silence) == (1, 7.0)
 
 
 @pytest.mark.parametrize("end", ["barge-in", "text", "failure"])
@@ -306,7 +306,7 @@ async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.Mo
             with trio.move_on_after(8):
                 try:
                     async for _ in frames:
-                        silent_at = cast("Any", audio)._utterance.listener.silent_from
+                        silent_at = cast("Any", audio)._utterance.playback.silent_from
                 except TextTimeoutError:
                     pass
             assert (frames.underruns, frames.underrun_ms) == (0, 0.0)

@@ -117,7 +117,7 @@ def test_it_finishes_by_its_final(language: str) -> None:
     drain(utterance, 0.3)
     assert utterance.outcome is not None
     assert (utterance.outcome.spoken_text, utterance.outcome.unspoken_text) == (text, "")
-    assert [word.text for word in utterance.words] == text.split()
+    assert [word.text for word in utterance.segments.words] == text.split()
     assert utterance.deadline() == math.inf
 
 
@@ -195,7 +195,7 @@ def test_audio_before_the_first_text_is_not_for_the_listener() -> None:
     """A clip of silence, which the service may make for its init frame and for keep-alives."""
     utterance, _ = started(complete=False)
     utterance.receive(silence(0.1), 0.1)
-    assert utterance.undelivered == 0
+    assert utterance.segments.waiting == 0
     assert utterance.timeline.first_received is None
 
 
@@ -215,7 +215,7 @@ def test_the_first_audio_is_owed_from_the_first_phrase_on(language: str) -> None
     assert utterance.expire(12.9) is None
     error = utterance.expire(13.0)
     assert isinstance(error, ServiceTimeoutError)
-    assert utterance.replays == 1
+    assert utterance.replays.count == 1
     assert not utterance.has_connection
     utterance.connected()
     assert send(utterance, 13.5)
@@ -342,7 +342,7 @@ def test_where_there_are_no_times_each_phrase_has_a_connection_of_its_own(langua
     utterance.receive(silence(1.0), 0.5)
     utterance.receive(Final(), 0.5)
     assert utterance.ended == "finished"
-    assert utterance.replays == 1
+    assert utterance.replays.count == 1
 
 
 def test_a_dash_is_neither_said_again_nor_missing() -> None:
@@ -368,7 +368,7 @@ def test_audio_that_is_not_heard_yet_is_cut_at_the_last_whole_word() -> None:
     utterance.connected()
     assert send(utterance, 0.2) == ["три. ", ""]
     utterance.receive(clip("три. "), 0.3)
-    assert utterance.words[-1].start_ms == 700
+    assert utterance.segments.words[-1].start_ms == 700
 
 
 def test_whole_samples() -> None:
@@ -452,7 +452,7 @@ def test_spoken_and_unspoken_are_what_was_accepted(
     outcome = utterance.outcome
     assert outcome is not None
     assert outcome.spoken_text + outcome.unspoken_text == accepted
-    assert all(text[word.start : word.end].strip() for word in utterance.words)
+    assert all(text[word.start : word.end].strip() for word in utterance.segments.words)
     if utterance.error is not None:
         assert utterance.error.spoken_text + utterance.error.unspoken_text == accepted
 
@@ -527,11 +527,11 @@ def test_a_final_with_a_part_of_the_audio_is_no_end(language: str, share: float,
     if delivered:
         drain(utterance, 0.1)
     utterance.receive(Final(), 0.2)
-    assert (utterance.ended, utterance.has_connection, utterance.replays) == (None, False, 1)
+    assert (utterance.ended, utterance.has_connection, utterance.replays.count) == (None, False, 1)
     drain(utterance, 0.2)
     heard = words_heard(first, share)
     assert utterance.spoken(math.inf) == heard
-    assert [word.text for word in utterance.words] == heard.split()
+    assert [word.text for word in utterance.segments.words] == heard.split()
     utterance.connected()
     rest = first[len(heard) :].lstrip()
     assert send(utterance, 0.3) == [rest, ""]
@@ -539,7 +539,7 @@ def test_a_final_with_a_part_of_the_audio_is_no_end(language: str, share: float,
     utterance.receive(Final(), 0.4)
     assert utterance.ended == "finished"
     drain(utterance, 0.5)
-    assert [word.text for word in utterance.words] == first.split()
+    assert [word.text for word in utterance.segments.words] == first.split()
 
 
 @every_language
@@ -572,7 +572,7 @@ def test_a_clip_without_its_end_before_the_next_one(language: str, max_replays: 
     utterance.receive(announced(first, 0.4), 0.1)
     assert send(utterance, 0.1) == [second, ""]
     utterance.receive(clip(second), 0.2)
-    assert (utterance.has_connection, utterance.replays) == (False, max_replays)
+    assert (utterance.has_connection, utterance.replays.count) == (False, max_replays)
     heard = words_heard(first, 0.4)
     assert len(drain(utterance, 0.2)) <= len(announced(first, 0.4).audio)
     if not max_replays:
@@ -599,7 +599,7 @@ def test_a_letter_that_is_missing_is_said_again(language: str, before: str, lett
         utterance.receive(clip(second), 0.2)
     else:
         utterance.receive(Final(), 0.2)
-    assert (utterance.has_connection, utterance.replays) == (False, 1)
+    assert (utterance.has_connection, utterance.replays.count) == (False, 1)
     utterance.connected()
     assert send(utterance, 0.3)[0] == long.split()[-1] + ". "
 
@@ -629,13 +629,13 @@ def test_dialogue_times_may_be_longer_than_their_sound(language: str, sync_align
         began += len(announced(piece, 1233 / 1413).audio) / 32
     drain(utterance, 0.1)
     assert utterance.spoken(math.inf) == sent[0].strip()
-    assert utterance.words[-1].end_ms <= began
+    assert utterance.segments.words[-1].end_ms <= began
     following = send(utterance, 0.2)
     assert following[1:] == [""]
     utterance.receive(announced(following[0], 1233 / 1413), 0.3)
-    assert utterance.words[len(sent[0].split())].start_ms == pytest.approx(began)
+    assert utterance.segments.words[len(sent[0].split())].start_ms == pytest.approx(began)
     utterance.receive(Final(), 0.4)
-    assert (utterance.ended, utterance.replays) == ("finished", 0)
+    assert (utterance.ended, utterance.replays.count) == ("finished", 0)
 
 
 @every_language
@@ -695,7 +695,7 @@ def test_a_word_has_been_heard_when_its_last_letter_has(said: str, rest: str, de
         kept = len(drain(utterance, 0.3)) / 32
         assert kept == (0 if delivered else min(cut_ms, len(message.audio) // 32 - 60))  # the pause is not cut off
         assert utterance.spoken(cut_ms) == said.strip()
-        assert utterance.words[-1].end_ms <= letters_ms
+        assert utterance.segments.words[-1].end_ms <= letters_ms
 
 
 @pytest.mark.parametrize("word", ["Да.", "Stop!", "100%.", "«Нет»…"])
@@ -708,7 +708,7 @@ def test_a_mark_that_is_missing_costs_nothing(word: str) -> None:
         cut = len(message.audio) - 32 * (60 + 60 * (word[-1] == "…") + 400 * (letters - (word[-1] == "…")))
         utterance.receive(attrs.evolve(message, audio=message.audio[:cut]), 0.1)
         utterance.receive(Final(), 0.2) if end == "final" else utterance.lost(LOST, 0.2)
-        assert (utterance.ended, utterance.replays) == ("finished", 0)
+        assert (utterance.ended, utterance.replays.count) == ("finished", 0)
         drain(utterance, 0.3)
         assert utterance.outcome is not None
         assert utterance.outcome.spoken_text == word
@@ -751,7 +751,7 @@ def test_a_phrase_without_times_goes_on_near_where_it_was_cut(
         assert "".join(again).split() == words[max(0, estimate - 1) :]
         assert drain(utterance, 0.3) == b""
         assert utterance.spoken(math.inf).split() == words[: max(0, estimate - 1)]
-        assert all(word.estimated for word in utterance.words)
+        assert all(word.estimated for word in utterance.segments.words)
         utterance.interrupt(0.4)
         assert utterance.outcome is not None
         assert utterance.outcome.estimated == (heard > 0)
@@ -847,7 +847,7 @@ def test_one_estimate_of_what_is_ahead_of_the_listener(language: str) -> None:
     utterance.connected()
     assert utterance.phrases_to_send(0.0) == [first]
     utterance.receive(clip(first), 2.0)
-    received = utterance.received_seconds
+    received = utterance.segments.received_seconds
     utterance.accept("x", 2.0)
     utterance.deliver(2.0)
     utterance.accept("y", 2.5)
