@@ -171,7 +171,7 @@ class WebSocketConnectionManager(SingleUse):
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
 
     async def _hot_socket(self) -> HotSocket:
-        """Wait for a socket that can take an utterance; no other task runs between its being found and the return."""
+        """Wait for a socket that can take an utterance; the caller acquires it before any other task runs."""
         await trio.lowlevel.checkpoint()
         self._require_open()
         socket = self._oldest_usable()
@@ -182,7 +182,7 @@ class WebSocketConnectionManager(SingleUse):
         return socket
 
     def _oldest_usable(self) -> HotSocket | None:
-        """Return the oldest socket that can take an utterance, but one that is to be replaced only without another."""
+        """Return the oldest socket that can take an utterance; one that ages only if there is no other."""
         usable = [socket for socket in self._sockets if socket.usable]
         return max(usable, key=lambda s: (s.state is not SocketState.AGING, s.hot_for()), default=None)
 
@@ -217,7 +217,7 @@ class WebSocketConnectionManager(SingleUse):
         ) from self._last_failure and self._last_failure.__cause__
 
     def _is_down(self) -> bool:
-        """Whether the service is away for so long that a dial which fails is the answer, and no dial is under way."""
+        """Whether no dial is under way, and all have failed for `timeouts.connect`: a caller need not wait longer."""
         away = trio.current_time() - self._down_since >= self.config.timeouts.connect
         return away and not any(s.state is SocketState.DIALLING and s.began < math.inf for s in self._sockets)
 
@@ -239,7 +239,7 @@ class WebSocketConnectionManager(SingleUse):
                 on_slot=self._on_slot,
                 on_old=self._on_old,
             )
-            # A cancellation of the caller's block is heard by the caller, and by these tasks when he has left.
+            # A cancellation around the manager's block reaches these tasks only when the block has been left.
             self._sockets[socket] = trio.CancelScope(shield=True)
             self._nursery.start_soon(self._serve, socket, 0.0 if at_once else self._backoff.wait())
 
@@ -299,7 +299,7 @@ class WebSocketConnectionManager(SingleUse):
         self._on_slot()
 
     def _on_slot(self) -> None:
-        """A socket has room for an utterance, or has none any more."""
+        """Dial what is missing, and wake whoever waits: a socket has room for an utterance, or has none any more."""
         self._replenish()
         self._announce()
 
@@ -336,7 +336,7 @@ class WebSocketConnectionManager(SingleUse):
             self._stop_dialling(error, raised=socket.slots.served)
 
     def _probe_spares(self) -> None:
-        """Find out whether anybody is there: what cuts the socket in use mostly cuts the one behind it, too."""
+        """Probe the sockets that stand ready: what cuts the socket in use mostly cuts the one behind it, too."""
         for socket in self._sockets:
             if socket.usable:
                 socket.probe()

@@ -35,7 +35,7 @@ _ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in a refusal (wire/
 
 
 def has_lapsed(slot: object) -> bool:
-    """Tell of what a limiter's `slot` gave whether it is held no longer, so that nothing may be sent by it."""
+    """Tell whether a slot that a limiter gave is held no longer, so that nothing may be sent by it."""
     return isinstance(slot, Lease) and slot.until <= trio.current_time()
 
 

@@ -1,4 +1,4 @@
-"""What speaks to a Redis or Valkey server: out of reach of cancellations, and never for long."""
+"""A client of a Redis or Valkey server. No cancellation reaches its commands, and none of them takes long."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class RedisClient(SingleUse):
                             nursery.cancel_scope.cancel(reason="the block was left")
 
     async def _ask(self, command: Callable[[Redis[bytes]], Awaitable[T]]) -> T:
-        """Have a command performed by a task of its own, out of reach of the caller's cancellation.
+        """Run a command in a task of its own, which a cancellation of the caller does not reach.
 
         coredis loses a place in its pool for good when it is cancelled while it connects.
         """
@@ -181,7 +181,7 @@ def _are_options(query: str) -> bool:
 
 
 class _Answer(Generic[T]):
-    """What became of a command."""
+    """The result of a command, for the task that waits for it."""
 
     def __init__(self) -> None:
         self._come = trio.Event()
@@ -195,7 +195,7 @@ class _Answer(Generic[T]):
         self._error = error
 
     def deliver(self) -> None:
-        """Let whoever waits have it, as it is."""
+        """Wake the task that waits for it."""
         self._come.set()
 
     async def get(self) -> T:

@@ -173,7 +173,7 @@ class RedisLimiter(RedisClient):
                 self._nursery.start_soon(self._release)
 
     async def _has(self, token: str, lease: Lease, *, background: bool) -> bool:
-        """Whether there is a slot now, or nobody can say."""
+        """Try to get a slot; returns True also where Redis cannot be asked."""
         asked = trio.current_time()
         arguments = [token, round(self._lease * 1000), self._size or 0, int(background), _WAITS]
         try:
@@ -217,7 +217,7 @@ class RedisLimiter(RedisClient):
         await self._try(lambda client: client.set(self._keys[2], max(1, size)))
 
     async def _try(self, command: Callable[[Redis[bytes]], Awaitable[T]]) -> T | None:
-        """Have a command performed for which nobody waits; None where it cannot be, or the block is being left."""
+        """Run a command for which nobody waits; returns None where it failed, or the block is being left."""
         if self.is_open:
             with suppress(OSError):
                 return await self._ask(command)

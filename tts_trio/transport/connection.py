@@ -49,15 +49,15 @@ class Socket(Protocol):
         ...
 
     def probe(self) -> None:
-        """Find out in the background whether anybody is there."""
+        """Send a ping, in the background; the socket is lost if no answer comes."""
         ...
 
     def release(self, connection: Connection) -> None:
-        """Take note that an utterance is done with its connection, or will not use it."""
+        """Take a connection back from its utterance, or one that none will use."""
         ...
 
     def retire(self, error: TTSError) -> None:
-        """Give no more utterances to it; it ends, for this reason, with those that go on over it."""
+        """Take no more utterances, and end, for this reason, with the last of those that go on."""
         ...
 
 

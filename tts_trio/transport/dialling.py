@@ -25,10 +25,10 @@ _limits: trio.lowlevel.RunVar[dict[str, trio.CapacityLimiter]] = trio.lowlevel.R
 
 
 class DialTurn:
-    """One of the few dials at once that this process makes to a host.
+    """A turn to dial: this process makes only a few dials at once to one host.
 
-    It is over when the dial has succeeded or failed, and after a second at the latest: a host that is silent holds up
-    nobody but those who want to talk to it, and these no longer than that.
+    A turn ends when its dial has succeeded or failed, and after a second at the latest. So a host that does not answer
+    delays the dials to itself alone, and each by no more than a second.
     """
 
     def __init__(self, limit: trio.CapacityLimiter) -> None:
@@ -37,7 +37,7 @@ class DialTurn:
 
     @classmethod
     async def wait(cls, base_url: str) -> DialTurn:
-        """Wait for a turn to dial the host of this URL. Whoever has one calls `end`, at any moment."""
+        """Wait for a turn to dial the host of this URL. The caller has to call `end`."""
         try:
             limits = _limits.get()
         except LookupError:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class SocketState(Enum):
-    """Where a socket is in its life."""
+    """How far a socket is in its life."""
 
     DIALLING = "dialling"
     HOT = "hot"
@@ -50,8 +50,8 @@ _SERVING = (SocketState.HOT, SocketState.AGING)
 class HotSocket:
     """A WebSocket of a conversation. It offers a `Connection` as long as it can take another utterance.
 
-    At the service an utterance holds its slot until its final has come, interrupted or not; what comes meanwhile of one
-    that was interrupted goes to nobody.
+    At the service an utterance holds its slot until its final has come, interrupted or not. Sound that still comes for
+    an interrupted utterance is dropped.
 
     Attributes:
         began: When the dial began, in seconds of trio's clock; before, infinity.
@@ -104,7 +104,7 @@ class HotSocket:
 
     @property
     def state(self) -> SocketState:
-        """Where it is in its life."""
+        """How far the socket is in its life."""
         return SocketState.ENDING if self._websocket.ending else self._state
 
     @property
@@ -175,29 +175,31 @@ class HotSocket:
         self._last_frame = trio.current_time()
         for frame in frames:
             self._websocket.send(frame)
-        # A frame moves what is due to later, which the timer finds out when it fires; but the first one of a context.
+        # A frame only delays what is due, so the timer may stay where it is, and fire early; but the first frame of a
+        # context makes a keep-alive due.
         if self._timer.deadline > self._last_frame + self._config.keep_alive_interval:
             self._timer.deadline = self._due()
 
     def probe(self) -> None:
-        """Find out in the background whether anybody is there, now that something depends on it."""
+        """Send a ping, in the background; the socket is lost if no answer comes."""
         self._websocket.probe()
 
-    # How a slot comes back. An utterance is done with its connection when it was spoken, interrupted or lost, but at
-    # the service its context holds one of the few slots of the socket until the service says that it is closed. So
-    # there are four cases:
+    # How a slot becomes free. An utterance releases its connection when it was spoken, or interrupted. But at the
+    # service its context holds one of the few slots of the socket until the service has reported its final. There are
+    # four cases:
     #
-    # 1. It was never acquired. The next context takes its place; where there is none, the socket is of no use.
-    # 2. The socket retires, and this was its last utterance: the socket ends. This is also how a socket ends that is
-    #    one context for its life, for it retires as soon as it is acquired. It closes without a goodbye, which would
-    #    have the rest spoken, and billed.
-    # 3. The service still speaks, or has not said that it is done: the slot stays taken, and `_receive_event` frees it
-    #    by the final. The next utterance is near and will come over this socket, so it is probed. If the final does not
-    #    come, `_lost_slot_at` retires the socket.
-    # 4. The service has said so, or never knew of it: the slot is free now.
+    # 1. The connection was never acquired. The next context is offered in its place; if there can be none, the socket
+    #    closes, with a goodbye.
+    # 2. The socket retires, and this was its last utterance. It closes, without a goodbye: `stream-input` has the rest
+    #    spoken, and billed, by that. A socket of `stream-input` always ends like this, for it retires as soon as its
+    #    only context is acquired.
+    # 3. The final has not come. The slot stays taken; the final frees it (`_receive_event`), or, if it does not come,
+    #    the socket retires (`_lost_slot_at`). The next utterance will be spoken over this socket, and soon, so the
+    #    socket is probed now.
+    # 4. The final has come, or the service never knew the context. The slot is free.
 
     def release(self, connection: Connection) -> None:
-        """Take note that an utterance is done with its connection; its slot is free when the service says so."""
+        """Take a connection back from its utterance; its slot is free when the service says so."""
         if self.state is SocketState.ENDING:
             return
         if connection is self.slots.idle:
@@ -215,7 +217,7 @@ class HotSocket:
         self._timer.deadline = self._due()
 
     def retire(self, error: TTSError) -> None:
-        """Give no more utterances to it; it ends, for this reason, with those that go on over it."""
+        """Take no more utterances, and end, for this reason, with the last of those that go on."""
         if self.state is SocketState.ENDING:
             return
         self._retired_for = error
@@ -251,7 +253,7 @@ class HotSocket:
             self._on_slot()
 
     def _free(self, connection: Connection) -> None:
-        """The service has closed a context: its slot can be used again."""
+        """Free the slot of a context that the service has closed."""
         self.slots.free(connection)
         self._offer()
 
@@ -273,7 +275,7 @@ class HotSocket:
         return min(keep_alive, self._old_at(), self._lost_slot_at())
 
     def _old_at(self) -> float:
-        """When it is to be replaced: for its age, or because the service may close it, there being no context."""
+        """Return when an idle socket is to be replaced: at its lifetime, or before the service closes it."""
         if self.state is not SocketState.HOT or self.slots.utterances:
             return math.inf
         idle = self._endpoint.idle_seconds
@@ -281,7 +283,7 @@ class HotSocket:
         return min(self.hot_since + self._config.spare_lifetime, idle_at)
 
     def _lost_slot_at(self) -> float:
-        """When a slot, whose final did not come, is taken for lost, and the socket with it."""
+        """Return when the final of a released connection is overdue, so that the socket retires."""
         if self.state not in _SERVING:
             return math.inf
         return self.slots.silent_since() + self._config.timeouts.reply
@@ -340,7 +342,7 @@ class HotSocket:
             self._end_utterance(connection, error)
 
     def _end_utterance(self, connection: Connection, error: TTSError) -> None:
-        """End an utterance of which the service has said something that is not to be believed, or not to be mended."""
+        """Fail an utterance and retire the socket: the service sent an error for it, or sound before it had text."""
         connection.context.final_received()
         connection.on_lost(error)
         self.retire(error)

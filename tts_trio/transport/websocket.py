@@ -108,10 +108,10 @@ class WebSocket:
             self._outbox.send_nowait(message)
 
     def probe(self) -> None:
-        """Find out whether it is half-open, now that something depends on it. Never blocks.
+        """Find out whether the socket is half-open. Never blocks.
 
-        A ping is sent. If neither its pong nor any message comes within a second, or nothing could be written for so
-        long, the socket is lost.
+        A ping is sent. The socket is lost if neither its pong nor any message comes within a second, or if nothing
+        could be written for so long.
         """
         self._probe.send_nowait(trio.current_time())
 

@@ -1,4 +1,4 @@
-"""What an answer to a request for speech has to be, so that nothing else is played or kept."""
+"""The answer to a request for speech, checked so that nothing but sound is played or kept."""
 
 from __future__ import annotations
 

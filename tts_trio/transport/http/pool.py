@@ -149,7 +149,7 @@ class ConnectionPool:
 
     @trio.lowlevel.enable_ki_protection
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run a task in the background: what nobody foresaw costs its own connection, and never the conversation."""
+        """Run a background task. An exception that nobody foresaw is logged; it never ends the conversation."""
         try:
             await task()
         except Exception:

@@ -29,10 +29,10 @@ _SUSPICIOUS = 1.0  # seconds without an answer, after which the connections that
 
 
 class HotTransport(httpx.AsyncBaseTransport):
-    """What `httpx.AsyncClient` sends requests by.
+    """The transport that `httpx.AsyncClient` sends requests over.
 
-    A request takes a connection that is open already, or the next one to be. Nothing that it may be cancelled in does
-    harm: its connection is closed at once then, and the pool dials another.
+    A request takes a connection that is open, or waits for the next one. It may be cancelled anywhere: its connection
+    is closed at once then, and the pool dials another.
     """
 
     def __init__(self, config: TTSConfig, pool: ConnectionPool) -> None:
