@@ -17,11 +17,16 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 _RECEIVE_BYTES = 65536
-_OTHER_TASK = 0.005  # seconds until it is tried again what the other task may have made possible
+_SOON = 0.005  # seconds until what the other task may have made possible is tried again
 _SERVERS = 16  # whose sessions are remembered, and with each its context
+
+Wait: TypeAlias = Callable[[ssl.SSLSocket], Awaitable[None]]
 
 Server: TypeAlias = tuple[ssl.SSLContext, ssl.VerifyMode, bool, str, int]
 """What a session is good for: a context, what it demands of certificates, and the server's name and port."""
+
+
+_handshakes: trio.lowlevel.RunVar[trio.Lock] = trio.lowlevel.RunVar("tts_trio TLS handshakes")
 
 
 class NotResumedError(trio.BrokenResourceError):
@@ -71,6 +76,7 @@ class TLSStream(trio.abc.Stream):
         plain = socket.socket(fileno=tcp.socket.detach())
         try:
             plain.settimeout(0)
+            await _turn()
             plain.getpeername()  # one that is lost already would be taken for one that is not connected yet
             encrypted = context.wrap_socket(
                 plain,
@@ -87,7 +93,7 @@ class TLSStream(trio.abc.Stream):
         with ExitStack() as undo:
             undo.callback(stream._close)
             try:
-                await stream._retry(trio.lowlevel.wait_readable, encrypted.do_handshake)
+                await stream._retry(_readable_in_turn, trio.lowlevel.wait_writable, encrypted.do_handshake)
             except trio.BrokenResourceError as error:
                 if session is None:
                     raise
@@ -108,7 +114,7 @@ class TLSStream(trio.abc.Stream):
             else:
                 await trio.lowlevel.wait_readable(self.socket)
             try:
-                data = await self._retry(trio.lowlevel.wait_readable, self.socket.recv, size)
+                data = await self._retry(trio.lowlevel.wait_readable, _other_task, self.socket.recv, size)
             except trio.BrokenResourceError as error:
                 if not self._is_end(error.__cause__):
                     raise
@@ -127,7 +133,7 @@ class TLSStream(trio.abc.Stream):
             rest = memoryview(data)
             self._torn = True
             while rest:
-                sent = await self._retry(trio.lowlevel.wait_writable, self.socket.send, rest)
+                sent = await self._retry(_other_task, trio.lowlevel.wait_writable, self.socket.send, rest)
                 rest = rest[sent:]
             self._torn = False
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -143,14 +149,13 @@ class TLSStream(trio.abc.Stream):
         self._close()
         await trio.lowlevel.checkpoint()
 
-    async def _retry(
-        self, wait: Callable[[ssl.SSLSocket], Awaitable[None]], call: Callable[[Unpack[Args]], T], *args: *Args
-    ) -> T:
-        """Call until it need not wait any more.
+    async def _retry(self, readable: Wait, writable: Wait, call: Callable[[Unpack[Args]], T], *args: *Args) -> T:
+        """Call until OpenSSL need not wait any more.
 
         Args:
-            wait: What this task waits for by the descriptor; for the opposite the other task may be waiting.
-            call: What OpenSSL shall do.
+            readable: Waits until it may go on where it has to read first.
+            writable: The same where it has to write.
+            call: What it shall do.
             args: Of the call.
         """
         while True:
@@ -158,15 +163,12 @@ class TLSStream(trio.abc.Stream):
             try:
                 return call(*args)
             except ssl.SSLWantReadError:
-                wanted = trio.lowlevel.wait_readable
+                wait = readable
             except ssl.SSLWantWriteError:
-                wanted = trio.lowlevel.wait_writable
+                wait = writable
             except OSError as error:
                 raise trio.BrokenResourceError from error
-            if wanted is wait:
-                await wait(self.socket)
-            else:
-                await trio.sleep(_OTHER_TASK)
+            await wait(self.socket)
 
     def _note_session(self, keep: Callable[[ssl.SSLSession], None]) -> None:
         """Keep what the server gave to resume by, which comes before its first data at the latest."""
@@ -194,6 +196,30 @@ class TLSStream(trio.abc.Stream):
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
+
+
+async def _turn() -> None:
+    """Wait for the turn to make one step of a handshake. Each pass of the loop has one turn.
+
+    A step takes most of a millisecond. Sixteen in one pass keep all messages of the process waiting for all of them.
+    """
+    try:
+        turns = _handshakes.get()
+    except LookupError:
+        turns = trio.Lock()
+        _handshakes.set(turns)
+    async with turns:
+        pass  # whoever waits for it runs in the next pass
+
+
+async def _readable_in_turn(socket: ssl.SSLSocket) -> None:
+    await trio.lowlevel.wait_readable(socket)
+    await _turn()
+
+
+async def _other_task(_socket: ssl.SSLSocket) -> None:
+    """Wait for what the task that does the other thing may be waiting for, which no two tasks may do."""
+    await trio.sleep(_SOON)
 
 
 @attrs.define

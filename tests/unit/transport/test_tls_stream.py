@@ -298,6 +298,48 @@ async def test_which_server_is_asked_for_and_believed() -> None:
     assert asked == ["localhost", "elsewhere.example"]
 
 
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    count = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def test_a_pass_of_the_loop_has_one_step_of_a_handshake() -> None:
+    """Each takes most of a millisecond: messages get through between two of them."""
+    passes, steps = Passes(), list[int]()
+
+    class Noting(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            steps.append(passes.count)
+            super().do_handshake(block)
+
+    context, trusting = server_context(), client_context()
+    trusting.sslsocket_class = Noting
+    answering = trio.Event()
+
+    async def serve(tcp: trio.SocketStream) -> None:
+        await answering.wait()
+        await serve_until_closed(tcp, context)
+
+    trio.lowlevel.add_instrument(passes)
+    async with listening(serve) as port:
+
+        async def dial() -> None:
+            await (await open_client(port, trusting)).aclose()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(16):
+                nursery.start_soon(dial)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            answering.set()  # to all in one pass
+    trio.lowlevel.remove_instrument(passes)
+    assert len(steps) >= 32
+    assert len(set(steps)) == len(steps)
+
+
 async def serve_until_closed(tcp: trio.SocketStream, context: ssl.SSLContext) -> None:
     stream = trio.SSLStream(tcp, context, server_side=True, https_compatible=True)
     try:
