@@ -67,12 +67,12 @@ class TTSError(Exception):
         trace_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        self.message = _line(message, _LONGEST_MESSAGE)
+        self.message: str = _line(message, _LONGEST_MESSAGE)
         super().__init__(self.message)
-        self.code = code and _line(code, _LONGEST_NAME)
+        self.code: str | None = code and _line(code, _LONGEST_NAME)
         self.status = status
         self.close_code = close_code
-        self.trace_id = trace_id and _line(trace_id, _LONGEST_NAME)
+        self.trace_id: str | None = trace_id and _line(trace_id, _LONGEST_NAME)
         self.retry_after = retry_after
         self.spoken_text = ""
         self.unspoken_text = ""
@@ -151,7 +151,7 @@ class ConfigurationError(TTSError, ValueError):
 
     def __init__(self, message: str, *, field: str | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
-        self.field = field and _line(field, _LONGEST_NAME)
+        self.field: str | None = field and _line(field, _LONGEST_NAME)
 
 
 class ProtocolError(TTSError):

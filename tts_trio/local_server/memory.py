@@ -15,12 +15,13 @@ class _Pipe:
     """One direction of a connection."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self.data: bytearray = bytearray()
         self.ended = False  # FIN: an end comes after the data
         self.dead = False  # RST, or the reader is gone
-        self.changed = trio.lowlevel.ParkingLot()
+        self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
 
     def change(self) -> None:
+        """Wake those who wait for the pipe."""
         self.changed.unpark_all()
 
 

@@ -12,6 +12,7 @@ from types import TracebackType
 import attrs
 import trio
 
+from tts_trio.config.formats import AudioFormat
 from tts_trio.speech.frames import Frames, next_piece
 from tts_trio.speech.playout import PacedFrames
 from tts_trio.speech.results import Outcome, Timeline, Usage, Word
@@ -49,7 +50,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             changed: Called after every change of the utterance that is made here.
             readers: Where tasks wait in `receive`; the driver wakes them when `utterance.readable` has become true.
         """
-        self.format = utterance.format
+        self.format: AudioFormat = utterance.format
         self._utterance = utterance
         self._changed = changed
         self._readers = readers

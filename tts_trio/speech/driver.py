@@ -40,9 +40,9 @@ class Driver(ABC):
             config: The voice, the format, the deadlines.
             resumes: When a connection is lost after some audio, the rest can be had over another one.
         """
-        self.utterance = Utterance(config, trio.current_time(), resumes=resumes)
+        self.utterance: Utterance = Utterance(config, trio.current_time(), resumes=resumes)
         self._readers = trio.lowlevel.ParkingLot()
-        self.audio = AudioChannel(self.utterance, self.changed, self._readers)
+        self.audio: AudioChannel = AudioChannel(self.utterance, self.changed, self._readers)
 
     @abstractmethod
     async def run(self) -> None:

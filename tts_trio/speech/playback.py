@@ -18,12 +18,12 @@ class Playback:
     """
 
     def __init__(self, now: float) -> None:
-        self.paced = False
-        self.given = 0.0
-        self.silent_from = now
-        self.underruns = 0
-        self.silence = 0.0
-        self.left = False
+        self.paced: bool = False
+        self.given: float = 0.0
+        self.silent_from: float = now
+        self.underruns: int = 0
+        self.silence: float = 0.0
+        self.left: bool = False
         self._heard = 0.0
 
     def give(self, seconds: float, now: float) -> None:

@@ -14,7 +14,7 @@ class Replays:
     """
 
     def __init__(self, config: TTSConfig) -> None:
-        self.count = 0
+        self.count: int = 0
         self._config = config
         self._came_empty = False  # the last connection reported its end and gave no sound
 

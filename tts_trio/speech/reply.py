@@ -61,7 +61,7 @@ class Reply(Driver):
             connection: The one to begin with; None: there was none to be had, so it is spoken over HTTP.
         """
         super().__init__(config)
-        self.text = TextChannel(self.utterance, self.changed)
+        self.text: TextChannel = TextChannel(self.utterance, self.changed)
         self.utterance.admitted = config.limiter is None
         self._has_phrases = trio.Event()
         self._slot: object = None

@@ -26,10 +26,10 @@ class Report:
     def __init__(self, config: TTSConfig, now: float, *, in_messages: bool) -> None:
         """Begin an utterance; `in_messages` is as in `Segments`."""
         self.ended: End | None = None
-        self.timeline = Timeline(started=now)
-        self.receipt = Receipt()
-        self.segments = Segments(config, in_messages=in_messages)
-        self.replays = Replays(config)
+        self.timeline: Timeline = Timeline(started=now)
+        self.receipt: Receipt = Receipt()
+        self.segments: Segments = Segments(config, in_messages=in_messages)
+        self.replays: Replays = Replays(config)
         self._failure: TTSError | None = None
 
     def _note_failure(self, error: TTSError) -> None:

@@ -51,7 +51,7 @@ class Segment:
         self, config: TTSConfig, offset: int, started_ms: float, characters_a_second: float, *, in_messages: bool
     ) -> None:
         """Begin to send over a fresh connection; `in_messages` is as in `Segments`."""
-        self.spoken = SpokenText(
+        self.spoken: SpokenText = SpokenText(
             characters_a_second=characters_a_second,
             dialogue=websocket_endpoint(config) == "text-to-dialogue",
             in_messages=in_messages,
@@ -199,7 +199,7 @@ class Segments:
             config: Format, model and speed.
             in_messages: It comes in whole messages of a WebSocket, and not as an answer over HTTP.
         """
-        self.received_seconds = 0.0
+        self.received_seconds: float = 0.0
         self._segments: list[Segment] = []  # one for each connection, in order
         self._config = config
         self._in_messages = in_messages

@@ -59,7 +59,7 @@ class SentText:
     """
 
     def __init__(self) -> None:
-        self.text = ""
+        self.text: str = ""
         self.spans: list[tuple[int, int]] = []
         self.cursor = 0
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all

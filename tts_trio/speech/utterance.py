@@ -12,6 +12,7 @@ import math
 import attrs
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.formats import AudioFormat
 from tts_trio.config.models import is_dialogue_model
 from tts_trio.errors import (
     ProtocolError,
@@ -24,7 +25,7 @@ from tts_trio.speech.deadlines import Deadlines
 from tts_trio.speech.lead import Lead
 from tts_trio.speech.playback import Playback
 from tts_trio.speech.report import Report
-from tts_trio.speech.results import End
+from tts_trio.speech.results import End, Timeline
 from tts_trio.text import phrases_for, speakable
 from tts_trio.text.input import TextInput
 from tts_trio.wire.events import AudioReceived, Final
@@ -44,6 +45,9 @@ class Utterance(Report):
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
     """
 
+    ended: End | None
+    timeline: Timeline
+
     def __init__(self, config: TTSConfig, now: float, *, resumes: bool = True) -> None:
         """Begin an utterance.
 
@@ -53,14 +57,14 @@ class Utterance(Report):
             resumes: When a connection is lost after some audio, the rest can be had over another one.
         """
         super().__init__(config, now, in_messages=resumes)
-        self.playback = Playback(now)
-        self.deadlines = Deadlines(config)
-        self.format = config.format
-        self.awaited = False
-        self.dismissed = False
-        self.paused = False
-        self.admitted = True
-        self.has_connection = False
+        self.playback: Playback = Playback(now)
+        self.deadlines: Deadlines = Deadlines(config)
+        self.format: AudioFormat = config.format
+        self.awaited: bool = False
+        self.dismissed: bool = False
+        self.paused: bool = False
+        self.admitted: bool = True
+        self.has_connection: bool = False
         self._config = config
         self._resumes = resumes and config.on_lost_connection == "resume"
         self._input = TextInput(

@@ -79,7 +79,7 @@ class SqliteCache:
         """
         _PATH.check("path", path)
         BYTES.check("max_bytes", max_bytes)
-        self.path = Path(path) if path is not None else default_path()
+        self.path: Path = Path(path) if path is not None else default_path()
         self._max_bytes = max_bytes
         self._threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio audio in a file")
         self._moved = time.monotonic()  # when one of the threads last began or ended something

@@ -10,6 +10,7 @@ import attrs
 import trio
 from anyio.from_thread import BlockingPortal
 
+from tts_trio.config.formats import AudioFormat
 from tts_trio.speech import channels, playout
 from tts_trio.speech.results import Outcome, Timeline, Usage, Word
 from tts_trio.sync.loop import call
@@ -66,8 +67,8 @@ class AudioChannel:
     """
 
     def __init__(self, audio: channels.AudioChannel, portal: BlockingPortal) -> None:
-        self.format = audio.format
-        self.remote = Remote(audio, portal)
+        self.format: AudioFormat = audio.format
+        self.remote: Remote = Remote(audio, portal)
 
     def __iter__(self) -> Generator[bytes]:
         return self.remote.each(self.remote.audio)

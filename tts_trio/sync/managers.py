@@ -77,8 +77,10 @@ class WebSocketConnectionManager(WithBlock):
     def __init__(self, config: TTSConfig) -> None:
         """Prepare a manager; it dials when its block is entered."""
         self.config = config
-        self.remote = connection_manager.WebSocketConnectionManager(config)
-        self.open_blocks = set[trio.CancelScope]()
+        self.remote: connection_manager.WebSocketConnectionManager = connection_manager.WebSocketConnectionManager(
+            config
+        )
+        self.open_blocks: set[trio.CancelScope] = set()
 
     @contextmanager
     def _run(self) -> Generator[BlockingPortal]:

@@ -1,0 +1,1 @@
+"""What a user writes, as type checkers see it."""
