@@ -44,8 +44,8 @@ class Socket(Protocol):
         """The service's id of it, from the handshake; None where it gave none."""
         ...
 
-    def write(self, frames: list[str]) -> None:
-        """Write frames."""
+    def write(self, frames: list[str]) -> int:
+        """Write frames, and return the number of the last one, among all of the socket."""
         ...
 
     def probe(self) -> None:
@@ -71,6 +71,7 @@ class Connection:
         context: The context that says which frames may be written, in which order.
         last_frame: When a frame was last written for it, in seconds of trio's clock; before, when it was made.
         silent_since: When the connection was released, or sound last came for it after that; before, infinity.
+        first_text: The number of the frame with its first text, among all of its socket; before, infinity.
     """
 
     def __init__(self, socket: Socket, context: Context) -> None:
@@ -78,6 +79,7 @@ class Connection:
         self.state: ConnectionState = "hot"
         self.last_frame = trio.current_time()
         self.silent_since = math.inf
+        self.first_text = math.inf
         self.context = context
         self._socket = socket
         self._released_at = math.inf
@@ -118,8 +120,9 @@ class Connection:
         """Send a phrase. The first one also probes the socket, in the background."""
         if self.state == "in use" and self.context.takes_text:
             is_first = self.context.sound is Sound.UNASKED
-            self._write(self.context.text(phrase))
+            number = self._write(self.context.text(phrase))
             if is_first:
+                self.first_text = number
                 self._socket.probe()
 
     def end_text(self) -> None:
@@ -188,10 +191,11 @@ class Connection:
         self._released_at = self.silent_since = trio.current_time()
         self._write(self.context.interrupt())
 
-    def _write(self, frames: list[str]) -> None:
-        if frames:
-            self.last_frame = trio.current_time()
-            self._socket.write(frames)
+    def _write(self, frames: list[str]) -> int:
+        if not frames:
+            return 0
+        self.last_frame = trio.current_time()
+        return self._socket.write(frames)
 
     def _go(self, state: ConnectionState) -> None:
         assert state in _NEXT[self.state], f"{self.state} -> {state}"

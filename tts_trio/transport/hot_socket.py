@@ -19,7 +19,6 @@ from tts_trio.transport.streams import OpenStream
 from tts_trio.transport.timers import has_expired
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.blanks import is_unasked
-from tts_trio.wire.context import Sound
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
 
 logger = logging.getLogger(__name__)
@@ -170,8 +169,8 @@ class HotSocket:
 
     # For its connections.
 
-    def write(self, frames: list[str]) -> None:
-        """Write frames of a connection."""
+    def write(self, frames: list[str]) -> int:
+        """Write frames of a connection, and return the number of the last one."""
         self._last_frame = trio.current_time()
         for frame in frames:
             self._websocket.send(frame)
@@ -179,6 +178,7 @@ class HotSocket:
         # context makes a keep-alive due.
         if self._timer.deadline > self._last_frame + self._config.keep_alive_interval:
             self._timer.deadline = self._due()
+        return self._websocket.sent
 
     def probe(self) -> None:
         """Send a ping, in the background; the socket is lost if no answer comes."""
@@ -315,7 +315,8 @@ class HotSocket:
             case AudioReceived():
                 if connection is None:  # of an utterance that has ended
                     return
-                if connection.context.sound is Sound.UNASKED and is_unasked(event, self._config.format):
+                unasked = self._websocket.written < connection.first_text
+                if unasked and is_unasked(event, self._config.format):
                     self._end_utterance(connection, TTSConnectionError("the service sent sound before it had text"))
                 else:
                     connection.received(event)

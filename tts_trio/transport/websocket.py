@@ -59,6 +59,8 @@ class WebSocket:
         trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
         error: Why the socket ended, if not by `close`.
         closed: An event that is set when nothing of the socket is left.
+        sent: How many messages were handed to the writer.
+        written: How many of these it has begun to write.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class WebSocket:
         self.trace_id: str | None = None
         self.error: TTSError | None = None
         self.closed = trio.Event()
+        self.sent = self.written = 0
         self._config = config
         self._path = path
         self._open_stream = open_stream
@@ -105,6 +108,7 @@ class WebSocket:
     def send(self, message: str) -> None:
         """Hand a message to the writer. Never blocks; a message for a socket that is ending is dropped."""
         if not self._closing.is_set():
+            self.sent += 1
             self._outbox.send_nowait(message)
 
     def probe(self) -> None:
@@ -231,6 +235,7 @@ class WebSocket:
                 if self._closing.is_set():
                     return
                 self._writing_since = trio.current_time()
+                self.written += 1
                 await websocket.send_message(message)
                 self._writing_since = math.inf
 

@@ -103,6 +103,25 @@ class Peer:
             await trio.sleep(60)
 
 
+class Wrapped(trio.abc.Stream):
+    """A stream around another one."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 Script = Callable[[Peer], Awaitable[None]]
 
 
@@ -204,6 +223,35 @@ async def test_sound_that_comes_before_the_text_is_not_that_of_the_text(autojump
             async with TTSManager(config, connections) as tts, tts.speak(say_later()) as audio:
                 assert await listen(audio) == WORDS
         nursery.cancel_scope.cancel()
+
+
+async def test_sound_that_comes_before_the_text_is_written_is_not_that_of_the_text(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P32: the text was sent, and waits until a frame before it has left."""
+
+    async def script(peer: Peer) -> None:
+        await accept(peer)
+        if trio.current_time() < 1:
+            await peer.idle(2.1)
+            await peer.say(sound(OTHER, "Чужие слова.", "1"))
+        await peer.answer()
+
+    class Stream(Wrapped):
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            if 1 < trio.current_time() < 2.5:
+                await trio.sleep_until(2.5)
+            await super().send_all(data)
+
+    async with trio.open_nursery() as nursery:
+        open_stream = serve(nursery, script)
+
+        async def opener(config: TTSConfig) -> trio.abc.Stream:
+            return Stream(await open_stream(config))
+
+        heard, _ = await hear(opener, 2, endpoint="multi-stream-input")
+        nursery.cancel_scope.cancel()
+    assert heard == WORDS
 
 
 @pytest.mark.parametrize("clip", [sound(b"\0" * 3200, " "), sound(b"\0" * 3200, None)], ids=["timed", "without times"])
