@@ -32,12 +32,12 @@ class Deadlines:
         return self._since is not None
 
     def start(self, now: float) -> None:
-        """Something was sent that is to be heard: audio is owed from now on, if none was owed before."""
+        """Note that text was sent: audio is owed from now on, if none was owed before."""
         self._since = now if self._since is None else self._since
         self._starved_since = now if self._starved_since is None else self._starved_since
 
     def receive(self, seconds: float, now: float) -> None:
-        """Some audio came: so many seconds in whole samples or frames.
+        """Note that so many seconds of audio came, in whole samples or frames.
 
         The first sound that is owed is in time however short it is: a message may hold one letter. After that a quarter
         of a second restarts the timers.
@@ -53,25 +53,25 @@ class Deadlines:
             self._starved_since = now
 
     def stop(self) -> None:
-        """All that was owed has come."""
+        """Note that all audio that was owed has come."""
         self._since = self._starved_since = None
 
     def pause(self) -> None:
-        """The connection that owed the audio is lost; the listener waits on."""
+        """Note that the connection is lost which owed the audio; only `starved_at` goes on."""
         self._since = None
 
     def restart(self, now: float) -> None:
-        """Count what is owed from now on: until now it was we who made the service wait."""
+        """Begin all timeouts anew: until now it was we who made the service wait."""
         if self._since is not None:
             self._since = self._starved_since = self._last_audio = now
 
     def renew(self, now: float) -> None:
-        """Count the first audio from now on: what was asked for before failed, and not for this utterance."""
+        """Begin the timeout of the first audio anew: the request before this one failed."""
         if self._since is not None:
             self._since = now
 
     def due(self) -> float:
-        """When the next audio must have come over this connection: the first of it, or more of it."""
+        """Return when the connection is given up, if no audio comes over it: the first, or more."""
         if self._since is None:
             return math.inf
         if self._last_audio >= self._since:
@@ -79,5 +79,5 @@ class Deadlines:
         return self._since + first_audio_timeout(self._config)
 
     def starved_at(self) -> float:
-        """When the reply is given up, over whatever connections."""
+        """Return when the utterance is given up, if no audio comes over any connection."""
         return math.inf if self._starved_since is None else self._starved_since + self._config.timeouts.reply
