@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tts_trio.local_server import Received, Record, Requested, Sent, Struck
+from tts_trio.local_server import Injected, Received, Record, Requested, Sent
 
 ONCE = {"voices", "voice_settings", "generation_config", "pronunciation_dictionary_locators"}
 MOST_CONTEXTS = 5
@@ -83,7 +83,7 @@ def check_frames(records: Iterable[Record]) -> int:
                 sockets[record.connection] = OneUtterance()
             case Received(frame="text") if record.connection in sockets:
                 sockets[record.connection].received(record.message)
-            case Struck() if isinstance(socket := sockets.get(record.connection), Contexts):
+            case Injected() if isinstance(socket := sockets.get(record.connection), Contexts):
                 socket.fault = record.fault.action
             case Sent() if record.connection in sockets:
                 sockets[record.connection].sent(record)

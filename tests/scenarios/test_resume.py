@@ -42,7 +42,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.config.formats import AudioClock
-from tts_trio.local_server import Behaviour, Fault, Requested, Struck
+from tts_trio.local_server import Behaviour, Fault, Injected, Requested
 from tts_trio.wire.events import Final
 
 # The tone voice speaks 16.7 characters a second; 15 are reckoned with, and one word more is said again.
@@ -66,7 +66,7 @@ class Case:
 
     @property
     def cut(self) -> bool:
-        return any(isinstance(record, Struck) for record in self.service.server.records)
+        return any(isinstance(record, Injected) for record in self.service.server.records)
 
     def phrases(self) -> list[str]:
         """The phrases that were sent, over all connections."""

@@ -14,11 +14,11 @@ from tts_trio.local_server.record import (
     CloseReceived,
     CloseSent,
     Ended,
+    Injected,
     Received,
     Record,
     Requested,
     Sent,
-    Struck,
 )
 from tts_trio.local_server.server import LocalServer, open_local_server
 from tts_trio.local_server.tone import ToneVoice, read_tones
@@ -34,13 +34,13 @@ __all__ = [
     "Ended",
     "EspeakVoice",
     "Fault",
+    "Injected",
     "LocalServer",
     "MemoryStream",
     "Received",
     "Record",
     "Requested",
     "Sent",
-    "Struck",
     "ToneVoice",
     "open_local_server",
     "read_tones",

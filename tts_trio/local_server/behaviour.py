@@ -57,7 +57,7 @@ class Action:
     """What a kind of fault does.
 
     Attributes:
-        points: The points at which it can strike.
+        points: The points at which the fault can be injected.
         value: The default of `Fault.value`; None: the fault takes no value.
         says: What it does, in one line for people.
     """

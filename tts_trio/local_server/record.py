@@ -114,8 +114,8 @@ class CloseSent(Record):
 
 
 @attrs.frozen(kw_only=True)
-class Struck(Record):
-    """A fault struck."""
+class Injected(Record):
+    """A fault was injected."""
 
     fault: Fault
 

@@ -10,7 +10,7 @@ import trio
 
 from tts_trio.local_server.behaviour import Fault, Point
 from tts_trio.local_server.memory import MemoryStream
-from tts_trio.local_server.record import Record, Struck
+from tts_trio.local_server.record import Injected, Record
 from tts_trio.local_server.service import Service
 from tts_trio.local_server.weather import Scope
 
@@ -81,7 +81,7 @@ class Wire:
         Raises:
             HangUp: The connection is dropped.
         """
-        self.record(Struck, fault=fault)
+        self.record(Injected, fault=fault)
         match fault.action:
             case "delay":
                 await trio.sleep(float(fault.value or 0))

@@ -30,8 +30,8 @@ from tts_trio.local_server import (
     Behaviour,
     CloseReceived,
     Fault,
+    Injected,
     Received,
-    Struck,
     ToneVoice,
     open_local_server,
 )
@@ -110,7 +110,7 @@ async def test_on_websockets(fault: Fault, wanted: list[str], route: str, autoju
         if route != "stream-input" and wanted[-1] == "reset":
             wanted = [*wanted[: len(heard) - 1], "reset"]  # which takes with it what was not yet read
         assert heard == wanted
-        assert next(record for record in here.server.records if isinstance(record, Struck)).fault == fault
+        assert next(record for record in here.server.records if isinstance(record, Injected)).fault == fault
 
 
 async def test_what_is_split_or_slow_is_whole(autojump_clock: MockClock) -> None:
