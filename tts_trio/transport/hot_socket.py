@@ -338,7 +338,7 @@ class HotSocket:
         elif not self.slots.was_acquired(context_id):
             self.retire(error)
         elif connection is None:  # if the socket was meant, the service closes it
-            logger.warning("the service complained of an utterance that had ended: %s", error)
+            logger.warning("the service reported an error of an utterance that had ended: %s", error)
         else:
             self._end_utterance(connection, error)
 

@@ -62,7 +62,7 @@ class Final:
 
 @attrs.frozen
 class ErrorReceived:
-    """The service's complaint; it closes the socket about 0.8 s later (wire/README.md, 4.3).
+    """An error of the service, which closes the socket about 0.8 s later (wire/README.md, 4.3).
 
     Attributes:
         message: The words of the service, for people.
@@ -163,7 +163,7 @@ def _text(value: object) -> str | None:
 
 
 def _alignment(value: object) -> Alignment | None:
-    """The alignment object, or None where it is absent or not one: times are a help, audio is the goods."""
+    """The alignment object, or None where it is absent or not one: audio without times is still played."""
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)

@@ -25,7 +25,7 @@ from tts_trio.wire.json_objects import read_characters, read_numbers, read_objec
 
 _LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
-_LONGEST_COMPLAINT = 65536  # bytes; what is longer tells nobody anything
+_LONGEST_ERROR = 65536  # bytes: a longer line is no message of an error
 
 
 _MOST_DIGITS = 10
@@ -142,7 +142,7 @@ class TimedLines:
 
         Raises:
             ProtocolError: A line is no JSON object, its audio is no base64, or it is longer than 16 MiB.
-            TTSError: The line is a complaint of the service.
+            TTSError: The line is an error of the service.
         """
         searched = len(self._buffer)
         self._buffer += data
@@ -172,13 +172,13 @@ def _read_line(line: bytes) -> AudioReceived | None:
         kind = "bad base64" if isinstance(error, binascii.Error) else str(error)
         raise ProtocolError(f"a line of the answer cannot be read: {kind}") from None
     if "detail" in fields:
-        raise classify_response(200, {}, line if len(line) <= _LONGEST_COMPLAINT else b"")
+        raise classify_response(200, {}, line if len(line) <= _LONGEST_ERROR else b"")
     alignment, normalized = _alignment(fields.get("alignment")), _alignment(fields.get("normalized_alignment"))
     return AudioReceived(audio, alignment, normalized) if audio or alignment or normalized else None
 
 
 def _alignment(value: object) -> Alignment | None:
-    """The alignment object, or None where it is absent or not one: times are a help, audio is the goods."""
+    """The alignment object, or None where it is absent or not one: audio without times is still played."""
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)
