@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
+
+import attrs
 
 from tests.helpers import VOICE_ID
 from tests.helpers.terminal import Seen, run_on_a_terminal
@@ -16,6 +19,18 @@ from tests.helpers.terminal import Seen, run_on_a_terminal
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ELEVENLABS_")}
 HERE = ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parents[2])}
 """The same, for a process that runs in another folder."""
+
+
+@attrs.frozen
+class Done:
+    """What became of a command: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+RunHere: TypeAlias = Callable[..., Done]
 
 
 def run(*arguments: str, cwd: Path, input: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:  # noqa: A002

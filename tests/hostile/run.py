@@ -586,11 +586,13 @@ async def _run_many(
     loop = Loop()
     trio.lowlevel.add_instrument(loop)
     before = descriptors()
-    limit = trio.CapacityLimiter(at_once)
+    limit = trio.Semaphore(at_once)
 
     async def run(seed: int) -> None:
-        async with limit:
+        try:
             report = await run_seed(seed, thread, loop)
+        finally:
+            limit.release()
         reports.append(report)
         on_report(report)
 
@@ -598,10 +600,8 @@ async def _run_many(
         watching.start_soon(loop.watch)
         async with trio.open_nursery() as nursery:
             for seed in seeds:
-                while limit.borrowed_tokens >= at_once:  # noqa: ASYNC110 - a seed takes a place when it begins
-                    await trio.sleep(0.001)
+                await limit.acquire()
                 nursery.start_soon(run, seed)
-                await trio.lowlevel.checkpoint()
         watching.cancel_scope.cancel()
     await trio.sleep(0.01)
     left = Report(-1)

@@ -122,7 +122,7 @@ async def test_a_callable_in_place_of_the_policy(autojump_clock: trio.testing.Mo
     class Words:
         pending = ""
 
-        def feed(self, token: str, now: float) -> list[str]:
+        def feed(self, token: str, now: float, lead: float) -> list[str]:
             *whole, self.pending = (self.pending + token).split(" ")
             return [f"{word} " for word in whole]
 
@@ -468,7 +468,7 @@ async def test_a_refused_reply_is_one_bare_error_however_fast_the_feeder(
     for _ in range(20):
         async with memory_service(refusing) as service, speaking(make_config(), service.open_stream) as tts:
             with pytest.raises(ConfigurationError):
-                async with tts.speak(["Слово. "] * 2000) as audio:
+                async with tts.speak(["Слово. "] * 400) as audio:
                     await listen(audio)
 
 

@@ -1,29 +1,29 @@
-"""Commands in this process, which starts no Python, and the server that they speak with."""
+"""A Redis, and commands: in this process, which starts no Python, and the server that they speak with."""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Generator
+import socket
+from collections.abc import Generator
 from pathlib import Path
-from typing import TypeAlias
 
-import attrs
 import pytest
 
-from tests.helpers.commands import serving
+from tests.helpers.commands import Done, RunHere, serving
+from tests.helpers.redis import Redis
 from tts_trio.cli import main
 
 
-@attrs.frozen
-class Done:
-    """What became of a command: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-RunHere: TypeAlias = Callable[..., Done]
+@pytest.fixture
+def redis(tmp_path: Path) -> Generator[Redis]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    redis = Redis(tmp_path, port)
+    redis.start()
+    yield redis
+    redis.kill()
+    gc.collect()  # what coredis left, before its warnings count
 
 
 @pytest.fixture

@@ -18,10 +18,9 @@ import pytest
 
 import tts_trio
 from tests.helpers import API_KEY, TEXTS, VOICE_ID
-from tests.helpers.commands import ENVIRONMENT, HERE, run, see, serving
+from tests.helpers.commands import ENVIRONMENT, HERE, RunHere, run, see, serving
 from tests.helpers.pages import blocks
 from tests.helpers.sound import decode, rms, sample_rate_of
-from tests.unit.cli.conftest import RunHere
 from tts_trio.static_text import sqlite_cache as sqlite
 
 _NOBODY = {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
