@@ -24,7 +24,7 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.config.formats import most_bytes
+from tts_trio.config.audio_clock import most_bytes
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport import handshake, websocket

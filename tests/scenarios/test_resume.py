@@ -41,7 +41,7 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.config.formats import AudioClock
+from tts_trio.config.audio_clock import AudioClock
 from tts_trio.local_server import Behaviour, Fault, Injected, Requested
 from tts_trio.wire.events import Final
 

@@ -19,8 +19,9 @@ import trio
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
 from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open, configured, given_in
 from tts_trio.cli.console import note, status
+from tts_trio.config.audio_clock import AudioClock
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.formats import OUTPUT_FORMATS, AudioClock, AudioFormat
+from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.timeouts import Timeouts
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager

@@ -14,9 +14,10 @@ from itertools import pairwise
 
 from attrs import evolve
 
+from tts_trio.config.audio_clock import AudioClock, WholeSamples, beginning, most_bytes
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
-from tts_trio.config.formats import AudioClock, Codec, WholeSamples, most_bytes
+from tts_trio.config.formats import Codec
 from tts_trio.errors import EmptyAudioError, TTSConnectionError
 from tts_trio.speech.alignment import SpokenText
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
@@ -253,7 +254,7 @@ class Segments:
             The text after that word, in the phrases in which it was sent: it is to be said again.
         """
         ended_ms = self.current.cut(self.delivered_seconds * 1000)
-        waiting = self._format.beginning(b"".join(self._waiting), max(0.0, ended_ms / 1000 - self.delivered_seconds))
+        waiting = beginning(self._format, b"".join(self._waiting), max(0.0, ended_ms / 1000 - self.delivered_seconds))
         self._waiting = deque([waiting] if waiting else ())
         kept = AudioClock(self._format)
         kept.feed(waiting)

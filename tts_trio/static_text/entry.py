@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from tts_trio.config.audio_clock import AudioClock
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.formats import AudioClock, AudioFormat
+from tts_trio.config.formats import AudioFormat
 from tts_trio.speech.durations import most_bytes, shortest_seconds
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest

@@ -6,7 +6,8 @@ silence, which is no sound of an utterance.
 
 from __future__ import annotations
 
-from tts_trio.config.formats import AudioClock, AudioFormat
+from tts_trio.config.audio_clock import AudioClock
+from tts_trio.config.formats import AudioFormat
 from tts_trio.wire.events import AudioReceived, Event, Final
 
 _LONGEST_BLANK = 1.0  # seconds of the clip that a blank may give

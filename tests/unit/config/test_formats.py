@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tts_trio.config.formats import OUTPUT_FORMATS, AudioClock, AudioFormat, WholeSamples
+from tts_trio.config.audio_clock import AudioClock, WholeSamples, beginning
+from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 
 SECONDS = 1.7
 ENCODED = [kind for kind in OUTPUT_FORMATS.values() if kind.sample_bytes is None]
@@ -139,19 +140,19 @@ def test_blocks_are_whole_frames_and_pages(encoded: tuple[AudioFormat, bytes], s
 
 def test_the_beginning_of_audio_is_whole(encoded: tuple[AudioFormat, bytes]) -> None:
     kind, data = encoded
-    assert kind.beginning(data, 0) == b""
-    assert kind.beginning(data, 1000) == data
-    beginning = kind.beginning(data, 0.5)
-    assert data.startswith(beginning)
-    assert 0.5 <= seconds(kind, beginning) <= (0.5 + 1152 / kind.sample_rate if kind.codec == "mp3" else SECONDS)
+    assert beginning(kind, data, 0) == b""
+    assert beginning(kind, data, 1000) == data
+    first = beginning(kind, data, 0.5)
+    assert data.startswith(first)
+    assert 0.5 <= seconds(kind, first) <= (0.5 + 1152 / kind.sample_rate if kind.codec == "mp3" else SECONDS)
     whole = WholeSamples(kind)
-    whole.feed(beginning)
+    whole.feed(first)
     assert not whole.held
 
 
 def test_the_beginning_of_samples_is_exact() -> None:
-    assert AudioFormat.parse("pcm_16000").beginning(bytes(100), 0.001) == bytes(32)
-    assert AudioFormat.parse("ulaw_8000").beginning(bytes(100), 0.001) == bytes(8)
+    assert beginning(AudioFormat.parse("pcm_16000"), bytes(100), 0.001) == bytes(32)
+    assert beginning(AudioFormat.parse("ulaw_8000"), bytes(100), 0.001) == bytes(8)
 
 
 def test_the_length_grows_with_the_audio(encoded: tuple[AudioFormat, bytes]) -> None:

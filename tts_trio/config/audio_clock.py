@@ -1,0 +1,293 @@
+"""How long audio sounds, and where its bytes may be cut.
+
+Nothing here decodes sound. Durations of PCM and of the telephone codecs are counted in samples, those of mp3 by its
+frame headers and those of opus by the granule positions of its Ogg pages, so that a stream may be cut into pieces
+anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tts_trio.config.formats import AudioFormat, Codec
+
+
+def beginning(format: AudioFormat, audio: bytes, seconds: float) -> bytes:  # noqa: A002 - what it is called everywhere
+    """Return the first seconds of this audio: to the nearest sample, or up to the end of an mp3 frame or Ogg page.
+
+    Args:
+        format: Its format.
+        audio: It begins where a sample, a frame or a page begins.
+        seconds: How much of it; at least 0.
+    """
+    if format.sample_bytes is not None:
+        return audio[: round(seconds * format.sample_rate) * format.sample_bytes]
+    return audio[: _unit_counter(format.codec).reach(bytearray(audio), seconds)]
+
+
+def most_bytes(format: AudioFormat, seconds: float) -> float:  # noqa: A002 - what it is called everywhere
+    """Return how many bytes such audio may have: of mp3 and opus, whose bitrate is a mean, twice that."""
+    if format.sample_bytes is not None:
+        return seconds * format.sample_bytes * format.sample_rate
+    return seconds * 250 * (format.bitrate or 0)
+
+
+class WholeSamples:
+    """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and tells how long it is.
+
+    ElevenLabs' HTTP chunks have odd sizes (wire/README.md, 1.6), so a 16-bit sample can straddle two of them.
+    The ID3 tag that a stream of mp3 begins with (reported by users) is left out: streams are joined, and a decoder
+    takes a tag in their midst for damage.
+
+    Attributes:
+        held: The bytes of a sample, frame or page that has begun and not ended.
+    """
+
+    def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
+        self._clock = AudioClock(format)
+        self._before_tag = format.codec == "mp3"
+        self.held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Give what is whole among the bytes held and these, and hold the rest."""
+        if self._before_tag:
+            data, self.held = self.held + data, b""
+            tag = _id3_length(data, 0)
+            if len(data) < max(tag, _LONGEST_TAG_HEADER):
+                self.held = data
+                return b""
+            self._before_tag = False
+            data = data[tag:]
+        self._clock.feed(data)
+        if self.held:
+            data = self.held + data
+        end = len(data) - self._clock.pending
+        self.held = data[end:]
+        return data[:end] if self.held else data
+
+    @property
+    def seconds(self) -> float:
+        """Duration of what was given so far, in seconds."""
+        return self._clock.seconds
+
+
+class AudioClock:
+    """Tells how long the audio in a byte stream is, wherever the stream is cut into pieces.
+
+    Only what is whole counts: whole samples, mp3 frames, Ogg pages. What cannot be read (garbage between mp3 frames,
+    a lost page) counts as nothing; feeding never raises.
+    """
+
+    def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
+        self._counter = (
+            _unit_counter(format.codec)
+            if format.sample_bytes is None
+            else _SampleCounter(format.sample_bytes, format.sample_rate)
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Count the next bytes of the stream."""
+        self._counter.feed(data)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the audio fed so far, in seconds."""
+        return self._counter.seconds
+
+    @property
+    def pending(self) -> int:
+        """How many of the last bytes fed belong to a sample, frame or page that is not whole yet."""
+        return self._counter.pending
+
+
+def _unit_counter(codec: Codec) -> _UnitCounter:
+    return _Mp3Counter() if codec == "mp3" else _OggOpusCounter()
+
+
+class _SampleCounter:
+    """PCM and the telephone codecs: every sample has as many bytes as the next."""
+
+    def __init__(self, sample_bytes: int, sample_rate: int) -> None:
+        self._sample_bytes = sample_bytes
+        self._sample_rate = sample_rate
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        self._bytes += len(data)
+
+    @property
+    def seconds(self) -> float:
+        return self._bytes // self._sample_bytes / self._sample_rate
+
+    @property
+    def pending(self) -> int:
+        return self._bytes % self._sample_bytes
+
+
+# Frames, pages or pieces of garbage that are looked at in one piece of a stream: 8 minutes of mp3, or 20 ms of work.
+# What comes behind them in that piece counts as nothing.
+_MOST_UNITS = 20_000
+
+
+class _UnitCounter:
+    """Walks over a stream of units (frames, pages) that tell their own length."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._skip = 0
+
+    def feed(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        at = self._skip
+        units = 0
+        while at < len(buffer) and (length := self._unit(buffer, at)):
+            units += 1
+            at = at + length if units < _MOST_UNITS else len(buffer)
+        self._skip = max(0, at - len(buffer))
+        del buffer[:at]
+
+    def reach(self, data: bytearray, seconds: float) -> int:
+        """How many bytes the whole units have with which so many seconds are reached, or all there are."""
+        at = 0
+        while self.seconds < seconds and at < len(data) and (length := self._unit(data, at)):
+            at += length
+        return at
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the whole units."""
+        raise NotImplementedError
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the end of their unit."""
+        return len(self._buffer)
+
+    def _unit(self, buffer: bytearray, at: int) -> int:
+        """Count the unit at this place; give its length, or 0 if more bytes are needed to know.
+
+        The length may lead beyond the buffer, over bytes that need not be looked at.
+        """
+        raise NotImplementedError
+
+
+# Kilobits a second, by the header's bitrate index; 0 is the free format, which nobody streams.
+_MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+_MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
+_MPEG1_RATES = (44100, 48000, 32000, 0)
+_RATE_DIVISOR = {3: 1, 2: 2, 0: 4}  # by the header's version field: MPEG-1, MPEG-2, MPEG-2.5
+_LONGEST_TAG_HEADER = 10
+_MP3_HEADER = re.compile(rb"\xff(?:[\xe2\xe3\xf2\xf3\xfa\xfb]|\Z)")  # its first two bytes, or the last one of what came
+_INFO_FRAMES = (b"Xing", b"Info", b"VBRI")
+
+
+class _Mp3Counter(_UnitCounter):
+    """Counts mp3 frames by their headers, without tags (ID3) and information frames (Xing, Info, VBRI)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        self._in_step = True
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds
+
+    def _unit(self, buffer: bytearray, at: int) -> int:
+        available = len(buffer) - at
+        if available < _LONGEST_TAG_HEADER:
+            return 0
+        if self._in_step and (tag := _id3_length(buffer, at)):
+            return tag
+        length, seconds = _mp3_frame(buffer, at)
+        if length and not self._in_step:
+            # Garbage can look like one header; it does not look like two at the right distance.
+            if available < length + 4:
+                return 0
+            length = length if _mp3_frame(buffer, at + length)[0] else 0
+        if not length:
+            self._in_step = False
+            following = _MP3_HEADER.search(buffer, at + 1)
+            return (following.start() if following else len(buffer)) - at
+        self._in_step = True
+        if available < length:
+            return 0
+        if not any(name in buffer[at + 4 : at + 44] for name in _INFO_FRAMES):
+            self._seconds += seconds
+        return length
+
+
+def _mp3_frame(buffer: bytearray, at: int) -> tuple[int, float]:
+    """The length in bytes and in seconds of the Layer III frame whose header is here; (0, 0) if there is none."""
+    second, third = buffer[at + 1], buffer[at + 2]
+    divisor = _RATE_DIVISOR.get(second >> 3 & 3)
+    if buffer[at] != 0xFF or second & 0xE0 != 0xE0 or second >> 1 & 3 != 1 or divisor is None:
+        return 0, 0.0
+    kbps = (_MPEG1_KBPS if divisor == 1 else _MPEG2_KBPS)[third >> 4]
+    sample_rate = _MPEG1_RATES[third >> 2 & 3] // divisor
+    if not kbps or not sample_rate:
+        return 0, 0.0
+    samples = 1152 if divisor == 1 else 576
+    return samples // 8 * kbps * 1000 // sample_rate + (third >> 1 & 1), samples / sample_rate
+
+
+def _id3_length(buffer: bytes | bytearray, at: int) -> int:
+    if buffer.startswith(b"TAG", at):
+        return 128
+    if not buffer.startswith(b"ID3", at):
+        return 0
+    size = 0
+    for byte in buffer[at + 6 : at + 10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size
+
+
+_OGG_HEADER = 27
+_OPUS_RATE = 48_000
+_LONGEST_PAGE = 255 * _OPUS_RATE * 120 // 1000  # a page ends at most 255 packets of at most 120 ms
+
+
+class _OggOpusCounter(_UnitCounter):
+    """Counts opus by the granule positions of its Ogg pages, stream after stream where several are chained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._earlier_streams = 0
+        self._samples = 0
+        self._pre_skip = 0
+        self._granule = 0
+
+    @property
+    def seconds(self) -> float:
+        return (self._earlier_streams + max(0, self._samples - self._pre_skip)) / _OPUS_RATE
+
+    def _unit(self, buffer: bytearray, at: int) -> int:
+        available = len(buffer) - at
+        if not buffer.startswith(b"OggS\0", at) and available >= 5:
+            following = buffer.find(b"OggS", at + 1)
+            return following - at if following >= 0 else max(1, available - 3)
+        if available < _OGG_HEADER or available < (body := _OGG_HEADER + buffer[at + 26]):
+            return 0
+        length = body + sum(buffer[at + _OGG_HEADER : at + body])
+        if available < length:
+            return 0
+        self._page(
+            begins_stream=bool(buffer[at + 5] & 2),
+            granule=int.from_bytes(buffer[at + 6 : at + 14], "little", signed=True),
+            body=bytes(buffer[at + body : at + length]),
+        )
+        return length
+
+    def _page(self, *, begins_stream: bool, granule: int, body: bytes) -> None:
+        if begins_stream:
+            self._earlier_streams += max(0, self._samples - self._pre_skip)
+            self._samples = self._granule = self._pre_skip = 0
+        if body.startswith(b"OpusHead"):
+            self._pre_skip = int.from_bytes(body[10:12], "little")
+        if granule < 0:  # no packet ends on this page
+            return
+        # A stream may begin anywhere in time, and a page may be lost: a leap is no sound.
+        if 0 <= granule - self._granule <= _LONGEST_PAGE:
+            self._samples += granule - self._granule
+        self._granule = granule
