@@ -25,7 +25,13 @@ from tts_trio.errors import EmptyAudioError, ProtocolError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.static_text.entry import ExpectedAudio, memory
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import AudioSource, OnEvent, RequestSent, ResponseStarted, SlotAcquired, SourceEvent
+from tts_trio.static_text.source import (
+    OnEvent,
+    QueuedSource,
+    RequestSent,
+    ResponseStarted,
+    SourceEvent,
+)
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -162,15 +168,6 @@ def _way(config: TTSConfig) -> tuple[object, ...]:
 _CLAIMED = 1.0  # seconds, for which somebody on the line waits for what another process has claimed
 _SOON = 0.1  # seconds in a queue, after which the audio may have come into the cache
 
-
-class _StoredMeanwhile(Exception):
-    """The audio came into the cache while its request waited for its turn."""
-
-    def __init__(self, pieces: tuple[AudioReceived, ...]) -> None:
-        super().__init__()
-        self.pieces = pieces
-
-
 _Place: TypeAlias = tuple[int, str]  # of a cache, and the key in it
 _Fetches: TypeAlias = dict[_Place, SharedFetch]
 
@@ -189,7 +186,7 @@ class CachedSource:
     """A source of audio that asks a cache first, and shares what it asks the service for."""
 
     def __init__(
-        self, config: TTSConfig, cache: GuardedCache, service: AudioSource, *, background: bool = False
+        self, config: TTSConfig, cache: GuardedCache, service: QueuedSource, *, background: bool = False
     ) -> None:
         """Put a cache before the service.
 
@@ -273,18 +270,18 @@ class CachedSource:
         fetch.asked = True
         queued_since = trio.current_time()
 
-        async def take(event: SourceEvent) -> None:
-            if isinstance(event, SlotAcquired) and trio.current_time() > queued_since + _SOON:
-                stored = await self._cache.get(wanted)
-                if stored is not None:
-                    raise _StoredMeanwhile(stored)
-            await fetch.take(event)
+        stored: tuple[AudioReceived, ...] | None = None
 
-        try:
-            await self._service.ask(request, take)
-        except _StoredMeanwhile as found:
+        async def still_wanted() -> bool:
+            nonlocal stored
+            if trio.current_time() > queued_since + _SOON:
+                stored = await self._cache.get(wanted)
+            return stored is None
+
+        await self._service.ask(request, fetch.take, still_wanted)
+        if stored is not None:
             fetch.asked = False
-            return found.pieces
+            return stored
         if not wanted.sounds(fetch.pieces):
             raise EmptyAudioError("the service sent no audio for the text: nothing in its answer sounds")
         return None

@@ -69,6 +69,18 @@ class AudioSource(Protocol):
         ...
 
 
+StillWanted: TypeAlias = Callable[[], Awaitable[bool]]
+"""Whether the service is still to be asked, now that there is a slot for the request."""
+
+
+class QueuedSource(Protocol):
+    """A source whose requests may have to wait for a slot."""
+
+    async def ask(self, request: SpeechRequest, take: OnEvent, still_wanted: StillWanted) -> None:
+        """Do what `AudioSource.ask` does; returns without asking where that is no longer wanted after the wait."""
+        ...
+
+
 @attrs.frozen
 class Service:
     """The service itself, over the hot connections of one conversation.
@@ -84,11 +96,13 @@ class Service:
     outlives: bool = False
     background: bool = False
 
-    async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
-        """Send the request, and hand over the answer as it comes."""
+    async def ask(self, request: SpeechRequest, take: OnEvent, still_wanted: StillWanted | None = None) -> None:
+        """Send the request, if it is still wanted when there is a slot, and hand over the answer as it comes."""
         while True:
             limit = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
             async with limit as slot:
+                if still_wanted is not None and not await still_wanted():
+                    return None
                 await take(SlotAcquired())
                 with suppress(_SlotLost):
                     return await self._ask(request, take, slot)

@@ -31,7 +31,7 @@ from tts_trio.speech.durations import longest_seconds, most_bytes, shortest_seco
 from tts_trio.static_text.cached_source import CachedSource
 from tts_trio.static_text.entry import ExpectedAudio, encode, memory
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import OnEvent, RequestSent, ResponseStarted, SourceEvent
+from tts_trio.static_text.source import OnEvent, RequestSent, ResponseStarted, SourceEvent, StillWanted
 from tts_trio.wire.events import Alignment, AudioReceived
 from tts_trio.wire.http import SpeechRequest, stream_request
 
@@ -279,7 +279,7 @@ async def test_a_flight_holds_no_more_than_a_cache_would_keep(autojump_clock: Mo
     taken = 0
 
     class Endless:
-        async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
+        async def ask(self, request: SpeechRequest, take: OnEvent, still_wanted: StillWanted) -> None:
             nonlocal taken
             await take(RequestSent())
             await take(ResponseStarted())
