@@ -318,7 +318,7 @@ async def test_over_sockets(
     monkeypatch: pytest.MonkeyPatch, exhaustive: bool, scenario: Scenario, secure: bool, peer: Peer, endpoint: str
 ) -> None:
     """P7, P8, P25. Where a socket is shared, the next turn may begin on one that is deaf, and goes on over another."""
-    monkeypatch.setattr("tts_trio.transport.websocket._ANSWER_SECONDS", 0.2)  # on this machine it takes a millisecond
+    monkeypatch.setattr("tts_trio.transport.websocket._PROBE_TIMEOUT", 0.2)  # on this machine it takes a millisecond
     server_context, client_context = security(secure)
     behaviour = Behaviour(model_latency=0.001, speed=2000)
     server = LocalServer(behaviour, voice=ToneVoice(), ssl_context=server_context)
