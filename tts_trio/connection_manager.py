@@ -33,7 +33,7 @@ class ConnectionStatistics:
 
     Attributes:
         hot: How many sockets can take an utterance now.
-        dialling: How many sockets are being dialled, or wait out a backoff before that.
+        dialing: How many sockets are being dialled, or wait out a backoff before that.
         in_use: How many utterances go on over the sockets.
         dials: How many dials were begun.
         losses: How many sockets were lost after they had become hot.
@@ -41,7 +41,7 @@ class ConnectionStatistics:
     """
 
     hot: int
-    dialling: int
+    dialing: int
     in_use: int
     dials: int
     losses: int
@@ -105,13 +105,13 @@ class WebSocketConnectionManager(SingleUse):
         if self._nursery is None:
             return "<WebSocketConnectionManager, closed>"
         numbers = self.statistics()
-        return f"<WebSocketConnectionManager, {numbers.hot} hot, {numbers.dialling} dialling, {numbers.in_use} in use>"
+        return f"<WebSocketConnectionManager, {numbers.hot} hot, {numbers.dialing} dialing, {numbers.in_use} in use>"
 
     def statistics(self) -> ConnectionStatistics:
         """Return the state of the connections and what was done so far."""
         return ConnectionStatistics(
             hot=sum(socket.usable for socket in self._sockets),
-            dialling=sum(socket.state is SocketState.DIALLING for socket in self._sockets),
+            dialing=sum(socket.state is SocketState.DIALLING for socket in self._sockets),
             in_use=sum(socket.slots.utterances for socket in self._sockets),
             dials=self._dials,
             losses=self._losses,

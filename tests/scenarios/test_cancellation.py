@@ -241,7 +241,7 @@ async def on_stage(
         async with TTSManager(config, connections) as tts:
             async with tts.stream_static_text(NEXT) as audio:
                 await listen(audio)
-            await until(lambda: connections.statistics().dialling == 0)
+            await until(lambda: connections.statistics().dialing == 0)
             idle = tasks_of_the_client(server_nursery) + 1  # at most one more HTTP connection is kept
             text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [LONG_WORDS] * to_fill_a_window
             fails = (TTSConnectionError,) if peer == "deaf" else ()

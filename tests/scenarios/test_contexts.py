@@ -182,7 +182,7 @@ async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.Mock
                     await trio.sleep(0.3)
             await trio.sleep(30)
             statistics = tts.connections.statistics()
-            assert (statistics.hot, statistics.in_use, statistics.dialling) == (2, 0, 0)
+            assert (statistics.hot, statistics.in_use, statistics.dialing) == (2, 0, 0)
             assert await say(tts, TEXTS["ru"]) == TEXTS["ru"]
         assert errors(service) == []
 

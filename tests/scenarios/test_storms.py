@@ -202,7 +202,7 @@ async def test_a_refusal_stops_the_dials_that_still_wait(autojump_clock: trio.te
             service.server.resume()
             await trio.sleep(60)
             assert len(service.sockets()) == 1
-            assert connections.statistics().dialling == 0
+            assert connections.statistics().dialing == 0
 
 
 async def test_the_wait_grows_to_four_seconds_and_no_further(autojump_clock: trio.testing.MockClock) -> None:

@@ -84,7 +84,7 @@ async def test_a_spare_that_was_taken_is_not_retired(autojump_clock: trio.testin
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             old = await hot_connection(connections)
             await trio.sleep(60.01)  # its successor is being dialled
-            assert connections.statistics().dialling == 1
+            assert connections.statistics().dialing == 1
             assert await acquire_connection(connections) is old
             await trio.sleep(5)
             assert old.state == "in use"
