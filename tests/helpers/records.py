@@ -22,7 +22,7 @@ class Contexts:
     begun: set[str] = attrs.field(factory=set)
     closed: set[str] = attrs.field(factory=set)
     most: int = 0
-    fault: str = ""  # the last one that struck
+    fault: str = ""  # the last one that was injected
 
     def received(self, message: dict[str, Any]) -> None:
         if message == {"close_socket": True}:

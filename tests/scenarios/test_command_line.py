@@ -179,7 +179,12 @@ def test_the_environment_counts_without_a_key_too(tmp_path: Path, run_here: RunH
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_no_half_file(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "tts_trio", "say", "--llm"]
-    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=HERE) as process:
+    handler = signal.signal(number, signal.SIG_DFL)  # under `nohup` SIGHUP is ignored, and a process hands that down
+    try:
+        started = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=HERE)
+    finally:
+        signal.signal(number, handler)
+    with started as process:
         while not list(tmp_path.iterdir()):
             assert process.poll() is None
             time.sleep(0.005)

@@ -140,8 +140,8 @@ class Fault:
         path: Only where the request's path ends with these whole segments: "stream-input" is not
             "multi-stream-input", "text-to-dialogue/stream" is one of two "/stream"; "": anywhere.
         skip: The number of passes of the point that are let through first.
-        count: The number of passes that are struck after those; None: all.
-        probability: The chance, from 0 to 1, that such a pass is really struck.
+        count: The number of passes into which the fault is injected after those; None: all.
+        probability: The chance, from 0 to 1, that the fault is really injected into such a pass.
         seed: The seed of the draws, which makes them repeatable.
     """
 

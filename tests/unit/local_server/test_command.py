@@ -159,7 +159,7 @@ async def test_serving_with_tls_a_log_and_a_fault(tmp_path: Path) -> None:
     assert replies[1] is not None
     assert read_tones(replies[1].body, "pcm_16000").strip() == ENGLISH
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["event"] for line in lines[:4]] == ["accepted", "requested", "struck", "answered"]
+    assert [line["event"] for line in lines[:4]] == ["accepted", "requested", "injected", "answered"]
     assert "sk_test" not in log.read_text()
 
 
