@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -20,8 +21,11 @@ def _seconds(module: str) -> float:
 
 
 def test_import_takes_at_most_1_6_times_what_trio_takes() -> None:
-    pairs = [(_seconds("tts_trio"), _seconds("trio")) for _ in range(10)]
-    ours, trio = (min(times) for times in zip(*pairs, strict=True))  # the least disturbed run of each
+    pairs = list[tuple[float, float]]()
+    ours = trio = math.inf
+    while len(pairs) < 5 or (ours > 1.6 * trio and len(pairs) < 30):  # other tests run beside this one
+        pairs.append((_seconds("tts_trio"), _seconds("trio")))
+        ours, trio = (min(times) for times in zip(*pairs, strict=True))  # the least disturbed run of each
     assert ours <= 1.6 * trio, pairs
 
 

@@ -10,8 +10,9 @@ import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
 from tts_trio.config.phrase_policy import PhrasePolicy
-from tts_trio.text import MarkdownStripper, Phraser
+from tts_trio.text import Phraser
 from tts_trio.text.input import TextInput
+from tts_trio.text.markdown import MarkdownStripper
 
 LENGTH = 20_000
 HOLDS_UP = 0.05  # seconds of the loop that nothing may take in one piece

@@ -6,7 +6,6 @@ a server fault all close with 1008 (wire/README.md, 4.3).
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Mapping
@@ -224,6 +223,8 @@ def _of_page(text: str) -> str | None:
     title = _TITLE.search(text)
     lines = [" ".join(title[1].split()) if title else "", *map(str.strip, _TAG.sub("\n", text).splitlines())]
     first = next(filter(None, lines), None)
+    import html  # loaded late: its table of names is large, and a page in place of an answer is rare
+
     return first and redact(html.unescape(first))[:_QUOTED]
 
 

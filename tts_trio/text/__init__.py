@@ -6,12 +6,10 @@ the first one leaves early, because the caller waits for it; the rest leave at s
 
 from __future__ import annotations
 
-from tts_trio.text.markdown import MarkdownStripper
 from tts_trio.text.phraser import Phraser, phrases_for
 from tts_trio.text.words import slices, speakable
 
 __all__ = [
-    "MarkdownStripper",
     "Phraser",
     "phrases_for",
     "slices",

@@ -14,7 +14,7 @@ from collections import deque
 
 from tts_trio.config.protocols import Phrases
 from tts_trio.errors import ConfigurationError, TextTimeoutError
-from tts_trio.text import MarkdownStripper, slices
+from tts_trio.text import slices
 from tts_trio.text.words import CHARACTERS_A_SECOND
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,11 @@ class TextInput:
         self._phraser = phraser
         self._max_characters = max_characters
         self._text_timeout = text_timeout
-        self._markdown = MarkdownStripper() if strip_markdown else None
+        self._markdown = None
+        if strip_markdown:
+            from tts_trio.text.markdown import MarkdownStripper  # loaded late: few ask for it
+
+            self._markdown = MarkdownStripper()
         self._characters = 0  # taken
         self._waiting_characters = 0  # in `phrases`
         self._unread: deque[str] = deque()

@@ -24,8 +24,8 @@ from tts_trio import (
     TTSError,
 )
 from tts_trio.speech.utterance import Utterance
-from tts_trio.text import MarkdownStripper
 from tts_trio.text.input import whole_text
+from tts_trio.text.markdown import MarkdownStripper
 from tts_trio.wire.events import Alignment, AudioReceived, Final
 
 SAMPLES_A_SECOND = 16000

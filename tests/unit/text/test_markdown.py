@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.corpus import LANGUAGES, replies
-from tts_trio.text import MarkdownStripper
+from tts_trio.text.markdown import MarkdownStripper
 
 CASES = {
     "Press **Reset** and *wait*.": "Press Reset and wait.",
