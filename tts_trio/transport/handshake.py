@@ -38,6 +38,8 @@ class HandshakeStream(trio.abc.Stream):
         established: Whether the WebSocket is open.
         answer: The bytes that came before it was open.
         unfinished: How many bytes came since the last message was complete.
+        written: How many messages the writer has begun to write.
+        written_before: How many of them it had begun to write when the last bytes came.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -45,11 +47,13 @@ class HandshakeStream(trio.abc.Stream):
         self.established = False
         self.answer = bytearray()
         self.unfinished = 0
+        self.written = self.written_before = 0
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Read, and raise where the peer hangs up in the handshake, or no message ends."""
         with self._noticing_the_end():
             data = bytes(await self._stream.receive_some(max_bytes))
+        self.written_before = self.written
         if not self.established:
             self.answer += data[: _MAX_REFUSAL - len(self.answer)]
             if not data:

@@ -60,7 +60,7 @@ class WebSocket:
         error: Why the socket ended, if not by `close`.
         closed: An event that is set when nothing of the socket is left.
         sent: How many messages were handed to the writer.
-        written: How many of these it has begun to write.
+        written: How many of these it had begun to write when the message that is being handed on came.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class WebSocket:
                         scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
                         if not self.ending:
                             on_open()
-                        nursery.start_soon(self._write, websocket)
+                        nursery.start_soon(self._write, websocket, stream)
                         nursery.start_soon(self._ping, websocket, nursery)
                         nursery.start_soon(self._run_probes, websocket, nursery)
                         await self._closing.wait()
@@ -213,6 +213,7 @@ class WebSocket:
             while self.error is None:
                 message = await websocket.get_message()
                 stream.unfinished = 0
+                self.written = stream.written_before
                 self._on_message(message)
                 self._last_message = trio.current_time()
         except trio_websocket.ConnectionClosed as closed:
@@ -229,13 +230,13 @@ class WebSocket:
         raise self.error or AssertionError("unreachable: the loop ends by an error")
 
     @trio.lowlevel.enable_ki_protection
-    async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    async def _write(self, websocket: trio_websocket.WebSocketConnection, stream: HandshakeStream) -> None:
         with suppress(trio_websocket.ConnectionClosed):  # the reader knows why
             async for message in self._unsent:
                 if self._closing.is_set():
                     return
                 self._writing_since = trio.current_time()
-                self.written += 1
+                stream.written += 1
                 await websocket.send_message(message)
                 self._writing_since = math.inf
 

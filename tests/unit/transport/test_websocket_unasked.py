@@ -19,6 +19,9 @@ from wsproto.utilities import LocalProtocolError
 from tests.helpers import listen, make_config
 from tts_trio import ProtocolError, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
+from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.websocket import WebSocket
+from tts_trio.wire import endpoint_for
 
 TEXT = "Ваш заказ в пути."
 WORDS = b"\x01\x02" * 8000
@@ -252,6 +255,47 @@ async def test_sound_that_comes_before_the_text_is_written_is_not_that_of_the_te
         heard, _ = await hear(opener, 2, endpoint="multi-stream-input")
         nursery.cancel_scope.cancel()
     assert heard == WORDS
+
+
+async def test_what_came_before_the_text_was_written_is_told_from_what_came_behind_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P32: a message is handed on a turn after its bytes came, and the text may have been written by then."""
+    config = make_config()
+    endpoint = endpoint_for(config)
+    written: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await accept(peer)
+        await peer.idle(1)
+        await peer.say(sound(OTHER, "Чужие слова."))
+        await peer.listen_for_text()
+        await peer.say(sound(WORDS, TEXT))
+        await peer.idle(60)
+
+    async def call(opener: Callable[[TTSConfig], Awaitable[trio.abc.Stream]]) -> None:
+        class Stream(Wrapped):
+            async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+                data = await super().receive_some(max_bytes)
+                if b'"audio"' in data:
+                    websocket.send(endpoint.text(None, f"{TEXT} "))  # written in a later turn
+                return data
+
+        async def open_stream(config: TTSConfig) -> trio.abc.Stream:
+            return Stream(await opener(config))
+
+        websocket = WebSocket(
+            config, endpoint.path(), open_stream=open_stream, on_message=lambda _: written.append(websocket.written)
+        )
+        with trio.move_on_after(5):
+            await websocket.run(await DialTurn.wait(config.base_url), [endpoint.begin(None)], lambda: None)
+
+    async with trio.open_nursery() as nursery:
+        opener = serve(nursery, script)
+        for _ in range(20):  # which of two tasks of a turn runs first is drawn by lot
+            await call(opener)
+        nursery.cancel_scope.cancel()
+    assert written == [0, 1] * 20
 
 
 @pytest.mark.parametrize("clip", [sound(b"\0" * 3200, " "), sound(b"\0" * 3200, None)], ids=["timed", "without times"])
