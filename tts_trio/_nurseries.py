@@ -130,6 +130,16 @@ def telling_cause(error: BaseException) -> BaseException | None:
     return cause.with_traceback(None) if isinstance(cause, OSError) else None
 
 
+def of_this_run(variable: trio.lowlevel.RunVar[T], make: Callable[[], T]) -> T:
+    """Return what all tasks of this `trio.run` share by a variable; the first that asks makes it."""
+    try:
+        return variable.get()
+    except LookupError:
+        value = make()
+        variable.set(value)
+        return value
+
+
 def current_run() -> trio.lowlevel.TrioToken | None:
     """Return what tells one `trio.run` from another, in whatever thread; None outside of any."""
     try:

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from tts_trio._nurseries import of_this_run
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import first_audio_timeout
 from tts_trio.errors import EmptyAudioError, ProtocolError, TTSError, unexpected
@@ -175,11 +176,7 @@ _fetches: trio.lowlevel.RunVar[_Fetches] = trio.lowlevel.RunVar("tts_trio fetche
 
 
 def _fetches_of_this_run() -> _Fetches:
-    try:
-        return _fetches.get()
-    except LookupError:
-        _fetches.set({})
-        return _fetches.get()
+    return of_this_run(_fetches, dict)
 
 
 class CachedSource:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from tts_trio._nurseries import of_this_run
 from tts_trio.config.protocols import BYTES, CacheStatistics
 from tts_trio.config.validators import Rule, unless_none
 
@@ -129,11 +130,7 @@ class SqliteCache:
 
     def _threads_of_this_run(self) -> trio.CapacityLimiter:
         # Of this run only: the place of a thread that outlives it is never given back.
-        try:
-            return self._threads.get()
-        except LookupError:
-            self._threads.set(trio.CapacityLimiter(_THREADS))
-            return self._threads.get()
+        return of_this_run(self._threads, lambda: trio.CapacityLimiter(_THREADS))
 
     def _work(self, work: Callable[[], T]) -> T:
         self._moved = time.monotonic()

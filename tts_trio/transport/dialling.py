@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio._nurseries import asynccontextmanager, single_error
+from tts_trio._nurseries import asynccontextmanager, of_this_run, single_error
 from tts_trio.limits.backoff import Backoff
 from tts_trio.transport.timers import fail_after
 
@@ -38,11 +38,7 @@ class DialTurn:
     @classmethod
     async def wait(cls, base_url: str) -> DialTurn:
         """Wait for a turn to dial the host of this URL. The caller has to call `end`."""
-        try:
-            limits = _limits.get()
-        except LookupError:
-            limits = dict[str, trio.CapacityLimiter]()
-            _limits.set(limits)
+        limits = of_this_run(_limits, dict)
         turn = cls(limits.setdefault(urlsplit(base_url).netloc, trio.CapacityLimiter(_DIALS_AT_ONCE)))
         await turn._limit.acquire_on_behalf_of(turn)
         return turn

@@ -13,6 +13,8 @@ from typing import TypeAlias, TypeVar, TypeVarTuple, Unpack
 import attrs
 import trio
 
+from tts_trio._nurseries import of_this_run
+
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
@@ -203,12 +205,7 @@ async def _turn() -> None:
 
     A step takes most of a millisecond. Sixteen in one pass keep all messages of the process waiting for all of them.
     """
-    try:
-        turns = _handshakes.get()
-    except LookupError:
-        turns = trio.Lock()
-        _handshakes.set(turns)
-    async with turns:
+    async with of_this_run(_handshakes, trio.Lock):
         pass  # whoever waits for it runs in the next pass
 
 
