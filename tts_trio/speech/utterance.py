@@ -45,7 +45,7 @@ class Utterance(Report):
         has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
     """
 
-    ended: End | None
+    ended: End | None  # declared again, for `pyright --verifytypes`: they are assigned here too
     timeline: Timeline
 
     def __init__(self, config: TTSConfig, now: float, *, resumes: bool = True) -> None:

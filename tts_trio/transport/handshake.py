@@ -32,7 +32,8 @@ class HandshakeStream(trio.abc.Stream):
     """A stream under trio-websocket that raises where the peer hangs up in the handshake, and keeps the answer.
 
     trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
-    body is cut short. It bounds the bytes of a message, but not its fragments, which may be empty.
+    body is cut short. It bounds the bytes of a message, but not its fragments, which may be empty. It hands a message
+    on in a later turn of the loop than that in which its bytes came, so what had been written by then is noted here.
 
     Attributes:
         established: Whether the WebSocket is open.
