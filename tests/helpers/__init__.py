@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from tests.helpers.records import check_frames
+from tests.helpers.streams import Wrapped
 from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
@@ -63,10 +64,9 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 @attrs.define(eq=False)
-class Link(trio.abc.Stream):
+class Link(Wrapped):
     """The client's end of a connection through a middlebox that may lose the flow."""
 
-    stream: trio.abc.Stream
     frozen: bool = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -75,17 +75,11 @@ class Link(trio.abc.Stream):
         else:
             await self.stream.send_all(data)
 
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
-
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         data = await self.stream.receive_some(max_bytes)
         if self.frozen:
             await trio.sleep_forever()
         return data
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
 
 
 @attrs.define

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import trio
 
+from tests.helpers.streams import Wrapped
 from tests.helpers.tls import certificates
 from tests.hostile.rules import POISON, Heard, listen_for, words_of
 from tests.hostile.script import Conversation, Saying, Script, script_of
@@ -488,12 +489,12 @@ class _Seed:
         return waits + limiter + audio + dripping + pacing + utterance.own_seconds + 0.5
 
 
-class _Told(trio.abc.Stream):
+class _Told(Wrapped):
     """A stream that tells the server what had been read when each thing was written to it."""
 
     def __init__(self, stream: trio.abc.Stream, server: HostileServer, loop: Loop) -> None:
         tcp: Any = stream  # or TLS on it
-        self._stream = stream
+        super().__init__(stream)
         self._loop = loop
         self._written = 0
         self._writes = server.writes[tcp.socket.getsockname()[1]] = deque()
@@ -501,16 +502,7 @@ class _Told(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._written += len(data)
         self._writes.append(Written(self._written, self._loop.has_seen))
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+        await self.stream.send_all(data)
 
 
 @attrs.define

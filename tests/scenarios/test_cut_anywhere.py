@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import ENDPOINTS, heard, make_config, memory_service, speaking, websocket_path
+from tests.helpers.streams import Wrapped
 from tts_trio import TTSConfig, TTSError, Word
 from tts_trio.local_server import Behaviour, Fault
 from tts_trio.speech.utterance import Utterance
@@ -23,10 +24,9 @@ TEXT = "Да, заказ 42 готов. Yes, it's 3.14!"
 
 
 @attrs.define(eq=False)
-class Recut(trio.abc.Stream):
+class Recut(Wrapped):
     """A stream whose reads have the sizes given, over and over again."""
 
-    stream: trio.abc.Stream
     sizes: Any  # an iterator
     buffer: bytes = b""
 
@@ -38,15 +38,6 @@ class Recut(trio.abc.Stream):
         size = next(self.sizes)
         data, self.buffer = self.buffer[:size], self.buffer[size:]
         return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
 
 
 @attrs.frozen

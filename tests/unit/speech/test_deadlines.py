@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
+from tests.helpers.servers import server_in_a_thread
 from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts, open_tts
-from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+from tts_trio.local_server import Behaviour
 from tts_trio.transport.timers import has_expired, wait_event
 
 every_language = pytest.mark.parametrize("language", TEXTS)
@@ -89,29 +86,6 @@ async def test_tokens_that_came_in_time_are_taken_before_the_text_is_late(
 
 
 # Real sockets: the server is in another thread, and goes on while the loop of the client stands still.
-
-
-@contextmanager
-def server_in_a_thread(behaviour: Behaviour) -> Generator[str]:
-    ready, urls, over = threading.Event(), list[str](), list[Any]()
-
-    async def serve() -> None:
-        async with open_local_server(behaviour, voice=ToneVoice()) as server:
-            urls.append(server.base_url)
-            stop = trio.Event()
-            over.append((trio.lowlevel.current_trio_token(), stop))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=trio.run, args=(serve,))
-    thread.start()
-    ready.wait()
-    try:
-        yield urls[0]
-    finally:
-        [(token, stop)] = over
-        token.run_sync_soon(stop.set)
-        thread.join()
 
 
 @pytest.mark.usefixtures("endpoint")

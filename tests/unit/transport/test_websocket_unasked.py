@@ -17,6 +17,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, Tex
 from wsproto.utilities import LocalProtocolError
 
 from tests.helpers import listen, make_config
+from tests.helpers.streams import Wrapped
 from tts_trio import ProtocolError, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.dialling import DialTurn
@@ -104,25 +105,6 @@ class Peer:
             context = message.get("context_id")
             await self.say(sound(WORDS, TEXT, context), sound(b"", None, context, final=True))
             await trio.sleep(60)
-
-
-class Wrapped(trio.abc.Stream):
-    """A stream around another one."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 Script = Callable[[Peer], Awaitable[None]]

@@ -16,6 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from tests.helpers.streams import Wrapped
 from tts_trio import Timeouts
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import (
@@ -429,16 +430,8 @@ async def test_a_block_left_without_reading_drops_the_answer(autojump_clock: Moc
 
 
 @attrs.define(eq=False)
-class Sticky(trio.abc.Stream):
+class Sticky(Wrapped):
     """A stream that would say a long goodbye, and whose reader does not notice when it is closed."""
-
-    stream: trio.abc.Stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         return await trio.sleep_forever()

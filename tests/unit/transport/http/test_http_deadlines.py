@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
+from tests.helpers.servers import server_in_a_thread
 from tests.helpers.tls import certificates
 from tts_trio import (
     AudioChannel,
@@ -24,7 +23,7 @@ from tts_trio import (
     open_tts,
 )
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behaviour, Fault, Requested
 
 every_language = pytest.mark.parametrize("language", TEXTS)
 WAYS: dict[str, dict[str, Any]] = {
@@ -100,29 +99,6 @@ async def test_a_refusal_is_read_though_the_loop_was_blocked(
 
 
 # Real sockets: the server is in another thread, and goes on while the loop of the client stands still.
-
-
-@contextmanager
-def server_in_a_thread(behaviour: Behaviour, context: ssl.SSLContext | None) -> Generator[str]:
-    ready, urls, over = threading.Event(), list[str](), list[Any]()
-
-    async def serve() -> None:
-        async with open_local_server(behaviour, voice=ToneVoice(), ssl_context=context) as server:
-            stop = trio.Event()
-            urls.append(server.base_url)
-            over.append((trio.lowlevel.current_trio_token(), stop))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=trio.run, args=(serve,))
-    thread.start()
-    ready.wait()
-    try:
-        yield urls[0]
-    finally:
-        [(token, stop)] = over
-        token.run_sync_soon(stop.set)
-        thread.join()
 
 
 @contextmanager

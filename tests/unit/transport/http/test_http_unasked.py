@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.helpers import listen
+from tests.helpers.streams import Wrapped
 from tests.unit.transport.http.raw_server import receive_request, serving
 from tts_trio import ProtocolError, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.transport.http import HttpConnections
@@ -198,27 +199,18 @@ async def test_a_call_outlives_a_server_that_says_everything_twice(over: str, ca
                     assert audio.outcome.end == "finished"
 
 
-class _Strange(trio.abc.Stream):
+class _Strange(Wrapped):
     """A stream that breaks, when it is idle, in a way that no stream should."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._received = 0
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._received == 1:
             raise trio.BusyResourceError("another task is already reading this fd")
         self._received += 1
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+        return await self.stream.receive_some(max_bytes)
 
 
 async def test_no_background_task_ends_the_conversation(caplog: pytest.LogCaptureFixture) -> None:
