@@ -109,9 +109,9 @@ class Service:
         """Return where it is, over a link of a round trip in `ROUND_TRIPS`."""
         return f"https://127.0.0.1:{self._ports[ROUND_TRIPS.index(round_trip)]}"
 
-    def behave(self, **behaviour: Any) -> None:
-        """Behave so from now on; the fields are those of `Behaviour`."""
-        self._child.ask(behaviour=behaviour)
+    def behave(self, **behavior: Any) -> None:
+        """Behave so from now on; the fields are those of `Behavior`."""
+        self._child.ask(behavior=behavior)
 
     def events(self) -> list[dict[str, Any]]:
         """Return what happened since the last time."""

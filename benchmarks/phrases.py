@@ -1,6 +1,6 @@
 """What the phrase policies buy: how soon the first phrase and the first sound come, and what that costs.
 
-The replies are those of the tests' corpus, in pieces as an LLM's tokeniser makes them (1.3 a word in English, 2.3 in
+The replies are those of the tests' corpus, in pieces as an LLM's tokenizer makes them (1.3 a word in English, 2.3 in
 Russian), at a steady rate. The first phrase is timed from the first piece to its leaving; the first sound through the
 whole library on a simulated clock: a hot socket to the local server over a link of 100 ms round trip, 75 ms of model
 latency. A listener can notice a first phrase that does not end at a mark; "bad" are those that end between words that

@@ -32,9 +32,9 @@ def waterfall(path: Path, title: str, rows: Mapping[str, Mapping[str, float]]) -
     figure, axes = _pyplot().subplots(figsize=(9, 1 + 0.42 * len(rows)))
     names = list(rows)
     left = [0.0] * len(names)
-    for colour, part in zip(_PARTS, next(iter(rows.values())), strict=False):
+    for color, part in zip(_PARTS, next(iter(rows.values())), strict=False):
         widths = [max(0.0, rows[name][part]) for name in names]
-        axes.barh(names, widths, left=left, color=colour, label=part)
+        axes.barh(names, widths, left=left, color=color, label=part)
         left = [begin + width for begin, width in zip(left, widths, strict=True)]
     for name, total in zip(names, left, strict=True):
         axes.text(total + max(left) / 100, name, f"{total:.0f}", va="center", weight=_weight(name))

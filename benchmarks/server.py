@@ -57,7 +57,7 @@ async def measure(base_url: str, streams: int) -> list[list[float]]:
 def run(streams: int, voice: str) -> tuple[list[list[float]], float]:
     """Measure against a server of its own; return the times, and the server's CPU in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "tts_trio", "serve", "--port", "0", "--voice", voice, "--behaviour", "speed=1"]
+    command = [sys.executable, "-m", "tts_trio", "serve", "--port", "0", "--voice", voice, "--behavior", "speed=1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         base_url = next(word for word in server.stdout.readline().split() if word.startswith("http"))

@@ -11,7 +11,7 @@ class SlowLink(trio.abc.Stream):
     """Delays all bytes by half of the round trip in each direction."""
 
     def __init__(
-        self, stream: trio.abc.Stream, round_trip: float, nursery: trio.Nursery, *, dialled: bool = False
+        self, stream: trio.abc.Stream, round_trip: float, nursery: trio.Nursery, *, dialed: bool = False
     ) -> None:
         """Begin.
 
@@ -19,12 +19,12 @@ class SlowLink(trio.abc.Stream):
             stream: The link without a delay.
             round_trip: Seconds.
             nursery: Where the tasks live that carry the bytes; they end with the link.
-            dialled: What comes in was sent by somebody who had to dial first: it cannot have left before a TCP
+            dialed: What comes in was sent by somebody who had to dial first: it cannot have left before a TCP
                 handshake was over, which takes one round trip.
         """
         self._stream = stream
         self._delay = round_trip / 2
-        self._open_at = trio.current_time() + (round_trip if dialled else 0.0)
+        self._open_at = trio.current_time() + (round_trip if dialed else 0.0)
         self._to_send, outgoing = trio.open_memory_channel[tuple[float, bytes]](math.inf)
         arrived, self._arrived = trio.open_memory_channel[tuple[float, bytes]](math.inf)
         nursery.start_soon(self._carry_out, outgoing)

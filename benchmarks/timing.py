@@ -39,9 +39,9 @@ def parts(record: Record, events: Sequence[Event], *, pieces: int, rate: float, 
     here = [event for event in events if event["connection"] == asked["connection"]]
     said = next(event for event in here if event["kind"] == "audio" and event["at"] >= asked["at"])
     left = asked["at"] - round_trip / 2
-    dialled = any(event["kind"] == "request" and event["at"] - round_trip / 2 > began for event in here)
+    dialed = any(event["kind"] == "request" and event["at"] - round_trip / 2 > began for event in here)
     hot = next(event["at"] for event in here if event["kind"] == "text") - round_trip / 2
-    dial = hot - began if dialled else 0.0
+    dial = hot - began if dialed else 0.0
     known = began + min(int((left - began) * rate), pieces - 1) / rate
     text = max(0.0, known - began - dial)
     return {

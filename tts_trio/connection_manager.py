@@ -1,4 +1,4 @@
-"""Hot sockets for one conversation: dialled ahead of need, replaced when used or lost, closed well."""
+"""Hot sockets for one conversation: dialed ahead of need, replaced when used or lost, closed well."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unex
 from tts_trio.limits.limiter import learn_from
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.dialling import DialBackoff, DialTurn
+from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket, SocketState
 from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.transport.timers import Countdown
@@ -33,7 +33,7 @@ class ConnectionStatistics:
 
     Attributes:
         hot: How many sockets can take an utterance now.
-        dialing: How many sockets are being dialled, or wait out a backoff before that.
+        dialing: How many sockets are being dialed, or wait out a backoff before that.
         in_use: How many utterances go on over the sockets.
         dials: How many dials were begun.
         losses: How many sockets were lost after they had become hot.
@@ -84,7 +84,7 @@ class WebSocketConnectionManager(SingleUse):
         self._last_failure: TTSError | None = None
         self._failures = 0  # dials that failed
         self._down_since = math.inf  # the first dial failed then of those since the last one that did not
-        self._permanent_error: TTSError | None = None  # dialling stops for it until the next explicit call
+        self._permanent_error: TTSError | None = None  # dialing stops for it until the next explicit call
         self._permanent_error_raised = False
         self._dials = self._losses = self._keep_alives = 0
 
@@ -111,7 +111,7 @@ class WebSocketConnectionManager(SingleUse):
         """Return the state of the connections and what was done so far."""
         return ConnectionStatistics(
             hot=sum(socket.usable for socket in self._sockets),
-            dialing=sum(socket.state is SocketState.DIALLING for socket in self._sockets),
+            dialing=sum(socket.state is SocketState.DIALING for socket in self._sockets),
             in_use=sum(socket.slots.utterances for socket in self._sockets),
             dials=self._dials,
             losses=self._losses,
@@ -219,7 +219,7 @@ class WebSocketConnectionManager(SingleUse):
     def _is_down(self) -> bool:
         """Whether no dial is under way, and all have failed for `timeouts.connect`: a caller need not wait longer."""
         away = trio.current_time() - self._down_since >= self.config.timeouts.connect
-        return away and not any(s.state is SocketState.DIALLING and s.began < math.inf for s in self._sockets)
+        return away and not any(s.state is SocketState.DIALING and s.began < math.inf for s in self._sockets)
 
     def _announce(self) -> None:
         self._changed.set()
@@ -261,11 +261,11 @@ class WebSocketConnectionManager(SingleUse):
 
     def _coming(self) -> int:
         """How many sockets are ready, or on their way."""
-        return self._ready() + sum(s.state is SocketState.DIALLING for s in self._sockets)
+        return self._ready() + sum(s.state is SocketState.DIALING for s in self._sockets)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
-        """The life of one socket, from its dialling to its replacement."""
+        """The life of one socket, from its dialing to its replacement."""
         turn: DialTurn | None = None
         try:
             with self._sockets[socket]:
@@ -319,7 +319,7 @@ class WebSocketConnectionManager(SingleUse):
         if isinstance(error, ConcurrencyError) and self.config.limiter is not None:
             learn_from(error, self.config.limiter)
         if not error.retryable:
-            self._stop_dialling(error)
+            self._stop_dialing(error)
 
     def _socket_ended(self, socket: HotSocket) -> None:
         error = socket.error
@@ -333,7 +333,7 @@ class WebSocketConnectionManager(SingleUse):
         self._telemetry.socket_lost(error)
         self._last_failure = error
         if not error.retryable:
-            self._stop_dialling(error, raised=socket.slots.served)
+            self._stop_dialing(error, raised=socket.slots.served)
 
     def _probe_spares(self) -> None:
         """Probe the sockets that stand ready: what cuts the socket in use mostly cuts the one behind it, too."""
@@ -341,7 +341,7 @@ class WebSocketConnectionManager(SingleUse):
             if socket.usable:
                 socket.probe()
 
-    def _stop_dialling(self, error: TTSError, *, raised: bool = False) -> None:
+    def _stop_dialing(self, error: TTSError, *, raised: bool = False) -> None:
         self._permanent_error, self._permanent_error_raised = error, raised
 
 

@@ -115,7 +115,7 @@ class TTSManager(SingleUse):
     ) -> AbstractAsyncContextManager[AudioChannel]:
         """Speak a text that is known as a whole: over HTTP streaming, or from the audio cache if it was spoken before.
 
-        With `optimize_streaming_latency=4`, the default, the service's text normaliser is off, so numbers and dates can
+        With `optimize_streaming_latency=4`, the default, the service's text normalizer is off, so numbers and dates can
         be misread (ElevenLabs API reference): write them out, or lower the value.
 
         Args:

@@ -63,7 +63,7 @@ class Pipecat:
         self._caller = caller
 
     async def prepare(self) -> None:
-        """It has dialled when its pipeline was started."""
+        """It has dialed when its pipeline was started."""
 
     async def speak(self, turn: Turn) -> None:
         """Speak what an LLM writes."""

@@ -3,7 +3,7 @@
 It speaks in tones, which cost it next to nothing, and notes when it hears and when it says what: the time of a message
 is that at which it begins to be encrypted, on the server's side of the link. Commands come in as JSON lines:
 
-    {"behaviour": {…}}    from now on; the fields are those of `Behaviour`
+    {"behavior": {…}}    from now on; the fields are those of `Behavior`
     {"events": true}      what was heard and said since the last time
 """
 
@@ -22,7 +22,7 @@ import trustme
 from benchmarks.slow_link import SlowLink
 from tts_trio.local_server import (
     Accepted,
-    Behaviour,
+    Behavior,
     CloseReceived,
     Ended,
     LocalServer,
@@ -87,15 +87,15 @@ class MeasuredService:
             nursery.cancel_scope.cancel()
 
     def _obey(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        if "behaviour" in command:
-            self._server.behaviour = Behaviour(**command["behaviour"])
+        if "behavior" in command:
+            self._server.behavior = Behavior(**command["behavior"])
         events, self._events = self._events, []
         return events
 
     def _handler(self, context: ssl.SSLContext, round_trip: float) -> Any:
         async def serve(stream: trio.SocketStream) -> None:
             async with trio.open_nursery() as nursery:
-                link = SlowLink(stream, round_trip, nursery, dialled=True) if round_trip else stream
+                link = SlowLink(stream, round_trip, nursery, dialed=True) if round_trip else stream
                 encrypted = trio.SSLStream(link, context, server_side=True, https_compatible=True)
                 try:
                     await encrypted.do_handshake()

@@ -36,7 +36,7 @@ def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list
     assert ours.get_color() != floor.get_color()
 
 
-def test_bars_show_ours_in_another_colour(tmp_path: Path, drawn: list[Any]) -> None:
+def test_bars_show_ours_in_another_color(tmp_path: Path, drawn: list[Any]) -> None:
     pictures.bars(
         tmp_path / "a.png", "First audio, medians", "ms", {"floor": 180.0, "tts_trio": 344.0, "livekit": 791.0}
     )

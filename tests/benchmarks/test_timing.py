@@ -45,14 +45,14 @@ def test_text_that_waits_for_its_end_waits_no_longer_than_for_its_last_piece() -
 
 
 def test_a_dial_in_the_turn_is_no_policy_of_text() -> None:
-    dialled = [
+    dialed = [
         event("request", 0.08, path="/v1/text-to-speech/any/stream-input"),
         text(0.14, {"text": " "}),
         text(0.16, "not JSON"),
         text(0.17, {"text": "Hello ", "context_id": "a"}),
         event("audio", 0.24, size=300),
     ]
-    found = parts(RECORD, dialled, pieces=PIECES, rate=50, round_trip=0.1)
+    found = parts(RECORD, dialed, pieces=PIECES, rate=50, round_trip=0.1)
     assert found["dial"] == pytest.approx(0.09)
     assert found["text"] == pytest.approx(0.03)
     assert sum(found.values()) == pytest.approx(0.3)

@@ -13,7 +13,7 @@ from tests.helpers.records import check_frames
 from tests.helpers.streams import Wrapped
 from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
-from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, read_tones
+from tts_trio.local_server import Behavior, LocalServer, Received, Requested, ToneVoice, read_tones
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.streams import OpenStream
 
@@ -119,9 +119,9 @@ class Service:
 
 
 @asynccontextmanager
-async def memory_service(behaviour: Behaviour | None = None, *, dial_time: float = 0.0) -> AsyncGenerator[Service]:
+async def memory_service(behavior: Behavior | None = None, *, dial_time: float = 0.0) -> AsyncGenerator[Service]:
     """The local server with the tone voice, in memory: for MockClock. At its end its record is checked."""
-    server = LocalServer(behaviour, voice=ToneVoice())
+    server = LocalServer(behavior, voice=ToneVoice())
     with single_error():
         async with trio.open_nursery() as nursery:
             yield Service(server, nursery, dial_time)

@@ -10,16 +10,16 @@ from typing import Any
 
 import trio
 
-from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, ToneVoice, open_local_server
 
 
 @contextmanager
-def server_in_a_thread(behaviour: Behaviour, context: ssl.SSLContext | None = None) -> Generator[str]:
+def server_in_a_thread(behavior: Behavior, context: ssl.SSLContext | None = None) -> Generator[str]:
     """Serve for as long as the block runs, over TLS if there is a context; yields the base URL."""
     ready, urls, over = threading.Event(), list[str](), list[Any]()
 
     async def serve() -> None:
-        async with open_local_server(behaviour, voice=ToneVoice(), ssl_context=context) as server:
+        async with open_local_server(behavior, voice=ToneVoice(), ssl_context=context) as server:
             stop = trio.Event()
             urls.append(server.base_url)
             over.append((trio.lowlevel.current_trio_token(), stop))

@@ -8,7 +8,7 @@ import re
 import attrs
 
 from tts_trio import Timeouts, TTSConfig
-from tts_trio.local_server import ACTIONS, POINTS, Behaviour
+from tts_trio.local_server import ACTIONS, POINTS, Behavior
 
 
 def fields_of(kind: type[attrs.AttrsInstance]) -> str:
@@ -55,9 +55,9 @@ def actions() -> str:
 
 
 def switches() -> str:
-    """The fields of `Behaviour`."""
+    """The fields of `Behavior`."""
     rows = ["| field | default | or | |", "|---|---|---|---|"]
-    for field in attrs.fields(Behaviour):
+    for field in attrs.fields(Behavior):
         if help_text := field.metadata.get("help"):
             others = [choice for choice in field.metadata.get("choices", ()) if choice != field.default]
             shown = ", ".join(f"`{choice!r}`" for choice in others)

@@ -11,7 +11,7 @@ import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, websocket_path
 from tts_trio import ConcurrencyLimiter, MemoryCache, TTSError, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server import Behavior, Fault
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.utterance import Utterance
 from tts_trio.static_text.cached_source import CachedSource
@@ -19,7 +19,7 @@ from tts_trio.static_text.driver import StaticText
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import Service
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.dialling import DialBackoff, DialTurn
+from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.http.stream import WatchedStream
@@ -112,7 +112,7 @@ async def test_an_exception_in_the_background_ends_no_conversation(
     )
     calls = raise_once(monkeypatch, owner, name, call)
     failed = 0
-    async with memory_service(Behaviour(faults=faults)) as service:
+    async with memory_service(Behavior(faults=faults)) as service:
         with trio.fail_after(500):
             async with (
                 WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,

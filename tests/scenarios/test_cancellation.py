@@ -25,7 +25,7 @@ from tests.helpers.tls import certificates
 from tts_trio import Timeouts, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
 from tts_trio.connection_manager import acquire_connection
-from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
+from tts_trio.local_server import Behavior, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
 from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.transport.tls_stream import TLSStream
 
@@ -173,20 +173,20 @@ async def cancelled_at(n: float, scenario: Scenario, stage: Stage) -> int:
 
 async def try_checkpoints(scenario: Scenario, stage: Stage, peer: Peer, sample: int | None) -> int:
     """Cancel a scenario at every checkpoint, or at some, and have the next sentence spoken each time."""
-    well = stage.server.behaviour
+    well = stage.server.behavior
     ill = attrs.evolve(well, faults=faults_of(peer))
-    stage.server.behaviour = ill
+    stage.server.behavior = ill
     total = await cancelled_at(float("inf"), scenario, stage)
     every = range(1, total + 1)
     tried = 0
     draw = random.Random(scenario.__name__)
     some = every if sample is None else sorted({1, 2, 3, *draw.sample(every, min(sample, total))})
     for n in some:
-        stage.server.behaviour = ill
+        stage.server.behavior = ill
         await cancelled_at(n, scenario, stage)
-        stage.server.behaviour = well
+        stage.server.behavior = well
         tried += 1
-        for _ in range(2):  # over the connection that was there, and over one that was dialled since
+        for _ in range(2):  # over the connection that was there, and over one that was dialed since
             with trio.fail_after(5):
                 async with stage.tts.speak([NEXT]) as audio:
                     assert heard(await listen(audio), stage.config) == NEXT
@@ -320,8 +320,8 @@ async def test_over_sockets(
     """P7, P8, P25. Where a socket is shared, the next turn may begin on one that is deaf, and goes on over another."""
     monkeypatch.setattr("tts_trio.transport.websocket._PROBE_TIMEOUT", 0.2)  # on this machine it takes a millisecond
     server_context, client_context = security(secure)
-    behaviour = Behaviour(model_latency=0.001, speed=2000)
-    server = LocalServer(behaviour, voice=ToneVoice(), ssl_context=server_context)
+    behavior = Behavior(model_latency=0.001, speed=2000)
+    server = LocalServer(behavior, voice=ToneVoice(), ssl_context=server_context)
     files = open_files()
 
     async def opener(config: TTSConfig) -> trio.abc.Stream:

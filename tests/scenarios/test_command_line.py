@@ -151,12 +151,12 @@ def test_what_a_terminal_shows_of_say(tmp_path: Path, text: str, lines: list[str
     assert not [line for line in seen.lines if "connecting" in line or "speaking: " in line]
 
 
-def test_an_error_on_a_terminal_stands_alone_and_without_colours_where_none_are_wanted(tmp_path: Path) -> None:
-    for environment, colours in (({}, True), ({"NO_COLOR": "1"}, False)):
+def test_an_error_on_a_terminal_stands_alone_and_without_colors_where_none_are_wanted(tmp_path: Path) -> None:
+    for environment, colors in (({}, True), ({"NO_COLOR": "1"}, False)):
         seen = see("say", "Да.", cwd=tmp_path, **_NOBODY, **environment)
         assert (seen.code, seen.cursor) == (1, True)
         assert seen.lines[0].startswith("tts-trio: error: ")
-        assert ("\x1b[1;31m" in seen.sent) == colours
+        assert ("\x1b[1;31m" in seen.sent) == colors
 
 
 def test_a_redis_that_is_not_there(tmp_path: Path) -> None:

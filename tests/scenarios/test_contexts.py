@@ -12,7 +12,7 @@ from tests.helpers import TEXTS, Service, heard, listen, make_config, memory_ser
 from tests.helpers.records import check_frames
 from tts_trio import EmptyAudioError, QuotaError, TTSManager, WebSocketConnectionManager
 from tts_trio.connection_manager import acquire_connection
-from tts_trio.local_server import Behaviour, CloseSent, Sent
+from tts_trio.local_server import Behavior, CloseSent, Sent
 
 pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
 
@@ -45,8 +45,8 @@ async def test_a_call_stays_on_one_socket(autojump_clock: trio.testing.MockClock
 @pytest.mark.parametrize("late_final", [0.0, 2.0])
 async def test_quick_interruptions(autojump_clock: trio.testing.MockClock, exhaustive: bool, late_final: float) -> None:
     """P6, P10, P14: no 1008, no silent turn, and no turn waits for a dial; a slot is free only after its final."""
-    behaviour = Behaviour(late_final=late_final)
-    async with memory_service(behaviour, dial_time=0.3) as service:
+    behavior = Behavior(late_final=late_final)
+    async with memory_service(behavior, dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(1)
             for turn in range(200 if exhaustive else 30):
@@ -64,7 +64,7 @@ async def test_quick_interruptions(autojump_clock: trio.testing.MockClock, exhau
 @pytest.mark.parametrize("early_close", ["silent_final", "nothing"])
 async def test_short_turns(autojump_clock: trio.testing.MockClock, exhaustive: bool, early_close: str) -> None:
     """P4: a context that is closed before its first audio is dropped with its text, so none of ours is."""
-    async with memory_service(Behaviour(early_close=early_close)) as service:
+    async with memory_service(Behavior(early_close=early_close)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for turn in range(1000 if exhaustive else 100):
                 text = SHORT["ru" if turn % 2 else "en"]
@@ -105,7 +105,7 @@ async def test_the_order_of_a_turns_frames(autojump_clock: trio.testing.MockCloc
 @pytest.mark.endpoints("multi-stream-input")
 async def test_a_quota_that_nobody_mentions(autojump_clock: trio.testing.MockClock) -> None:
     """P3: the final without audio is no success; it is tried once more, and then named."""
-    async with memory_service(Behaviour(quota=1)) as service:
+    async with memory_service(Behavior(quota=1)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             with pytest.raises(EmptyAudioError, match="quota") as caught:
                 await say(tts, TEXTS["ru"])
@@ -115,7 +115,7 @@ async def test_a_quota_that_nobody_mentions(autojump_clock: trio.testing.MockClo
 
 
 async def test_a_quota_that_is_mentioned(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service(Behaviour(quota=1, quota_on_contexts="error")) as service:
+    async with memory_service(Behavior(quota=1, quota_on_contexts="error")) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             with pytest.raises(QuotaError):
                 await say(tts, TEXTS["ru"])
@@ -154,8 +154,8 @@ async def test_three_at_once_over_one_socket(autojump_clock: trio.testing.MockCl
 @pytest.mark.parametrize("context_slot", ["final", "close"])
 async def test_the_sixth_goes_over_another_socket(autojump_clock: trio.testing.MockClock, context_slot: str) -> None:
     """P14: also while the five before it are interrupted, and their finals have not come."""
-    behaviour = Behaviour(late_final=5.0, context_slot=context_slot)
-    async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
+    behavior = Behavior(late_final=5.0, context_slot=context_slot)
+    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
         await trio.sleep(1)
         for turn in range(6):
             async with tts.speak([f"{turn} {TEXTS['en']}"]) as audio:
@@ -172,8 +172,8 @@ async def test_the_sixth_goes_over_another_socket(autojump_clock: trio.testing.M
 
 async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.MockClock) -> None:
     """P14: interrupted before their first audio, contexts vanish without a final; their socket is replaced in time."""
-    behaviour = Behaviour(early_close="nothing", model_latency=1.0)
-    async with memory_service(behaviour, dial_time=0.3) as service:
+    behavior = Behavior(early_close="nothing", model_latency=1.0)
+    async with memory_service(behavior, dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(1)
             for turn in range(30):
@@ -194,7 +194,7 @@ async def test_a_context_is_kept_alive_while_the_llm_is_silent(
     """P5, P11: each context by frames of its own, and only while its turn is open."""
     text = TEXTS["ru"]
     config = make_config() if endpoint == "text-to-dialogue" else make_config(inactivity_timeout=20)
-    async with memory_service(Behaviour(idle_context=idle_context)) as service:
+    async with memory_service(Behavior(idle_context=idle_context)) as service:
         async with speaking(config, service.open_stream) as tts:
             sound = b""
             async with tts.start_llm_stream() as (channel, audio):
@@ -218,7 +218,7 @@ async def test_ten_minutes_of_silence_and_then_speech(
     autojump_clock: trio.testing.MockClock, language: str, idle_socket: str
 ) -> None:
     """P10, P11: nothing but pings on an idle socket, which is replaced before the service may close it."""
-    async with memory_service(Behaviour(idle_socket=idle_socket), dial_time=0.3) as service:
+    async with memory_service(Behavior(idle_socket=idle_socket), dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for _ in range(2):
                 await trio.sleep(611)
@@ -236,7 +236,7 @@ async def test_ten_minutes_of_silence_and_then_speech(
 
 @pytest.mark.parametrize("spelling", ["camel", "snake"])
 async def test_both_spellings_are_read(autojump_clock: trio.testing.MockClock, spelling: str) -> None:
-    async with memory_service(Behaviour(spelling=spelling)) as service:
+    async with memory_service(Behavior(spelling=spelling)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             async with tts.speak([TEXTS["ru"]]) as audio:
                 assert heard(await listen(audio), tts.config) == TEXTS["ru"]
@@ -249,8 +249,8 @@ async def test_the_silence_of_the_first_frame_is_no_first_audio(
     autojump_clock: trio.testing.MockClock, blank: str, early_close: str
 ) -> None:
     """P4: a clip for the blank that begins a context is not heard, and does not let the close go."""
-    behaviour = Behaviour(blank_in_auto_mode=blank, early_close=early_close, model_latency=0.3)
-    async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
+    behavior = Behavior(blank_in_auto_mode=blank, early_close=early_close, model_latency=0.3)
+    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
         for language in TEXTS:
             assert await say(tts, SHORT[language]) == SHORT[language]
 
@@ -270,7 +270,7 @@ async def test_goodbye(autojump_clock: trio.testing.MockClock) -> None:
 @pytest.mark.endpoints("text-to-dialogue")
 async def test_dialogue_sessions_are_not_held_in_reserve(autojump_clock: trio.testing.MockClock) -> None:
     """A socket holds one of the plan's dialogue sessions for its life, so there is none behind it by default."""
-    async with memory_service(Behaviour(dialogue_sessions=1)) as service:
+    async with memory_service(Behavior(dialogue_sessions=1)) as service:
         async with speaking(make_config(spares=None), service.open_stream) as tts:
             for turn in range(5):
                 assert await say(tts, f"{turn} {TEXTS['en']}") == f"{turn} {TEXTS['en']}"

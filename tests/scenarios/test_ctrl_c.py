@@ -28,7 +28,7 @@ import tts_trio
 from tests import helpers
 from tests.helpers import heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import MemoryCache, TTSConfig, sync
-from tts_trio.local_server import Behaviour, LocalServer, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server
 
 PACKAGE = Path(tts_trio.__file__).parent
 HANGS = 15  # seconds, after which a run of some 0.1 s hangs
@@ -154,7 +154,7 @@ def test_with_async(endpoint: str, exhaustive: bool, caplog: pytest.LogCaptureFi
 def server() -> Generator[LocalServer]:
     """The local server in a loop of its own."""
     with start_blocking_portal("trio") as portal:
-        with portal.wrap_async_context_manager(open_local_server(Behaviour(speed=200), voice=ToneVoice())) as server:
+        with portal.wrap_async_context_manager(open_local_server(Behavior(speed=200), voice=ToneVoice())) as server:
             yield server
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.helpers import ENDPOINTS, heard, make_config, memory_service, speaking, websocket_path
 from tests.helpers.streams import Wrapped
 from tts_trio import TTSConfig, TTSError, Word
-from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server import Behavior, Fault
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.streams import open_stream
@@ -54,7 +54,7 @@ def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None
     config = make_config() if way == "phrase" else make_config(endpoint=way)
 
     async def scenario() -> Said:
-        async with memory_service(Behaviour(faults=faults)) as service:
+        async with memory_service(Behavior(faults=faults)) as service:
 
             async def recut(config: TTSConfig) -> trio.abc.Stream:
                 return Recut(await service.open_stream(config), itertools.cycle(sizes or [65536]))

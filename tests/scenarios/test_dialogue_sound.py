@@ -10,7 +10,7 @@ import trio
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, heard, listen, memory_service, speaking
 from tts_trio import TTSConfig, Word
-from tts_trio.local_server import Behaviour, Sent
+from tts_trio.local_server import Behavior, Sent
 
 every_language = pytest.mark.parametrize("language", ["en", "ru"])
 
@@ -23,8 +23,8 @@ def default(model_id: str = "eleven_flash_v2_5", **changes: Any) -> TTSConfig:
 @pytest.mark.parametrize("content_type", ["audio/opus", "audio/ogg"])
 async def test_either_content_type_of_opus(autojump_clock: trio.testing.MockClock, content_type: Any) -> None:
     config = default(output_format="opus_48000_32", on_lost_connection="raise")
-    behaviour = Behaviour(opus_content_type=content_type)
-    async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
+    behavior = Behavior(opus_content_type=content_type)
+    async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text("Hello.") as audio:
             assert (await listen(audio)).startswith(b"OggS")
 
@@ -36,7 +36,7 @@ async def test_the_tag_before_a_dialogues_mp3(
 ) -> None:
     """It is no sound: nobody gets a piece of audio that is nothing else."""
     config = default("eleven_v4_turbo", output_format=output_format)
-    async with memory_service(Behaviour(id3_tag=tag)) as service, speaking(config, service.open_stream) as tts:
+    async with memory_service(Behavior(id3_tag=tag)) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([TEXTS["en"]]) as audio:
             chunks = [chunk async for chunk in audio]
     assert all(chunk[0] == 0xFF for chunk in chunks)
@@ -45,7 +45,7 @@ async def test_the_tag_before_a_dialogues_mp3(
 async def words_by(alignment: Any, language: str) -> tuple[list[Word], list[float]]:
     """The words of a reply, and where the sound of each message begins, in milliseconds."""
     config = default("eleven_v4_turbo", apply_text_normalization="off")
-    async with memory_service(Behaviour(alignment=alignment)) as service, speaking(config, service.open_stream) as tts:
+    async with memory_service(Behavior(alignment=alignment)) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([TEXTS[language]]) as audio:
             assert heard(await listen(audio), config) == TEXTS[language]
     sizes = [record.size for record in service.server.records if isinstance(record, Sent) and record.kind == "audio"]

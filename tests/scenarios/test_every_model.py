@@ -10,7 +10,7 @@ import trio
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, heard, listen, memory_service, speaking
 from tts_trio import MemoryCache, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server, read_tones
+from tts_trio.local_server import Behavior, Fault, Requested, ToneVoice, open_local_server, read_tones
 
 MODELS = [
     "eleven_multilingual_v2",
@@ -36,9 +36,9 @@ def default(model_id: str, **changes: object) -> TTSConfig:
 async def test_a_static_text_and_a_reply(
     autojump_clock: trio.testing.MockClock, model_id: str, v4_over_text_to_speech: bool
 ) -> None:
-    behaviour = Behaviour(v4_over_text_to_speech=v4_over_text_to_speech)
+    behavior = Behavior(v4_over_text_to_speech=v4_over_text_to_speech)
     config = default(model_id)
-    async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(TEXT) as audio:
             assert heard(await listen(audio), config) == TEXT
         async with tts.speak([TEXT]) as audio:
@@ -52,9 +52,9 @@ async def test_a_static_text_and_a_reply(
 async def test_a_prefetched_phrase(
     autojump_clock: trio.testing.MockClock, model_id: str, v4_over_text_to_speech: bool
 ) -> None:
-    behaviour = Behaviour(v4_over_text_to_speech=v4_over_text_to_speech)
+    behavior = Behavior(v4_over_text_to_speech=v4_over_text_to_speech)
     config = default(model_id, audio_cache=MemoryCache())
-    async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         await tts.prefetch(TEXTS.values())
         asked = [record for record in service.server.records if isinstance(record, Requested)]
         for text in TEXTS.values():
@@ -70,10 +70,10 @@ async def test_a_reply_over_http(
 ) -> None:
     """With fallback="http", where there is no WebSocket."""
     refused = [Fault("status", "answer", 503, path=path) for path in ("stream-input", "multi-stream-input")]
-    behaviour = Behaviour(faults=tuple(refused), v4_over_text_to_speech=v4_over_text_to_speech)
+    behavior = Behavior(faults=tuple(refused), v4_over_text_to_speech=v4_over_text_to_speech)
     config = default(model_id, fallback="http")
     async with (
-        memory_service(behaviour) as service,
+        memory_service(behavior) as service,
         WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
         TTSManager(config, connections) as tts,
     ):

@@ -17,7 +17,7 @@ import trio.testing
 from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path, whole_words
 from tests.helpers.pages import PAGES
 from tts_trio import TTSError, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import ACTIONS, Behaviour, Fault, Requested
+from tts_trio.local_server import ACTIONS, Behavior, Fault, Requested
 
 MARKER = "<!-- fault table -->"
 HEARD = "heard whole"
@@ -140,7 +140,7 @@ async def keep(
 ) -> Service:
     outcome, seconds = promise
     config = make_config()
-    async with memory_service(Behaviour(faults=(fault,))) as service:
+    async with memory_service(Behavior(faults=(fault,))) as service:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             await trio.testing.wait_all_tasks_blocked()  # so that the first connection is the WebSocket, and not HTTP
             async with TTSManager(config, connections) as tts:

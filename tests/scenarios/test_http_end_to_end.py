@@ -22,7 +22,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConfigurationError, TTSConnectionError
 from tts_trio.local_server import (
     Accepted,
-    Behaviour,
+    Behavior,
     Fault,
     LocalServer,
     Requested,
@@ -36,7 +36,7 @@ from tts_trio.wire.http import stream_request
 
 TEXTS = ["Good morning! How can I help?", "Доброе утро! Чем могу помочь?"]
 AT_ONCE = 4
-FAST = Behaviour(model_latency=0.002, speed=400)
+FAST = Behavior(model_latency=0.002, speed=400)
 SLOW_DIAL = attrs.evolve(FAST, faults=(Fault("delay", "accept", 0.004),))  # so that dials are cancelled, too
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: 4\r\n\r\nabcd"
 

@@ -22,7 +22,7 @@ from tests.helpers import (
     websocket_path,
 )
 from tts_trio import AudioChannel, TTSConfig, TTSManager
-from tts_trio.local_server import Behaviour, Fault, Received
+from tts_trio.local_server import Behavior, Fault, Received
 
 pytestmark = pytest.mark.usefixtures("endpoint")
 
@@ -124,7 +124,7 @@ async def test_random_interleavings(autojump_clock: trio.testing.MockClock, exha
         draw = random.Random(seed)
         users: set[trio.lowlevel.Task] = set()
         delay = draw.choice([0.0, 0.02, 0.2])
-        behaviour = Behaviour(
+        behavior = Behavior(
             speed=draw.choice([2.0, 20.0, 200.0]),
             model_latency=draw.choice([0.0, 0.075, 0.5]),
             late_final=draw.choice([0.0, 0.5, 2.0]),
@@ -132,7 +132,7 @@ async def test_random_interleavings(autojump_clock: trio.testing.MockClock, exha
             context_slot=draw.choice(["final", "close"]),
             spelling=draw.choice(["camel", "snake"]),
         )
-        async with memory_service(behaviour, dial_time=draw.choice([0.0, 0.3])) as service:
+        async with memory_service(behavior, dial_time=draw.choice([0.0, 0.3])) as service:
 
             async def opener(config: TTSConfig) -> trio.abc.Stream:
                 return LateLink(await service.open_stream(config), delay, users)  # noqa: B023 - used in this round
@@ -160,9 +160,9 @@ async def test_a_peer_that_does_not_read_delays_nobody(
 ) -> None:
     """P6, P7: its window is full when the block is left, and leaving it is not even a checkpoint."""
     monkeypatch.setattr("tts_trio.local_server.memory.WINDOW", 4096)
-    behaviour = Behaviour(faults=(Fault(point, "audio", frame=1, path=websocket_path(), count=1),))
+    behavior = Behavior(faults=(Fault(point, "audio", frame=1, path=websocket_path(), count=1),))
     config = make_config(max_lead=1e6)
-    async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         stream = tts.start_llm_stream()
         text, audio = await stream.__aenter__()
         await text.send("Начало длинного ответа. Вторая его фраза. ")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from tests.unit.local_server.plain import VOICE, PlainHTTP, town
-from tts_trio.local_server import Behaviour, Ended, LocalServer, ToneVoice
+from tts_trio.local_server import Behavior, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak
 from tts_trio.local_server.messages import Close
@@ -44,11 +44,11 @@ _JSON = _DIALOGUE | st.recursive(_SCALARS, lambda inner: st.lists(inner, max_siz
 SOCKET_PATHS = [pattern.replace("([^/]*)", "v") for pattern in SOCKETS]
 
 
-_BEHAVIOURS = [
-    Behaviour(),
-    Behaviour(early_close="silent_final", late_final=1.0, idle_socket="error", spelling="snake", quota=10),
-    Behaviour(early_close="nothing", close_socket="obeyed", context_slot="close", concurrency=1, dialogue_sessions=1),
-    Behaviour(
+_BEHAVIORS = [
+    Behavior(),
+    Behavior(early_close="silent_final", late_final=1.0, idle_socket="error", spelling="snake", quota=10),
+    Behavior(early_close="nothing", close_socket="obeyed", context_slot="close", concurrency=1, dialogue_sessions=1),
+    Behavior(
         idle_context="error", keep_alive_opens=False, over_concurrency="queue", concurrency=1, alignment="overlapping"
     ),
 ]
@@ -61,7 +61,7 @@ def test_websocket_messages(path: str, data: st.DataObject, messages: list[Any],
     """The contexts have few names, so that messages meet; some sockets are begun well, so that more is reached."""
     query = {"output_format": "pcm_8000", "auto_mode": data.draw(st.sampled_from(["true", "false"]))}
     request = Request("GET", path, query, {"xi-api-key": "key"} if with_key else {})
-    account = Account(data.draw(st.sampled_from(_BEHAVIOURS)))
+    account = Account(data.draw(st.sampled_from(_BEHAVIORS)))
     socket = open_core(request, account, 0.0)
     assert socket is not None
     for context in data.draw(st.lists(st.sampled_from(["a", "b"]), max_size=2)):
@@ -94,7 +94,7 @@ def test_websocket_messages(path: str, data: st.DataObject, messages: list[Any],
     st.dictionaries(st.sampled_from(["output_format", "optimize_streaming_latency", "enable_logging"]), st.text()),
 )
 def test_http_bodies(route: str, body: Any, form: str, query: dict[str, str]) -> None:
-    account = Account(Behaviour())
+    account = Account(Behavior())
     request = Request("POST", f"/v1/{route}{form}", query, {"xi-api-key": "key"}, json.dumps(body).encode())
     answer = respond(request, account, 0.0)
     if isinstance(answer, SpeechAnswer):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, text_of
-from tts_trio.local_server import Behaviour, Received
+from tts_trio.local_server import Behavior, Received
 
 pytestmark = pytest.mark.usefixtures("endpoint")
 
@@ -23,7 +23,7 @@ async def test_a_consumer_that_never_reads(
     """P23: what is bounded is the audio; the text, which the caller wrote, is held once."""
     number_of_words, limit = ALL if exhaustive else SAMPLE
     words = TEXTS[language].split()
-    async with memory_service(Behaviour(ping_interval=7, ping_timeout=1)) as service:
+    async with memory_service(Behavior(ping_interval=7, ping_timeout=1)) as service:
         config = make_config(max_characters=2_000_000)
         async with speaking(config, service.open_stream) as tts:
             async with tts.speak(["Да, да. Well, yes."]) as audio:  # loads what is loaded late

@@ -35,7 +35,7 @@ from tts_trio import (
 from tts_trio.config.proxy import proxy_for, tunnel
 from tts_trio.errors import unexpected
 from tts_trio.errors.redaction import RedactingFilter, redact
-from tts_trio.local_server import Behaviour, Fault, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.streams import OpenStream
 
@@ -120,13 +120,13 @@ async def use(config: TTSConfig, opener: OpenStream, spy: Spy) -> int:
 
 
 # What happens, and at how many of the three ways it is to fail.
-PATHS: dict[str, tuple[Behaviour, int]] = {
-    "all is well": (Behaviour(), 0),
-    "bad key": (Behaviour(api_keys=("another",)), 3),
-    "bad voice": (Behaviour(voices=("another",)), 2),  # or 3: the third may be over before the complaint comes
-    "no credits": (Behaviour(quota=0), 2),
+PATHS: dict[str, tuple[Behavior, int]] = {
+    "all is well": (Behavior(), 0),
+    "bad key": (Behavior(api_keys=("another",)), 3),
+    "bad voice": (Behavior(voices=("another",)), 2),  # or 3: the third may be over before the complaint comes
+    "no credits": (Behavior(quota=0), 2),
 } | {
-    f"{fault.action} at {fault.at}": (Behaviour(faults=(fault,)), failures)
+    f"{fault.action} at {fault.at}": (Behavior(faults=(fault,)), failures)
     for fault, failures in [
         (Fault("status", "answer", 401), 3),
         (Fault("status", "answer", 429), 3),
@@ -151,8 +151,8 @@ PATHS: dict[str, tuple[Behaviour, int]] = {
 @pytest.mark.parametrize("path", PATHS)
 async def test_no_path_shows_the_key(autojump_clock: trio.testing.MockClock, spy: Spy, path: str) -> None:
     """P25, P28: `except TTSError` is enough on every path, and says nothing that it should not."""
-    behaviour, failures = PATHS[path]
-    async with memory_service(behaviour) as service:
+    behavior, failures = PATHS[path]
+    async with memory_service(behavior) as service:
         assert await use(make_config(), service.open_stream, spy) >= failures
         requests = [record for record in service.server.records if isinstance(record, Requested)]
         for request in requests:

@@ -10,7 +10,7 @@ import trio
 from tests.helpers import API_KEY, VOICE_ID
 from tests.helpers.commands import RunHere, run, see
 from tts_trio.cli import main
-from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Requested, ToneVoice, open_local_server
 
 
 def test_without_a_terminal(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_on_a_terminal(tmp_path: Path, columns: int) -> None:
 async def test_a_host_that_refuses_is_a_line_of_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with open_local_server(voice=ToneVoice()) as good, open_local_server(Behaviour(api_keys=("other",))) as bad:
+    async with open_local_server(voice=ToneVoice()) as good, open_local_server(Behavior(api_keys=("other",))) as bad:
         monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
         monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
         for urls, code in (([bad.base_url, good.base_url], 0), ([bad.base_url], 1)):

@@ -36,7 +36,7 @@ from tests.helpers.pages import PAGES, ROOT, blocks, put_on_the_network, run_exa
 from tts_trio import Timeouts, TTSConfig, TTSError, open_tts
 from tts_trio import errors as tree
 from tts_trio.cli.command_line import _options as parsed
-from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, ToneVoice, open_local_server
 from tts_trio.local_server.command import parse as parse_serve
 
 README, GUIDE = PAGES["README.md"], PAGES["tts_trio/README.md"]
@@ -134,7 +134,7 @@ async def test_the_primitive(autojump_clock: trio.testing.MockClock) -> None:
 
 async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     start_worker = run_example("start_worker")
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
         monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
         monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
         monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)

@@ -21,7 +21,7 @@ import trio
 from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config
 from tests.helpers.redis import Redis, needs_redis
 from tts_trio import CacheStatistics, ConfigurationError, RedisCache, Timeouts, TTSManager, open_tts
-from tts_trio.local_server import Behaviour, LocalServer, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, LocalServer, Requested, ToneVoice, open_local_server
 from tts_trio.static_text.cached_source import _fetches_of_this_run
 
 pytestmark = needs_redis
@@ -67,7 +67,7 @@ class Stage:
 @asynccontextmanager
 async def stage(redis: Redis, timeout: float = 2.0) -> AsyncGenerator[Stage]:  # noqa: ASYNC109 - the configuration's
     """On a machine with much to do, an answer of Redis may take longer than the 20 ms that it has by default."""
-    async with open_local_server(Behaviour(speed=200), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(speed=200), voice=ToneVoice()) as server:
         async with RedisCache(redis.url) as cache:
             config = make_config(base_url=server.base_url, audio_cache=cache, timeouts=Timeouts(cache=timeout))
             async with open_tts(config) as tts:
@@ -196,7 +196,7 @@ async def test_twenty_callers_in_four_processes_make_one_request(redis: Redis) -
         assert process.stdout is not None
         said.append(b"".join([data async for data in process.stdout]))
 
-    async with open_local_server(Behaviour(model_latency=0.3), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(model_latency=0.3), voice=ToneVoice()) as server:
         command = [sys.executable, "-c", _CALLERS, server.base_url, redis.url, RUSSIAN]
         run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         async with trio.open_nursery() as nursery:

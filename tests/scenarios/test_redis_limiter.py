@@ -31,7 +31,7 @@ from tts_trio import (
 )
 from tts_trio.config.protocols import Lease
 from tts_trio.limits.limiter import has_lapsed
-from tts_trio.local_server import Behaviour, LocalServer, Received, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, LocalServer, Received, Requested, ToneVoice, open_local_server
 
 pytestmark = needs_redis
 
@@ -107,7 +107,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_four_processes_share_a_plan(redis: Redis, processes: list[subprocess.Popen[str]]) -> None:
     """Sixteen conversations with a plan of five: all are heard whole, and nobody is refused."""
-    async with open_local_server(Behaviour(concurrency=5, speed=50), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(concurrency=5, speed=50), voice=ToneVoice()) as server:
         fleet = Fleet(redis, server, processes)
         for process in [fleet.start(turns=2) for _ in range(4)]:
             code, said, errors = await fleet.outcome(process)
@@ -120,7 +120,7 @@ async def test_four_processes_share_a_plan(redis: Redis, processes: list[subproc
 async def test_the_slots_of_a_process_that_was_killed_return(
     redis: Redis, processes: list[subprocess.Popen[str]]
 ) -> None:
-    async with open_local_server(Behaviour(speed=1), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(speed=1), voice=ToneVoice()) as server:
         fleet = Fleet(redis, server, processes)
         victim = fleet.start(turns=1)
         await until(lambda: slots(redis) == 4)
@@ -175,7 +175,7 @@ async def test_a_reply_whose_process_stood_still_waits_for_another_slot(redis: R
                 await trio.sleep(1)
             released = time.monotonic()
 
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
         async with RedisLimiter(redis.url, 1, lease=0.3) as limiter:
             config = make_config(base_url=server.base_url, limiter=limiter, language_code="ru")
             async with open_tts(config) as tts, tts.start_llm_stream() as (text, audio):
@@ -220,7 +220,7 @@ class Lapsing:
         """Learn nothing."""
 
 
-async def test_a_request_whose_slot_lapsed_while_it_dialled_takes_another(
+async def test_a_request_whose_slot_lapsed_while_it_dialed_takes_another(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     limiter = Lapsing()
@@ -324,7 +324,7 @@ async def test_one_process_learns_the_size_for_all(redis: Redis) -> None:
 
 @pytest.mark.parametrize("how", ["killed", "hung"])
 async def test_redis_stopped_and_the_calls_go_on(redis: Redis, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with open_local_server(Behaviour(speed=200), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(speed=200), voice=ToneVoice()) as server:
         async with RedisLimiter(redis.url, 1, timeout=5) as limiter:
             config = make_config(base_url=server.base_url, limiter=limiter, audio_cache=None)
             async with open_tts(config) as tts:

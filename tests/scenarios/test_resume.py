@@ -42,7 +42,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.config.audio_clock import AudioClock
-from tts_trio.local_server import Behaviour, Fault, Injected, Requested
+from tts_trio.local_server import Behavior, Fault, Injected, Requested
 from tts_trio.wire.events import Final
 
 # The tone voice speaks 16.7 characters a second; 15 are reckoned with, and one word more is said again.
@@ -88,7 +88,7 @@ class Cuts:
         every: int,
         seed: str,
         one_connection: bool = True,
-        **behaviour: Any,
+        **behavior: Any,
     ) -> None:
         self.cases = 0
         self._every = every
@@ -96,7 +96,7 @@ class Cuts:
         self._one_connection = one_connection
         self._action = action
         self._config = config
-        self._behaviour = behaviour
+        self._behavior = behavior
         self._over = False
 
     def __iter__(self) -> Iterator[AbstractAsyncContextManager[Case]]:
@@ -115,7 +115,7 @@ class Cuts:
     @asynccontextmanager
     async def _case(self, connection: int, frame: int) -> AsyncGenerator[Case]:
         fault = Fault(self._action, "audio", frame=frame, skip=connection, count=1, path=websocket_path())
-        async with memory_service(Behaviour(faults=(fault,), **self._behaviour)) as service:
+        async with memory_service(Behavior(faults=(fault,), **self._behavior)) as service:
             async with speaking(self._config, service.open_stream) as tts:
                 case = Case(service, tts, frame)
                 yield case
@@ -314,7 +314,7 @@ async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
 ) -> None:
     """P13, P26: a dial takes 2 s, and nobody waits for one."""
     fault = Fault("reset", "audio", count=1, path=websocket_path())
-    async with memory_service(Behaviour(faults=(fault,)), dial_time=2.0) as service:
+    async with memory_service(Behavior(faults=(fault,)), dial_time=2.0) as service:
         async with speaking(make_config(spares=2), service.open_stream) as tts:
             await trio.sleep(3)
             audio, said, seconds = await say(service, tts, TEXTS[language])
@@ -329,7 +329,7 @@ async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
 async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, max_replays: int) -> None:
     """P26."""
     fault = Fault("reset", "audio", path=websocket_path())
-    async with memory_service(Behaviour(faults=(fault,))) as service:
+    async with memory_service(Behavior(faults=(fault,))) as service:
         async with speaking(make_config(max_replays=max_replays), service.open_stream) as tts:
             with pytest.raises(TTSConnectionError) as caught:
                 await say(service, tts, "Добрый день.")
@@ -343,7 +343,7 @@ async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, max_r
 async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, count: int | None) -> None:
     """P3: it is tried once more, and no success where that does not help."""
     fault = Fault("skip", "audio", frame=None, count=count, path=websocket_path())
-    async with memory_service(Behaviour(faults=(fault,))) as service:
+    async with memory_service(Behavior(faults=(fault,))) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             if count != 1:
                 with pytest.raises(EmptyAudioError, match="quota") as caught:
@@ -384,7 +384,7 @@ async def test_a_final_before_the_text_is_complete_ends_no_turn(
     """P2: the service ends its side after a while; what comes later goes over the next socket."""
     text = TEXTS[language]
     half = len(text) // 2
-    async with memory_service(Behaviour(alignment="plain")) as service:
+    async with memory_service(Behavior(alignment="plain")) as service:
         async with speaking(make_config(on_lost_connection=mode), service.open_stream) as tts:
             sound: list[bytes] = []
             async with tts.start_llm_stream() as (channel, audio), trio.open_nursery() as nursery:
@@ -404,7 +404,7 @@ async def test_a_final_before_the_text_is_complete_ends_no_turn(
 
 async def test_a_clip_of_silence_before_the_first_words_is_not_heard(autojump_clock: trio.testing.MockClock) -> None:
     """It comes for the init frame and for keep-alives, if the service makes one at all, and never as words."""
-    async with memory_service(Behaviour(blank_in_auto_mode="silence", model_latency=0.5)) as service:
+    async with memory_service(Behavior(blank_in_auto_mode="silence", model_latency=0.5)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for language in TEXTS:
                 audio, said, _ = await say(service, tts, TEXTS[language])
@@ -454,7 +454,7 @@ async def test_without_a_connection_a_reply_is_spoken_over_http(
     text = TEXTS[language]
     no_websocket = Fault("status", "answer", 503, path=websocket_path())
     config = make_config(fallback="http")
-    async with memory_service(Behaviour(faults=(no_websocket,))) as service:
+    async with memory_service(Behavior(faults=(no_websocket,))) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
             TTSManager(config, connections) as tts,
@@ -490,7 +490,7 @@ async def test_a_reply_whose_connection_was_the_last_one(
         Fault("reset", "audio", frame=3, path=websocket_path()),
         Fault("reset", "answer", path=websocket_path(), skip=1),
     )
-    async with memory_service(Behaviour(faults=faults)) as service:
+    async with memory_service(Behavior(faults=faults)) as service:
         async with speaking(config, service.open_stream) as tts:
             sound: list[bytes] = []
             async with tts.speak([text]) as audio:
@@ -507,7 +507,7 @@ async def test_a_reply_whose_connection_was_the_last_one(
 async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.MockClock) -> None:
     refused = (Fault("reset", "answer", path=websocket_path()), Fault("status", "answer", 401, path="/stream"))
     config = make_config(fallback="http")
-    async with memory_service(Behaviour(faults=refused)) as service:
+    async with memory_service(Behavior(faults=refused)) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
             TTSManager(config, connections) as tts,
@@ -525,7 +525,7 @@ async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
 ) -> None:
     text, config = TEXTS["en"], make_config(fallback="http", auto_mode=False)
     faults = (Fault("reset", "answer", path=websocket_path()), Fault(action, "audio", skip=1, count=1, path="/stream"))
-    async with memory_service(Behaviour(faults=faults)) as service:
+    async with memory_service(Behavior(faults=faults)) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
             TTSManager(config, connections) as tts,
@@ -543,7 +543,7 @@ async def test_an_answer_that_ends_early_is_gone_on_with(autojump_clock: trio.te
     text = {"en": "Hello, and thank you.", "ru": "Здравствуйте, спасибо."}[language]
     config = make_config(sync_alignment=False, voice_settings=VoiceSettings(speed=0.7))  # 1.9 s: two messages
     fault = Fault("early_final", "audio", frame=1, count=1, path=websocket_path())
-    async with memory_service(Behaviour(faults=(fault,))) as service:
+    async with memory_service(Behavior(faults=(fault,))) as service:
         async with speaking(config, service.open_stream) as tts:
             audio, said, _ = await say(service, tts, text)
             assert whole_words(said, text) == text.split()

@@ -12,7 +12,7 @@ import trio
 
 from tests.helpers import API_KEY, TEXTS, VOICE_ID, Service, heard, listen, memory_service, speaking
 from tts_trio import ConfigurationError, PolicyError, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import Behaviour, Requested
+from tts_trio.local_server import Behavior, Requested
 
 every_language = pytest.mark.parametrize("language", ["en", "ru"])
 
@@ -26,9 +26,9 @@ def posts(service: Service) -> list[Requested]:
     return [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
 
 
-async def refusal(behaviour: Behaviour, config: TTSConfig, text: str) -> tuple[ConfigurationError, int]:
+async def refusal(behavior: Behavior, config: TTSConfig, text: str) -> tuple[ConfigurationError, int]:
     """What a static text raises, and how many requests were made for it."""
-    async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         with pytest.raises(ConfigurationError) as raised:
             async with tts.stream_static_text(text) as audio:
                 await listen(audio)
@@ -43,12 +43,12 @@ async def test_a_text_above_the_limit(autojump_clock: trio.testing.MockClock, co
     text = text[:-1] + "."
     config = default("eleven_v3", max_characters=6_000, apply_text_normalization="off")
     async with (
-        memory_service(Behaviour(speed=1000.0)) as service,
+        memory_service(Behavior(speed=1000.0)) as service,
         speaking(config, service.open_stream) as tts,
         tts.stream_static_text(text) as audio,
     ):
         assert heard(await listen(audio), config) == " ".join(text.split())
-    error, asked = await refusal(Behaviour(too_long_code=code), config, text + ".")
+    error, asked = await refusal(Behavior(too_long_code=code), config, text + ".")
     assert (error.code, error.status, asked) == (code, 400, 1)
 
 
@@ -56,7 +56,7 @@ async def test_a_voice_that_the_plan_forbids(autojump_clock: trio.testing.MockCl
     """It is no lack of credits, and asking again does not help: over HTTP and over a WebSocket."""
     config = default()
     async with (
-        memory_service(Behaviour(forbidden_voices=(VOICE_ID,))) as service,
+        memory_service(Behavior(forbidden_voices=(VOICE_ID,))) as service,
         WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
         TTSManager(config, connections) as tts,
     ):
@@ -73,5 +73,5 @@ async def test_a_voice_that_the_plan_forbids(autojump_clock: trio.testing.MockCl
 @pytest.mark.parametrize("model_id", ["eleven_v3", "eleven_v3_conversational", "eleven_v4", "eleven_v4_turbo"])
 @pytest.mark.parametrize("text", ["  ", "😀", "[laughs] 👩🏽‍🚀 ❤️ [шёпотом]"])
 async def test_a_text_with_nothing_to_say(autojump_clock: trio.testing.MockClock, model_id: str, text: str) -> None:
-    error, asked = await refusal(Behaviour(), default(model_id), text)
+    error, asked = await refusal(Behavior(), default(model_id), text)
     assert (error.field, asked) == ("text", 0)

@@ -27,7 +27,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.connection_manager import acquire_connection
-from tts_trio.local_server import Behaviour, Fault, Sent
+from tts_trio.local_server import Behavior, Fault, Sent
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.wire.events import AudioReceived, Final
@@ -75,7 +75,7 @@ def the_socket_in_use(tts: TTSManager) -> HotSocket:
 
 async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.testing.MockClock) -> None:
     """P6, P27."""
-    async with memory_service(Behaviour(speed=SLOW)) as service:
+    async with memory_service(Behavior(speed=SLOW)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await interrupt(tts, "Прервано. " + RUSSIAN)
             await trio.sleep(5)  # its final has come
@@ -93,7 +93,7 @@ async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.
 async def test_a_complaint_about_one_utterance_is_its_own(autojump_clock: trio.testing.MockClock) -> None:
     """P27: it goes on over another socket, the other one over its own; and nothing is said of it any more."""
     faults = (Fault("context_error", "audio", frame=1, count=1, path="multi-stream-input"),)
-    async with memory_service(Behaviour(speed=0.7, faults=faults)) as service:
+    async with memory_service(Behavior(speed=0.7, faults=faults)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             said = {f"{text} {text}": Said() for text in TEXTS.values()}  # longer than a keep-alive's interval
             async with trio.open_nursery() as nursery:
@@ -110,8 +110,8 @@ async def test_a_complaint_about_one_utterance_is_its_own(autojump_clock: trio.t
 @pytest.mark.endpoints("multi-stream-input")
 async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.testing.MockClock) -> None:
     """P14: the socket gets no more turns, and ends when the last one on it does."""
-    behaviour = Behaviour(speed=0.7, early_close="nothing")
-    async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
+    behavior = Behavior(speed=0.7, early_close="nothing")
+    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
         said = Said()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(say, tts, f"{RUSSIAN} {RUSSIAN}", said)
@@ -127,7 +127,7 @@ async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.te
 async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with memory_service(Behaviour(speed=SLOW)) as service:
+    async with memory_service(Behavior(speed=SLOW)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             said = Said()
 
@@ -147,7 +147,7 @@ async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
 
 
 async def test_a_complaint_about_the_socket_is_everybodys(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service(Behaviour(speed=SLOW)) as service:
+    async with memory_service(Behavior(speed=SLOW)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             said = {text: Said() for text in TEXTS.values()}
             async with trio.open_nursery() as nursery:
@@ -166,7 +166,7 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
 ) -> None:
     """P27: its socket gets no more turns, and ends when the others on it have."""
     faults = (Fault("skip", "audio", frame=None, skip=1, count=1, path="multi-stream-input"),)
-    async with memory_service(Behaviour(speed=SLOW, faults=faults)) as service:
+    async with memory_service(Behavior(speed=SLOW, faults=faults)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             said = {text: Said() for text in (ENGLISH + " " + ENGLISH, RUSSIAN)}
             first, silenced = said
@@ -198,7 +198,7 @@ async def test_an_exception_in_one_utterance_is_its_own(
         return receive(utterance, event, now)
 
     monkeypatch.setattr(Utterance, "receive", poisoned)
-    async with memory_service(Behaviour(speed=SLOW)) as service:
+    async with memory_service(Behavior(speed=SLOW)) as service:
         async with speaking(make_config(max_replays=0), service.open_stream) as tts:
             said = {text: Said() for text in (*TEXTS.values(), "Отрава. И ещё одна фраза.")}
             async with trio.open_nursery() as nursery:
@@ -215,7 +215,7 @@ async def test_what_an_interrupted_turn_still_says_holds_its_slot_and_loses_noth
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """P14: text-to-dialogue speaks the rest before it closes a context, and that may take long."""
-    async with memory_service(Behaviour(speed=0.7), dial_time=0.3) as service:
+    async with memory_service(Behavior(speed=0.7), dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for turn in range(3):
                 await interrupt(tts, f"{turn} {ENGLISH} {ENGLISH}", seconds=1)
@@ -228,7 +228,7 @@ async def test_what_an_interrupted_turn_still_says_holds_its_slot_and_loses_noth
 @pytest.mark.endpoints("multi-stream-input")
 async def test_a_turn_without_a_word_asks_the_service_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """P3: an early barge-in, or a reply of signs that nobody can speak, takes no slot."""
-    async with memory_service(Behaviour(early_close="nothing")) as service:
+    async with memory_service(Behavior(early_close="nothing")) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for text in ("", "🙂", "...", " "):
                 async with tts.start_llm_stream() as (channel, audio):
@@ -269,7 +269,7 @@ async def test_a_connection_that_has_ended_writes_nothing(autojump_clock: trio.t
 
 
 async def test_closing_what_was_not_taken_harms_no_utterance(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service(Behaviour(speed=SLOW)) as service:
+    async with memory_service(Behavior(speed=SLOW)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             said = Said()
             async with trio.open_nursery() as nursery:
@@ -282,10 +282,10 @@ async def test_closing_what_was_not_taken_harms_no_utterance(autojump_clock: tri
             assert said == Said(RUSSIAN)
 
 
-async def test_a_spare_whose_dial_failed_is_dialled_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_spare_whose_dial_failed_is_dialed_again(autojump_clock: trio.testing.MockClock) -> None:
     """P10: a failure that passes costs no standby for the rest of the call."""
     faults = (Fault("status", "answer", 503, skip=1, count=1, path="multi-stream-input"),)
-    async with memory_service(Behaviour(faults=faults), dial_time=0.3) as service:
+    async with memory_service(Behavior(faults=faults), dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(5)
             assert tts.connections.statistics().hot == 2
@@ -295,7 +295,7 @@ async def test_a_spare_whose_dial_failed_is_dialled_again(autojump_clock: trio.t
 async def test_a_bad_key_is_one_attempt_however_many_wait(autojump_clock: trio.testing.MockClock) -> None:
     """P26."""
     faults = (Fault("status", "answer", 401, path="stream-input"), Fault("status", "answer", 401))
-    async with memory_service(Behaviour(faults=faults), dial_time=0.3) as service:
+    async with memory_service(Behavior(faults=faults), dial_time=0.3) as service:
         async with WebSocketConnectionManager(make_config(spares=3), open_stream=service.open_stream) as connections:
             refused: list[TTSError] = []
 
@@ -317,8 +317,8 @@ async def test_old_sockets_are_closed_however_slowly_the_peer_says_goodbye(
     autojump_clock: trio.testing.MockClock, idle_socket: str
 ) -> None:
     """P11: after a busy minute the ones too many go, and each of the rest is replaced in time."""
-    behaviour = Behaviour(idle_socket=idle_socket, faults=(Fault("delay", "close", 0.2),))
-    async with memory_service(behaviour, dial_time=0.05) as service:
+    behavior = Behavior(idle_socket=idle_socket, faults=(Fault("delay", "close", 0.2),))
+    async with memory_service(behavior, dial_time=0.05) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             await trio.sleep(1)
             async with trio.open_nursery() as nursery:
@@ -337,7 +337,7 @@ async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
 ) -> None:
     """P11: and not left to the service to close."""
     replaced_after = 15 if endpoint == "text-to-dialogue" else 175
-    async with memory_service(Behaviour(idle_socket="error"), dial_time=1.0) as service:
+    async with memory_service(Behavior(idle_socket="error"), dial_time=1.0) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             for _ in range(4):
                 opened = min(socket.hot_since for socket in tts.connections._sockets)
@@ -354,8 +354,8 @@ async def test_after_a_barge_in_a_dead_socket_is_found_before_the_next_turn(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """P12: the next turn mostly comes within seconds, and over the same socket."""
-    behaviour = Behaviour(speed=SLOW)
-    async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
+    behavior = Behavior(speed=SLOW)
+    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
         await trio.sleep(1)
         async with tts.speak([RUSSIAN]) as audio:
             await audio.receive()
@@ -372,7 +372,7 @@ async def test_after_a_barge_in_a_dead_socket_is_found_before_the_next_turn(
 
 async def test_the_close_follows_the_audio_of_the_last_words(autojump_clock: trio.testing.MockClock) -> None:
     """P4: also in a turn of several phrases, whose earlier ones were heard long ago."""
-    async with memory_service(Behaviour(model_latency=0.3)) as service:
+    async with memory_service(Behavior(model_latency=0.3)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             async with tts.start_llm_stream() as (channel, audio):
                 await channel.send("Сначала одно предложение. ")
@@ -389,8 +389,8 @@ async def test_the_close_follows_the_audio_of_the_last_words(autojump_clock: tri
 @pytest.mark.endpoints("multi-stream-input")
 async def test_the_clip_of_a_blank_is_no_audio(autojump_clock: trio.testing.MockClock) -> None:
     """P4: the first frame's blank may be voiced, too, as silence, which is not what the close waits for."""
-    behaviour = Behaviour(blank_in_auto_mode="silence", model_latency=0.3)
-    async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
+    behavior = Behavior(blank_in_auto_mode="silence", model_latency=0.3)
+    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
         said = Said()
         await say(tts, "Да.", said)
         assert said == Said("Да.")

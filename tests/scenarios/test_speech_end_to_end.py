@@ -11,7 +11,7 @@ from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, t
 from tests.helpers.sound import decode, rms, sample_rate_of
 from tests.helpers.tls import certificates
 from tts_trio import ConfigurationError, Timeouts, TTSConnectionError, open_tts
-from tts_trio.local_server import Behaviour, EspeakVoice, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, EspeakVoice, ToneVoice, open_local_server
 
 FORMATS = ["pcm_16000", "pcm_24000", "ulaw_8000", "alaw_8000", "mp3_44100_128", "opus_48000_64"]
 
@@ -20,7 +20,7 @@ FORMATS = ["pcm_16000", "pcm_24000", "ulaw_8000", "alaw_8000", "mp3_44100_128", 
 @pytest.mark.parametrize("language", TEXTS)
 async def test_every_family_of_formats_by_both_ways(output_format: str, language: str) -> None:
     text = TEXTS[language]
-    async with open_local_server(Behaviour(speed=200), voice=EspeakVoice()) as server:
+    async with open_local_server(Behavior(speed=200), voice=EspeakVoice()) as server:
         config = make_config(
             base_url=server.base_url,
             output_format=output_format,
@@ -96,7 +96,7 @@ async def test_certificates_of_the_environment_count_for_both_ways(
 
 
 async def test_a_refused_port() -> None:
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
         config = make_config(base_url=server.base_url, timeouts=Timeouts(connect=0.5))
         server.stop_accepting()
         async with open_tts(config) as tts:

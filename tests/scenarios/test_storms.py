@@ -12,8 +12,8 @@ import trio
 from tests.helpers import Service, heard, listen, make_config, memory_service
 from tts_trio import AuthenticationError, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.connection_manager import acquire_connection
-from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
-from tts_trio.transport.dialling import DialBackoff
+from tts_trio.local_server import Behavior, Requested, ToneVoice, open_local_server
+from tts_trio.transport.dialing import DialBackoff
 from tts_trio.transport.streams import OpenStream, open_stream
 
 CALLS = 200
@@ -177,7 +177,7 @@ async def test_dials_that_wait_for_their_host_are_no_reason_to_wait_for(
 
 async def test_a_bad_key_under_200_calls(autojump_clock: trio.testing.MockClock) -> None:
     """P10, P26: each call makes one attempt by WebSocket and one by HTTP, and no more."""
-    async with memory_service(Behaviour(api_keys=("another",)), dial_time=DIAL) as service, AsyncExitStack() as stack:
+    async with memory_service(Behavior(api_keys=("another",)), dial_time=DIAL) as service, AsyncExitStack() as stack:
         managers = await open_calls(stack, CALLS, make_config(), service.open_stream)
         await trio.sleep(120)
         for manager in managers[:20]:
@@ -193,8 +193,8 @@ async def test_a_bad_key_under_200_calls(autojump_clock: trio.testing.MockClock)
 
 
 async def test_a_refusal_stops_the_dials_that_still_wait(autojump_clock: trio.testing.MockClock) -> None:
-    """P26: of three spares that wait to be dialled again, one is enough to hear of the bad key."""
-    async with memory_service(Behaviour(api_keys=("another",))) as service:
+    """P26: of three spares that wait to be dialed again, one is enough to hear of the bad key."""
+    async with memory_service(Behavior(api_keys=("another",))) as service:
         service.server.stop_accepting()
         config = make_config(spares=3)
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:

@@ -29,7 +29,7 @@ from tts_trio import (
     TTSConnectionError,
     UtteranceEndedError,
 )
-from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, open_local_server
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts
 from tts_trio.sync.loop import shared_loop
 
@@ -38,7 +38,7 @@ from tts_trio.sync.loop import shared_loop
 def server() -> Generator[LocalServer]:
     """The local server in a loop of its own: nothing of it is in the threads under test."""
     with start_blocking_portal("trio") as portal:
-        with portal.wrap_async_context_manager(open_local_server(Behaviour(speed=200), voice=ToneVoice())) as server:
+        with portal.wrap_async_context_manager(open_local_server(Behavior(speed=200), voice=ToneVoice())) as server:
             yield server
 
 
@@ -249,7 +249,7 @@ def test_errors_come_bare(server: LocalServer) -> None:
             audio.close()
             with pytest.raises(UtteranceEndedError):
                 text.send("too late")
-        server.behaviour = Behaviour(faults=(Fault("reset", "accept"),))
+        server.behavior = Behavior(faults=(Fault("reset", "accept"),))
     with open_tts(config) as tts, pytest.raises(TTSConnectionError), tts.speak([ENGLISH]):
         ...
     with pytest.raises(RuntimeError, match="with"), tts.speak([ENGLISH]):
@@ -382,7 +382,7 @@ def test_after_a_fork(server: LocalServer) -> None:
 
 @pytest.mark.parametrize("way", ["reply", "frames", "stream_static_text"])
 def test_an_error_tells_what_was_spoken_and_what_was_not(server: LocalServer, way: str) -> None:
-    server.behaviour = Behaviour(speed=200, faults=(Fault("reset", "audio", frame=3),))
+    server.behavior = Behavior(speed=200, faults=(Fault("reset", "audio", frame=3),))
     config = make_config(base_url=server.base_url, on_lost_connection="raise", audio_cache=None)
     with open_tts(config) as tts:
         for text in TEXTS.values():
@@ -417,7 +417,7 @@ def test_a_hundred_threads_share_one_loop(server: LocalServer) -> None:
 
 
 def test_an_interrupt_while_a_reply_waits_for_its_connection_leaves_nothing(server: LocalServer) -> None:
-    server.behaviour = Behaviour(speed=200, faults=(Fault("delay", "answer", 1.0, path="stream-input"),))
+    server.behavior = Behavior(speed=200, faults=(Fault("delay", "answer", 1.0, path="stream-input"),))
     config = make_config(base_url=server.base_url, timeouts=Timeouts(connect=20))
     with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -457,7 +457,7 @@ CHILD = """
 def test_ctrl_c_leaves_cleanly(server: LocalServer, where: str) -> None:
     connects = where == "while it connects"
     if connects:
-        server.behaviour = Behaviour(faults=(Fault("freeze", "answer"),))
+        server.behavior = Behavior(faults=(Fault("freeze", "answer"),))
     with subprocess.Popen(
         [sys.executable, "-X", "dev", "-c", textwrap.dedent(CHILD), server.base_url],
         stdout=subprocess.PIPE,

@@ -85,7 +85,7 @@ class Agreeable:
         return "two\nlines\x1b[31m"
 
 
-class Colour(enum.IntEnum):
+class Color(enum.IntEnum):
     RED = 3
 
 
@@ -177,7 +177,7 @@ NUMBERS: list[Any] = [
     *(None, True, False, 0, 1, 2, 3, 5, 10, 49, 50, 120, 180, 181, 500, 86_400, 10**6, 10**6 + 1, -1),
     *(2**31, 2**32, 2**63, 2**64, 10**39, 10**400, 10**5000, -(10**400)),
     *(0.0, -0.0, 0.1, 0.5, 0.7, 1.0, 1.2, 1.5, 20.0, 1e-3, 1e-9, 1e-300, 5e-324, 1e6, 1e9, 1e39, 1e308),
-    *(math.nan, math.inf, -math.inf, 1j, Decimal(1), Decimal("NaN"), Fraction(1, 2), Colour.RED, NumberLike()),
+    *(math.nan, math.inf, -math.inf, 1j, Decimal(1), Decimal("NaN"), Fraction(1, 2), Color.RED, NumberLike()),
 ]
 TEXTS: list[Any] = [
     *(

@@ -37,7 +37,7 @@ from tts_trio import (
     open_tts,
     sync,
 )
-from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, open_local_server
 
 
 class MyCache:
@@ -151,7 +151,7 @@ def without_async(config: TTSConfig, tokens: Iterable[str]) -> bytes:
 
 
 async def tested(stream: OpenStream) -> None:
-    async with open_local_server(Behaviour(faults=(Fault("reset", "audio", frame=3),)), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(faults=(Fault("reset", "audio", frame=3),)), voice=ToneVoice()) as server:
         assert_type(server, LocalServer)
         assert_type(server.base_url, str)
     config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url)

@@ -22,7 +22,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.connection_manager import acquire_connection
-from tts_trio.local_server import Behaviour, CloseReceived, Fault, Received, Requested
+from tts_trio.local_server import Behavior, CloseReceived, Fault, Received, Requested
 
 
 async def test_a_connection_is_hot_when_the_next_is_needed(autojump_clock: trio.testing.MockClock) -> None:
@@ -77,7 +77,7 @@ async def test_a_silent_peer_delays_close_by_a_quarter_second(autojump_clock: tr
     async with memory_service() as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             await connections.connect()
-            service.server.behaviour = Behaviour(faults=(Fault("freeze", "close"),))
+            service.server.behavior = Behavior(faults=(Fault("freeze", "close"),))
             before = trio.current_time()
             await connections.close()
             assert trio.current_time() - before == pytest.approx(0.25)
@@ -163,19 +163,19 @@ async def test_no_connection_is_an_error_at_the_deadline_and_the_next_call_tries
 
 
 async def test_a_peer_that_never_answers_is_given_up_at_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service(Behaviour(faults=(Fault("freeze", "answer"),))) as service:
+    async with memory_service(Behavior(faults=(Fault("freeze", "answer"),))) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             before = trio.current_time()
             with pytest.raises(TTSConnectionError, match="within 5 s"):
                 await connections.connect()
             assert trio.current_time() - before == pytest.approx(5)
-            service.server.behaviour = Behaviour()
+            service.server.behavior = Behavior()
             await connections.connect()
 
 
 async def test_a_bad_key_is_one_attempt(autojump_clock: trio.testing.MockClock) -> None:
-    """P26: the error frame after a good upgrade stops the dialling; the next explicit call tries once more."""
-    async with memory_service(Behaviour(api_keys=("another",))) as service:
+    """P26: the error frame after a good upgrade stops the dialing; the next explicit call tries once more."""
+    async with memory_service(Behavior(api_keys=("another",))) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             for attempts in (1, 2):
                 with pytest.raises(AuthenticationError, match=r"(?i)api key") as caught:
@@ -198,7 +198,7 @@ async def test_a_refused_upgrade_is_typed(autojump_clock: trio.testing.MockClock
 
 
 async def test_an_unknown_voice_is_raised_by_the_next_call(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service(Behaviour(voices=("other",))) as service:
+    async with memory_service(Behavior(voices=("other",))) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
 
             async def two_calls() -> None:  # the service may complain a moment after the connection is hot
@@ -219,7 +219,7 @@ async def test_a_refusal_is_over_when_a_later_call_found_a_connection(autojump_c
             told: list[TTSError] = []
             first.take(lambda _: None, told.append)
             await connections.connect()
-            service.server.behaviour = Behaviour(
+            service.server.behavior = Behavior(
                 faults=(Fault("error_frame", "audio", "content_against_policy", count=1),)
             )
             first.send_text("Нельзя. ")
@@ -300,7 +300,7 @@ async def test_cancelled_while_entering(autojump_clock: trio.testing.MockClock) 
 
 
 async def test_what_belongs_to_a_socket_never_changes(autojump_clock: trio.testing.MockClock) -> None:
-    """P15: all sockets of a manager are dialled and begun alike, and no other voice gets hold of them."""
+    """P15: all sockets of a manager are dialed and begun alike, and no other voice gets hold of them."""
     config = make_config(language_code="ru", voice_settings=VoiceSettings(stability=0.3), seed=7)
     others: list[dict[str, Any]] = [
         {"api_key": "another"},

@@ -35,7 +35,7 @@ from tts_trio import (
     WebSocketConnectionManager,
     open_tts,
 )
-from tts_trio.local_server import Behaviour, CloseReceived, Fault
+from tts_trio.local_server import Behavior, CloseReceived, Fault
 from tts_trio.text.phraser import warn_of_unknown_language
 
 
@@ -286,7 +286,7 @@ async def test_a_cancelled_feeder_abandons_the_reply(autojump_clock: trio.testin
 
 
 async def test_a_failure_comes_after_the_audio_that_came(autojump_clock: trio.testing.MockClock) -> None:
-    faults = Behaviour(faults=(Fault("reset", "audio", frame=2),))
+    faults = Behavior(faults=(Fault("reset", "audio", frame=2),))
     config = make_config(on_lost_connection="raise")
     async with memory_service(faults) as service, speaking(config, service.open_stream) as tts:
         sound = b""
@@ -464,7 +464,7 @@ async def test_a_refused_reply_is_one_bare_error_however_fast_the_feeder(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """P25: the feeder and the reader do not raise the same failure twice."""
-    refusing = Behaviour(faults=(Fault("error_frame", "audio", "voice_id_does_not_exist"),))
+    refusing = Behavior(faults=(Fault("error_frame", "audio", "voice_id_does_not_exist"),))
     for _ in range(20):
         async with memory_service(refusing) as service, speaking(make_config(), service.open_stream) as tts:
             with pytest.raises(ConfigurationError):
@@ -624,7 +624,7 @@ async def test_an_error_tells_what_was_spoken_and_what_was_not(
     autojump_clock: trio.testing.MockClock, way: str
 ) -> None:
     """Together they are the text that was given, whoever is told of the error; and the outcome says the same."""
-    broken = Behaviour(
+    broken = Behavior(
         faults=(Fault("reset", "audio", frame=3, path="stream-input"), Fault("reset", "audio", frame=3, path="/stream"))
     )
     config = make_config(on_lost_connection="raise", audio_cache=None)

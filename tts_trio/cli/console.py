@@ -1,4 +1,4 @@
-"""The one look of all commands, by rich: what goes where, on a terminal, into a pipe and without colours.
+"""The one look of all commands, by rich: what goes where, on a terminal, into a pipe and without colors.
 
 What was asked for goes to `out`. What happens meanwhile, warnings and errors go to `err`, one line each: a pipe gets
 them whole, and a terminal wraps them. Both leave markup and emoji in a text as they are, and obey NO_COLOR,

@@ -50,7 +50,7 @@ def check_combinations(config: TTSConfig) -> None:
     if config.apply_text_normalization == "on" and config.optimize_streaming_latency == 4 and sends_latency:
         raise ConfigurationError(
             "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
-            "normaliser off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
+            "normalizer off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
             field="apply_text_normalization",
         )
     if config.request_stitching and (is_v3(config.model_id) or not config.enable_logging):

@@ -71,7 +71,7 @@ class TTSConfig:
         output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
         voice_settings: How the voice speaks; None for the voice's stored settings.
         optimize_streaming_latency: 0 to 4, for static texts over HTTP; None sends none. 4 is the fastest and
-            switches the text normaliser off, so numbers and dates can be misread (ElevenLabs API reference). The v3 and
+            switches the text normalizer off, so numbers and dates can be misread (ElevenLabs API reference). The v3 and
             v4 models refuse it: they are not sent the default, and another value is refused here.
         static_timestamps: The times of the words are asked for with static texts too, for `audio.words` and
             `audio.spoken`, which estimate them otherwise. The answer is a third longer then.
@@ -92,7 +92,7 @@ class TTSConfig:
         base_url: Where the service is, for HTTP and WebSocket alike, without the "/v1" of its paths. `http` and `ws`
             are refused for anything but this machine, since the key would travel readable.
         allow_plaintext: Takes that refusal back.
-        ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honours
+        ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honors
             SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: The URL of an HTTP proxy, for HTTP and WebSocket alike, such as "http://user:password@proxy:3128"; its
             credentials are never shown. None: the first of https_proxy, HTTPS_PROXY, all_proxy and ALL_PROXY that is

@@ -10,7 +10,7 @@ and ours that write tracebacks, have a filter. What is taken out:
   character and also twice;
 - its base64, at whatever place of a longer text it was encoded.
 
-Other transformations, such as its characters in reverse, are not recognised.
+Other transformations, such as its characters in reverse, are not recognized.
 """
 
 from __future__ import annotations

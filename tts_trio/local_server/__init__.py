@@ -5,7 +5,7 @@ It is the service's double, so it may not know how its client works: it imports 
 
 from __future__ import annotations
 
-from tts_trio.local_server.behaviour import ACTIONS, POINTS, Behaviour, Fault
+from tts_trio.local_server.behavior import ACTIONS, POINTS, Behavior, Fault
 from tts_trio.local_server.espeak import EspeakVoice
 from tts_trio.local_server.memory import MemoryStream
 from tts_trio.local_server.record import (
@@ -28,7 +28,7 @@ __all__ = [
     "POINTS",
     "Accepted",
     "Answered",
-    "Behaviour",
+    "Behavior",
     "CloseReceived",
     "CloseSent",
     "Ended",

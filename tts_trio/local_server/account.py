@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 
 from tts_trio.local_server import errors
-from tts_trio.local_server.behaviour import Behaviour
-from tts_trio.local_server.catalogue import Model
+from tts_trio.local_server.behavior import Behavior
+from tts_trio.local_server.catalog import Model
 
 _QUEUE_DELAY = 0.05  # the documentation's figure for a request that waits for a slot
 _TOKEN_LIFE = 15 * 60.0
@@ -35,14 +35,14 @@ class Account:
     """The account behind the keys.
 
     Attributes:
-        behaviour: How the server behaves now.
+        behavior: How the server behaves now.
         used: The credits spent so far.
         history: The latest requests over HTTP, the last one first, as `GET /v1/history` gives them.
     """
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
-        self._random = random.Random(behaviour.seed)  # noqa: S311 - ids that repeat from run to run
+    def __init__(self, behavior: Behavior) -> None:
+        self.behavior = behavior
+        self._random = random.Random(behavior.seed)  # noqa: S311 - ids that repeat from run to run
         self._slots: set[Slot] = set()
         self._tokens: dict[str, float] = {}
         self._sessions = 0
@@ -51,7 +51,7 @@ class Account:
 
     def check_key(self, key: str) -> None:
         """Raise a `ServiceError` unless this is a good key."""
-        good = self.behaviour.api_keys
+        good = self.behavior.api_keys
         if not key or (good is not None and key not in good):
             raise errors.INVALID_KEY.given()
 
@@ -73,9 +73,9 @@ class Account:
             ServiceError: The quota does not suffice.
         """
         price = max(1, round(characters * model.credits_a_character))
-        quota = self.behaviour.quota
+        quota = self.behavior.quota
         if quota is not None and self.used + price > quota:
-            raise errors.QUOTA_EXCEEDED[self.behaviour.quota_status].given(
+            raise errors.QUOTA_EXCEEDED[self.behavior.quota_status].given(
                 quota=quota, remaining=max(0, quota - self.used), needed=price
             )
         self.used += price
@@ -91,10 +91,10 @@ class Account:
         Raises:
             ServiceError: The plan's concurrency is used up, and nothing queues.
         """
-        limit = self.behaviour.concurrency
+        limit = self.behavior.concurrency
         if limit is None or self.generating(start) < limit:
             return start
-        if self.behaviour.over_concurrency != "queue":
+        if self.behavior.over_concurrency != "queue":
             raise errors.TOO_MANY_REQUESTS.given(limit=limit)
         turns = sorted(slot.end + _QUEUE_DELAY for slot in self._slots if slot.end > start)
         return next(turn for turn in turns if self.generating(turn) < limit)
@@ -116,7 +116,7 @@ class Account:
         Raises:
             ServiceError: There is none left.
         """
-        limit = self.behaviour.dialogue_sessions
+        limit = self.behavior.dialogue_sessions
         if limit is not None and self._sessions >= limit:
             raise errors.TOO_MANY_REQUESTS.given(limit=limit)
         self._sessions += 1

@@ -18,7 +18,7 @@ _DEEPEST = 100  # levels of JSON
 _LONGEST_CONTEXT = 100  # characters of `previous_text` and `future_text` of a dialogue (official SDK)
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
-Normalisation: TypeAlias = Literal["auto", "on", "off"]
+Normalization: TypeAlias = Literal["auto", "on", "off"]
 
 _Latency = Annotated[int, Field(ge=0, le=4)]
 _RequestIds = Annotated[list[str], Field(max_length=3)]
@@ -65,7 +65,7 @@ class _Body(BaseModel):
     next_request_ids: _RequestIds | None = None
     pronunciation_dictionary_locators: Annotated[list[Locator], Field(max_length=3)] | None = None
     seed: Seed | None = None
-    apply_text_normalization: Normalisation | None = None
+    apply_text_normalization: Normalization | None = None
     use_pvc_as_ivc: bool | None = None
     audio_effects: AudioEffects | None = None
 
@@ -108,7 +108,7 @@ class SocketQuery(Query):
     model_id: str = ""
     language_code: str | None = None
     seed: Seed | None = None
-    apply_text_normalization: Normalisation | None = None
+    apply_text_normalization: Normalization | None = None
     sync_alignment: bool = False
 
 

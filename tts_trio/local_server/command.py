@@ -14,7 +14,7 @@ from typing import Any, cast
 import attrs
 import trio
 
-from tts_trio.local_server.behaviour import ACTIONS, POINTS, Behaviour, Fault
+from tts_trio.local_server.behavior import ACTIONS, POINTS, Behavior, Fault
 from tts_trio.local_server.espeak import EspeakVoice
 from tts_trio.local_server.record import Record, as_json
 from tts_trio.local_server.server import open_local_server
@@ -44,7 +44,7 @@ def parser(of: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argpa
     parser.add_argument("--port", type=_port, default=8765, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--voice", choices=_VOICES, default="espeak", help="who speaks (default: %(default)s)")
     parser.add_argument(
-        "--behaviour", action="append", default=[], metavar="KEY=VALUE", type=_pair, help="a switch; repeatable"
+        "--behavior", action="append", default=[], metavar="KEY=VALUE", type=_pair, help="a switch; repeatable"
     )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="ACTION@POINT[,NAME=VALUE…]", type=parse_fault,
@@ -64,29 +64,29 @@ def parse(arguments: Sequence[str], of: type[argparse.ArgumentParser] = argparse
     """
     options = parser(of).parse_args(arguments)
     try:
-        options.behaviour = parse_behaviour(options.behaviour, options.fault)
+        options.behavior = parse_behavior(options.behavior, options.fault)
     except ValueError as error:
         parser(of).error(str(error))
     return options
 
 
-def parse_behaviour(pairs: list[tuple[str, str]], faults: list[Fault]) -> Behaviour:
-    """Make a `Behaviour` of the values of `--behaviour` and `--fault`.
+def parse_behavior(pairs: list[tuple[str, str]], faults: list[Fault]) -> Behavior:
+    """Make a `Behavior` of the values of `--behavior` and `--fault`.
 
     Raises:
         ValueError: There is no such switch, or it has no such value.
     """
-    fields = {field.name: field for field in attrs.fields(Behaviour) if field.name != "faults"}
+    fields = {field.name: field for field in attrs.fields(Behavior) if field.name != "faults"}
     values: dict[str, Any] = {"faults": tuple(faults)}
     for name, text in pairs:
         if name not in fields:
-            raise ValueError(f"--behaviour has no {name!r}; it has {', '.join(fields)}")
+            raise ValueError(f"--behavior has no {name!r}; it has {', '.join(fields)}")
         listed = "tuple" in str(fields[name].type)
         values[name] = tuple(text.split(",")) if listed else _value(text)
     try:
-        return Behaviour(**values)
+        return Behavior(**values)
     except ValueError as error:
-        raise ValueError(f"--behaviour: {error}") from None
+        raise ValueError(f"--behavior: {error}") from None
 
 
 def parse_fault(text: str) -> Fault:
@@ -124,7 +124,7 @@ async def serve(options: argparse.Namespace, say: Callable[[str], object]) -> No
     context = _certify(options.host, options.tls) if options.tls else None
     with _recorder(options.log) as record:
         async with open_local_server(
-            options.behaviour,
+            options.behavior,
             voice=_VOICES[options.voice](),
             host=options.host,
             port=options.port,
@@ -140,7 +140,7 @@ def _introduction(base_url: str, voice: str, ca_file: Path | None) -> str:
     realtime = "" if ca_file else "    (its convert_realtime insists on wss: start with --tls CA_FILE for that)\n"
     return (
         f"Serving ElevenLabs' protocol at {base_url} with the voice {voice!r};\n"
-        "any key and voice id will do, unless --behaviour names the good ones.\n"
+        "any key and voice id will do, unless --behavior names the good ones.\n"
         f"  tts_trio:\n    {trust}TTSConfig(api_key=\"any\", voice_id=\"any\", base_url=\"{base_url}\")\n"
         f"  the official SDK:\n    {trust}ElevenLabs(api_key=\"any\", base_url=\"{base_url}\")\n{realtime}"
         "Ctrl-C stops it."
@@ -193,7 +193,7 @@ def _value(text: str) -> Any:
 def _epilog() -> str:
     switches = {
         f"{field.name}={'|'.join(map(_shown, field.metadata.get('choices', [field.default])))}": field.metadata["help"]
-        for field in attrs.fields(Behaviour)
+        for field in attrs.fields(Behavior)
         if field.name != "faults"
     }
     actions = {
@@ -208,7 +208,7 @@ def _epilog() -> str:
         "probability=P, seed=N": "strike by chance, repeatably",
     }
     tables = (
-        ("--behaviour KEY=VALUE, the default first (true, false, none; lists with commas):", switches),
+        ("--behavior KEY=VALUE, the default first (true, false, none; lists with commas):", switches),
         ("--fault ACTION@POINT[,NAME=VALUE…], actions:", actions),
         ("points:", dict(POINTS)),
         ("names:", options),

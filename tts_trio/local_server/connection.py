@@ -16,7 +16,7 @@ from wsproto.events import RejectConnection
 from wsproto.utilities import RemoteProtocolError
 
 from tts_trio.local_server import errors
-from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
 from tts_trio.local_server.messages import Spelling

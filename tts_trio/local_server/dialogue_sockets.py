@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.body import VoiceSettings
 from tts_trio.local_server.parameters import Parameters, Request, check_settings, known_voice
 from tts_trio.local_server.socket_core import ContextSocket, SocketCore, context_id_of
@@ -34,14 +34,14 @@ class DialogueContext(Utterance):
     voices: tuple[str, ...]
 
     @classmethod
-    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
+    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behavior: Behavior) -> dict[str, Any]:
         """Give the voices, which only the first message names."""
         voices: Any = first.get("voices")
         if not isinstance(voices, list) or not voices:
             raise errors.invalid_parameter("voices", "The first message must name the voices.")
         listed = tuple(map(str, cast("list[Any]", voices)))
         for voice_id in listed:
-            if not known_voice(voice_id, behaviour):
+            if not known_voice(voice_id, behavior):
                 raise errors.VOICE_DOES_NOT_EXIST.given(voice_id=voice_id)
         if len(set(listed)) > parameters.model.dialogue_voices:
             raise errors.TOO_MANY_VOICES.given(limit=parameters.model.dialogue_voices)
@@ -85,17 +85,17 @@ class DialogueContext(Utterance):
     def speak(self, clip: Clip, now: float) -> None:
         """Take the speech of the oldest order. Each is a file of its own; the first mp3 file has an ID3 tag."""
         if self.parameters.output_format.startswith("mp3") and not self._sounds:
-            clip = tagged(clip, alone=self.behaviour.id3_tag == "alone")
+            clip = tagged(clip, alone=self.behavior.id3_tag == "alone")
         super().speak(clip, now)
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
         """Align each message that has sound by itself, and only with `sync_alignment`."""
         if not self.parameters.sync_alignment or clip.slices[index].end_ms == 0:
             return None, None
-        alignment, normalised = super()._alignments(clip, index)
-        if alignment and alignment.chars and self.behaviour.alignment == "overrunning":
+        alignment, normalized = super()._alignments(clip, index)
+        if alignment and alignment.chars and self.behavior.alignment == "overrunning":
             alignment = alignment.stretched(_OVERRUN)
-        return alignment, normalised
+        return alignment, normalized
 
 
 class _DialogueSocket(SocketCore[DialogueContext]):
@@ -105,7 +105,7 @@ class _DialogueSocket(SocketCore[DialogueContext]):
     _in_session = False
 
     def __init__(self, request: Request, parameters: Parameters, account: Account, now: float) -> None:
-        if account.behaviour.over_concurrency == "upgrade":
+        if account.behavior.over_concurrency == "upgrade":
             account.begin_session()
             self._in_session = True
         super().__init__(request, parameters, account, now)
@@ -165,7 +165,7 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
 
     def _close_context(self, context: DialogueContext, now: float) -> None:
         """Generate the rest and end the context: nothing is interrupted here (API reference)."""
-        self._say_rest(context, now, self._behaviour.late_final)
+        self._say_rest(context, now, self._behavior.late_final)
 
 
 def _settings(first: Mapping[str, Any]) -> VoiceSettings:

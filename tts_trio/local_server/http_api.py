@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import attrs
 
-from tts_trio.local_server import catalogue, errors, resources
+from tts_trio.local_server import catalog, errors, resources
 from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.body import Line
 from tts_trio.local_server.parameters import Request, authenticate, parse_http
@@ -123,12 +123,12 @@ def refuse(error: errors.ServiceError, account: Account, status: int | None = No
 
 def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
     """Make the headers and the body of an answer out of its speech."""
-    behaviour, start = account.behaviour, answer.slot.start
+    behavior, start = account.behavior, answer.slot.start
     if answer.order.output_format.startswith("mp3"):
         clip = tagged(clip)
-    first = start + behaviour.model_latency
+    first = start + behavior.model_latency
     heard_first = clip.slices[0].end_ms if clip.slices else 0.0
-    ready = [first + (piece.end_ms - heard_first) / 1000 / behaviour.speed for piece in clip.slices] or [first]
+    ready = [first + (piece.end_ms - heard_first) / 1000 / behavior.speed for piece in clip.slices] or [first]
     answer.slot.end = end = ready[-1]
     headers = list(answer.headers)
     if answer.form == "/stream":
@@ -168,16 +168,16 @@ def _route(request: Request, account: Account, now: float) -> Answer | SpeechAns
 
 def _speech(request: Request, voice_id: str | None, form: Any, account: Account, now: float) -> SpeechAnswer:
     whole = not form.startswith("/stream")
-    lines, parameters = parse_http(request, voice_id, account.behaviour, whole=whole)
+    lines, parameters = parse_http(request, voice_id, account.behavior, whole=whole)
     text = " ".join(line.text for line in lines)
     characters = sum(len(line.text) for line in lines) if text.strip() else 0
     start = account.admit(now)
     price = account.charge(characters, parameters.model)
-    limit = account.behaviour.concurrency or 10
+    limit = account.behavior.concurrency or 10
     family = parameters.output_format.partition("_")[0]
-    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behaviour.speed, now)
+    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behavior.speed, now)
     request_id = account.identifier()
-    content_type = _CONTENT_TYPES.get(family, account.behaviour.opus_content_type)
+    content_type = _CONTENT_TYPES.get(family, account.behavior.opus_content_type)
     headers = [
         *_EVERY_ANSWER,
         ("x-trace-id", account.trace_id()),
@@ -195,7 +195,7 @@ def _speech(request: Request, voice_id: str | None, form: Any, account: Account,
                 "history_item_id": item_id,
                 "request_id": request_id,
                 "voice_id": lines[0].voice_id,
-                "voice_name": catalogue.voice_name(lines[0].voice_id),
+                "voice_name": catalog.voice_name(lines[0].voice_id),
                 "voice_category": "premade",
                 "model_id": parameters.model.model_id,
                 "output_format": parameters.output_format,
@@ -215,9 +215,9 @@ def _speech(request: Request, voice_id: str | None, form: Any, account: Account,
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:
     """Cut a body as the service does: anywhere, and as fast as it is generated."""
     body = b"".join(piece.audio for piece in clip.slices)
-    seed = f"{account.behaviour.seed} {order.text}".encode("utf-8", "surrogatepass")
+    seed = f"{account.behavior.seed} {order.text}".encode("utf-8", "surrogatepass")
     sizes = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    pace = clip.seconds / account.behaviour.speed / max(1, len(body))  # seconds a byte
+    pace = clip.seconds / account.behavior.speed / max(1, len(body))  # seconds a byte
     parts: list[Part] = []
     start = 0
     while start < len(body):
@@ -229,17 +229,17 @@ def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Pa
 
 def _timed(clip: Clip, lines: Sequence[Line], index: int | None) -> dict[str, Any]:
     """Return the JSON of the whole clip, or of one slice, with times from the beginning of the speech."""
-    alignment, normalised = clip.alignment, clip.normalised
+    alignment, normalized = clip.alignment, clip.normalized
     audio = b"".join(piece.audio for piece in clip.slices)
     if index is not None:
         piece = clip.slices[index]
         end_ms = piece.end_ms if index < len(clip.slices) - 1 else float("inf")
         audio = piece.audio
-        alignment, normalised = (part.during(piece.start_ms, end_ms) for part in (alignment, normalised))
+        alignment, normalized = (part.during(piece.start_ms, end_ms) for part in (alignment, normalized))
     timed: dict[str, Any] = {
         "audio_base64": base64.b64encode(audio).decode(),
         "alignment": alignment.for_http(),
-        "normalized_alignment": normalised.for_http(),
+        "normalized_alignment": normalized.for_http(),
     }
     if lines:
         timed["voice_segments"] = _voice_segments(clip.alignment, alignment, lines)

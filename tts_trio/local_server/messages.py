@@ -63,12 +63,12 @@ class Spelling:
     snake: bool = False
 
     def audio(
-        self, audio: bytes, alignment: Alignment | None, normalised: Alignment | None, context_id: str | None
+        self, audio: bytes, alignment: Alignment | None, normalized: Alignment | None, context_id: str | None
     ) -> dict[str, Any]:
         """Spell a message with audio; a dialogue's `normalized_alignment` is "reserved for future use"."""
         encoded = base64.b64encode(audio).decode()
         if not self.dialogue:
-            return self._speech(encoded, None, alignment, normalised, context_id)
+            return self._speech(encoded, None, alignment, normalized, context_id)
         timed = alignment and alignment.for_websocket(snake=True)
         return self.named({"audio": encoded, "alignment": timed, "normalized_alignment": None}, context_id)
 
@@ -92,14 +92,15 @@ class Spelling:
         audio: str | None,
         is_final: bool | None,
         alignment: Alignment | None,
-        normalised: Alignment | None,
+        normalized: Alignment | None,
         context_id: str | None,
     ) -> dict[str, Any]:
-        final, normalized = ("is_final", "normalized_alignment") if self.snake else ("isFinal", "normalizedAlignment")
+        final = "is_final" if self.snake else "isFinal"
         message = {
             "audio": audio,
             final: is_final,
-            normalized: normalised and normalised.for_websocket(snake=self.snake),
+            "normalized_alignment" if self.snake else "normalizedAlignment": normalized
+            and normalized.for_websocket(snake=self.snake),
             "alignment": alignment and alignment.for_websocket(snake=self.snake),
         }
         return self.named(message, context_id)

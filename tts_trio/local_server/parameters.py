@@ -10,7 +10,7 @@ import attrs
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.body import (
     DialogueBody,
     Line,
@@ -21,7 +21,7 @@ from tts_trio.local_server.body import (
     parse_body,
     parse_query,
 )
-from tts_trio.local_server.catalogue import DEFAULT_DIALOGUE_MODEL, DEFAULT_MODEL, MODELS, Model
+from tts_trio.local_server.catalog import DEFAULT_DIALOGUE_MODEL, DEFAULT_MODEL, MODELS, Model
 from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS, check_encodable
 from tts_trio.local_server.speech import Order, single_spaced
 
@@ -34,7 +34,7 @@ SETTINGS = {
 }
 """The range of each number in `voice_settings`."""
 
-_NO_LATENCY_BUT_NO_NORMALISER = 4
+_NO_LATENCY_BUT_NO_NORMALIZER = 4
 _STABILITIES = (0.0, 0.5, 1.0)  # of the v3 models
 _OVERLONG_PERCENT = 110  # of the documented limit: so much is taken
 _TAG = re.compile(r"\[[^\]]*\]")
@@ -73,7 +73,7 @@ class Parameters:
         model: The model that speaks.
         output_format: The name of ElevenLabs for the format of the audio.
         language_code: The language; None: it is not given, or the model does not speak it.
-        normalise: Whether numbers become words.
+        normalize: Whether numbers become words.
         speed: The speed of the voice settings.
         logging: Whether the request goes into the history; False is zero retention.
         auto_mode: Whether every text message of a WebSocket is a segment.
@@ -85,7 +85,7 @@ class Parameters:
     model: Model
     output_format: str
     language_code: str | None
-    normalise: bool
+    normalize: bool
     speed: float = 1.0
     logging: bool = True
     auto_mode: bool = False
@@ -94,7 +94,7 @@ class Parameters:
 
     def order(self, text: str) -> Order:
         """Make the order for a text that stands alone."""
-        return Order(single_spaced(text), self.output_format, self.language_code, self.speed, self.normalise)
+        return Order(single_spaced(text), self.output_format, self.language_code, self.speed, self.normalize)
 
 
 def bearer(authorization: str) -> str:
@@ -115,17 +115,17 @@ def authenticate(request: Request, account: Account) -> None:
         raise
 
 
-def known_voice(voice_id: str, behaviour: Behaviour) -> bool:
+def known_voice(voice_id: str, behavior: Behavior) -> bool:
     """Say whether there is such a voice.
 
     Raises:
         ServiceError: There is such a voice, and the plan forbids it.
     """
-    if voice_id in behaviour.forbidden_voices:
+    if voice_id in behavior.forbidden_voices:
         raise errors.PAID_PLAN_REQUIRED.given()
-    if behaviour.voices is None:
+    if behavior.voices is None:
         return re.fullmatch(r"[A-Za-z0-9_-]+", voice_id) is not None
-    return voice_id in behaviour.voices
+    return voice_id in behavior.voices
 
 
 def check_settings(settings: VoiceSettings) -> None:
@@ -150,7 +150,7 @@ def find_model(model_id: str, *, dialogue: bool = False) -> Model:
     return model
 
 
-def find_format(output_format: str, behaviour: Behaviour, allowed: tuple[str, ...]) -> str:
+def find_format(output_format: str, behavior: Behavior, allowed: tuple[str, ...]) -> str:
     """Return the output format, if the client may have it.
 
     Raises:
@@ -158,7 +158,7 @@ def find_format(output_format: str, behaviour: Behaviour, allowed: tuple[str, ..
     """
     if output_format not in allowed:
         raise errors.INVALID_FORMAT.given(output_format=output_format)
-    if output_format in behaviour.forbidden_formats:
+    if output_format in behavior.forbidden_formats:
         raise errors.FORMAT_NOT_ALLOWED.given(output_format=output_format)
     try:
         check_encodable(output_format)
@@ -167,7 +167,7 @@ def find_format(output_format: str, behaviour: Behaviour, allowed: tuple[str, ..
     return output_format
 
 
-def find_language(language_code: str | None, model: Model, behaviour: Behaviour) -> str | None:
+def find_language(language_code: str | None, model: Model, behavior: Behavior) -> str | None:
     """Give the language if the model has it, else None.
 
     Raises:
@@ -175,28 +175,28 @@ def find_language(language_code: str | None, model: Model, behaviour: Behaviour)
     """
     if not language_code or language_code in model.languages:
         return language_code or None
-    if behaviour.unsupported_language == "reject":
+    if behavior.unsupported_language == "reject":
         raise errors.UNSUPPORTED_LANGUAGE.given(language_code=language_code, model_id=model.model_id)
     return None
 
 
-def normalises(choice: str | None, model: Model, behaviour: Behaviour, latency: int | None = None) -> bool:
+def normalizes(choice: str | None, model: Model, behavior: Behavior, latency: int | None = None) -> bool:
     """Say whether numbers become words by this `apply_text_normalization` and `optimize_streaming_latency`."""
-    if latency == _NO_LATENCY_BUT_NO_NORMALISER:
+    if latency == _NO_LATENCY_BUT_NO_NORMALIZER:
         return False
-    by_itself = model.normalises or behaviour.fast_models_normalise
+    by_itself = model.normalizes or behavior.fast_models_normalize
     return by_itself if choice in {None, "auto"} else choice == "on"
 
 
 def parse_http(
-    request: Request, voice_id: str | None, behaviour: Behaviour, *, whole: bool
+    request: Request, voice_id: str | None, behavior: Behavior, *, whole: bool
 ) -> tuple[tuple[Line, ...], Parameters]:
     """Check a request for speech, and return its lines and parameters.
 
     Args:
         request: The request.
         voice_id: The voice of a text-to-speech request, which has one line; None: text-to-dialogue.
-        behaviour: The server's.
+        behavior: The server's.
         whole: The answer is a whole file, for which there are more formats.
 
     Raises:
@@ -216,35 +216,35 @@ def parse_http(
         lines, settings = (Line(text=body.text, voice_id=voice_id),), body.voice_settings or VoiceSettings()
         model = find_model(body.model_id or DEFAULT_MODEL)
         latency, speed = query.optimize_streaming_latency, settings.speed or 1.0
-        if model.is_v4 and not behaviour.v4_over_text_to_speech:
+        if model.is_v4 and not behavior.v4_over_text_to_speech:
             raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
         if model.is_v3:
             fields = {"previous_text": body.previous_text or None, "next_text": body.next_text or None}
             for field, given in {**fields, "optimize_streaming_latency": latency}.items():
                 if given is not None:
                     raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
-    output_format = find_format(query.output_format, behaviour, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+    output_format = find_format(query.output_format, behavior, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
     voices = dict.fromkeys(line.voice_id for line in lines)
     for voice in voices:
-        if not known_voice(voice, behaviour):
+        if not known_voice(voice, behavior):
             raise errors.VOICE_NOT_FOUND.given(voice_id=voice)
     if voice_id is None and len(voices) > model.dialogue_voices:
         raise errors.TOO_MANY_VOICES.given(limit=model.dialogue_voices)
-    _check_text([line.text for line in lines], model, behaviour)
+    _check_text([line.text for line in lines], model, behavior)
     _check_settings(settings, model)
-    language = find_language(body.language_code, model, behaviour)
-    normalise = normalises(body.apply_text_normalization, model, behaviour, latency)
-    return lines, Parameters("", model, output_format, language, normalise, speed, query.enable_logging)
+    language = find_language(body.language_code, model, behavior)
+    normalize = normalizes(body.apply_text_normalization, model, behavior, latency)
+    return lines, Parameters("", model, output_format, language, normalize, speed, query.enable_logging)
 
 
-def _check_text(texts: list[str], model: Model, behaviour: Behaviour) -> None:
+def _check_text(texts: list[str], model: Model, behavior: Behavior) -> None:
     """Refuse too much text, and for the dialogue models none at all."""
     for position, text in enumerate(texts):
         if model.dialogue_voices and _is_empty(text):
             raise errors.EMPTY_TEXT.given(position=position)
     characters = sum(map(len, texts))
     if characters * 100 > model.characters * _OVERLONG_PERCENT:
-        raise errors.TEXT_TOO_LONG.given(code=behaviour.too_long_code, limit=model.characters, given=characters)
+        raise errors.TEXT_TOO_LONG.given(code=behavior.too_long_code, limit=model.characters, given=characters)
 
 
 def _is_empty(text: str) -> bool:

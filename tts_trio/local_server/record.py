@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
-from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.behavior import Fault
 
 _SECRETS = {"xi-api-key", "xi_api_key", "authorization", "single_use_token"}
 

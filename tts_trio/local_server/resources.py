@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import attrs
 from pydantic import BaseModel, Field
 
-from tts_trio.local_server import catalogue, errors
+from tts_trio.local_server import catalog, errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.body import parse_query
 from tts_trio.local_server.parameters import Request, known_voice
@@ -38,7 +38,7 @@ class _HistoryPage(BaseModel):
 def _found_voices(call: Call) -> Any:
     page = parse_query(_VoicesPage, call.request.query)
     wanted = page.search.casefold()
-    found = [voice for voice in catalogue.voices(call.account.behaviour) if wanted in voice["name"].casefold()]
+    found = [voice for voice in catalog.voices(call.account.behavior) if wanted in voice["name"].casefold()]
     start = next((index for index, voice in enumerate(found) if voice["voice_id"] == page.next_page_token), 0)
     following = found[start + page.page_size :]
     return {
@@ -50,9 +50,9 @@ def _found_voices(call: Call) -> Any:
 
 
 def _voice(call: Call) -> Any:
-    if not known_voice(call.open_part, call.account.behaviour):
+    if not known_voice(call.open_part, call.account.behavior):
         raise errors.VOICE_NOT_FOUND.given(voice_id=call.open_part)
-    return catalogue.voice(call.open_part)
+    return catalog.voice(call.open_part)
 
 
 def _history(call: Call) -> Any:
@@ -69,12 +69,12 @@ def _history(call: Call) -> Any:
 
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Any]], ...] = (
-    ("GET", "/v1/models", lambda _: catalogue.models()),
-    ("GET", "/v1/user", lambda call: catalogue.user(call.account.behaviour, call.account.used)),
-    ("GET", "/v1/user/subscription", lambda call: catalogue.subscription(call.account.behaviour, call.account.used)),
-    ("GET", "/v1/voices", lambda call: {"voices": catalogue.voices(call.account.behaviour)}),
+    ("GET", "/v1/models", lambda _: catalog.models()),
+    ("GET", "/v1/user", lambda call: catalog.user(call.account.behavior, call.account.used)),
+    ("GET", "/v1/user/subscription", lambda call: catalog.subscription(call.account.behavior, call.account.used)),
+    ("GET", "/v1/voices", lambda call: {"voices": catalog.voices(call.account.behavior)}),
     ("GET", "/v2/voices", _found_voices),
-    ("GET", "/v1/voices/settings/default", lambda _: catalogue.SETTINGS),
+    ("GET", "/v1/voices/settings/default", lambda _: catalog.SETTINGS),
     ("GET", "/v1/voices/([^/]+)", _voice),
     ("GET", "/v1/voices/([^/]+)/settings", lambda call: _voice(call)["settings"]),
     ("GET", "/v1/history", _history),

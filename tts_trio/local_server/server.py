@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 from trio.testing import MockClock
 
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.connection import Connection
 from tts_trio.local_server.espeak import EspeakVoice
 from tts_trio.local_server.memory import MemoryStream, memory_connection
@@ -26,7 +26,7 @@ class LocalServer:
     """A server that speaks ElevenLabs' protocol, HTTP and WebSocket alike, over any stream.
 
     Args:
-        behaviour: How the server behaves. The attribute can be replaced at any time, also during a call.
+        behavior: How the server behaves. The attribute can be replaced at any time, also during a call.
         voice: The voice that speaks; None: `EspeakVoice`, in a thread. On trio's `MockClock` give `ToneVoice`: a clock
             that jumps does not wait for threads.
         ssl_context: The context of a server, for TLS on every connection; None: no TLS.
@@ -42,7 +42,7 @@ class LocalServer:
 
     def __init__(
         self,
-        behaviour: Behaviour | None = None,
+        behavior: Behavior | None = None,
         *,
         voice: Voice | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -51,7 +51,7 @@ class LocalServer:
         self.records: list[Record] = []
         self.base_url = "http://127.0.0.1" if ssl_context is None else "https://127.0.0.1"
         self._voice = voice or EspeakVoice()
-        self._service = Service(behaviour or Behaviour(), self._voice, record or self.records.append)
+        self._service = Service(behavior or Behavior(), self._voice, record or self.records.append)
         self._ssl_context = ssl_context
         self._connections = 0
         self._scopes: set[trio.CancelScope] = set()
@@ -59,13 +59,13 @@ class LocalServer:
         self._port: _Port | None = None
 
     @property
-    def behaviour(self) -> Behaviour:
+    def behavior(self) -> Behavior:
         """How the server behaves now. Whoever replaces it also resets the counters of the faults."""
-        return self._service.behaviour
+        return self._service.behavior
 
-    @behaviour.setter
-    def behaviour(self, behaviour: Behaviour) -> None:
-        self._service.behaviour = behaviour
+    @behavior.setter
+    def behavior(self, behavior: Behavior) -> None:
+        self._service.behavior = behavior
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends, and close it."""
@@ -172,7 +172,7 @@ class _Port:
 
 @asynccontextmanager
 async def open_local_server(
-    behaviour: Behaviour | None = None,
+    behavior: Behavior | None = None,
     *,
     voice: Voice | None = None,
     host: str = "127.0.0.1",
@@ -183,7 +183,7 @@ async def open_local_server(
     """Serve on a port for as long as the block runs.
 
     Args:
-        behaviour: How the server behaves.
+        behavior: How the server behaves.
         voice: The voice that speaks, as for `LocalServer`.
         host: The address to listen on. Anybody who reaches it is served, so think before it is not loopback.
         port: The port to listen on; 0: any free one.
@@ -200,7 +200,7 @@ async def open_local_server(
     """
     voice = voice or EspeakVoice()
     _check_clock(voice)  # before there is a nursery, which would make a group of its error
-    server = LocalServer(behaviour, voice=voice, ssl_context=ssl_context, record=record)
+    server = LocalServer(behavior, voice=voice, ssl_context=ssl_context, record=record)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         server.listen(nursery, host=host, port=port)

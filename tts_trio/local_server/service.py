@@ -1,4 +1,4 @@
-"""What all connections of one local server share: the behaviour of the moment, the account, the voice, the record."""
+"""What all connections of one local server share: the behavior of the moment, the account, the voice, the record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.record import Record
 from tts_trio.local_server.speech import Clip, Order, render
 from tts_trio.local_server.voices import Voice
@@ -21,9 +21,9 @@ _WORKERS = 2
 class Service:
     """Everything but the connections; `record` is called with everything that happens."""
 
-    def __init__(self, behaviour: Behaviour, voice: Voice, record: Callable[[Record], object]) -> None:
-        self.account = Account(behaviour)
-        self.weather = Weather(behaviour.faults)
+    def __init__(self, behavior: Behavior, voice: Voice, record: Callable[[Record], object]) -> None:
+        self.account = Account(behavior)
+        self.weather = Weather(behavior.faults)
         self.record = record
         self._voice = voice
         self._workers = trio.CapacityLimiter(_WORKERS)
@@ -31,14 +31,14 @@ class Service:
         self._cached_bytes = 0
 
     @property
-    def behaviour(self) -> Behaviour:
+    def behavior(self) -> Behavior:
         """How the server behaves now; replacing it resets the counters of the faults."""
-        return self.account.behaviour
+        return self.account.behavior
 
-    @behaviour.setter
-    def behaviour(self, behaviour: Behaviour) -> None:
-        self.account.behaviour = behaviour
-        self.weather = Weather(behaviour.faults)
+    @behavior.setter
+    def behavior(self, behavior: Behavior) -> None:
+        self.account.behavior = behavior
+        self.weather = Weather(behavior.faults)
 
     async def speak(self, order: Order) -> Clip:
         """Speak an order, in a worker thread if the voice is blocking. Equal orders are spoken once and kept."""

@@ -2,7 +2,7 @@
 
 What the client says goes in with its time; orders for speech, and messages with the times at which they are due,
 come out. Everything as recorded from the live API (wire/README.md, 2), and the unsettled points
-by `Behaviour`.
+by `Behavior`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.messages import Close, Effect, Send, Spelling
 from tts_trio.local_server.parameters import Parameters, Request, bearer, known_voice
@@ -45,7 +45,7 @@ class SocketCore(ABC, Generic[U]):
         self._being_rendered: deque[U] = deque()  # whose orders were taken, in the order of their taking
         self._effects: deque[Send | Close] = deque()  # of the socket, rather than of an utterance
         self._opened_at = now
-        self._heard_at = now if account.behaviour.idle_timer == "accept" else math.inf
+        self._heard_at = now if account.behavior.idle_timer == "accept" else math.inf
         self._authenticated = False
         self._ended = False  # no more input counts: EOS, an error, the client is gone
         with self._refusing(now):
@@ -69,7 +69,7 @@ class SocketCore(ABC, Generic[U]):
     def gone(self) -> None:
         """Note that the client is gone. `slot_freed_on_close` says whether its generations end now."""
         self._ended = True
-        if self._behaviour.slot_freed_on_close:
+        if self._behavior.slot_freed_on_close:
             for utterance in self._utterances:
                 utterance.free_slots()
 
@@ -114,9 +114,9 @@ class SocketCore(ABC, Generic[U]):
 
     @property
     def _retire_at(self) -> float:
-        if self._ended or self._behaviour.max_age is None:
+        if self._ended or self._behavior.max_age is None:
             return math.inf
-        return self._opened_at + self._behaviour.max_age
+        return self._opened_at + self._behavior.max_age
 
     # --- what an endpoint says
 
@@ -126,7 +126,7 @@ class SocketCore(ABC, Generic[U]):
     @property
     def spelling(self) -> Spelling:
         """How this socket spells its messages."""
-        return Spelling(self._dialogue, self._contexts, self._behaviour.spelling == "snake")
+        return Spelling(self._dialogue, self._contexts, self._behavior.spelling == "snake")
 
     @abstractmethod
     def _take_message(self, message: dict[str, Any], now: float) -> None:
@@ -138,7 +138,7 @@ class SocketCore(ABC, Generic[U]):
 
     def _finished(self, at: float) -> None:
         """Note that an utterance is over, because its isFinal was sent or it was dropped."""
-        self._effects.append(Close(at + self._behaviour.close_delay, NORMAL_CLOSURE, ""))
+        self._effects.append(Close(at + self._behavior.close_delay, NORMAL_CLOSURE, ""))
 
     @property
     def _idle_at(self) -> float:
@@ -152,8 +152,8 @@ class SocketCore(ABC, Generic[U]):
     # --- for the endpoints
 
     @property
-    def _behaviour(self) -> Behaviour:
-        return self._account.behaviour
+    def _behavior(self) -> Behavior:
+        return self._account.behavior
 
     @contextmanager
     def _refusing(self, now: float) -> Generator[None]:
@@ -169,7 +169,7 @@ class SocketCore(ABC, Generic[U]):
             utterance.stop()
         self._effects.clear()
         self._effects.append(Send(now, "error", error.frame()))
-        self._effects.append(Close(now + self._behaviour.close_delay, errors.POLICY_VIOLATION, error.reason()))
+        self._effects.append(Close(now + self._behavior.close_delay, errors.POLICY_VIOLATION, error.reason()))
 
     def _open(self, kind: type[U], first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
         """Begin an utterance."""
@@ -181,13 +181,13 @@ class SocketCore(ABC, Generic[U]):
             context_id=context_id,
             number=self._opened,
             heard_at=heard_at,
-            **kind.settled(first, self._parameters, self._behaviour),
+            **kind.settled(first, self._parameters, self._behavior),
         )
         self._utterances.append(utterance)
         return utterance
 
     def _check_voice(self, voice_id: str) -> None:
-        if not known_voice(voice_id, self._behaviour):
+        if not known_voice(voice_id, self._behavior):
             raise errors.VOICE_DOES_NOT_EXIST.given(voice_id=voice_id)
 
     # --- who it is
@@ -229,7 +229,7 @@ class ContextSocket(SocketCore[U]):
 
     def _make_room(self) -> None:
         """Refuse the sixth context."""
-        held = [u for u in self._utterances if not u.ended or self._behaviour.context_slot == "final"]
+        held = [u for u in self._utterances if not u.ended or self._behavior.context_slot == "final"]
         if len(held) >= MOST_CONTEXTS:
             raise errors.TOO_MANY_CONTEXTS.given(limit=MOST_CONTEXTS)
 
@@ -256,7 +256,7 @@ class ContextSocket(SocketCore[U]):
 
     @property
     def _idle_at(self) -> float:
-        if self._ended or (not self._utterances and self._behaviour.idle_socket == "lives"):
+        if self._ended or (not self._utterances and self._behavior.idle_socket == "lives"):
             return math.inf
         heard = [context.heard_at for context in self._utterances if not context.ended]
         quiet_since = min(heard, default=math.inf) if self._utterances else self._heard_at
@@ -265,7 +265,7 @@ class ContextSocket(SocketCore[U]):
     def _expire(self, at: float) -> None:
         timeout = self._parameters.inactivity_timeout
         late = [u for u in self._utterances if not u.ended and u.heard_at + timeout <= at]
-        if not late or self._behaviour.idle_context == "error":
+        if not late or self._behavior.idle_context == "error":
             super()._expire(at)
         for context in late:
             self._say_rest(context, at)

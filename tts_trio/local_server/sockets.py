@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.body import SocketQuery, SpeechSocketQuery, parse_query
-from tts_trio.local_server.catalogue import DEFAULT_DIALOGUE_SOCKET_MODEL, DEFAULT_MODEL, Model
+from tts_trio.local_server.catalog import DEFAULT_DIALOGUE_SOCKET_MODEL, DEFAULT_MODEL, Model
 from tts_trio.local_server.dialogue_sockets import DialogueInput, MultiDialogueInput
 from tts_trio.local_server.encoding import STREAMED_FORMATS
-from tts_trio.local_server.parameters import Parameters, Request, find_format, find_language, find_model, normalises
+from tts_trio.local_server.parameters import Parameters, Request, find_format, find_language, find_model, normalizes
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.speech_sockets import MultiStreamInput, StreamInput
 
@@ -23,7 +23,7 @@ _LONGEST_INACTIVITY = 180
 Q = TypeVar("Q", bound=SocketQuery)
 
 
-def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Parameters:
+def parse_websocket(request: Request, voice_id: str, behavior: Behavior) -> Parameters:
     """Check the URL of a text-to-speech WebSocket.
 
     Raises:
@@ -36,11 +36,11 @@ def parse_websocket(request: Request, voice_id: str, behaviour: Behaviour) -> Pa
     timeout = min(query.inactivity_timeout, _LONGEST_INACTIVITY)
     latency = query.optimize_streaming_latency
     return _settle(
-        query, voice_id, model, behaviour, latency, auto_mode=query.auto_mode, inactivity_timeout=timeout
+        query, voice_id, model, behavior, latency, auto_mode=query.auto_mode, inactivity_timeout=timeout
     )  # fmt: skip
 
 
-def parse_dialogue_websocket(request: Request, behaviour: Behaviour) -> Parameters:
+def parse_dialogue_websocket(request: Request, behavior: Behavior) -> Parameters:
     """Check the URL of a text-to-dialogue WebSocket.
 
     Raises:
@@ -48,7 +48,7 @@ def parse_dialogue_websocket(request: Request, behaviour: Behaviour) -> Paramete
     """
     query = _read(SocketQuery, request)
     model = find_model(query.model_id or DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
-    return _settle(query, "", model, behaviour)
+    return _settle(query, "", model, behavior)
 
 
 def _read(kind: type[Q], request: Request) -> Q:
@@ -61,17 +61,17 @@ def _read(kind: type[Q], request: Request) -> Q:
 
 
 def _settle(
-    query: SocketQuery, voice_id: str, model: Model, behaviour: Behaviour, latency: int | None = None, **others: Any
+    query: SocketQuery, voice_id: str, model: Model, behavior: Behavior, latency: int | None = None, **others: Any
 ) -> Parameters:
-    output_format = find_format(query.output_format, behaviour, STREAMED_FORMATS)
-    if output_format in _RARE_FORMATS and not behaviour.rare_formats_on_websocket:
+    output_format = find_format(query.output_format, behavior, STREAMED_FORMATS)
+    if output_format in _RARE_FORMATS and not behavior.rare_formats_on_websocket:
         raise errors.INVALID_FORMAT.given(output_format=output_format)
     return Parameters(
         voice_id,
         model,
         output_format,
-        find_language(query.language_code, model, behaviour),
-        normalises(query.apply_text_normalization, model, behaviour, latency),
+        find_language(query.language_code, model, behavior),
+        normalizes(query.apply_text_normalization, model, behavior, latency),
         sync_alignment=query.sync_alignment,
         **others,
     )
@@ -94,8 +94,8 @@ def open_core(request: Request, account: Account, now: float) -> SocketCore[Any]
     """
     for pattern, (core, parse) in SOCKETS.items():
         if match := re.fullmatch(pattern, request.path):
-            parameters = parse(request, *match.groups(), account.behaviour)
-            if account.behaviour.over_concurrency == "upgrade":
+            parameters = parse(request, *match.groups(), account.behavior)
+            if account.behavior.over_concurrency == "upgrade":
                 account.admit(now)
             return core(request, parameters, account, now)
     return None

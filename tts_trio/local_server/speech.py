@@ -9,7 +9,7 @@ from typing import Any, Self
 import attrs
 
 from tts_trio.local_server.encoding import ID3_TAG, Encoder
-from tts_trio.local_server.normaliser import Piece, normalise
+from tts_trio.local_server.normalizer import Piece, normalize
 from tts_trio.local_server.voices import Voice
 
 _SLICE_SECONDS = 1.5  # a segment of about a second is one message (wire/README.md, 2.5)
@@ -73,8 +73,8 @@ class Order:
         output_format: The name of ElevenLabs for the format of the audio.
         language_code: The language in ISO 639-1; None: the voice goes by the script.
         speed: The speed of the voice, from 0.7 to 1.2.
-        normalise: Whether numbers become words.
-        overlapping: Whether the text is aligned in two passes (`Behaviour.alignment`), which takes two slices.
+        normalize: Whether numbers become words.
+        overlapping: Whether the text is aligned in two passes (`Behavior.alignment`), which takes two slices.
         encoder: The encoder of the stream that this sound is a part of; None: the sound stands alone.
     """
 
@@ -82,7 +82,7 @@ class Order:
     output_format: str
     language_code: str | None = None
     speed: float = 1.0
-    normalise: bool = False
+    normalize: bool = False
     overlapping: bool = False
     encoder: Encoder | None = attrs.field(default=None, eq=False)
 
@@ -109,12 +109,12 @@ class Clip:
     Attributes:
         slices: The sound, in runs of at most 1.5 s.
         alignment: The alignment of the client's characters, and of one blank after them.
-        normalised: The alignment of the characters as they are said, with a blank on either side.
+        normalized: The alignment of the characters as they are said, with a blank on either side.
     """
 
     slices: tuple[Slice, ...]
     alignment: Alignment
-    normalised: Alignment
+    normalized: Alignment
 
     @property
     def seconds(self) -> float:
@@ -137,7 +137,7 @@ def single_spaced(text: str) -> str:
 
 def render(order: Order, voice: Voice) -> Clip:
     """Speak and encode an order. It takes CPU: call it in a worker thread if the voice is blocking."""
-    pieces = normalise(order.text, order.language_code) if order.normalise else [Piece(order.text, order.text)]
+    pieces = normalize(order.text, order.language_code) if order.normalize else [Piece(order.text, order.text)]
     spoken = f" {''.join(piece.spoken for piece in pieces)} " if order.text else " "
     speech = voice.speak(
         spoken,
@@ -145,7 +145,7 @@ def render(order: Order, voice: Voice) -> Clip:
         speed=order.speed,
         sample_rate=_sample_rate(order.output_format),
     )
-    normalised = Alignment(spoken, speech.starts_ms, speech.durations_ms)
+    normalized = Alignment(spoken, speech.starts_ms, speech.durations_ms)
     encoder = order.encoder or Encoder(order.output_format)
     total = len(speech.samples) // 2
     most = round(_SLICE_SECONDS * speech.sample_rate)
@@ -157,7 +157,7 @@ def render(order: Order, voice: Voice) -> Clip:
         if end == total and order.encoder is None:
             audio += encoder.flush()
         slices.append(Slice(audio, start * 1000 / speech.sample_rate, end * 1000 / speech.sample_rate))
-    return Clip(tuple(slices), _source_alignment(pieces, normalised), normalised)
+    return Clip(tuple(slices), _source_alignment(pieces, normalized), normalized)
 
 
 def silence(encoder: Encoder, milliseconds: int) -> bytes:
@@ -170,13 +170,13 @@ def _sample_rate(output_format: str) -> int:
     return next(int(part) for part in output_format.split("_") if part.isdigit())
 
 
-def _source_alignment(pieces: list[Piece], normalised: Alignment) -> Alignment:
+def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
     """Map the source's characters onto what was said.
 
     As recorded (wire/README.md, 2.5): no leading blank, its time belongs to the first character; one trailing blank.
     The characters of a number share the time of its words.
     """
-    borders = [*normalised.starts_ms, normalised.starts_ms[-1] + normalised.durations_ms[-1]]
+    borders = [*normalized.starts_ms, normalized.starts_ms[-1] + normalized.durations_ms[-1]]
     starts: list[int] = []
     position = 1
     for piece in pieces:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import attrs
 
 from tts_trio.local_server import errors
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.parameters import SETTINGS, Parameters
 from tts_trio.local_server.socket_core import ContextSocket, SocketCore, context_id_of
@@ -44,7 +44,7 @@ class SpeechContext(Utterance):
             self._encoder = self._stream
 
     @classmethod
-    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
+    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behavior: Behavior) -> dict[str, Any]:
         """Give the speed, the schedule, and what later messages may repeat but not change."""
         settings = _settings(first)
         schedule = _schedule(settings["generation_config"])
@@ -77,7 +77,7 @@ class SpeechContext(Utterance):
     def _add(self, text: str, now: float, *, trigger: bool) -> None:
         self._text += text
         if self.parameters.auto_mode:
-            if text.isspace() and self.behaviour.blank_in_auto_mode == "silence":
+            if text.isspace() and self.behavior.blank_in_auto_mode == "silence":
                 self._order("", now)
             self.generate(now)
             return
@@ -95,7 +95,7 @@ class StreamInput(SocketCore[SpeechContext]):
             self._open(SpeechContext, message, self._heard_at)
         (context,) = self._utterances
         context.take(message, now)
-        ends = message.get("flush") is not True or self._behaviour.empty_flush_ends
+        ends = message.get("flush") is not True or self._behavior.empty_flush_ends
         if message.get("text") == "" and ends:
             context.generate(now)
             context.end(now)
@@ -113,7 +113,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
     def _take_message(self, message: dict[str, Any], now: float) -> None:
         self._check_voice(self._parameters.voice_id)
         if message.get("close_socket") is True:
-            if not self._utterances or self._behaviour.close_socket == "obeyed":
+            if not self._utterances or self._behavior.close_socket == "obeyed":
                 self._close_socket(now)
             return
         context_id = context_id_of(message)
@@ -135,7 +135,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
         if message.get("close_context") is True:
             return True
         is_keep_alive = message.get("text") == "" and message.get("flush") is not True
-        return is_keep_alive and context_id is None and not self._behaviour.keep_alive_opens
+        return is_keep_alive and context_id is None and not self._behavior.keep_alive_opens
 
     def _say_rest(self, context: SpeechContext, now: float, final_delay: float = 0.0) -> None:
         with self._paying(context, now):
@@ -147,13 +147,13 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
         try:
             yield
         except errors.QuotaExceeded:
-            if self._behaviour.quota_on_contexts == "error":
+            if self._behavior.quota_on_contexts == "error":
                 raise
             context.end(now)
 
     def _close_context(self, context: SpeechContext, now: float) -> None:
         """Say flushed text to its end, and interrupt the rest. `early_close` says what comes before the first audio."""
-        late, race = self._behaviour.late_final, self._behaviour.early_close
+        late, race = self._behavior.late_final, self._behavior.early_close
         if race == "none" or context.begun:
             if context.flushed:
                 context.end(now, late)

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from tts_trio.local_server.account import Account, Slot
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.messages import Send, Spelling
 from tts_trio.local_server.parameters import Parameters
@@ -62,7 +62,7 @@ class Utterance(ABC):
 
     @classmethod
     @abstractmethod
-    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behaviour: Behaviour) -> dict[str, Any]:
+    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behavior: Behavior) -> dict[str, Any]:
         """Return the fields that the first message settles for good. Call `take` with that message, too.
 
         Raises:
@@ -78,9 +78,9 @@ class Utterance(ABC):
         """
 
     @property
-    def behaviour(self) -> Behaviour:
+    def behavior(self) -> Behavior:
         """How the server behaves now."""
-        return self.account.behaviour
+        return self.account.behavior
 
     # --- text to orders
 
@@ -99,7 +99,7 @@ class Utterance(ABC):
         order = attrs.evolve(
             self.parameters.order(text),
             speed=self.speed,
-            overlapping=self.behaviour.alignment == "overlapping",
+            overlapping=self.behavior.alignment == "overlapping",
             encoder=self._encoder,
         )
         self._generations += 1
@@ -168,7 +168,7 @@ class Utterance(ABC):
         start = at = self.account.admit(max(self._ordered_at.popleft(), self._free_at))
         for index, piece in enumerate(clip.slices):
             heard_first = clip.slices[0].end_ms
-            at = start + self.behaviour.model_latency + (piece.end_ms - heard_first) / 1000 / self.behaviour.speed
+            at = start + self.behavior.model_latency + (piece.end_ms - heard_first) / 1000 / self.behavior.speed
             at = max(at, now)
             self._put_audio(at, piece.audio, *self._alignments(clip, index))
             self._sounds = True
@@ -184,22 +184,22 @@ class Utterance(ABC):
         self.begun = self.begun or send.kind == "audio"
         return send
 
-    def _put_audio(self, at: float, audio: bytes, alignment: Alignment | None, normalised: Alignment | None) -> None:
-        message = self.spelling.audio(audio, alignment, normalised, self.context_id)
+    def _put_audio(self, at: float, audio: bytes, alignment: Alignment | None, normalized: Alignment | None) -> None:
+        message = self.spelling.audio(audio, alignment, normalized, self.context_id)
         text = alignment.chars if alignment else ""
         self.sends.append(Send(at, "audio", message, len(audio), text, self.context_id, self.number))
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
         """Give `alignment` and `normalizedAlignment` of one slice."""
-        mode = self.behaviour.alignment
+        mode = self.behavior.alignment
         overlapping = mode == "overlapping"
         piece, last = clip.slices[index], index == len(clip.slices) - 1
         if mode == "absent" or (index and not overlapping and not self.parameters.sync_alignment):
             return None, None
         if not (overlapping or self.parameters.sync_alignment):
-            return clip.alignment, clip.normalised
+            return clip.alignment, clip.normalized
         end_ms = math.inf if last else piece.end_ms
-        normalised = clip.normalised.during(piece.start_ms, end_ms).since(piece.start_ms)
+        normalized = clip.normalized.during(piece.start_ms, end_ms).since(piece.start_ms)
         if overlapping:
-            return clip.alignment.during(0, end_ms), normalised
-        return clip.alignment.during(piece.start_ms, end_ms).since(piece.start_ms), normalised
+            return clip.alignment.during(0, end_ms), normalized
+        return clip.alignment.during(piece.start_ms, end_ms).since(piece.start_ms), normalized

@@ -6,7 +6,7 @@ import random
 
 import attrs
 
-from tts_trio.local_server.behaviour import Fault, Point
+from tts_trio.local_server.behavior import Fault, Point
 
 
 @attrs.define(eq=False)
@@ -23,7 +23,7 @@ class Scope:
 
 
 class Weather:
-    """The faults of one `Behaviour`, with their counters.
+    """The faults of one `Behavior`, with their counters.
 
     Equal faults share a counter; say `seed=…` to tell them apart.
     """

@@ -13,7 +13,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 
 from tts_trio.local_server import errors
-from tts_trio.local_server.behaviour import Fault
+from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.frames import FrameBoundary
 from tts_trio.local_server.http_api import Headers
@@ -280,7 +280,7 @@ class WebSocketSession:
         """Send an error frame, and close as the service does."""
         await self._write(ws.TextMessage(json.dumps(error.frame())))
         self._wire.record(Sent, kind="error", error=error.frame()["error"])
-        await trio.sleep(self._service.behaviour.close_delay)
+        await trio.sleep(self._service.behavior.close_delay)
         await self._close(errors.POLICY_VIOLATION, error.reason())
         raise HangUp(reset=False)
 
@@ -302,14 +302,14 @@ class WebSocketSession:
     async def _ping(self) -> None:
         """Ping every `ping_interval`, and close with 1011 where no pong comes."""
         while True:
-            behaviour = self._service.behaviour
-            if behaviour.ping_interval is None:
+            behavior = self._service.behavior
+            if behavior.ping_interval is None:
                 await trio.sleep_forever()
-            await trio.sleep(behaviour.ping_interval)
+            await trio.sleep(behavior.ping_interval)
             self._pong = trio.Event()
             await self._write(ws.Ping(b"tick"))
             self._wire.record(Sent, kind="ping")
-            with trio.move_on_after(behaviour.ping_timeout):
+            with trio.move_on_after(behavior.ping_timeout):
                 await self._pong.wait()
                 continue
             await self._close(_INTERNAL_ERROR, "keepalive ping timeout")

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import trio
 
-from tts_trio.local_server.behaviour import Fault, Point
+from tts_trio.local_server.behavior import Fault, Point
 from tts_trio.local_server.memory import MemoryStream
 from tts_trio.local_server.record import Injected, Record
 from tts_trio.local_server.service import Service

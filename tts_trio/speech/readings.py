@@ -159,7 +159,7 @@ def _join_surrogates(glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
 
 def key_of(word: str) -> str:
     """What two spellings of one word have in common."""
-    if len(word) > _LONGEST_WORD:  # to normalise takes the square of its length, if all of it are accents
+    if len(word) > _LONGEST_WORD:  # to normalize takes the square of its length, if all of it are accents
         return word
     return "".join(char for char in unicodedata.normalize("NFKD", word).casefold() if char.isalnum())
 

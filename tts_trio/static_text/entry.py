@@ -1,7 +1,7 @@
 """How audio is stored: its key, bytes that tell whether they are what was stored, and whether they can be this text.
 
 The key is the request itself, so it covers whatever changes the sound: the text and what stands before and after it,
-the voice and its settings, model, format, language, seed, dictionaries, normalisation, `optimize_streaming_latency`,
+the voice and its settings, model, format, language, seed, dictionaries, normalization, `optimize_streaming_latency`,
 whether times are asked for, and the server that is asked, path and all, so that a test's robot voice is never taken for
 the real one.
 The API key is no part of the request. What the service keeps by itself is not covered: the stored settings of a voice,

@@ -96,7 +96,7 @@ def explain(error: Exception, config: TTSConfig, stream: HandshakeStream | None)
 
     Args:
         error: The exception that ended the dial, or the socket.
-        config: The configuration that was dialled with.
+        config: The configuration that was dialed with.
         stream: The stream of the dial; None where it was not open yet.
     """
     where = urlsplit(config.base_url).netloc

@@ -13,7 +13,7 @@ from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.slots import Slots
 from tts_trio.transport.streams import OpenStream
 from tts_trio.transport.timers import has_expired
@@ -27,15 +27,15 @@ logger = logging.getLogger(__name__)
 class SocketState(Enum):
     """How far a socket is in its life."""
 
-    DIALLING = "dialling"
+    DIALING = "dialing"
     HOT = "hot"
-    AGING = "hot, and so old that another is dialled to take its place"
+    AGING = "hot, and so old that another is dialed to take its place"
     RETIRING = "retiring: it takes no more utterances, and ends with the last of those that go on"
     ENDING = "ending"
 
 
 _NEXT = {
-    SocketState.DIALLING: {SocketState.HOT},
+    SocketState.DIALING: {SocketState.HOT},
     SocketState.HOT: {SocketState.AGING, SocketState.RETIRING},
     SocketState.AGING: {SocketState.HOT},
     SocketState.RETIRING: {SocketState.RETIRING},
@@ -68,7 +68,7 @@ class HotSocket:
         on_slot: Callable[[], None],
         on_old: Callable[[HotSocket], None],
     ) -> None:
-        """Prepare a socket; nothing is dialled yet.
+        """Prepare a socket; nothing is dialed yet.
 
         Args:
             config: The host, the voice, the key and the timeouts.
@@ -81,7 +81,7 @@ class HotSocket:
         self.began = math.inf
         self.hot_since = math.inf
         self.keep_alives = 0
-        self._state = SocketState.DIALLING
+        self._state = SocketState.DIALING
         self._config = config
         self._on_hot = on_hot
         self._on_slot = on_slot
@@ -119,7 +119,7 @@ class HotSocket:
     @property
     def is_open(self) -> bool:
         """Whether the service is reached over it."""
-        return self.state not in (SocketState.DIALLING, SocketState.ENDING)
+        return self.state not in (SocketState.DIALING, SocketState.ENDING)
 
     @property
     def trace_id(self) -> str | None:

@@ -23,7 +23,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.errors.classification import classify
 from tts_trio.errors.redaction import guarded_logger, redact
-from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.handshake import MAX_MESSAGE, MAX_UNFINISHED, HandshakeStream, explain
 from tts_trio.transport.streams import USER_AGENT, OpenStream
 from tts_trio.transport.timers import wait_event
@@ -52,7 +52,7 @@ class _Protecting:
 
 
 class WebSocket:
-    """One WebSocket to the service, from its dialling to its end. `run` is its life; everything else is immediate.
+    """One WebSocket to the service, from its dialing to its end. `run` is its life; everything else is immediate.
 
     Attributes:
         is_open: Whether the socket ever became hot.
@@ -71,7 +71,7 @@ class WebSocket:
         open_stream: OpenStream,
         on_message: Callable[[str | bytes], None],
     ) -> None:
-        """Prepare a WebSocket; nothing is dialled yet.
+        """Prepare a WebSocket; nothing is dialed yet.
 
         Args:
             config: The host, the key and the timeouts.

@@ -13,7 +13,7 @@ from tests.helpers import TEXTS, make_config, memory_service
 from tts_trio import EmptyAudioError, TTSConfig, TTSConnectionError
 from tts_trio.cli.measure import Passed, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, percentile, report
-from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server import Behavior, Fault
 from tts_trio.transport.streams import open_stream
 
 MEASURES = {"WebSocket": measure_websocket, "HTTP": measure_http}
@@ -22,7 +22,7 @@ MEASURES = {"WebSocket": measure_websocket, "HTTP": measure_http}
 @pytest.mark.parametrize("way", MEASURES)
 @pytest.mark.parametrize("language", TEXTS)
 async def test_each_part_takes_what_it_took(autojump_clock: trio.testing.MockClock, way: str, language: str) -> None:
-    async with memory_service(Behaviour(model_latency=0.1)) as service:
+    async with memory_service(Behavior(model_latency=0.1)) as service:
 
         async def dial(config: TTSConfig, passed: Passed) -> trio.abc.Stream:
             for step, seconds in (("DNS", 0.01), ("TCP", 0.02), ("TLS", 0.04)):
@@ -46,7 +46,7 @@ async def test_failures_are_the_librarys(autojump_clock: trio.testing.MockClock,
 
     with pytest.raises(TTSConnectionError, match="refused"):
         await MEASURES[way](make_config(), "Hello.", refuse)
-    async with memory_service(Behaviour(faults=(Fault("skip", "audio", frame=None),))) as service:
+    async with memory_service(Behavior(faults=(Fault("skip", "audio", frame=None),))) as service:
         with pytest.raises(EmptyAudioError):
             await MEASURES[way](make_config(), "Hello.", lambda config, _passed: service.open_stream(config))
 

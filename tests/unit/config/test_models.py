@@ -21,7 +21,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.config.checks import _warn_of_v3_stability
-from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server import Behavior, Fault
 from tts_trio.local_server.errors import ServiceError
 from tts_trio.static_text.driver import StaticTextRequest, _warn_of_long_text
 from tts_trio.text import speakable
@@ -54,7 +54,7 @@ async def test_by_its_defaults(autojump_clock: trio.testing.MockClock, model_id:
 async def test_fallback(autojump_clock: trio.testing.MockClock, model_id: str, text: str) -> None:
     """P13: where there is no WebSocket, a reply of these models is spoken over HTTP, too."""
     config = of(model_id, fallback="http", timeouts=Timeouts(connect=1.0))
-    no_sockets = Behaviour(faults=(Fault("eof", "answer", path="*-input"),))
+    no_sockets = Behavior(faults=(Fault("eof", "answer", path="*-input"),))
     async with memory_service(no_sockets) as service:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             async with TTSManager(config, connections) as tts, tts.speak([text]) as audio:
@@ -69,7 +69,7 @@ def test_the_latency_option_is_not_for_them(model_id: str) -> None:
     for value in (0, 1, 2, 3):
         with pytest.raises(ConfigurationError, match=f"^optimize_streaming_latency: {model_id} does not"):
             of(model_id, optimize_streaming_latency=value)
-    for choice in ("on", "off", "auto"):  # nothing contradicts the normaliser then
+    for choice in ("on", "off", "auto"):  # nothing contradicts the normalizer then
         assert of(model_id, apply_text_normalization=choice).apply_text_normalization == choice
     query = parse_qs(urlsplit(stream_request(make_config(), "Да.").path).query)
     assert query["optimize_streaming_latency"] == ["4"]
@@ -160,7 +160,7 @@ async def test_a_parameter_that_the_socket_refuses(
     frame = {"message": "Input at position 0 is empty.", "error": "invalid_parameters", "param": "text", "code": 1008}
     monkeypatch.setattr(ServiceError, "frame", lambda _error: frame)
     config = of("eleven_v3_conversational")
-    async with memory_service(Behaviour(faults=(Fault("error_frame", "audio"),))) as service:
+    async with memory_service(Behavior(faults=(Fault("error_frame", "audio"),))) as service:
         async with speaking(config, service.open_stream) as tts:
             with pytest.raises(ConfigurationError, match=r"^text: Input at position 0 is empty\. ") as caught:
                 async with tts.speak(["Да."]) as audio:

@@ -38,7 +38,7 @@ from tts_trio import (
 )
 from tts_trio.config.protocols import LIMITER
 from tts_trio.limits.limiter import learn_from
-from tts_trio.local_server import Answered, Behaviour, Fault, Requested, Sent
+from tts_trio.local_server import Answered, Behavior, Fault, Requested, Sent
 
 
 async def test_so_many_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
@@ -153,11 +153,11 @@ def test_what_makes_no_sense_is_refused(values: dict[str, object], field: str) -
 
 
 @asynccontextmanager
-async def plan(limiter: ConcurrencyLimiter | None, behaviour: Behaviour) -> AsyncGenerator[list[str]]:
+async def plan(limiter: ConcurrencyLimiter | None, behavior: Behavior) -> AsyncGenerator[list[str]]:
     """Ten conversations of an account with a plan of so many; gives what was heard in them, and how often refused."""
     results: list[str] = []
     config = make_config(limiter=limiter, audio_cache=None, max_replays=0)
-    async with memory_service(behaviour) as service, trio.open_nursery() as nursery:
+    async with memory_service(behavior) as service, trio.open_nursery() as nursery:
 
         async def converse(number: int) -> None:
             text = RUSSIAN if number % 2 else ENGLISH
@@ -182,7 +182,7 @@ async def plan(limiter: ConcurrencyLimiter | None, behaviour: Behaviour) -> Asyn
 @pytest.mark.parametrize("over_concurrency", ["frame", "upgrade"])
 async def test_there_is_never_a_429(autojump_clock: trio.testing.MockClock, over_concurrency: str) -> None:
     async with plan(
-        ConcurrencyLimiter(3, timeout=60), Behaviour(concurrency=3, over_concurrency=over_concurrency)
+        ConcurrencyLimiter(3, timeout=60), Behavior(concurrency=3, over_concurrency=over_concurrency)
     ) as results:  # type: ignore[arg-type]
         pass
     assert results == ["whole"] * 20
@@ -190,7 +190,7 @@ async def test_there_is_never_a_429(autojump_clock: trio.testing.MockClock, over
 
 async def test_without_the_limiter_there_would_be(autojump_clock: trio.testing.MockClock) -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        async with plan(None, Behaviour(concurrency=3)):
+        async with plan(None, Behavior(concurrency=3)):
             pass
     assert caught.group_contains(ConcurrencyError)
 
@@ -201,7 +201,7 @@ async def test_a_plan_that_nobody_told_is_learned_from_the_first_refusal(
 ) -> None:
     """Ten callers with a plan of three: seven are refused once, wait for a slot, and all are heard whole."""
     limiter = ConcurrencyLimiter(timeout=60)
-    async with plan(limiter, Behaviour(concurrency=3, over_concurrency=over_concurrency)) as results:  # type: ignore[arg-type]
+    async with plan(limiter, Behavior(concurrency=3, over_concurrency=over_concurrency)) as results:  # type: ignore[arg-type]
         pass
     assert limiter.size == 3
     assert results.count("whole") == 20
@@ -218,7 +218,7 @@ async def test_a_plan_that_others_use_up_is_waited_for(
     text = TEXTS[language]
     limiter = ConcurrencyLimiter(size)
     config = make_config(limiter=limiter, audio_cache=None, max_replays=0)
-    async with memory_service(Behaviour(concurrency=1, speed=4.0)) as service:
+    async with memory_service(Behavior(concurrency=1, speed=4.0)) as service:
         async with (
             speaking(config.evolve(limiter=None), service.open_stream) as other,
             speaking(config, service.open_stream) as tts,
@@ -234,7 +234,7 @@ async def test_a_plan_that_others_use_up_is_waited_for(
 async def test_a_plan_that_stays_used_up_is_told_in_time(autojump_clock: trio.testing.MockClock, way: str) -> None:
     limiter = ConcurrencyLimiter()
     config = make_config(limiter=limiter, audio_cache=None, timeouts=Timeouts(reply=3.0))
-    async with memory_service(Behaviour(concurrency=1, speed=0.1)) as service:
+    async with memory_service(Behavior(concurrency=1, speed=0.1)) as service:
         async with (
             speaking(config.evolve(limiter=None), service.open_stream) as other,
             speaking(config, service.open_stream) as tts,
@@ -414,7 +414,7 @@ async def test_prefetch_waits_for_those_on_the_line_and_a_hit_needs_no_slot(
 
 async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing.MockClock) -> None:
     limiter = ConcurrencyLimiter()
-    async with memory_service(Behaviour(concurrency=4)) as service:
+    async with memory_service(Behavior(concurrency=4)) as service:
         async with speaking(make_config(limiter=limiter, audio_cache=None), service.open_stream) as tts:
             async with tts.stream_static_text(ENGLISH) as audio:
                 await listen(audio)
@@ -426,7 +426,7 @@ async def test_the_plan_is_learned_from_the_answers_of_a_fallback(autojump_clock
     limiter = ConcurrencyLimiter()
     config = make_config(limiter=limiter, audio_cache=None, fallback="http", timeouts=Timeouts(connect=0.5))
     no_websocket = Fault("status", "answer", 503, path=websocket_path())
-    async with memory_service(Behaviour(concurrency=4, faults=(no_websocket,))) as service:
+    async with memory_service(Behavior(concurrency=4, faults=(no_websocket,))) as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts, tts.speak([RUSSIAN]) as audio:
             assert heard(await listen(audio), config) == RUSSIAN

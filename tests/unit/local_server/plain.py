@@ -15,7 +15,7 @@ import trio
 import wsproto
 import wsproto.events as ws
 
-from tts_trio.local_server import Behaviour, Fault, LocalServer, ToneVoice, read_tones
+from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, read_tones
 
 KEY = "sk_test"
 VOICE = "JBFqnCBsd6RMkjVDRZzb"
@@ -273,8 +273,8 @@ class Town:
 
 
 @asynccontextmanager
-async def town(*faults: Fault, **behaviour: Any) -> AsyncGenerator[Town]:
+async def town(*faults: Fault, **behavior: Any) -> AsyncGenerator[Town]:
     """Serve in memory with the tone voice."""
     async with trio.open_nursery() as nursery:
-        yield Town(LocalServer(Behaviour(faults=faults, **behaviour), voice=ToneVoice()), nursery)
+        yield Town(LocalServer(Behavior(faults=faults, **behavior), voice=ToneVoice()), nursery)
         nursery.cancel_scope.cancel()

@@ -9,12 +9,12 @@ from typing import Any
 import trio
 from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 
-from tts_trio.local_server import Behaviour, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, ToneVoice, open_local_server
 
 
-async def with_sdk(use: Callable[[ElevenLabs], Any], behaviour: Behaviour | None = None) -> Any:
+async def with_sdk(use: Callable[[ElevenLabs], Any], behavior: Behavior | None = None) -> Any:
     """Use the synchronous SDK in a thread, against a server here."""
-    async with open_local_server(behaviour, voice=ToneVoice()) as server:
+    async with open_local_server(behavior, voice=ToneVoice()) as server:
 
         def call() -> Any:
             client = ElevenLabs(api_key="key", base_url=server.base_url)

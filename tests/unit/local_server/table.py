@@ -19,12 +19,12 @@ class Table:
     def __init__(self) -> None:
         self._rows: dict[str, tuple[Row, dict[str, Any]]] = {}
 
-    def row(self, name: str, **behaviour: Any) -> Callable[[Row], Row]:
-        """Enter a row; it runs in a town whose server behaves by default but for `behaviour`."""
+    def row(self, name: str, **behavior: Any) -> Callable[[Row], Row]:
+        """Enter a row; it runs in a town whose server behaves by default but for `behavior`."""
 
         def enter(function: Row) -> Row:
             assert name not in self._rows
-            self._rows[name] = (function, behaviour)
+            self._rows[name] = (function, behavior)
             return function
 
         return enter
@@ -34,8 +34,8 @@ class Table:
 
         @pytest.mark.parametrize("name", self._rows)
         async def test(name: str, autojump_clock: MockClock) -> None:
-            check, behaviour = self._rows[name]
-            async with town(**behaviour) as here:
+            check, behavior = self._rows[name]
+            async with town(**behavior) as here:
                 await check(here)
 
         return test

@@ -15,13 +15,13 @@ import trio
 
 from tests.unit.local_server.plain import ENGLISH, PlainHTTP
 from tts_trio.cli import main
-from tts_trio.local_server import ACTIONS, POINTS, Behaviour, Fault, read_tones
-from tts_trio.local_server.command import parse, parse_behaviour, parse_fault, parser, serve
+from tts_trio.local_server import ACTIONS, POINTS, Behavior, Fault, read_tones
+from tts_trio.local_server.command import parse, parse_behavior, parse_fault, parser, serve
 
 
 def test_the_help_lists_everything() -> None:
     text = parser().format_help()
-    for name in [field.name for field in attrs.fields(Behaviour) if field.name != "faults"]:
+    for name in [field.name for field in attrs.fields(Behavior) if field.name != "faults"]:
         assert f"  {name}=" in text
     for name in ACTIONS:
         assert f"  {name}@" in text
@@ -29,7 +29,7 @@ def test_the_help_lists_everything() -> None:
         assert f"  {name}: " in text
 
 
-def test_behaviour() -> None:
+def test_behavior() -> None:
     arguments = [
         "model_latency=0.3",
         "api_keys=one,two",
@@ -38,8 +38,8 @@ def test_behaviour() -> None:
         "alignment=absent",
         "max_age=none",
     ]
-    options = parser().parse_args([word for argument in arguments for word in ("--behaviour", argument)])
-    assert parse_behaviour(options.behaviour, []) == Behaviour(
+    options = parser().parse_args([word for argument in arguments for word in ("--behavior", argument)])
+    assert parse_behavior(options.behavior, []) == Behavior(
         model_latency=0.3,
         api_keys=("one", "two"),
         quota=100,
@@ -52,18 +52,18 @@ def test_behaviour() -> None:
 @pytest.mark.parametrize(
     ("pair", "says"),
     [
-        (("spede", "1"), "--behaviour has no 'spede'; it has model_latency, "),
-        (("speed", "0"), "--behaviour: 'speed' must be > 0: 0"),
-        (("speed", "fast"), "--behaviour: speed: 'fast' is not allowed; it must be a number"),
-        (("speed", "yes"), "--behaviour: speed: True is not allowed; it must be a number"),
-        (("seed", "1.5"), "--behaviour: seed: 1.5 is not allowed; it must be a whole number"),
-        (("concurrency", "many"), "--behaviour: concurrency: 'many' is not allowed; it must be a number"),
-        (("alignment", "odd"), "--behaviour: alignment: 'odd' is not allowed; it must be one of plain, overlapping, "),
+        (("spede", "1"), "--behavior has no 'spede'; it has model_latency, "),
+        (("speed", "0"), "--behavior: 'speed' must be > 0: 0"),
+        (("speed", "fast"), "--behavior: speed: 'fast' is not allowed; it must be a number"),
+        (("speed", "yes"), "--behavior: speed: True is not allowed; it must be a number"),
+        (("seed", "1.5"), "--behavior: seed: 1.5 is not allowed; it must be a whole number"),
+        (("concurrency", "many"), "--behavior: concurrency: 'many' is not allowed; it must be a number"),
+        (("alignment", "odd"), "--behavior: alignment: 'odd' is not allowed; it must be one of plain, overlapping, "),
     ],
 )
-def test_wrong_behaviour(pair: tuple[str, str], says: str) -> None:
+def test_wrong_behavior(pair: tuple[str, str], says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)) as caught:
-        parse_behaviour([pair], [])
+        parse_behavior([pair], [])
     assert "Attribute" not in str(caught.value)
 
 
@@ -165,8 +165,8 @@ async def test_serving_with_tls_a_log_and_a_fault(tmp_path: Path) -> None:
 
 def test_a_wrong_value_ends_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["--behaviour", "spede=1"])
-    assert "--behaviour has no 'spede'" in capsys.readouterr().err
+        parse(["--behavior", "spede=1"])
+    assert "--behavior has no 'spede'" in capsys.readouterr().err
 
 
 def test_the_command_line_hands_its_arguments_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ async def _(here: Town) -> None:
     assert reply.status == 200
 
 
-@row("1.2-latency-4-switches-the-normaliser-off")
+@row("1.2-latency-4-switches-the-normalizer-off")
 async def _(here: Town) -> None:
     heard = [
         read_tones((await speak(here, "Room 42", model_id="eleven_multilingual_v2", query=query)).body, "pcm_16000")
@@ -122,7 +122,7 @@ async def _(here: Town) -> None:
     assert (await speak(here, no_such_option=True)).status == 200
 
 
-@row("1.3-normalisation")
+@row("1.3-normalization")
 async def _(here: Town) -> None:
     cases = [("auto", "42%"), ("off", "42%"), ("on", "forty-two percent")]
     for choice, said in cases:
@@ -130,7 +130,7 @@ async def _(here: Town) -> None:
         assert read_tones(reply.body, "pcm_16000") == f" Off {said} "
 
 
-@row("1.3-normalisation-in-russian")
+@row("1.3-normalization-in-russian")
 async def _(here: Town) -> None:
     reply = await speak(here, "Кабинет 42.", model_id="eleven_multilingual_v2")
     assert read_tones(reply.body, "pcm_16000") == " Кабинет сорок два. "

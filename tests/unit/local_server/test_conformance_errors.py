@@ -7,7 +7,7 @@ import trio
 
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, Reply, Town, kinds
 from tests.unit.local_server.table import Table, say, speak
-from tts_trio.local_server.catalogue import MODELS
+from tts_trio.local_server.catalog import MODELS
 
 TABLE = Table()
 row = TABLE.row

@@ -61,7 +61,7 @@ async def _(here: Town) -> None:
         assert b"".join(item.audio for item in audio_of(heard))
 
 
-@row("2.1-normalisation")
+@row("2.1-normalization")
 async def _(here: Town) -> None:
     heard = await say(here, "Кабинет 42.", apply_text_normalization="on")
     assert chars(heard[0]) == "Кабинет 42. "
@@ -74,7 +74,7 @@ async def _(here: Town) -> None:
     assert digits["charStartTimesMs"][9] + digits["charDurationsMs"][9] == end
 
 
-@row("2.1-flash-does-not-normalise-by-itself")
+@row("2.1-flash-does-not-normalize-by-itself")
 async def _(here: Town) -> None:
     assert tones(await say(here, "Room 42.")) == " Room 42. "
     assert tones(await say(here, "Room 42.", model_id="eleven_multilingual_v2")) == " Room forty-two. "
@@ -234,7 +234,7 @@ async def _(here: Town) -> None:
     assert kinds([await socket.hear(), await socket.hear()]) == ["audio", "final"]
 
 
-@row("2.5-normalised-is-padded-and-source-is-folded")
+@row("2.5-normalized-is-padded-and-source-is-folded")
 async def _(here: Town) -> None:
     first = (await say(here, "Hello"))[0]
     assert chars(first, "normalizedAlignment") == " Hello "

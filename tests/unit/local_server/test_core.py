@@ -8,7 +8,7 @@ import math
 import attrs
 import pytest
 
-from tts_trio.local_server import Behaviour, ToneVoice
+from tts_trio.local_server import Behavior, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.messages import Close, Effect, Send
 from tts_trio.local_server.parameters import Request
@@ -17,11 +17,11 @@ from tts_trio.local_server.speech import Order, render
 from tts_trio.local_server.speech_sockets import StreamInput
 
 
-def core(behaviour: Behaviour | None = None, now: float = 0.0, **query: str) -> StreamInput:
+def core(behavior: Behavior | None = None, now: float = 0.0, **query: str) -> StreamInput:
     query = {"model_id": "eleven_flash_v2_5", "output_format": "pcm_16000", **query}
     request = Request("GET", "/v1/text-to-speech/v/stream-input", query, {"xi-api-key": "key"})
-    account = Account(behaviour or Behaviour())
-    return StreamInput(request, parse_websocket(request, "v", account.behaviour), account, now)
+    account = Account(behavior or Behavior())
+    return StreamInput(request, parse_websocket(request, "v", account.behavior), account, now)
 
 
 def play(socket: StreamInput, until: float) -> list[Effect]:
@@ -106,7 +106,7 @@ def test_a_reason_fits_into_a_close() -> None:
 
 
 def test_the_account_counts_what_runs() -> None:
-    account = Account(Behaviour(concurrency=1, over_concurrency="queue"))
+    account = Account(Behavior(concurrency=1, over_concurrency="queue"))
     first = account.occupy(0.0, 1.0, now=0.0)
     assert account.admit(0.5) == pytest.approx(1.05)
     account.occupy(1.05, 2.0, now=0.5)

@@ -27,7 +27,7 @@ from tests.unit.local_server.plain import (
 from tts_trio.local_server import (
     ACTIONS,
     POINTS,
-    Behaviour,
+    Behavior,
     CloseReceived,
     Fault,
     Injected,
@@ -35,7 +35,7 @@ from tts_trio.local_server import (
     ToneVoice,
     open_local_server,
 )
-from tts_trio.local_server.behaviour import Point
+from tts_trio.local_server.behavior import Point
 
 SHORT = "Да."
 
@@ -363,8 +363,8 @@ async def test_bad_lines_among_the_timestamps(autojump_clock: MockClock) -> None
 @pytest.mark.parametrize("action", ["reset", "eof", "freeze", "delay"])
 async def test_tls(action: str) -> None:
     tls = certificates()
-    behaviour = Behaviour(faults=(Fault(action, "tls", count=1),))
-    async with open_local_server(behaviour, voice=ToneVoice(), ssl_context=tls.server) as server:
+    behavior = Behavior(faults=(Fault(action, "tls", count=1),))
+    async with open_local_server(behavior, voice=ToneVoice(), ssl_context=tls.server) as server:
         port = int(server.base_url.rpartition(":")[2])
 
         async def shake_hands() -> None:
@@ -388,7 +388,7 @@ async def test_tls(action: str) -> None:
 
 async def test_resets_and_halves_on_a_real_socket() -> None:
     faults = (Fault("reset", "accept", count=1), Fault("cut", "audio", frame=1, count=1))
-    async with open_local_server(Behaviour(faults=faults), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(faults=faults), voice=ToneVoice()) as server:
         port = int(server.base_url.rpartition(":")[2])
         first = await trio.open_tcp_stream("127.0.0.1", port)
         with pytest.raises(trio.BrokenResourceError):
@@ -468,13 +468,13 @@ async def test_faults_of_a_moment_come_in_their_order(autojump_clock: MockClock)
     ]
 
 
-async def test_new_behaviour_counts_anew(autojump_clock: MockClock) -> None:
-    behaviour = Behaviour(faults=(Fault("status", "answer", 500, count=1),))
+async def test_new_behavior_counts_anew(autojump_clock: MockClock) -> None:
+    behavior = Behavior(faults=(Fault("status", "answer", 500, count=1),))
     async with town() as here:
         client = here.http()
         statuses: list[int] = []
         for _ in range(2):
-            here.server.behaviour = behaviour
+            here.server.behavior = behavior
             for _ in range(2):
                 reply = await client.speak(SHORT)
                 assert reply is not None

@@ -1,4 +1,4 @@
-"""The small parts: the normaliser, clips and alignments, frame boundaries, streams in memory, records."""
+"""The small parts: the normalizer, clips and alignments, frame boundaries, streams in memory, records."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.unit.local_server.plain import ENGLISH, RUSSIAN, PlainHTTP, town
 from tts_trio.local_server import EspeakVoice, Requested, ToneVoice, open_local_server, read_tones
 from tts_trio.local_server.frames import FrameBoundary
 from tts_trio.local_server.memory import WINDOW, memory_connection
-from tts_trio.local_server.normaliser import normalise
+from tts_trio.local_server.normalizer import normalize
 from tts_trio.local_server.record import Received, as_json
 from tts_trio.local_server.speech import Order, render
 
-# --- the normaliser
+# --- the normalizer
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ from tts_trio.local_server.speech import Order, render
         ("", None, ""),
     ],
 )
-def test_normalise(text: str, language: str | None, spoken: str) -> None:
-    pieces = normalise(text, language)
+def test_normalize(text: str, language: str | None, spoken: str) -> None:
+    pieces = normalize(text, language)
     assert "".join(piece.spoken for piece in pieces) == spoken
     assert "".join(piece.source for piece in pieces) == text
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
-def test_the_normaliser_loses_nothing(text: str) -> None:
-    assert "".join(piece.source for piece in normalise(text, "en")) == text
+def test_the_normalizer_loses_nothing(text: str) -> None:
+    assert "".join(piece.source for piece in normalize(text, "en")) == text
 
 
 # --- clips
@@ -58,15 +58,15 @@ def test_the_normaliser_loses_nothing(text: str) -> None:
 @given(st.text(st.sampled_from("аб 12,.%"), min_size=1, max_size=80), st.booleans())
 def test_alignments_are_contiguous_and_as_long_as_the_sound(text: str, overlapping: bool) -> None:
     text = " ".join(text.split())
-    clip = render(Order(text, "pcm_8000", normalise=True, overlapping=overlapping), ToneVoice())
+    clip = render(Order(text, "pcm_8000", normalize=True, overlapping=overlapping), ToneVoice())
     assert clip.alignment.chars == text + " " if text else " "
-    for alignment in (clip.alignment, clip.normalised):
+    for alignment in (clip.alignment, clip.normalized):
         ends = [s + d for s, d in zip(alignment.starts_ms, alignment.durations_ms, strict=True)]
         assert list(alignment.starts_ms[1:]) == ends[:-1]
         assert alignment.starts_ms[0] == 0
         assert ends[-1] == round(clip.seconds * 1000)
     sound = b"".join(piece.audio for piece in clip.slices)
-    assert read_tones(sound, "pcm_8000") == clip.normalised.chars
+    assert read_tones(sound, "pcm_8000") == clip.normalized.chars
 
 
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])

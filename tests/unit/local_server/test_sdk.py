@@ -20,7 +20,7 @@ from trio.testing import MockClock
 from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, town
 from tests.unit.local_server.sdk import with_async_sdk, with_sdk
-from tts_trio.local_server import Behaviour, LocalServer, ToneVoice, open_local_server, read_tones
+from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server, read_tones
 
 PCM = "pcm_16000"
 MODEL = "eleven_flash_v2_5"
@@ -120,7 +120,7 @@ async def test_errors() -> None:
             b"".join(client.text_to_speech.stream("nobody", text="Hi", model_id=MODEL))
         return caught.value
 
-    error = await with_sdk(use, Behaviour(voices=(VOICE,)))
+    error = await with_sdk(use, Behavior(voices=(VOICE,)))
     assert error.status_code == 404
     assert error.body["detail"]["status"] == "voice_not_found"
 
@@ -131,11 +131,11 @@ old_websockets_api = pytest.mark.filterwarnings("ignore:ConnectionClosed:Depreca
 
 
 @asynccontextmanager
-async def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, **behaviour: Any) -> AsyncGenerator[LocalServer]:
+async def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, **behavior: Any) -> AsyncGenerator[LocalServer]:
     tls = certificates()
     tls.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-    async with open_local_server(Behaviour(**behaviour), voice=ToneVoice(), ssl_context=tls.server) as server:
+    async with open_local_server(Behavior(**behavior), voice=ToneVoice(), ssl_context=tls.server) as server:
         yield server
 
 

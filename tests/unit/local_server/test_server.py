@@ -14,7 +14,7 @@ from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones, town
 from tts_trio.local_server import (
     Accepted,
-    Behaviour,
+    Behavior,
     Ended,
     EspeakVoice,
     LocalServer,
@@ -181,7 +181,7 @@ async def test_a_hundred_servers_leave_nothing(voice: Voice) -> None:
     for number in range(101):
         if number == 1:
             before = left_behind()
-        async with open_local_server(Behaviour(model_latency=9), voice=voice) as server:
+        async with open_local_server(Behavior(model_latency=9), voice=voice) as server:
             port = int(server.base_url.rpartition(":")[2])
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 socket = PlainSocket(stream)
@@ -215,7 +215,7 @@ class Knife(trio.abc.Instrument):
 async def test_cancelled_at_any_moment(route: str, autojump_clock: trio.testing.MockClock) -> None:
     """Cut the whole scene before each step of its tasks: no error, task, open stream or taken slot is left."""
     for step in itertools.count(1):
-        server = LocalServer(Behaviour(), voice=ToneVoice())
+        server = LocalServer(Behavior(), voice=ToneVoice())
         stream: MemoryStream | None = None
         with trio.CancelScope() as scope:
             knife = Knife(scope, step)

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
-from tts_trio.local_server import Behaviour, read_tones
+from tts_trio.local_server import Behavior, read_tones
 
 
 async def quiet(socket: PlainSocket, seconds: float) -> list[Heard]:
@@ -181,8 +181,8 @@ async def test_opus_content_type(content_type: str, autojump_clock: MockClock) -
 
 
 @pytest.mark.parametrize(("on", "said"), [(False, " Room 42. "), (True, " Room forty-two. ")])
-async def test_fast_models_normalise(on: bool, said: str, autojump_clock: MockClock) -> None:
-    async with town(fast_models_normalise=on) as here:
+async def test_fast_models_normalize(on: bool, said: str, autojump_clock: MockClock) -> None:
+    async with town(fast_models_normalize=on) as here:
         socket = await here.socket()
         await socket.say("Room 42.")
         assert tones(await socket.hear_all()) == said
@@ -252,7 +252,7 @@ async def test_the_weather_changes_in_mid_call(autojump_clock: MockClock) -> Non
         socket = await here.socket(auto_mode="true")
         await socket.send({"text": "Раз. "})
         assert (await socket.hear()).at == pytest.approx(0.075)
-        here.server.behaviour = attrs.evolve(here.server.behaviour, model_latency=2.0)
+        here.server.behavior = attrs.evolve(here.server.behavior, model_latency=2.0)
         await socket.send({"text": "Два. "})
         assert (await socket.hear()).at == pytest.approx(2.075)
 
@@ -268,7 +268,7 @@ async def test_spelling(spelling: str, final: str, autojump_clock: MockClock) ->
 
 
 def test_every_field_is_described() -> None:
-    assert [field.name for field in attrs.fields(Behaviour) if "help" not in field.metadata] == []
+    assert [field.name for field in attrs.fields(Behavior) if "help" not in field.metadata] == []
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_every_field_is_described() -> None:
 )
 def test_wrong_values(wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
-        Behaviour(**wrong)
+        Behavior(**wrong)
 
 
 @pytest.mark.parametrize("field", ["api_keys", "voices", "forbidden_formats", "forbidden_voices"])
@@ -284,8 +284,8 @@ def test_one_text_is_no_list_of_texts(field: str) -> None:
     """A part of it would be taken for one of them."""
     for wrong in ("abc", [1], 7):
         with pytest.raises(ValueError, match=f"^{field}: .* must be a list of texts$"):
-            Behaviour(**{field: wrong})
-    Behaviour(**{field: ["abc"]})
+            Behavior(**{field: wrong})
+    Behavior(**{field: ["abc"]})
 
 
 async def test_a_queue_of_one(autojump_clock: MockClock) -> None:

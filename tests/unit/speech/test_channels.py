@@ -9,7 +9,7 @@ import trio.testing
 
 from tests.helpers import TEXTS, make_config, memory_service, speaking
 from tts_trio import AudioChannel
-from tts_trio.local_server import Behaviour
+from tts_trio.local_server import Behavior
 
 
 @attrs.define(eq=False)
@@ -34,7 +34,7 @@ async def test_a_token_wakes_nobody_who_waits_for_audio(autojump_clock: trio.tes
         pieces.extend([piece async for piece in audio])
 
     tokens = TEXTS[language].split(" ")
-    async with memory_service(Behaviour(model_latency=0.5)) as service:
+    async with memory_service(Behavior(model_latency=0.5)) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             async with tts.start_llm_stream() as (text, audio), trio.open_nursery() as nursery:
                 nursery.start_soon(read, audio)

@@ -10,7 +10,7 @@ import trio
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tests.helpers.servers import server_in_a_thread
 from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts, open_tts
-from tts_trio.local_server import Behaviour
+from tts_trio.local_server import Behavior
 from tts_trio.transport.timers import has_expired, wait_event
 
 every_language = pytest.mark.parametrize("language", TEXTS)
@@ -93,7 +93,7 @@ async def test_tokens_that_came_in_time_are_taken_before_the_text_is_late(
 async def test_a_blocked_loop_over_real_sockets(at: int) -> None:
     """P33: the stall, the first audio and the whole reply are overdue when the loop goes on."""
     text = TEXTS["ru"]
-    with server_in_a_thread(Behaviour(model_latency=0.02, speed=60)) as base_url:
+    with server_in_a_thread(Behavior(model_latency=0.02, speed=60)) as base_url:
         config = make_config(
             base_url=base_url,
             timeouts=Timeouts(first_audio=0.15, stall=0.15, reply=0.3),

@@ -12,7 +12,7 @@ import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import ConfigurationError, ServiceTimeoutError, TextTimeoutError, Timeouts, TTSConnectionError
-from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server import Behavior, Fault
 from tts_trio.speech.playback import Playback
 
 SILENCE = {"ulaw_8000": b"\xff", "alaw_8000": b"\xd5", "pcm_16000": b"\0", "pcm_22050": b"\0", "pcm_44100": b"\0"}
@@ -75,7 +75,7 @@ async def test_lengths_that_cannot_be_are_refused(autojump_clock: trio.testing.M
 
 
 async def test_a_failure_is_raised_after_all_that_came(autojump_clock: trio.testing.MockClock) -> None:
-    broken = Behaviour(faults=(Fault("reset", "audio", frame=3),))
+    broken = Behavior(faults=(Fault("reset", "audio", frame=3),))
     config = make_config(on_lost_connection="raise")
     async with memory_service(broken) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:
@@ -224,7 +224,7 @@ async def test_a_late_taker_gets_what_is_due_at_once(autojump_clock: trio.testin
 
 
 async def test_a_failure_comes_when_what_came_was_played(autojump_clock: trio.testing.MockClock) -> None:
-    silent = Behaviour(faults=(Fault("delay", "audio", frame=6),))
+    silent = Behavior(faults=(Fault("delay", "audio", frame=6),))
     config = make_config(on_lost_connection="raise", timeouts=Timeouts(stall=0.3))
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:

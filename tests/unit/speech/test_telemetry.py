@@ -21,7 +21,7 @@ from opentelemetry.trace import StatusCode
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, listen, make_config, memory_service, speaking, tokens
 from tts_trio import MemoryCache, QuotaError, Timeouts, TTSConnectionError
-from tts_trio.local_server import Behaviour, Fault
+from tts_trio.local_server import Behavior, Fault
 
 BOUNDED = {
     *("gen_ai.request.model", "server.address", "tts.utterance.kind"),
@@ -84,7 +84,7 @@ def milliseconds(span: ReadableSpan) -> dict[str, float]:
 async def test_a_good_turn(autojump_clock: trio.testing.MockClock, told: Told, language: str) -> None:
     text = TEXTS[language]
     began = time.time_ns()
-    async with memory_service(Behaviour(model_latency=0.1), dial_time=0.3) as service:
+    async with memory_service(Behavior(model_latency=0.1), dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             with told.tracers.get_tracer("the application's").start_as_current_span("the caller's turn") as turn:
                 async with tts.speak([text]) as audio:
@@ -129,7 +129,7 @@ async def test_an_interrupted_turn(autojump_clock: trio.testing.MockClock, told:
 
 
 async def test_a_replayed_turn(autojump_clock: trio.testing.MockClock, told: Told) -> None:
-    broken_once = Behaviour(faults=(Fault("reset", "audio", frame=2, count=1),))
+    broken_once = Behavior(faults=(Fault("reset", "audio", frame=2, count=1),))
     async with memory_service(broken_once) as service, speaking(make_config(), service.open_stream) as tts:
         async with tts.speak([ENGLISH]) as audio:
             await listen(audio)
@@ -142,7 +142,7 @@ async def test_a_replayed_turn(autojump_clock: trio.testing.MockClock, told: Tol
 
 
 async def test_a_failed_turn(autojump_clock: trio.testing.MockClock, told: Told) -> None:
-    async with memory_service(Behaviour(quota=10)) as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service(Behavior(quota=10)) as service, speaking(make_config(), service.open_stream) as tts:
         for speech in (tts.speak([ENGLISH]), tts.stream_static_text(ENGLISH)):
             with pytest.raises(QuotaError):
                 async with speech as audio:
@@ -174,7 +174,7 @@ def times(told: Told) -> list[tuple[dict[str, Any], Any]]:
 
 
 async def test_a_dial_that_fails(autojump_clock: trio.testing.MockClock, told: Told) -> None:
-    service_down = Behaviour(faults=(Fault("reset", "accept"),))
+    service_down = Behavior(faults=(Fault("reset", "accept"),))
     config = make_config(timeouts=Timeouts(connect=1))
     async with memory_service(service_down) as service:
         with pytest.raises(TTSConnectionError):
@@ -188,8 +188,8 @@ async def test_a_dial_that_fails(autojump_clock: trio.testing.MockClock, told: T
 
 async def test_no_text_no_key_and_bounded_attributes(autojump_clock: trio.testing.MockClock, told: Told) -> None:
     lost_once = (Fault("reset", "audio", frame=1, skip=1, count=1),)
-    for behaviour in (Behaviour(), Behaviour(faults=lost_once), Behaviour(quota=3)):
-        async with memory_service(behaviour) as service, speaking(make_config(), service.open_stream) as tts:
+    for behavior in (Behavior(), Behavior(faults=lost_once), Behavior(quota=3)):
+        async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
             for text in TEXTS.values():
                 for speech in (tts.speak([text]), tts.stream_static_text(text)):
                     with trio.move_on_after(2):

@@ -29,10 +29,10 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.local_server import Behaviour, Fault, Requested
+from tts_trio.local_server import Behavior, Fault, Requested
 from tts_trio.transport.streams import OpenStream
 
-SLOW = Behaviour(speed=1.0)  # audio comes as it is heard, so that there is time for something to happen
+SLOW = Behavior(speed=1.0)  # audio comes as it is heard, so that there is time for something to happen
 CALLERS = 20
 
 
@@ -235,7 +235,7 @@ async def test_when_the_firsts_conversation_ends_before_it_has_asked(
 async def test_while_the_service_is_ill_each_asks_for_himself_and_one_at_a_time(autojump_clock: MockClock) -> None:
     """Each fails by his own requests, and no storm of them comes of it."""
     config = make_config(audio_cache=MemoryCache())
-    failing = Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),))
+    failing = Behavior(faults=(Fault("status", "answer", 500, path="/stream"),))
     async with memory_service(failing) as service, conversations(5, config, service) as managers:
         failed: list[TTSConnectionError] = []
 
@@ -295,7 +295,7 @@ def shared(**changes: Any) -> TTSConfig:
 async def test_a_wrong_key_is_the_trouble_of_who_has_it(autojump_clock: MockClock, language: str) -> None:
     good = shared(language_code=language)
     bad = good.evolve(api_key="sk_of_somebody_else")
-    async with memory_service(Behaviour(api_keys=(good.api_key,), faults=(DELAY,))) as service:
+    async with memory_service(Behavior(api_keys=(good.api_key,), faults=(DELAY,))) as service:
         async with joined(service, bad, good, good, good) as (said, failed):
             pass
         assert said == [RUSSIAN] * 3
@@ -305,7 +305,7 @@ async def test_a_wrong_key_is_the_trouble_of_who_has_it(autojump_clock: MockCloc
 
 async def test_an_exhausted_quota_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
     config = shared()
-    quota = Behaviour(faults=(DELAY, Fault("status", "answer", 402, path="/stream", count=1)))
+    quota = Behavior(faults=(DELAY, Fault("status", "answer", 402, path="/stream", count=1)))
     async with memory_service(quota) as service:
         async with joined(service, config, config, config) as (said, failed):
             pass
@@ -347,7 +347,7 @@ async def test_a_proxy_that_is_down_is_the_trouble_of_who_has_it(autojump_clock:
 async def test_short_timeouts_are_the_trouble_of_who_has_them(autojump_clock: MockClock) -> None:
     patient = shared(timeouts=Timeouts(first_audio=5.0))
     hasty = patient.evolve(timeouts=Timeouts(first_audio=5.0, reply=0.5))
-    async with memory_service(Behaviour(model_latency=1.0)) as service:
+    async with memory_service(Behavior(model_latency=1.0)) as service:
         async with joined(service, hasty, patient) as (said, failed):
             pass
         assert said == [RUSSIAN]
@@ -356,7 +356,7 @@ async def test_short_timeouts_are_the_trouble_of_who_has_them(autojump_clock: Mo
 
 async def test_a_connection_that_was_cut_is_the_trouble_of_who_has_it(autojump_clock: MockClock) -> None:
     config = shared()
-    cut = Behaviour(faults=(DELAY, Fault("reset", "answer", path="/stream", count=2)))
+    cut = Behavior(faults=(DELAY, Fault("reset", "answer", path="/stream", count=2)))
     async with memory_service(cut) as service:
         async with joined(service, config, config, config) as (said, failed):
             pass
@@ -408,7 +408,7 @@ async def test_what_is_wrong_with_the_text_is_told_to_all(autojump_clock: MockCl
 async def test_who_asks_after_others_troubles_still_ends_in_his_own_time(autojump_clock: MockClock) -> None:
     """His wait is his first audio's, for the others, and once more for himself."""
     config = shared(timeouts=Timeouts(first_audio=1.0))
-    hanging = Behaviour(faults=(Fault("freeze", "answer", path="/stream"),))
+    hanging = Behavior(faults=(Fault("freeze", "answer", path="/stream"),))
     async with memory_service(hanging) as service:
         with pytest.raises(ExceptionGroup) as caught:
             async with joined(service, config.evolve(timeouts=Timeouts(reply=0.8)), config, config):
@@ -419,7 +419,7 @@ async def test_who_asks_after_others_troubles_still_ends_in_his_own_time(autojum
 
 async def test_who_comes_late_does_not_wait_for_a_request_that_hangs(autojump_clock: MockClock) -> None:
     config = make_config(audio_cache=MemoryCache(), max_replays=0)
-    hanging = Behaviour(faults=(Fault("freeze", "answer", path="/stream", count=1),))
+    hanging = Behavior(faults=(Fault("freeze", "answer", path="/stream", count=1),))
     async with memory_service(hanging) as service, conversations(3, config, service) as [one, two, late]:
         async with trio.open_nursery() as nursery:
 
@@ -439,7 +439,7 @@ async def test_who_comes_late_does_not_wait_for_a_request_that_hangs(autojump_cl
 async def test_who_comes_late_does_not_wait_for_an_answer_that_stalled(autojump_clock: MockClock) -> None:
     """He would hear the beginning, and then nothing, and could not ask again."""
     config = make_config(audio_cache=MemoryCache(), max_replays=0)
-    stalled = Behaviour(faults=(Fault("freeze", "audio", frame=3, path="/stream", count=1),))
+    stalled = Behavior(faults=(Fault("freeze", "audio", frame=3, path="/stream", count=1),))
     async with (
         memory_service(stalled) as service,
         speaking(config.evolve(timeouts=Timeouts(stall=30.0)), service.open_stream) as one,
@@ -473,7 +473,7 @@ async def test_a_phrase_that_was_cut_is_never_stored(autojump_clock: MockClock, 
     for cut in [*cuts, Fault(fault, "final", path=path)]:
         cache = MemoryCache()
         config = make_config(audio_cache=cache, static_timestamps=timed)
-        async with memory_service(Behaviour(faults=(cut,))) as service, speaking(config, service.open_stream) as tts:
+        async with memory_service(Behavior(faults=(cut,))) as service, speaking(config, service.open_stream) as tts:
             try:
                 await hear(tts, "Здравствуйте! Чем могу помочь?")
             except TTSConnectionError:
@@ -511,7 +511,7 @@ async def test_a_phrase_that_was_left_is_never_stored(autojump_clock: MockClock,
 
 async def test_an_answer_without_audio_is_not_stored(autojump_clock: MockClock) -> None:
     cache = MemoryCache()
-    silent = Behaviour(faults=(Fault("skip", "audio", frame=None, path="/stream"),))
+    silent = Behavior(faults=(Fault("skip", "audio", frame=None, path="/stream"),))
     config = make_config(audio_cache=cache)
     async with memory_service(silent) as service, speaking(config, service.open_stream) as tts:
         with pytest.raises(EmptyAudioError):

@@ -13,9 +13,9 @@ from trio.testing import MockClock
 from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
 from tts_trio import SharedAudioCache, TTSConnectionError, TTSManager
 from tts_trio.config.validators import is_instance
-from tts_trio.local_server import Behaviour, Fault, Requested
+from tts_trio.local_server import Behavior, Fault, Requested
 
-SLOW = Behaviour(speed=1.0)
+SLOW = Behavior(speed=1.0)
 
 
 @attrs.define(eq=False)
@@ -136,7 +136,7 @@ async def test_a_claim_that_is_stuck_is_waited_for_a_second(autojump_clock: Mock
 async def test_the_claim_of_a_process_that_died_is_free_soon(autojump_clock: MockClock) -> None:
     """The one that lives claims it anew three times in 300 ms; the other had its last 300 ms."""
     store = Store()
-    async with memory_service(Behaviour(model_latency=1.0)) as service, process(service, store) as other:
+    async with memory_service(Behavior(model_latency=1.0)) as service, process(service, store) as other:
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
@@ -159,7 +159,7 @@ async def test_the_claim_of_a_process_that_died_is_free_soon(autojump_clock: Moc
 
 async def test_what_failed_is_not_claimed_any_more(autojump_clock: MockClock) -> None:
     store = Store()
-    failing = Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),))
+    failing = Behavior(faults=(Fault("status", "answer", 500, path="/stream"),))
     async with memory_service(failing) as service, process(service, store) as one:
         with pytest.raises(TTSConnectionError):
             await hear(one)

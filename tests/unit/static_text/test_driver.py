@@ -31,7 +31,7 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.local_server import Answered, Behaviour, Fault, Requested
+from tts_trio.local_server import Answered, Behavior, Fault, Requested
 from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest
 from tts_trio.static_text.source import OnEvent, RequestSent
 from tts_trio.wire.events import AudioReceived
@@ -85,24 +85,24 @@ async def test_a_phrase_and_a_reply_at_once(autojump_clock: trio.testing.MockClo
             assert heard(await listen(phrase), tts.config) == TEXTS["ru"]
 
 
-REFUSALS: list[tuple[Behaviour, type[TTSError], str | None, int]] = [
-    (Behaviour(api_keys=("other",)), AuthenticationError, None, 1),
-    (Behaviour(voices=("other",)), ConfigurationError, "voice_not_found", 1),
-    (Behaviour(forbidden_formats=("pcm_16000",)), ConfigurationError, "output_format_not_allowed", 1),
-    (Behaviour(faults=(Fault("status", "answer", 429, path="/stream"),)), ServiceUnavailableError, "system_busy", 3),
-    (Behaviour(faults=(Fault("status", "answer", 500, path="/stream"),)), ServiceUnavailableError, None, 3),
-    (Behaviour(faults=(Fault("status", "answer", 503, path="/stream"),)), ServiceUnavailableError, None, 3),
-    (Behaviour(faults=(Fault("content_type", "answer", "text/html", path="/stream"),)), ProtocolError, None, 1),
-    (Behaviour(faults=(Fault("error_200", "answer", path="/stream"),)), ServiceUnavailableError, None, 3),
+REFUSALS: list[tuple[Behavior, type[TTSError], str | None, int]] = [
+    (Behavior(api_keys=("other",)), AuthenticationError, None, 1),
+    (Behavior(voices=("other",)), ConfigurationError, "voice_not_found", 1),
+    (Behavior(forbidden_formats=("pcm_16000",)), ConfigurationError, "output_format_not_allowed", 1),
+    (Behavior(faults=(Fault("status", "answer", 429, path="/stream"),)), ServiceUnavailableError, "system_busy", 3),
+    (Behavior(faults=(Fault("status", "answer", 500, path="/stream"),)), ServiceUnavailableError, None, 3),
+    (Behavior(faults=(Fault("status", "answer", 503, path="/stream"),)), ServiceUnavailableError, None, 3),
+    (Behavior(faults=(Fault("content_type", "answer", "text/html", path="/stream"),)), ProtocolError, None, 1),
+    (Behavior(faults=(Fault("error_200", "answer", path="/stream"),)), ServiceUnavailableError, None, 3),
 ]
 
 
-@pytest.mark.parametrize(("behaviour", "kind", "code", "attempts"), REFUSALS)
+@pytest.mark.parametrize(("behavior", "kind", "code", "attempts"), REFUSALS)
 async def test_refusals_are_typed_and_retried_where_that_can_help(
-    autojump_clock: trio.testing.MockClock, behaviour: Behaviour, kind: type[TTSError], code: str | None, attempts: int
+    autojump_clock: trio.testing.MockClock, behavior: Behavior, kind: type[TTSError], code: str | None, attempts: int
 ) -> None:
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-        service.server.behaviour = behaviour
+        service.server.behavior = behavior
         with pytest.raises(kind) as caught:
             async with tts.stream_static_text("Здравствуйте!") as audio:
                 await listen(audio)
@@ -118,7 +118,7 @@ async def test_refusals_are_typed_and_retried_where_that_can_help(
 @pytest.mark.parametrize(("key", "status"), [("0123456789abcdef0123456789abcdef", 400), ("sk_wrong-key", 401)])
 async def test_bad_keys_as_recorded(autojump_clock: trio.testing.MockClock, key: str, status: int) -> None:
     config = make_config(api_key=key)
-    async with memory_service(Behaviour(api_keys=(API_KEY,))) as service:
+    async with memory_service(Behavior(api_keys=(API_KEY,))) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
             TTSManager(config, connections) as tts,
@@ -136,7 +136,7 @@ async def test_bad_keys_as_recorded(autojump_clock: trio.testing.MockClock, key:
 
 async def test_too_many_at_once_for_the_plan(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-        service.server.behaviour = Behaviour(concurrency=1, speed=1.0)
+        service.server.behavior = Behavior(concurrency=1, speed=1.0)
         async with tts.stream_static_text(TEXTS["ru"]) as first:
             await first.receive()
             with pytest.raises(ConcurrencyError) as caught:
@@ -147,7 +147,7 @@ async def test_too_many_at_once_for_the_plan(autojump_clock: trio.testing.MockCl
 
 
 async def test_busy_and_then_good(autojump_clock: trio.testing.MockClock) -> None:
-    busy = Behaviour(faults=(Fault("status", "answer", 429, path="/stream", count=1),))
+    busy = Behavior(faults=(Fault("status", "answer", 429, path="/stream", count=1),))
     async with memory_service(busy) as service, speaking(make_config(), service.open_stream) as tts:
         async with tts.stream_static_text(TEXTS["ru"]) as audio:
             assert heard(await listen(audio), tts.config) == TEXTS["ru"]
@@ -157,7 +157,7 @@ async def test_busy_and_then_good(autojump_clock: trio.testing.MockClock) -> Non
 @pytest.mark.parametrize("fault", ["reset", "eof"])
 async def test_an_answer_that_broke_is_not_asked_for_again(autojump_clock: trio.testing.MockClock, fault: str) -> None:
     """P31: what was delivered is never delivered twice."""
-    broken = Behaviour(faults=(Fault(fault, "audio", frame=4, path="/stream"),))
+    broken = Behavior(faults=(Fault(fault, "audio", frame=4, path="/stream"),))
     async with memory_service(broken) as service, speaking(make_config(), service.open_stream) as tts:
         sound = b""
         with pytest.raises(TTSConnectionError):
@@ -172,7 +172,7 @@ async def test_an_answer_that_broke_is_not_asked_for_again(autojump_clock: trio.
 async def test_the_headers_of_an_ogg_stream_are_not_given_twice(autojump_clock: trio.testing.MockClock) -> None:
     """P31: they last no time, but they were delivered."""
     config = make_config(output_format="opus_48000_32", on_lost_connection="raise")
-    broken = Behaviour(faults=(Fault("reset", "audio", frame=1, path="/stream"),))
+    broken = Behavior(faults=(Fault("reset", "audio", frame=1, path="/stream"),))
     async with memory_service(broken) as service, speaking(config, service.open_stream) as tts:
         sound = b""
         with pytest.raises(TTSConnectionError):
@@ -185,7 +185,7 @@ async def test_the_headers_of_an_ogg_stream_are_not_given_twice(autojump_clock: 
 
 async def test_an_answer_without_audio_is_no_success(autojump_clock: trio.testing.MockClock) -> None:
     """P3, over HTTP."""
-    silent = Behaviour(faults=(Fault("skip", "audio", frame=None, path="/stream"),))
+    silent = Behavior(faults=(Fault("skip", "audio", frame=None, path="/stream"),))
     async with memory_service(silent) as service, speaking(make_config(), service.open_stream) as tts:
         with pytest.raises(TTSConnectionError, match="no audio"):
             async with tts.stream_static_text("Да.") as audio:
@@ -315,7 +315,7 @@ async def test_a_timed_phrase_that_was_left_tells_what_was_heard(autojump_clock:
 
 async def test_an_error_in_place_of_a_timed_answer_is_typed(autojump_clock: trio.testing.MockClock) -> None:
     config = make_config(static_timestamps=True)
-    refusing = Behaviour(faults=(Fault("error_200", "answer", path="/with-timestamps"),))
+    refusing = Behavior(faults=(Fault("error_200", "answer", path="/with-timestamps"),))
     async with memory_service(refusing) as service, speaking(config, service.open_stream) as tts:
         with pytest.raises(ServiceUnavailableError):
             async with tts.stream_static_text("Да.") as audio:

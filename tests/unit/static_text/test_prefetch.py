@@ -22,7 +22,7 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.local_server import Answered, Behaviour, Requested
+from tts_trio.local_server import Answered, Behavior, Requested
 
 PHRASES = ["Добрый день!", "Good day!", "Одну секунду.", "One second.", "До свидания!", "Goodbye!"]
 
@@ -55,7 +55,7 @@ async def test_what_was_prefetched_is_said_without_the_service(autojump_clock: M
 @pytest.mark.parametrize(("plan", "most"), [(1, 1), (3, 1), (4, 2), (10, 5)])
 async def test_half_of_what_the_plan_allows(autojump_clock: MockClock, plan: int, most: int) -> None:
     config = make_config(audio_cache=MemoryCache())
-    slow = Behaviour(concurrency=plan, model_latency=1.0, speed=1000)
+    slow = Behavior(concurrency=plan, model_latency=1.0, speed=1000)
     async with memory_service(slow) as service, speaking(config, service.open_stream) as tts:
         await tts.prefetch([f"Раз {number}." for number in range(20)])
         assert len(posts(service)) == 20
@@ -64,7 +64,7 @@ async def test_half_of_what_the_plan_allows(autojump_clock: MockClock, plan: int
 
 async def test_replies_come_before_prefetch(autojump_clock: MockClock) -> None:
     config = make_config(audio_cache=MemoryCache())
-    real_time = Behaviour(speed=1.0)
+    real_time = Behavior(speed=1.0)
     async with memory_service(real_time) as service, speaking(config, service.open_stream) as tts:
         async with trio.open_nursery() as nursery:
             async with tts.speak([RUSSIAN]) as audio:
@@ -83,7 +83,7 @@ async def test_others_may_use_up_the_plan_for_a_while(autojump_clock: MockClock)
     cache = MemoryCache()
     config = make_config(audio_cache=cache)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
-        service.server.behaviour = Behaviour(concurrency=1, speed=2.0)
+        service.server.behavior = Behavior(concurrency=1, speed=2.0)
         async with speaking(make_config(audio_cache=None), service.open_stream) as other:
             async with trio.open_nursery() as nursery, other.stream_static_text(ENGLISH) as audio:
                 await audio.receive()
@@ -97,10 +97,10 @@ async def test_others_may_use_up_the_plan_for_a_while(autojump_clock: MockClock)
 async def test_what_cannot_be_had_is_told_bare(autojump_clock: MockClock) -> None:
     config = make_config(audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
-        service.server.behaviour = Behaviour(api_keys=("other",))
+        service.server.behavior = Behavior(api_keys=("other",))
         with pytest.raises(AuthenticationError):
             await tts.prefetch(PHRASES)
-        service.server.behaviour = Behaviour(concurrency=1, speed=0.5)
+        service.server.behavior = Behavior(concurrency=1, speed=0.5)
         async with speaking(config, service.open_stream) as other, other.stream_static_text(ENGLISH) as audio:
             await audio.receive()
             with pytest.raises(ConcurrencyError):
@@ -159,7 +159,7 @@ async def test_what_cannot_be_kept_is_refused_before_anything_is_asked(
 async def test_a_prefetch_that_is_cancelled_leaves_what_is_whole(autojump_clock: MockClock) -> None:
     cache = MemoryCache()
     config = make_config(audio_cache=cache)
-    one_at_a_time = Behaviour(concurrency=1, speed=1.0)
+    one_at_a_time = Behavior(concurrency=1, speed=1.0)
     async with memory_service(one_at_a_time) as service, speaking(config, service.open_stream) as tts:
         with trio.move_on_after(2.5):
             await tts.prefetch(PHRASES)

@@ -16,7 +16,7 @@ import trio
 
 from tests.helpers import RUSSIAN, heard, listen, make_config
 from tts_trio import CacheStatistics, MemoryCache, SqliteCache, Timeouts, open_tts
-from tts_trio.local_server import Behaviour, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Requested, ToneVoice, open_local_server
 from tts_trio.static_text import sqlite_cache as sqlite
 
 Store = MemoryCache | SqliteCache
@@ -115,7 +115,7 @@ async def test_a_file_that_was_damaged_costs_no_phrase(tmp_path: Path) -> None:
     path = tmp_path / "phrases.sqlite3"
     seeded = random.Random(6)
     text = "Да."
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
         config = make_config(base_url=server.base_url, audio_cache=SqliteCache(path), timeouts=Timeouts(cache=5.0))
         async with open_tts(config) as tts:
 
@@ -192,7 +192,7 @@ async def test_a_disk_that_hangs_takes_few_threads_and_none_of_others(
 
 async def test_a_hit_needs_no_network(tmp_path: Path) -> None:
     cache = SqliteCache(tmp_path / "phrases.sqlite3")
-    async with open_local_server(Behaviour(), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
         config = make_config(base_url=server.base_url, audio_cache=cache, timeouts=Timeouts(cache=5.0))
         async with open_tts(config) as tts, tts.stream_static_text(RUSSIAN) as audio:
             await listen(audio)

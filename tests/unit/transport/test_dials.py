@@ -23,7 +23,7 @@ from tts_trio import (
     TTSManager,
     WebSocketConnectionManager,
 )
-from tts_trio.local_server import Behaviour, Fault, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Fault, ToneVoice, open_local_server
 from tts_trio.transport import streams
 from tts_trio.transport.http import HttpConnections
 from tts_trio.transport.streams import default_ssl_context
@@ -181,7 +181,7 @@ async def test_a_short_outage_is_waited_out(autojump_clock: trio.testing.MockClo
 async def test_an_error_is_printed_in_a_few_lines(face: str, fault: str | None) -> None:
     """P25: what was lost and why, and no chain of the exceptions of libraries below us."""
     faults = () if fault is None else tuple(Fault(fault, at, frame=1) for at in ("audio",))
-    async with open_local_server(Behaviour(faults=faults), voice=ToneVoice()) as server:
+    async with open_local_server(Behavior(faults=faults), voice=ToneVoice()) as server:
         where = server.base_url
         if fault is None:
             with socket.create_server(("127.0.0.1", 0)) as nobody:

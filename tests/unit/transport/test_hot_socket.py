@@ -10,7 +10,7 @@ import trio
 from tests.helpers import TEXTS, heard, hot_connection, listen, make_config, memory_service, speaking
 from tts_trio import TTSConnectionError, WebSocketConnectionManager
 from tts_trio.connection_manager import acquire_connection
-from tts_trio.local_server import Behaviour, CloseSent, Fault, Received
+from tts_trio.local_server import Behavior, CloseSent, Fault, Received
 from tts_trio.transport.hot_socket import HotSocket, SocketState
 
 
@@ -83,7 +83,7 @@ async def test_a_spare_that_was_taken_is_not_retired(autojump_clock: trio.testin
         config = make_config(spare_lifetime=60)
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             old = await hot_connection(connections)
-            await trio.sleep(60.01)  # its successor is being dialled
+            await trio.sleep(60.01)  # its successor is being dialed
             assert connections.statistics().dialing == 1
             assert await acquire_connection(connections) is old
             await trio.sleep(5)
@@ -119,7 +119,7 @@ async def test_ten_minutes_of_silence_and_then_speech(autojump_clock: trio.testi
 
 async def test_a_half_open_socket_in_mid_speech_is_found_by_the_stall(autojump_clock: trio.testing.MockClock) -> None:
     """P12: the reply goes on over the next connection, three seconds later."""
-    frozen = Behaviour(faults=(Fault("freeze", "audio", frame=2, count=1),))
+    frozen = Behavior(faults=(Fault("freeze", "audio", frame=2, count=1),))
     async with memory_service(frozen) as service, speaking(make_config(), service.open_stream) as tts:
         longest, last, sound = 0.0, math.inf, b""
         async with tts.speak([TEXTS["ru"]]) as audio:
@@ -134,7 +134,7 @@ async def test_a_half_open_socket_in_mid_speech_is_found_by_the_stall(autojump_c
 
 async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: trio.testing.MockClock) -> None:
     """P12, P23: the service's are answered, and ours are timed, though nobody takes the audio."""
-    pinging = Behaviour(ping_interval=7, ping_timeout=1)
+    pinging = Behavior(ping_interval=7, ping_timeout=1)
     async with memory_service(pinging) as service, speaking(make_config(), service.open_stream) as tts:
         socket = service.sockets()[0]
         async with tts.start_llm_stream() as (text, audio):
@@ -163,7 +163,7 @@ async def test_a_socket_of_one_utterance_retires_when_it_is_acquired(autojump_cl
     async with memory_service(dial_time=0.3) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             await trio.sleep(0.1)
-            socket = the_socket(connections, SocketState.DIALLING)
+            socket = the_socket(connections, SocketState.DIALING)
             connection = await hot_connection(connections)
             assert socket.state is SocketState.HOT
             assert socket.slots.idle is connection
@@ -202,7 +202,7 @@ async def test_a_socket_that_ages_serves_until_another_is_hot(autojump_clock: tr
 
 
 @pytest.mark.parametrize("state", SocketState, ids=lambda state: state.name)
-async def test_an_ageing_that_is_out_of_order_is_an_assertion(
+async def test_an_aging_that_is_out_of_order_is_an_assertion(
     autojump_clock: trio.testing.MockClock, state: SocketState
 ) -> None:
     async with memory_service() as service:

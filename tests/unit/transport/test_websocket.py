@@ -18,8 +18,8 @@ from tts_trio import (
     TTSConnectionError,
     TTSError,
 )
-from tts_trio.local_server import Behaviour, CloseReceived, Ended, Fault
-from tts_trio.transport.dialling import DialTurn
+from tts_trio.local_server import Behavior, CloseReceived, Ended, Fault
+from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.websocket import WebSocket
 from tts_trio.wire import endpoint_for
 
@@ -46,10 +46,10 @@ async def run(websocket: WebSocket, first_messages: list[str], on_open: Callable
 
 
 @asynccontextmanager
-async def dialling(behaviour: Behaviour) -> AsyncGenerator[tuple[WebSocket, list[str | bytes], trio.Nursery]]:
+async def dialing(behavior: Behavior) -> AsyncGenerator[tuple[WebSocket, list[str | bytes], trio.Nursery]]:
     config = make_config()
     messages: list[str | bytes] = []
-    async with memory_service(behaviour) as service:
+    async with memory_service(behavior) as service:
         websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=messages.append)
         yield websocket, messages, service.nursery
 
@@ -58,7 +58,7 @@ async def dialling(behaviour: Behaviour) -> AsyncGenerator[tuple[WebSocket, list
 async def test_a_dial_that_fails_says_why_in_time(
     autojump_clock: trio.testing.MockClock, fault: Fault, kind: type[TTSError], says: str, seconds: float
 ) -> None:
-    async with dialling(Behaviour(faults=(fault,))) as (websocket, _, _nursery):
+    async with dialing(Behavior(faults=(fault,))) as (websocket, _, _nursery):
         began = trio.current_time()
         with pytest.raises(kind, match=says) as caught:
             await run(websocket, [" "], lambda: pytest.fail("it is not hot"))
@@ -72,7 +72,7 @@ async def test_a_dial_that_fails_says_why_in_time(
 
 async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock) -> None:
     error = None
-    async with memory_service(Behaviour(concurrency=1, over_concurrency="upgrade", speed=0.1)) as service:
+    async with memory_service(Behavior(concurrency=1, over_concurrency="upgrade", speed=0.1)) as service:
         config = make_config()
         first = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
@@ -90,7 +90,7 @@ async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock
 async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClock) -> None:
     """P22: trio-websocket would close with 1009 above 1 MiB."""
     faults = (Fault("huge_frame", "audio", 9 * 2**20),)
-    async with dialling(Behaviour(faults=faults)) as (websocket, messages, nursery):
+    async with dialing(Behavior(faults=faults)) as (websocket, messages, nursery):
         hot = trio.Event()
         nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
@@ -119,7 +119,7 @@ async def test_reads_are_of_64_kib(autojump_clock: trio.testing.MockClock, monke
 
 
 async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.MockClock) -> None:
-    async with dialling(Behaviour(faults=(Fault("split", "audio", 100, frame=None),))) as (
+    async with dialing(Behavior(faults=(Fault("split", "audio", 100, frame=None),))) as (
         websocket,
         messages,
         nursery,
@@ -137,7 +137,7 @@ async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.M
 async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.testing.MockClock, point: str) -> None:
     """P7, P16: a peer that reads nothing any more holds up nobody."""
     config = make_config()
-    async with memory_service(Behaviour(faults=(Fault(point, "audio"),))) as service:
+    async with memory_service(Behavior(faults=(Fault(point, "audio"),))) as service:
         websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
         hot = trio.Event()
         service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)

@@ -20,7 +20,7 @@ from tests.helpers import listen, make_config
 from tests.helpers.streams import Wrapped
 from tts_trio import ProtocolError, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.transport.dialling import DialTurn
+from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.websocket import WebSocket
 from tts_trio.wire import endpoint_for
 

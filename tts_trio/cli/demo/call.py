@@ -211,7 +211,7 @@ class _Speaking:
         self._note_first_audio()
         statistics = self.connections.statistics()
         score.seconds = now
-        score.hot, score.in_use, score.dialling = statistics.hot, statistics.in_use, statistics.dialing
+        score.hot, score.in_use, score.dialing = statistics.hot, statistics.in_use, statistics.dialing
         score.lead_ms = audio.received_ms - self.frames.played_ms
         if statistics.losses > self._losses:
             self._losses = statistics.losses

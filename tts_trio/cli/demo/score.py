@@ -119,7 +119,7 @@ class Score:
         seconds: How long the call has lasted.
         hot: WebSockets that wait for the next reply.
         in_use: Replies that go on over one.
-        dialling: WebSockets on their way.
+        dialing: WebSockets on their way.
         lead_ms: Sound that came and was not heard yet.
     """
 
@@ -129,7 +129,7 @@ class Score:
     seconds: float = 0.0
     hot: int = 0
     in_use: int = 0
-    dialling: int = 0
+    dialing: int = 0
     lead_ms: float = 0.0
 
     def to_json(self) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Screen:
         score = self.score
         return Text.assemble(
             (f"{score.seconds:5.1f} s  ", "bold"),
-            f"sockets: {score.hot} hot, {score.in_use} in use, {score.dialling} dialling   ",
+            f"sockets: {score.hot} hot, {score.in_use} in use, {score.dialing} dialing   ",
             f"lead {max(0.0, score.lead_ms) / 1000:4.1f} s",
             ("\nspace interrupts, q leaves", "dim"),
             no_wrap=True,

@@ -23,7 +23,7 @@ class HttpConnection:
         stream: The byte stream that the connection runs over.
         opened: When the connection was opened, in seconds of trio's clock.
         watch: The scope of the task that reads from the connection until a request is sent over it.
-        fresh: Whether the connection was never idle, and has answered nothing: it was dialled for its request.
+        fresh: Whether the connection was never idle, and has answered nothing: it was dialed for its request.
         asked: Whether the request, or a part of it, was written to the connection.
         outlives: Whether the answer may be read to its end after the pool was closed.
     """

@@ -36,7 +36,7 @@ class HttpConnections(SingleUse):
     """
 
     def __init__(self, config: TTSConfig, *, open_stream: OpenStream = open_stream) -> None:
-        """Prepare the connections; the first is dialled when the block is entered.
+        """Prepare the connections; the first is dialed when the block is entered.
 
         Args:
             config: The host, the key, the timeouts and the number of spares.

@@ -14,7 +14,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import spare_connections
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
-from tts_trio.transport.dialling import DialBackoff, DialTurn
+from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.streams import OpenStream, dial_failed
@@ -27,7 +27,7 @@ class ConnectionPool:
     """The connections of one conversation to one service; made by `open_pool`.
 
     Whoever acquires one gives it back by `release`, or closes it by `drop`, at any moment. What is missing then is
-    dialled in the background.
+    dialed in the background.
 
     A connection is in one of three places: in use (in `_connections` only), idle (in `_idle`, too), or on its way to a
     request that waits (in the channel). `_offer` is where each of them comes through.
@@ -41,11 +41,11 @@ class ConnectionPool:
         self._where = urlsplit(config.base_url).netloc
         self._connections: set[HttpConnection] = set()
         self._idle: list[HttpConnection] = []  # the one used last is the last
-        self._dialled_on_demand = 0
+        self._dialed_on_demand = 0
         self._handed, self._waiters = trio.open_memory_channel[HttpConnection | TTSError](0)
         self._changed = trio.Event()
         self._backoff = DialBackoff()
-        self._permanent_error = False  # trying again is no help, so dialling stops until the next request
+        self._permanent_error = False  # trying again is no help, so dialing stops until the next request
         self._closed = False
 
     @property
@@ -69,14 +69,14 @@ class ConnectionPool:
         return None
 
     async def acquire_new(self) -> HttpConnection:
-        """Wait for the next connection that is opened or becomes free; one is dialled now, whatever the backoff.
+        """Wait for the next connection that is opened or becomes free; one is dialed now, whatever the backoff.
 
         Raises:
             TTSConnectionError: It could not be opened, within `timeouts.connect`.
         """
         self._permanent_error = False
         if not self._closed:
-            self._dialled_on_demand += 1
+            self._dialed_on_demand += 1
             self._nursery.start_soon(self._guarded, self._dial_on_demand)
         handed: HttpConnection | TTSError | None = None
         try:
@@ -173,13 +173,13 @@ class ConnectionPool:
         try:
             connection = await self._dial()
         except TTSError as error:
-            self._dialled_on_demand -= 1
+            self._dialed_on_demand -= 1
             # There are as many such dials as requests that wait, or more; the error is for one that is left without.
-            if self._waiting() > self._dialled_on_demand:
+            if self._waiting() > self._dialed_on_demand:
                 self._handed.send_nowait(error)
             self._announce()
         else:
-            self._dialled_on_demand -= 1
+            self._dialed_on_demand -= 1
             await self._offer(connection)
 
     async def _dial(self) -> HttpConnection:
@@ -217,7 +217,7 @@ class ConnectionPool:
             case OSError() | trio.BrokenResourceError():
                 return dial_failed(self._config, self._where, error)
             case _:
-                logger.error("dialling %s failed", self._where, exc_info=error)
+                logger.error("dialing %s failed", self._where, exc_info=error)
                 return unexpected(f"connection to {self._where}", error)
 
     # How a connection finds its request. Each that was opened, or became free, comes here, and goes on in the same turn
@@ -269,7 +269,7 @@ class ConnectionPool:
         return self._waiters.statistics().tasks_waiting_receive
 
     def _enough(self) -> bool:
-        coming = self._dialled_on_demand - self._waiting()
+        coming = self._dialed_on_demand - self._waiting()
         return self._permanent_error or self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
 
     def _announce(self) -> None:

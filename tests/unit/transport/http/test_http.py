@@ -30,7 +30,7 @@ from tts_trio.errors import (
     TTSConnectionError,
     TTSError,
 )
-from tts_trio.local_server import Behaviour, Fault, LocalServer, Requested, ToneVoice, read_tones
+from tts_trio.local_server import Behavior, Fault, LocalServer, Requested, ToneVoice, read_tones
 from tts_trio.local_server.memory import MemoryStream, memory_connection
 from tts_trio.transport.http import HttpConnections
 from tts_trio.wire.http import SpeechRequest, stream_request
@@ -42,7 +42,7 @@ REQUEST = SpeechRequest(path="/v1/text-to-speech/abc/stream?output_format=pcm_16
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 DIAL = 0.3
-LATENCY = Behaviour().model_latency
+LATENCY = Behavior().model_latency
 
 Script = Callable[["PeerStream"], Awaitable[None]]
 
@@ -154,7 +154,7 @@ class Service:
 
 @pytest.fixture
 async def service(nursery: trio.Nursery) -> Service:
-    return Service(LocalServer(Behaviour(), voice=ToneVoice()), nursery)
+    return Service(LocalServer(Behavior(), voice=ToneVoice()), nursery)
 
 
 @pytest.fixture(autouse=True)
@@ -573,7 +573,7 @@ async def test_a_request_that_crossed_the_idle_close_is_sent_once_more(
     autojump_clock: MockClock, make_peer: MakePeer, *, reset: bool
 ) -> None:
     async def script(peer: PeerStream) -> None:
-        if peer.number > 1:  # dialled for the retry; of 0 and 1 one is used and the other is its spare
+        if peer.number > 1:  # dialed for the retry; of 0 and 1 one is used and the other is its spare
             await speak(peer)
         await peer.request()
         if reset:
@@ -659,7 +659,7 @@ async def test_beside_a_connection_that_fell_silent_none_is_trusted(
 
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
 @pytest.mark.parametrize(
-    ("behaviour", "kind", "code"),
+    ("behavior", "kind", "code"),
     [
         ({"api_keys": ("another",)}, AuthenticationError, "invalid_api_key"),
         ({"voices": ("another",)}, ConfigurationError, "voice_not_found"),
@@ -668,9 +668,9 @@ async def test_beside_a_connection_that_fell_silent_none_is_trusted(
     ],
 )
 async def test_refusals_of_the_service(
-    autojump_clock: MockClock, service: Service, text: str, behaviour: dict[str, Any], kind: type[TTSError], code: str
+    autojump_clock: MockClock, service: Service, text: str, behavior: dict[str, Any], kind: type[TTSError], code: str
 ) -> None:
-    service.server.behaviour = Behaviour(**behaviour)
+    service.server.behavior = Behavior(**behavior)
     config = make_config()
     async with hot(config, service.open_stream) as connections:
         error = await fail(connections, stream_request(config, text))
@@ -678,7 +678,7 @@ async def test_refusals_of_the_service(
         assert error.code == code
         assert error.status is not None
         assert error.trace_id
-        service.server.behaviour = Behaviour()
+        service.server.behavior = Behavior()
         assert await hear(connections, stream_request(config, text))
     assert service.requests == [1, 1]  # one attempt each, over the same connection
 
@@ -711,7 +711,7 @@ async def test_refusals_of_the_service(
 async def test_faults_are_typed_and_leave_healthy_connections(
     autojump_clock: MockClock, service: Service, fault: Fault, kind: type[TTSError], status: int | None
 ) -> None:
-    service.server.behaviour = Behaviour(faults=(fault,))
+    service.server.behavior = Behavior(faults=(fault,))
     config = make_config()
     async with hot(config, service.open_stream) as connections:
         began = trio.current_time()
@@ -719,7 +719,7 @@ async def test_faults_are_typed_and_leave_healthy_connections(
         assert type(error) is kind
         assert error.status == status
         assert trio.current_time() - began <= config.timeouts.reply + config.timeouts.stall
-        service.server.behaviour = Behaviour()
+        service.server.behavior = Behavior()
         await trio.sleep(10)
         began = trio.current_time()
         async with connections.stream(stream_request(config, RUSSIAN)) as response:
@@ -995,4 +995,4 @@ async def test_an_unexpected_error_of_a_dial_is_logged_and_typed(
         error = await fail(connections)
     assert type(error) is TTSConnectionError
     assert isinstance(error.__cause__, ZeroDivisionError)
-    assert "dialling 127.0.0.1 failed" in caplog.text
+    assert "dialing 127.0.0.1 failed" in caplog.text

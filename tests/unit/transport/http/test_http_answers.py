@@ -11,7 +11,7 @@ import trio
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
 from tests.unit.transport.http.raw_server import receive_request, serving
 from tts_trio import AuthenticationError, ProtocolError, TTSConnectionError, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import Behaviour
+from tts_trio.local_server import Behavior
 from tts_trio.transport.http.answer import may_be_text
 from tts_trio.transport.streams import OpenStream
 
@@ -171,12 +171,12 @@ def test_sound_may_begin_like_text(sound: bytes) -> None:
 async def test_sound_is_not_held_up(autojump_clock: trio.testing.MockClock, language: str, output_format: str) -> None:
     """P19: the first bytes are handed on as they come, in every format."""
     config = make_config(output_format=output_format, on_lost_connection="raise")
-    behaviour = Behaviour()
-    async with memory_service(behaviour) as service, speaking(config, service.open_stream) as tts:
+    behavior = Behavior()
+    async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         began = trio.current_time()
         async with tts.stream_static_text(TEXTS[language]) as audio:
             first = await audio.receive()
-            assert trio.current_time() - began <= behaviour.model_latency + 0.1
+            assert trio.current_time() - began <= behavior.model_latency + 0.1
             sound = first + await listen(audio)
         if output_format == "pcm_16000":
             assert heard(sound, config) == TEXTS[language]

@@ -23,7 +23,7 @@ from tts_trio import (
     open_tts,
 )
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.local_server import Behaviour, Fault, Requested
+from tts_trio.local_server import Behavior, Fault, Requested
 
 every_language = pytest.mark.parametrize("language", TEXTS)
 WAYS: dict[str, dict[str, Any]] = {
@@ -88,7 +88,7 @@ async def test_a_refusal_is_read_though_the_loop_was_blocked(
 ) -> None:
     """P33: what it says lies there already."""
     config = make_config(max_replays=0)
-    async with memory_service(Behaviour(api_keys=("another",))) as service:
+    async with memory_service(Behavior(api_keys=("another",))) as service:
         async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
             async with TTSManager(config, connections) as tts:
                 with pytest.raises(AuthenticationError, match="API key is invalid"):
@@ -102,12 +102,12 @@ async def test_a_refusal_is_read_though_the_loop_was_blocked(
 
 
 @contextmanager
-def serving(behaviour: Behaviour, *, tls: bool) -> Generator[dict[str, Any]]:
+def serving(behavior: Behavior, *, tls: bool) -> Generator[dict[str, Any]]:
     """The local server in another thread; yields what of the configuration says where it is."""
     theirs = ours = None
     if tls:
         theirs, ours = certificates().server, certificates().client
-    with server_in_a_thread(behaviour, theirs) as base_url:
+    with server_in_a_thread(behavior, theirs) as base_url:
         yield {"base_url": base_url, "ssl_context": ours}
 
 
@@ -121,7 +121,7 @@ def stand_still(seconds: float) -> None:
 async def test_a_static_text_over_real_sockets(way: str, at: int, tls: bool) -> None:
     """P33: the first audio, the stall and the whole text are overdue when the loop goes on."""
     text = TEXTS["ru"]
-    with serving(Behaviour(model_latency=0.02, speed=60), tls=tls) as where:
+    with serving(Behavior(model_latency=0.02, speed=60), tls=tls) as where:
         config = make_config(**where, **WAYS[way], timeouts=Timeouts(first_audio=0.15, stall=0.15, reply=0.3))
         async with open_tts(config) as tts, tts.stream_static_text(text) as audio:
             sound = [await audio.receive() for _ in range(at)]
@@ -136,7 +136,7 @@ async def test_a_static_text_over_real_sockets(way: str, at: int, tls: bool) -> 
 @pytest.mark.parametrize("after", [0.0, 0.03])
 async def test_a_dial_goes_on_though_the_loop_was_blocked(after: float, tls: bool) -> None:
     """P33: in whatever step of it; the handshake is slow enough to be met in its middle."""
-    slow = Behaviour(faults=(Fault("delay", "accept", 0.02), Fault("delay", "answer", 0.02)))
+    slow = Behavior(faults=(Fault("delay", "accept", 0.02), Fault("delay", "answer", 0.02)))
     with serving(slow, tls=tls) as where:
         config = make_config(**where, timeouts=Timeouts(connect=0.3))
         async with WebSocketConnectionManager(config) as connections:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tts_trio.local_server.behaviour import Behaviour
+from tts_trio.local_server.behavior import Behavior
 
 _ENGLISH = ("en",)
 _MULTILINGUAL = ("en", "ja", "zh", "de", "hi", "fr", "ko", "pt", "it", "es", "id", "nl", "tr", "fil", "pl", "sv", "bg",
@@ -31,7 +31,7 @@ class Model:
         credits_a_character: The price of a character, in credits.
         dialogue_voices: The most voices of one dialogue. 0: the model is on the text-to-speech WebSockets, and not at
             the text-to-dialogue endpoints.
-        normalises: Whether `apply_text_normalization="auto"` turns the normaliser on.
+        normalizes: Whether `apply_text_normalization="auto"` turns the normalizer on.
     """
 
     model_id: str
@@ -39,7 +39,7 @@ class Model:
     languages: tuple[str, ...] = _FLASH
     credits_a_character: float = 1.0
     dialogue_voices: int = 0
-    normalises: bool = True
+    normalizes: bool = True
 
     @property
     def is_v3(self) -> bool:
@@ -55,9 +55,9 @@ class Model:
 MODELS = {
     model.model_id: model
     for model in (
-        Model("eleven_flash_v2_5", 40_000, credits_a_character=0.5, normalises=False),
+        Model("eleven_flash_v2_5", 40_000, credits_a_character=0.5, normalizes=False),
         Model("eleven_flash_v2", 30_000, _ENGLISH, credits_a_character=0.5),
-        Model("eleven_turbo_v2_5", 40_000, credits_a_character=0.5, normalises=False),
+        Model("eleven_turbo_v2_5", 40_000, credits_a_character=0.5, normalizes=False),
         Model("eleven_turbo_v2", 30_000, _ENGLISH, credits_a_character=0.5),
         Model("eleven_multilingual_v2", 10_000, _MULTILINGUAL),
         Model("eleven_v3", 5_000, _V3, dialogue_voices=10),
@@ -102,9 +102,9 @@ def models() -> list[dict[str, Any]]:
     ]
 
 
-def voices(behaviour: Behaviour) -> list[dict[str, Any]]:
+def voices(behavior: Behavior) -> list[dict[str, Any]]:
     """Give the voices that are listed."""
-    return [voice(voice_id) for voice_id in (_VOICES if behaviour.voices is None else behaviour.voices)]
+    return [voice(voice_id) for voice_id in (_VOICES if behavior.voices is None else behavior.voices)]
 
 
 def voice(voice_id: str) -> dict[str, Any]:
@@ -134,12 +134,12 @@ def voice_name(voice_id: str) -> str:
     return _VOICES.get(voice_id, voice_id)
 
 
-def user(behaviour: Behaviour, used: int) -> dict[str, Any]:
+def user(behavior: Behavior, used: int) -> dict[str, Any]:
     """Give the body of `GET /v1/user`."""
     return {
         "user_id": "local",
         "workspace_id": "local",
-        "subscription": subscription(behaviour, used),
+        "subscription": subscription(behavior, used),
         "is_new_user": False,
         "can_use_delayed_payment_methods": False,
         "is_onboarding_completed": True,
@@ -149,12 +149,12 @@ def user(behaviour: Behaviour, used: int) -> dict[str, Any]:
     }
 
 
-def subscription(behaviour: Behaviour, used: int) -> dict[str, Any]:
+def subscription(behavior: Behavior, used: int) -> dict[str, Any]:
     """Give the body of `GET /v1/user/subscription`."""
     return {
         "tier": "creator",
         "character_count": used,
-        "character_limit": 1_000_000 if behaviour.quota is None else behaviour.quota,
+        "character_limit": 1_000_000 if behavior.quota is None else behavior.quota,
         "max_character_limit_extension": None,
         "max_credit_limit_extension": 0,
         "can_extend_character_limit": False,

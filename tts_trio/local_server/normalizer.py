@@ -1,4 +1,4 @@
-"""A small text normaliser: numbers become words, as the service's own would say them.
+"""A small text normalizer: numbers become words, as the service's own would say them.
 
 It exists so that `normalizedAlignment` differs from `alignment` where a client has to cope with it. The words come from
 num2words, which the extra `voice` brings; without it numbers stay in digits.
@@ -24,7 +24,7 @@ class Piece:
     spoken: str
 
 
-def normalise(text: str, language_code: str | None) -> list[Piece]:
+def normalize(text: str, language_code: str | None) -> list[Piece]:
     """Cut a text into pieces that are said as they are written, and numbers in words.
 
     Args:

@@ -191,7 +191,7 @@ _YES_OR_NO = (True, False)
 
 
 @attrs.frozen(kw_only=True)
-class Behaviour:
+class Behavior:
     """Everything about the server that a test may want otherwise. Times are in seconds.
 
     Each field is described once, where it is declared, and `tts-trio serve --help` prints the same words.
@@ -280,9 +280,9 @@ class Behaviour:
         help="overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not;"
         " overrunning: a dialogue's alignments last longer than the sound that they come with",
     )  # fmt: skip
-    fast_models_normalise: bool = _switch(
+    fast_models_normalize: bool = _switch(
         False, True,  # noqa: FBT003 - the two choices
-        help="the text normaliser of Flash and Turbo v2.5 is off by default (models page), or on (changelog)",
+        help="the text normalizer of Flash and Turbo v2.5 is off by default (models page), or on (changelog)",
     )  # fmt: skip
     v4_over_text_to_speech: bool = _switch(
         *_YES_OR_NO, help="plain /v1/text-to-speech speaks the v4 models, or refuses them (400)"
