@@ -187,6 +187,7 @@ class _Seed:
         self._healed = trio.Event()
         self._one_by_one = trio.Lock()
         self._audios: list[tuple[AudioChannel, str]] = []
+        self._wrong: list[tuple[str, str]] = []
 
     async def run(self) -> None:
         limited = self._script.conversations[0].limited
@@ -196,6 +197,9 @@ class _Seed:
                 nursery.start_soon(self._converse, index, conversation, limiter)
         if limiter is not None and limiter.held:
             self._report.broke(f"slots of the limiter were left: {limiter!r}")
+        for sound, rule in self._wrong:  # by now the server has read what may have crossed it
+            if not self._crossed(sound):
+                self._report.broke(rule)
         for audio, end in self._audios:
             if audio.outcome is None or audio.outcome.end != end:
                 self._report.broke(f"it ended as {end}, and then as {audio.outcome}")
@@ -411,8 +415,8 @@ class _Seed:
             broke(f"{about}: it took {took:.2f} s; its configuration allows {allowed:.2f} s")
         estimated = self._is_estimated(config, saying.kind, saying.text)
         heard = utterance.heard(config, again=config.max_replays if estimated else 0)
-        if heard.wrong and not self._crossed(utterance.text_heard(config)):
-            broke(f"{about}: {heard.wrong}")
+        if heard.wrong:
+            self._wrong.append((utterance.text_heard(config), f"{about}: {heard.wrong}"))
         if not conversation.hostile:
             self._check_honest(conversation, saying, utterance, error, end, began)
         if audio is None or outcome is None:
