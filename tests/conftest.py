@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests import helpers
+from tests.helpers import ENDPOINTS
 from tts_trio.static_text.memory_cache import process_cache
 
 
@@ -55,17 +55,10 @@ def exhaustive(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that uses `endpoint` for all endpoints, or for those in its marker `endpoints`."""
+    """Run a test with the argument `endpoint` for all endpoints, or for those in its marker `endpoints`."""
     if "endpoint" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("endpoints")
-        metafunc.parametrize("endpoint", marker.args if marker else helpers.ENDPOINTS, indirect=True)
-
-
-@pytest.fixture
-def endpoint(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The endpoint of this test: what `helpers.make_config` and `helpers.websocket_path` go by."""
-    monkeypatch.setattr(helpers, "endpoint", request.param)
-    return request.param
+        metafunc.parametrize("endpoint", marker.args if marker else ENDPOINTS)
 
 
 @pytest.fixture(autouse=True)

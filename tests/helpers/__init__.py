@@ -32,17 +32,12 @@ TEXTS = {"en": ENGLISH, "ru": RUSSIAN}
 
 
 ENDPOINTS = ("stream-input", "multi-stream-input", "text-to-dialogue")
-endpoint = "stream-input"
-"""The endpoint of this test; the fixture `endpoint` changes it."""
 
 
-def make_config(**changes: Any) -> TTSConfig:
-    """A configuration for the local server in memory, and for the endpoint of this test."""
-    values: dict[str, Any] = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1"}
-    chosen = changes.get("endpoint", endpoint)
-    if chosen != "stream-input":  # which is the default
-        values["endpoint"] = chosen
-    if chosen == "text-to-dialogue":  # in all else, as the others are by default
+def make_config(endpoint: str | None = None, **changes: Any) -> TTSConfig:
+    """A configuration for the local server in memory, and for an endpoint: None is the library's default."""
+    values = {"api_key": API_KEY, "voice_id": VOICE_ID, "base_url": "http://127.0.0.1", "endpoint": endpoint}
+    if endpoint == "text-to-dialogue":  # in all else, as the others are by default
         values |= {
             "model_id": "eleven_v3_conversational",
             "apply_text_normalization": "off",
@@ -53,9 +48,9 @@ def make_config(**changes: Any) -> TTSConfig:
     return TTSConfig(**values | changes)
 
 
-def websocket_path(name: str | None = None) -> str:
-    """What the paths of an endpoint's WebSockets end with, of this test's by default, for its faults."""
-    return "stream-input" if (name or endpoint) == "stream-input" else "multi-stream-input"
+def websocket_path(endpoint: str | None) -> str:
+    """What the paths of an endpoint's WebSockets end with, for a `Fault` that strikes there alone."""
+    return "stream-input" if endpoint in {None, "stream-input"} else "multi-stream-input"
 
 
 def text_of(message: dict[str, Any]) -> str:

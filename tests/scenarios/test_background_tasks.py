@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.helpers import TEXTS, heard, listen, make_config, memory_service, websocket_path
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service
 from tts_trio import ConcurrencyLimiter, MemoryCache, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import Behavior, Fault
 from tts_trio.speech.reply import Reply
@@ -103,8 +103,8 @@ async def test_an_exception_in_the_background_ends_no_conversation(
     caplog.set_level(logging.CRITICAL, "tts_trio")
     faults = (
         Fault("eof", "accept", skip=3, count=3),
-        Fault("delay", "audio", 3.0, frame=0, skip=3, count=1, path=websocket_path()),
-        Fault("eof", "audio", frame=0, skip=1, count=1, path=websocket_path()),
+        Fault("delay", "audio", 3.0, frame=0, skip=3, count=1, path="stream-input"),
+        Fault("eof", "audio", frame=0, skip=1, count=1, path="stream-input"),
         Fault("reset", "answer", skip=2, count=1, path="/stream"),
     )
     config = make_config(

@@ -29,8 +29,6 @@ from tts_trio.local_server import Behavior, CloseReceived, Ended, Fault, LocalSe
 from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.transport.tls_stream import TLSStream
 
-pytestmark = pytest.mark.usefixtures("endpoint")
-
 WINDOW = 4096  # bytes: soon full
 BUFFER = 16384  # bytes, of each side of a socket; with less TCP itself becomes slow
 NEXT = "Дальше всё хорошо, next."
@@ -39,8 +37,8 @@ LONG_WORDS = "Превысокомногорассмотрительствующ
 Peer: TypeAlias = Literal["reads", "deaf"]
 
 
-def faults_of(peer: Peer) -> tuple[Fault, ...]:
-    return (Fault("deafen", "audio", frame=0, path=websocket_path()),) if peer == "deaf" else ()
+def faults_of(peer: Peer, endpoint: str) -> tuple[Fault, ...]:
+    return (Fault("deafen", "audio", frame=0, path=websocket_path(endpoint)),) if peer == "deaf" else ()
 
 
 @attrs.frozen
@@ -174,7 +172,7 @@ async def cancelled_at(n: float, scenario: Scenario, stage: Stage) -> int:
 async def try_checkpoints(scenario: Scenario, stage: Stage, peer: Peer, sample: int | None) -> int:
     """Cancel a scenario at every checkpoint, or at some, and have the next sentence spoken each time."""
     well = stage.server.behavior
-    ill = attrs.evolve(well, faults=faults_of(peer))
+    ill = attrs.evolve(well, faults=faults_of(peer, stage.config.endpoint))
     stage.server.behavior = ill
     total = await cancelled_at(float("inf"), scenario, stage)
     every = range(1, total + 1)
@@ -248,7 +246,6 @@ async def on_stage(
             yield Stage(config, server, server_nursery, opener, connections, tts, idle, text, fails)
 
 
-@pytest.mark.endpoints("stream-input")
 @pytest.mark.parametrize("dial", [1, 2])
 async def test_a_connection_that_opens_as_all_is_cancelled_is_closed(
     autojump_clock: trio.testing.MockClock, dial: int
@@ -276,6 +273,7 @@ async def test_a_connection_that_opens_as_all_is_cancelled_is_closed(
 @pytest.mark.parametrize(("scenario", "peer"), CASES)
 async def test_in_memory(
     autojump_clock: trio.testing.MockClock,
+    endpoint: str,
     monkeypatch: pytest.MonkeyPatch,
     exhaustive: bool,
     scenario: Scenario,
@@ -284,7 +282,7 @@ async def test_in_memory(
     """P7, P8, P25."""
     monkeypatch.setattr("tts_trio.local_server.memory.WINDOW", WINDOW)
     async with memory_service(dial_time=0.2) as service:
-        config = make_config(max_lead=1e6)
+        config = make_config(endpoint, max_lead=1e6)
         async with on_stage(service.server, service.nursery, service.open_stream, config, peer, 8) as stage:
             assert await try_checkpoints(scenario, stage, peer, None if exhaustive else 8)
         assert tasks_of_the_client(service.nursery) == 0
@@ -340,6 +338,7 @@ async def test_over_sockets(
             listener = trio.SocketListener(port)
             nursery.start_soon(partial(trio.serve_listeners, handler_nursery=nursery), server.serve_stream, [listener])
             config = make_config(
+                endpoint,
                 base_url=f"{'https' if secure else 'http'}://127.0.0.1:{port.getsockname()[1]}",
                 ssl_context=client_context,
                 max_lead=1e6,

@@ -14,7 +14,7 @@ from tts_trio import EmptyAudioError, QuotaError, TTSManager, WebSocketConnectio
 from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseSent, Sent
 
-pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
+pytestmark = pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")
 
 SHORT = {"en": "Right.", "ru": "Да."}
 
@@ -34,8 +34,8 @@ async def say(tts: TTSManager, text: str) -> str:
         return heard(await listen(audio), tts.config)
 
 
-async def test_a_call_stays_on_one_socket(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service(dial_time=0.3) as service, speaking(make_config(), service.open_stream) as tts:
+async def test_a_call_stays_on_one_socket(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
+    async with memory_service(dial_time=0.3) as service, speaking(make_config(endpoint), service.open_stream) as tts:
         for turn, language in itertools.product(range(10), TEXTS):
             assert await say(tts, f"{turn} {TEXTS[language]}") == f"{turn} {TEXTS[language]}"
         assert len(used_sockets(service)) == 1
@@ -43,11 +43,13 @@ async def test_a_call_stays_on_one_socket(autojump_clock: trio.testing.MockClock
 
 
 @pytest.mark.parametrize("late_final", [0.0, 2.0])
-async def test_quick_interruptions(autojump_clock: trio.testing.MockClock, exhaustive: bool, late_final: float) -> None:
+async def test_quick_interruptions(
+    autojump_clock: trio.testing.MockClock, endpoint: str, exhaustive: bool, late_final: float
+) -> None:
     """P6, P10, P14: no 1008, no silent turn, and no turn waits for a dial; a slot is free only after its final."""
     behavior = Behavior(late_final=late_final)
     async with memory_service(behavior, dial_time=0.3) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             await trio.sleep(1)
             for turn in range(200 if exhaustive else 30):
                 began = trio.current_time()
@@ -62,18 +64,20 @@ async def test_quick_interruptions(autojump_clock: trio.testing.MockClock, exhau
 
 
 @pytest.mark.parametrize("early_close", ["silent_final", "nothing"])
-async def test_short_turns(autojump_clock: trio.testing.MockClock, exhaustive: bool, early_close: str) -> None:
+async def test_short_turns(
+    autojump_clock: trio.testing.MockClock, endpoint: str, exhaustive: bool, early_close: str
+) -> None:
     """P4: a context that is closed before its first audio is dropped with its text, so none of ours is."""
     async with memory_service(Behavior(early_close=early_close)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             for turn in range(1000 if exhaustive else 100):
                 text = SHORT["ru" if turn % 2 else "en"]
                 assert await say(tts, text) == text
             assert tts.connections.statistics().losses == 0
 
 
-async def test_the_order_of_a_turns_frames(autojump_clock: trio.testing.MockClock) -> None:
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+async def test_the_order_of_a_turns_frames(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
+    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         await say(tts, SHORT["ru"])
         context = service.messages()[0].context_id
         happened = [
@@ -103,10 +107,10 @@ async def test_the_order_of_a_turns_frames(autojump_clock: trio.testing.MockCloc
 
 
 @pytest.mark.endpoints("multi-stream-input")
-async def test_a_quota_that_nobody_mentions(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_quota_that_nobody_mentions(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """P3: the final without audio is no success; it is tried once more, and then named."""
     async with memory_service(Behavior(quota=1)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             with pytest.raises(EmptyAudioError, match="quota") as caught:
                 await say(tts, TEXTS["ru"])
             assert (caught.value.spoken_text, caught.value.unspoken_text) == ("", TEXTS["ru"])
@@ -114,17 +118,17 @@ async def test_a_quota_that_nobody_mentions(autojump_clock: trio.testing.MockClo
         assert len(contexts) == 2
 
 
-async def test_a_quota_that_is_mentioned(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_quota_that_is_mentioned(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     async with memory_service(Behavior(quota=1, quota_on_contexts="error")) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             with pytest.raises(QuotaError):
                 await say(tts, TEXTS["ru"])
         assert len(errors(service)) == 1
 
 
-async def test_three_at_once_over_one_socket(autojump_clock: trio.testing.MockClock) -> None:
+async def test_three_at_once_over_one_socket(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """P23: no byte in the wrong channel, and a consumer that does not read delays nobody else."""
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         said: dict[str, str] = {}
         took: dict[str, float] = {}
         ready = 0
@@ -152,10 +156,12 @@ async def test_three_at_once_over_one_socket(autojump_clock: trio.testing.MockCl
 
 
 @pytest.mark.parametrize("context_slot", ["final", "close"])
-async def test_the_sixth_goes_over_another_socket(autojump_clock: trio.testing.MockClock, context_slot: str) -> None:
+async def test_the_sixth_goes_over_another_socket(
+    autojump_clock: trio.testing.MockClock, endpoint: str, context_slot: str
+) -> None:
     """P14: also while the five before it are interrupted, and their finals have not come."""
     behavior = Behavior(late_final=5.0, context_slot=context_slot)
-    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(make_config(endpoint), service.open_stream) as tts:
         await trio.sleep(1)
         for turn in range(6):
             async with tts.speak([f"{turn} {TEXTS['en']}"]) as audio:
@@ -170,11 +176,11 @@ async def test_the_sixth_goes_over_another_socket(autojump_clock: trio.testing.M
         assert errors(service) == []
 
 
-async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """P14: interrupted before their first audio, contexts vanish without a final; their socket is replaced in time."""
     behavior = Behavior(early_close="nothing", model_latency=1.0)
     async with memory_service(behavior, dial_time=0.3) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             await trio.sleep(1)
             for turn in range(30):
                 async with tts.start_llm_stream() as (text, _audio):
@@ -193,7 +199,7 @@ async def test_a_context_is_kept_alive_while_the_llm_is_silent(
 ) -> None:
     """P5, P11: each context by frames of its own, and only while its turn is open."""
     text = TEXTS["ru"]
-    config = make_config() if endpoint == "text-to-dialogue" else make_config(inactivity_timeout=20)
+    config = make_config(endpoint) if endpoint == "text-to-dialogue" else make_config(endpoint, inactivity_timeout=20)
     async with memory_service(Behavior(idle_context=idle_context)) as service:
         async with speaking(config, service.open_stream) as tts:
             sound = b""
@@ -215,11 +221,11 @@ async def test_a_context_is_kept_alive_while_the_llm_is_silent(
 @pytest.mark.parametrize("idle_socket", ["lives", "error"])
 @pytest.mark.parametrize("language", TEXTS)
 async def test_ten_minutes_of_silence_and_then_speech(
-    autojump_clock: trio.testing.MockClock, language: str, idle_socket: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, idle_socket: str
 ) -> None:
     """P10, P11: nothing but pings on an idle socket, which is replaced before the service may close it."""
     async with memory_service(Behavior(idle_socket=idle_socket), dial_time=0.3) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             for _ in range(2):
                 await trio.sleep(611)
                 began = trio.current_time()
@@ -235,9 +241,9 @@ async def test_ten_minutes_of_silence_and_then_speech(
 
 
 @pytest.mark.parametrize("spelling", ["camel", "snake"])
-async def test_both_spellings_are_read(autojump_clock: trio.testing.MockClock, spelling: str) -> None:
+async def test_both_spellings_are_read(autojump_clock: trio.testing.MockClock, endpoint: str, spelling: str) -> None:
     async with memory_service(Behavior(spelling=spelling)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             async with tts.speak([TEXTS["ru"]]) as audio:
                 assert heard(await listen(audio), tts.config) == TEXTS["ru"]
             assert [word.text for word in audio.words] == TEXTS["ru"].split()
@@ -246,19 +252,19 @@ async def test_both_spellings_are_read(autojump_clock: trio.testing.MockClock, s
 @pytest.mark.parametrize("blank", ["nothing", "silence"])
 @pytest.mark.parametrize("early_close", ["silent_final", "nothing"])
 async def test_the_silence_of_the_first_frame_is_no_first_audio(
-    autojump_clock: trio.testing.MockClock, blank: str, early_close: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, blank: str, early_close: str
 ) -> None:
     """P4: a clip for the blank that begins a context is not heard, and does not let the close go."""
     behavior = Behavior(blank_in_auto_mode=blank, early_close=early_close, model_latency=0.3)
-    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(make_config(endpoint), service.open_stream) as tts:
         for language in TEXTS:
             assert await say(tts, SHORT[language]) == SHORT[language]
 
 
-async def test_goodbye(autojump_clock: trio.testing.MockClock) -> None:
+async def test_goodbye(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """Idle sockets are told to close; on one with an open context the service would not hear it."""
     async with memory_service() as service:
-        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+        async with WebSocketConnectionManager(make_config(endpoint), open_stream=service.open_stream) as connections:
             connection = await acquire_connection(connections)
             connection.send_text("Прервано. ")
             await trio.sleep(1)
@@ -268,10 +274,10 @@ async def test_goodbye(autojump_clock: trio.testing.MockClock) -> None:
 
 
 @pytest.mark.endpoints("text-to-dialogue")
-async def test_dialogue_sessions_are_not_held_in_reserve(autojump_clock: trio.testing.MockClock) -> None:
+async def test_dialogue_sessions_are_not_held_in_reserve(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """A socket holds one of the plan's dialogue sessions for its life, so there is none behind it by default."""
     async with memory_service(Behavior(dialogue_sessions=1)) as service:
-        async with speaking(make_config(spares=None), service.open_stream) as tts:
+        async with speaking(make_config(endpoint, spares=None), service.open_stream) as tts:
             for turn in range(5):
                 assert await say(tts, f"{turn} {TEXTS['en']}") == f"{turn} {TEXTS['en']}"
             assert tts.connections.statistics().dials == 1
@@ -279,8 +285,13 @@ async def test_dialogue_sessions_are_not_held_in_reserve(autojump_clock: trio.te
 
 @pytest.mark.endpoints("text-to-dialogue")
 @pytest.mark.parametrize("model_id", ["eleven_v3", "eleven_v3_conversational", "eleven_v4", "eleven_v4_turbo"])
-async def test_the_dialogue_models_speak_both_ways(autojump_clock: trio.testing.MockClock, model_id: str) -> None:
-    async with memory_service() as service, speaking(make_config(model_id=model_id), service.open_stream) as tts:
+async def test_the_dialogue_models_speak_both_ways(
+    autojump_clock: trio.testing.MockClock, endpoint: str, model_id: str
+) -> None:
+    async with (
+        memory_service() as service,
+        speaking(make_config(endpoint, model_id=model_id), service.open_stream) as tts,
+    ):
         for text in TEXTS.values():
             assert await say(tts, text) == text
             async with tts.stream_static_text(text) as audio:

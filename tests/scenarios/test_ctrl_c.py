@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
@@ -25,8 +26,7 @@ import trio
 from anyio.from_thread import start_blocking_portal
 
 import tts_trio
-from tests import helpers
-from tests.helpers import heard, listen, make_config, memory_service, speaking, tokens
+from tests.helpers import ENDPOINTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import MemoryCache, TTSConfig, sync
 from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server
 
@@ -114,9 +114,9 @@ def begins_or_ends_blocks(code: CodeType) -> bool:
     )
 
 
-async def conversation() -> None:
+async def conversation(endpoint: str) -> None:
     """A bit of everything, in memory."""
-    config = make_config(language_code="en", audio_cache=MemoryCache())
+    config = make_config(endpoint, language_code="en", audio_cache=MemoryCache())
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.speak(tokens("Hello there, my friend. How are you today? ")) as audio:
             await listen(audio)
@@ -131,8 +131,8 @@ async def conversation() -> None:
             await audio.receive()
 
 
-def run_conversation() -> None:
-    trio.run(conversation, clock=trio.testing.MockClock(autojump_threshold=0))
+def run_conversation(endpoint: str) -> None:
+    trio.run(conversation, endpoint, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 @pytest.mark.endpoints("stream-input", "multi-stream-input")
@@ -140,13 +140,14 @@ def run_conversation() -> None:
 def test_with_async(endpoint: str, exhaustive: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Where blocks begin and end, every second line for each endpoint, and a sample of the other lines; or all."""
     caplog.set_level(logging.CRITICAL)
-    lines = lines_of(run_conversation, is_ours)
+    run = partial(run_conversation, endpoint)
+    lines = lines_of(run, is_ours)
     assert len(lines) > 1000
-    blocks = lines_of(run_conversation, begins_or_ends_blocks)
+    blocks = lines_of(run, begins_or_ends_blocks)
     assert len(blocks) > 50
-    half = blocks[helpers.ENDPOINTS.index(endpoint) % 2 :: 2]
+    half = blocks[ENDPOINTS.index(endpoint) % 2 :: 2]
     chosen = lines if exhaustive else [*half, *lines[::100]]
-    wrong = {line: told for line in chosen if (told := interrupted_at(line, run_conversation, is_ours))}
+    wrong = {line: told for line in chosen if (told := interrupted_at(line, run, is_ours))}
     assert wrong == {}
 
 

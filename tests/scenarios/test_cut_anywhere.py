@@ -51,7 +51,7 @@ class Said:
 
 def say(way: str, faults: tuple[Fault, ...] = (), sizes: list[int] | None = None) -> Said:
     """Say the text over a WebSocket endpoint, or as a static text."""
-    config = make_config() if way == "phrase" else make_config(endpoint=way)
+    config = make_config() if way == "phrase" else make_config(way)
 
     async def scenario() -> Said:
         async with memory_service(Behavior(faults=faults)) as service:
@@ -149,7 +149,7 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
     messages: list[str | bytes], auto_mode: bool, endpoint: str
 ) -> None:
     """P27: no message of any peer raises anything, and the utterance goes on, ends, or fails with a TTSError."""
-    config = make_config(auto_mode=auto_mode or endpoint == "text-to-dialogue", endpoint=endpoint)
+    config = make_config(endpoint, auto_mode=auto_mode or endpoint == "text-to-dialogue")
     utterance = Utterance(config, 0.0)
     socket = HotSocket(config, open_stream, on_hot=lambda _: None, on_slot=lambda: None, on_old=lambda _: None)
 

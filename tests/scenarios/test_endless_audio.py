@@ -127,14 +127,13 @@ async def flood(send: SendAudio) -> None:
         await send(bytes(32000))
 
 
-@pytest.mark.usefixtures("endpoint")
 @every_language
 @pytest.mark.parametrize(("drop", "interval"), [(b"\0", 1.9), (b"\0\0", 1.9), (b"\0\0", 0.1), (bytes(1600), 1.9)])
 async def test_a_drop_of_audio_is_no_sign_of_life(
-    autojump_clock: trio.testing.MockClock, language: str, drop: bytes, interval: float
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, drop: bytes, interval: float
 ) -> None:
     """P1: an utterance ends in the time that its configuration allows."""
-    async with hosed(make_config(), dripping(drop, interval)) as (tts, _):
+    async with hosed(make_config(endpoint), dripping(drop, interval)) as (tts, _):
         began = trio.current_time()
         async with tts.speak([TEXTS[language]]) as audio:
             with pytest.raises(ServiceTimeoutError):
@@ -156,14 +155,13 @@ async def test_a_drop_of_a_static_text(
         assert trio.current_time() - began < 10 + 3
 
 
-@pytest.mark.usefixtures("endpoint")
 @every_language
 @pytest.mark.parametrize("reading", ["eagerly", "never", "by the clock"])
 async def test_a_flood_ends_the_reply_at_a_bound(
-    autojump_clock: trio.testing.MockClock, language: str, reading: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, reading: str
 ) -> None:
     """P23: ten seconds, and one for each character that was sent; then it fails, after what came before was heard."""
-    async with hosed(make_config(), flood) as (tts, hose):
+    async with hosed(make_config(endpoint), flood) as (tts, hose):
         async with tts.speak([TEXTS[language]]) as audio:
             received = 0.0
             if reading == "never":

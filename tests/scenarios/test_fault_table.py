@@ -16,7 +16,7 @@ import trio.testing
 
 from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path, whole_words
 from tests.helpers.pages import PAGES
-from tts_trio import TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio import TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import ACTIONS, Behavior, Fault, Requested
 
 MARKER = "<!-- fault table -->"
@@ -137,9 +137,9 @@ async def keep(
     promise: Promise,
     say: Callable[[TTSManager, list[bytes]], Awaitable[None]],
     fault: Fault,
+    config: TTSConfig,
 ) -> Service:
     outcome, seconds = promise
-    config = make_config()
     async with memory_service(Behavior(faults=(fault,))) as service:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             await trio.testing.wait_all_tasks_blocked()  # so that the first connection is the WebSocket, and not HTTP
@@ -158,13 +158,12 @@ async def keep(
         return service
 
 
-@pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("always", [False, True], ids=["once", "each time"])
 @pytest.mark.parametrize("row", REPLIES, ids=lambda row: row.what)
-async def test_a_reply(autojump_clock: trio.testing.MockClock, row: Row, always: bool) -> None:
+async def test_a_reply(autojump_clock: trio.testing.MockClock, endpoint: str, row: Row, always: bool) -> None:
     """P1, P2, P3, P13, P26: every fault comes to its promised end in time."""
     promise = row.always if always else row.once
-    service = await keep(promise, say_reply, row.fault(websocket_path(), always=always))
+    service = await keep(promise, say_reply, row.fault(websocket_path(endpoint), always=always), make_config(endpoint))
     if promise[0] in ONE_ATTEMPT and row.at == "answer":
         assert len(service.sockets()) == 1
 
@@ -174,7 +173,7 @@ async def test_a_reply(autojump_clock: trio.testing.MockClock, row: Row, always:
 async def test_a_static_text(autojump_clock: trio.testing.MockClock, row: Row, always: bool) -> None:
     """P1, P3, P26, P31: every fault comes to its promised end in time."""
     promise = row.always if always else row.once
-    service = await keep(promise, say_phrase, row.fault("/stream", always=always))
+    service = await keep(promise, say_phrase, row.fault("/stream", always=always), make_config())
     if promise[0] in ONE_ATTEMPT:
         assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1
 

@@ -24,8 +24,6 @@ from tests.helpers import (
 from tts_trio import AudioChannel, TTSConfig, TTSManager
 from tts_trio.local_server import Behavior, Fault, Received
 
-pytestmark = pytest.mark.usefixtures("endpoint")
-
 CASES = 500
 SAMPLE = 40
 TURNS = 5
@@ -117,7 +115,7 @@ class Conversation:
             await trio.sleep(self.draw.choice([0, 0, 0.01, 0.05]))
 
 
-async def test_random_interleavings(autojump_clock: trio.testing.MockClock, exhaustive: bool) -> None:
+async def test_random_interleavings(autojump_clock: trio.testing.MockClock, endpoint: str, exhaustive: bool) -> None:
     """P6, P7: late audio and late finals belong to nobody; the caller's tasks do no I/O."""
     finished = interrupted = 0
     for seed in range(CASES if exhaustive else SAMPLE):
@@ -137,7 +135,7 @@ async def test_random_interleavings(autojump_clock: trio.testing.MockClock, exha
             async def opener(config: TTSConfig) -> trio.abc.Stream:
                 return LateLink(await service.open_stream(config), delay, users)  # noqa: B023 - used in this round
 
-            async with speaking(make_config(), opener) as tts:
+            async with speaking(make_config(endpoint), opener) as tts:
                 conversation = Conversation(service, tts, draw)
                 try:
                     for number in range(TURNS):
@@ -156,12 +154,12 @@ async def test_random_interleavings(autojump_clock: trio.testing.MockClock, exha
 
 @pytest.mark.parametrize("point", ["freeze", "deafen"])
 async def test_a_peer_that_does_not_read_delays_nobody(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, point: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     """P6, P7: its window is full when the block is left, and leaving it is not even a checkpoint."""
     monkeypatch.setattr("tts_trio.local_server.memory.WINDOW", 4096)
-    behavior = Behavior(faults=(Fault(point, "audio", frame=1, path=websocket_path(), count=1),))
-    config = make_config(max_lead=1e6)
+    behavior = Behavior(faults=(Fault(point, "audio", frame=1, path=websocket_path(endpoint), count=1),))
+    config = make_config(endpoint, max_lead=1e6)
     async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         stream = tts.start_llm_stream()
         text, audio = await stream.__aenter__()
@@ -181,9 +179,11 @@ async def test_a_peer_that_does_not_read_delays_nobody(
             assert trio.current_time() - left < 0.2
 
 
-async def test_nothing_is_asked_of_the_service_after_a_barge_in(autojump_clock: trio.testing.MockClock) -> None:
+async def test_nothing_is_asked_of_the_service_after_a_barge_in(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P7: neither the end marker nor the words that were still to be said."""
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         for language, words in WORDS.items():
             async with tts.start_llm_stream() as (text, audio):
                 for word in words[:12]:

@@ -10,21 +10,19 @@ import trio
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, text_of
 from tts_trio.local_server import Behavior, Received
 
-pytestmark = pytest.mark.usefixtures("endpoint")
-
 ALL = (100_000, 10.0)  # words, and the MiB that they may cost
 SAMPLE = (3_000, 2.5)
 
 
 @pytest.mark.parametrize("language", TEXTS)
 async def test_a_consumer_that_never_reads(
-    autojump_clock: trio.testing.MockClock, exhaustive: bool, language: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, exhaustive: bool, language: str
 ) -> None:
     """P23: what is bounded is the audio; the text, which the caller wrote, is held once."""
     number_of_words, limit = ALL if exhaustive else SAMPLE
     words = TEXTS[language].split()
     async with memory_service(Behavior(ping_interval=7, ping_timeout=1)) as service:
-        config = make_config(max_characters=2_000_000)
+        config = make_config(endpoint, max_characters=2_000_000)
         async with speaking(config, service.open_stream) as tts:
             async with tts.speak(["Да, да. Well, yes."]) as audio:  # loads what is loaded late
                 await listen(audio)

@@ -39,8 +39,6 @@ from tts_trio.local_server import Behavior, Fault, Requested, ToneVoice, open_lo
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.streams import OpenStream
 
-pytestmark = pytest.mark.usefixtures("endpoint")
-
 LOGGERS = ["tts_trio", "httpx", "httpcore", "trio-websocket", "wsproto", "h11", "trio"]
 FORMS = [
     *(API_KEY, API_KEY.upper(), base64.b64encode(API_KEY.encode()).decode(), API_KEY.encode().hex(), API_KEY[:12]),
@@ -149,11 +147,13 @@ PATHS: dict[str, tuple[Behavior, int]] = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_no_path_shows_the_key(autojump_clock: trio.testing.MockClock, spy: Spy, path: str) -> None:
+async def test_no_path_shows_the_key(
+    autojump_clock: trio.testing.MockClock, endpoint: str, spy: Spy, path: str
+) -> None:
     """P25, P28: `except TTSError` is enough on every path, and says nothing that it should not."""
     behavior, failures = PATHS[path]
     async with memory_service(behavior) as service:
-        assert await use(make_config(), service.open_stream, spy) >= failures
+        assert await use(make_config(endpoint), service.open_stream, spy) >= failures
         requests = [record for record in service.server.records if isinstance(record, Requested)]
         for request in requests:
             assert request.headers["xi-api-key"] == API_KEY  # the key was used, and in this header only
@@ -221,7 +221,6 @@ def with_key(text: str, form: str) -> str:
     return f"{head}\r\n\r\n{body}".replace(KEY, FORMS_ON_THE_WIRE[form])
 
 
-@pytest.mark.endpoints("stream-input")
 @pytest.mark.parametrize("form", FORMS_ON_THE_WIRE)
 @pytest.mark.parametrize("echo", ECHOES)
 async def test_a_peer_that_repeats_the_key(
@@ -284,7 +283,7 @@ def frames_with_key(echo: str, form: str) -> Iterator[wsproto.events.Event]:
 @pytest.mark.parametrize("form", FORMS_ON_THE_WIRE)
 @pytest.mark.parametrize("echo", FRAMES)
 async def test_a_websocket_that_repeats_the_key(
-    autojump_clock: trio.testing.MockClock, spy: Spy, echo: str, form: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, spy: Spy, echo: str, form: str
 ) -> None:
     """P28: in a frame, the reason of a close, or a header of the handshake."""
     headers = [(b"x-trace-id", FORMS_ON_THE_WIRE[form].encode()), (b"x-other", FORMS_ON_THE_WIRE[form].encode())]
@@ -314,7 +313,7 @@ async def test_a_websocket_that_repeats_the_key(
             nursery.start_soon(serve, server)
             return client
 
-        await use(make_config(), opener, spy)
+        await use(make_config(endpoint), opener, spy)
         nursery.cancel_scope.cancel()
     assert any("tts_trio" in text for text in spy.texts)
     spy.check()
@@ -325,7 +324,6 @@ PROXY_URL = f"http://anna:{quote(PROXY_PASSWORD, safe='')}@proxy.example:3128"
 CREDENTIALS = base64.b64encode(f"anna:{PROXY_PASSWORD}".encode()).decode()
 
 
-@pytest.mark.endpoints("stream-input")
 @pytest.mark.parametrize("given", ["argument", "environment"])
 @pytest.mark.parametrize(
     "says",
@@ -339,7 +337,11 @@ CREDENTIALS = base64.b64encode(f"anna:{PROXY_PASSWORD}".encode()).decode()
     ],
 )
 async def test_a_proxy_that_repeats_its_credentials(
-    autojump_clock: trio.testing.MockClock, spy: Spy, monkeypatch: pytest.MonkeyPatch, says: str, given: str
+    autojump_clock: trio.testing.MockClock,
+    spy: Spy,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+    given: str,
 ) -> None:
     """P28: neither the password nor the header `Proxy-Authorization` is shown."""
     for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
@@ -371,7 +373,6 @@ async def test_a_proxy_that_repeats_its_credentials(
     assert not leaks, leaks[0]
 
 
-@pytest.mark.endpoints("stream-input")
 async def test_a_redis_that_repeats_its_password(spy: Spy) -> None:
     """P28: as a server does that does not know the command by which one logs in."""
 
@@ -394,7 +395,6 @@ async def test_a_redis_that_repeats_its_password(spy: Spy) -> None:
     assert not [text for text in spy.texts if PROXY_PASSWORD in text]
 
 
-@pytest.mark.endpoints("stream-input")
 def test_every_logger_below_us_is_guarded() -> None:
     """P28: a new logger of a library is noticed here."""
     roots = ("httpx", "httpcore", "trio-websocket", "wsproto", "h11", "coredis")
@@ -405,10 +405,12 @@ def test_every_logger_below_us_is_guarded() -> None:
             assert any(isinstance(each, RedactingFilter) for each in logging.getLogger(name).filters), name
 
 
-@pytest.mark.endpoints("stream-input")
 @pytest.mark.parametrize(("level", "told"), [(None, False), (logging.INFO, True), (logging.WARNING, False)])
 async def test_httpx_does_not_tell_of_every_text(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, level: int | None, told: bool
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+    level: int | None,
+    told: bool,
 ) -> None:
     """A log at INFO has no line for each text, unless the application asked httpx for it, or uses it for itself."""
     caplog.set_level(logging.INFO)
@@ -423,7 +425,6 @@ async def test_httpx_does_not_tell_of_every_text(
     assert bool(caplog.records) is (level != logging.WARNING)
 
 
-@pytest.mark.endpoints("stream-input")
 def test_what_is_taken_out() -> None:
     """P28: the rule of `tts_trio.errors.redaction`, and what is left alone."""
     config = make_config(api_key="short-1")
@@ -442,7 +443,6 @@ def test_what_is_taken_out() -> None:
     assert redact(key) == key  # nobody has it any more
 
 
-@pytest.mark.endpoints("stream-input")
 def test_an_exception_that_cannot_be_shown_is_kept_out() -> None:
     """P28: one of a cache's or a limiter's of the user's, whose own `__repr__` fails. Nothing of that comes out."""
 
@@ -459,12 +459,12 @@ def test_an_exception_that_cannot_be_shown_is_kept_out() -> None:
     assert "Mute: [secret]" in record.exc_text
 
 
-async def test_tls_and_refused_ports(spy: Spy) -> None:
+async def test_tls_and_refused_ports(endpoint: str, spy: Spy) -> None:
     """P28."""
     server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(server_context)
     async with open_local_server(voice=ToneVoice(), ssl_context=server_context) as server:
-        config = make_config(base_url=server.base_url, timeouts=Timeouts(connect=0.3))
+        config = make_config(endpoint, base_url=server.base_url, timeouts=Timeouts(connect=0.3))
         for _ in range(2):
             async with open_tts(config) as tts:
                 for stream in (tts.stream_static_text("Да."), tts.speak(["Да."])):
@@ -477,22 +477,22 @@ async def test_tls_and_refused_ports(spy: Spy) -> None:
 
 
 async def test_configurations(
-    autojump_clock: trio.testing.MockClock, spy: Spy, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: trio.testing.MockClock, endpoint: str, spy: Spy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P28."""
 
     async def different() -> None:
-        async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-            TTSManager(make_config(api_key=API_KEY + "x"), tts.connections)
+        async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
+            TTSManager(make_config(endpoint, api_key=API_KEY + "x"), tts.connections)
 
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     for wrong in (
-        lambda: make_config(api_key=API_KEY + "\n"),
-        lambda: make_config(api_key=API_KEY + "ключ"),
-        lambda: make_config(api_key=API_KEY.encode()),
-        lambda: make_config(output_format="mp3"),
-        lambda: make_config().evolve(spares=9),
-        lambda: make_config(base_url="http://elevenlabs.example"),
+        lambda: make_config(endpoint, api_key=API_KEY + "\n"),
+        lambda: make_config(endpoint, api_key=API_KEY + "ключ"),
+        lambda: make_config(endpoint, api_key=API_KEY.encode()),
+        lambda: make_config(endpoint, output_format="mp3"),
+        lambda: make_config(endpoint).evolve(spares=9),
+        lambda: make_config(endpoint, base_url="http://elevenlabs.example"),
         TTSConfig.from_env,
         lambda: TTSConfig.from_env(voice_id=VOICE_ID, seed=-1),
     ):

@@ -50,7 +50,6 @@ MOST_REPEATED = 4
 
 Listening: TypeAlias = Literal["eagerly", "by the clock"]
 
-pytestmark = pytest.mark.usefixtures("endpoint")
 every_language = pytest.mark.parametrize("language", TEXTS)
 every_cut = pytest.mark.parametrize("action", ["reset", "freeze"])
 every_listening = pytest.mark.parametrize("listening", ["eagerly", "by the clock"])
@@ -114,7 +113,9 @@ class Cuts:
 
     @asynccontextmanager
     async def _case(self, connection: int, frame: int) -> AsyncGenerator[Case]:
-        fault = Fault(self._action, "audio", frame=frame, skip=connection, count=1, path=websocket_path())
+        fault = Fault(
+            self._action, "audio", frame=frame, skip=connection, count=1, path=websocket_path(self._config.endpoint)
+        )
         async with memory_service(Behavior(faults=(fault,), **self._behavior)) as service:
             async with speaking(self._config, service.open_stream) as tts:
                 case = Case(service, tts, frame)
@@ -155,13 +156,14 @@ def is_repetition(said: list[str], words: list[str], at: int, repeated: int) -> 
 @every_language
 async def test_no_word_is_lost_and_none_said_twice(
     autojump_clock: trio.testing.MockClock,
+    endpoint: str,
     cuts_of: Callable[..., Cuts],
     language: str,
     action: str,
     listening: Listening,
 ) -> None:
     """P13: after a cut the reply goes on with the first word that was not heard whole."""
-    text, config = TEXTS[language], make_config()
+    text, config = TEXTS[language], make_config(endpoint)
     cuts = cuts_of(action, config)
     for case in cuts:
         async with case as here:
@@ -181,10 +183,10 @@ async def test_no_word_is_lost_and_none_said_twice(
 @every_cut
 @every_language
 async def test_the_error_tells_what_was_spoken_and_what_was_not(
-    autojump_clock: trio.testing.MockClock, cuts_of: Callable[..., Cuts], language: str, action: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, cuts_of: Callable[..., Cuts], language: str, action: str
 ) -> None:
     """P13, with on_lost_connection="raise": before any audio the cut heals, after some the caller is told."""
-    text, config = TEXTS[language], make_config(on_lost_connection="raise")
+    text, config = TEXTS[language], make_config(endpoint, on_lost_connection="raise")
     cuts, raised = cuts_of(action, config), 0
     for case in cuts:
         async with case as here:
@@ -233,7 +235,7 @@ async def test_where_times_are_poor_few_words_are_repeated(
         if alignment == "overlapping":
             pytest.skip("only the text-to-speech models do that")
         alignment = "plain" if alignment == "plain" and sync_alignment else "absent"
-    text, config = TEXTS[language], make_config(sync_alignment=sync_alignment)
+    text, config = TEXTS[language], make_config(endpoint, sync_alignment=sync_alignment)
     cuts = cuts_of(action, config, alignment=alignment, one_connection=alignment != "absent")
     for case in cuts:
         async with case as here:
@@ -254,9 +256,9 @@ async def test_where_times_are_poor_few_words_are_repeated(
 
 @pytest.mark.parametrize("output_format", ["pcm_8000", "pcm_44100"])
 async def test_in_other_sample_rates(
-    autojump_clock: trio.testing.MockClock, cuts_of: Callable[..., Cuts], output_format: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, cuts_of: Callable[..., Cuts], output_format: str
 ) -> None:
-    text, config = TEXTS["ru"], make_config(output_format=output_format)
+    text, config = TEXTS["ru"], make_config(endpoint, output_format=output_format)
     for case in cuts_of("reset", config):
         async with case as here:
             sound: list[bytes] = []
@@ -268,10 +270,10 @@ async def test_in_other_sample_rates(
 
 @pytest.mark.parametrize("output_format", ["ulaw_8000", "mp3_44100_128"])
 async def test_in_codecs_that_say_no_words(
-    autojump_clock: trio.testing.MockClock, cuts_of: Callable[..., Cuts], output_format: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, cuts_of: Callable[..., Cuts], output_format: str
 ) -> None:
     """The words by their times; the sound by its length, and by a decoder that finds nothing wrong with it."""
-    text, config = TEXTS["en"], make_config(output_format=output_format)
+    text, config = TEXTS["en"], make_config(endpoint, output_format=output_format)
     lengths: list[float] = []
     for case in cuts_of("reset", config):
         async with case as here:
@@ -310,12 +312,12 @@ async def say(service: Service, tts: TTSManager, text: str) -> tuple[AudioChanne
 
 @every_language
 async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
-    autojump_clock: trio.testing.MockClock, language: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str
 ) -> None:
     """P13, P26: a dial takes 2 s, and nobody waits for one."""
-    fault = Fault("reset", "audio", count=1, path=websocket_path())
+    fault = Fault("reset", "audio", count=1, path=websocket_path(endpoint))
     async with memory_service(Behavior(faults=(fault,)), dial_time=2.0) as service:
-        async with speaking(make_config(spares=2), service.open_stream) as tts:
+        async with speaking(make_config(endpoint, spares=2), service.open_stream) as tts:
             await trio.sleep(3)
             audio, said, seconds = await say(service, tts, TEXTS[language])
             assert said == TEXTS[language]
@@ -326,11 +328,11 @@ async def test_lost_before_any_audio_is_said_again_at_once_over_the_warm_spare(
 
 
 @pytest.mark.parametrize("max_replays", [0, 1, 3])
-async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, max_replays: int) -> None:
+async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, endpoint: str, max_replays: int) -> None:
     """P26."""
-    fault = Fault("reset", "audio", path=websocket_path())
+    fault = Fault("reset", "audio", path=websocket_path(endpoint))
     async with memory_service(Behavior(faults=(fault,))) as service:
-        async with speaking(make_config(max_replays=max_replays), service.open_stream) as tts:
+        async with speaking(make_config(endpoint, max_replays=max_replays), service.open_stream) as tts:
             with pytest.raises(TTSConnectionError) as caught:
                 await say(service, tts, "Добрый день.")
             assert (caught.value.spoken_text, caught.value.unspoken_text) == ("", "Добрый день.")
@@ -338,11 +340,10 @@ async def test_at_most_max_replays(autojump_clock: trio.testing.MockClock, max_r
         assert sent.count("Добрый день. ") == max_replays + 1
 
 
-@pytest.mark.endpoints("stream-input")
 @pytest.mark.parametrize("count", [1, 2, None])
 async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, count: int | None) -> None:
     """P3: it is tried once more, and no success where that does not help."""
-    fault = Fault("skip", "audio", frame=None, count=count, path=websocket_path())
+    fault = Fault("skip", "audio", frame=None, count=count, path="stream-input")
     async with memory_service(Behavior(faults=(fault,))) as service:
         async with speaking(make_config(), service.open_stream) as tts:
             if count != 1:
@@ -357,9 +358,9 @@ async def test_a_final_without_audio(autojump_clock: trio.testing.MockClock, cou
 
 @every_language
 @pytest.mark.parametrize("at", ["the beginning", "mid speech"])
-async def test_half_open_sockets(autojump_clock: trio.testing.MockClock, language: str, at: str) -> None:
+async def test_half_open_sockets(autojump_clock: trio.testing.MockClock, endpoint: str, language: str, at: str) -> None:
     """P12: at the beginning it is found by a ping in 1 s, in mid speech when audio is owed for 3 s."""
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         if at == "the beginning":
             service.freeze()
             _, said, seconds = await say(service, tts, TEXTS[language])
@@ -379,13 +380,13 @@ async def test_half_open_sockets(autojump_clock: trio.testing.MockClock, languag
 @every_language
 @pytest.mark.parametrize("mode", ["resume", "raise"])
 async def test_a_final_before_the_text_is_complete_ends_no_turn(
-    autojump_clock: trio.testing.MockClock, language: str, mode: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, mode: str
 ) -> None:
     """P2: the service ends its side after a while; what comes later goes over the next socket."""
     text = TEXTS[language]
     half = len(text) // 2
     async with memory_service(Behavior(alignment="plain")) as service:
-        async with speaking(make_config(on_lost_connection=mode), service.open_stream) as tts:
+        async with speaking(make_config(endpoint, on_lost_connection=mode), service.open_stream) as tts:
             sound: list[bytes] = []
             async with tts.start_llm_stream() as (channel, audio), trio.open_nursery() as nursery:
                 nursery.start_soon(play, audio, sound)
@@ -402,10 +403,12 @@ async def test_a_final_before_the_text_is_complete_ends_no_turn(
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
 
 
-async def test_a_clip_of_silence_before_the_first_words_is_not_heard(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_clip_of_silence_before_the_first_words_is_not_heard(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """It comes for the init frame and for keep-alives, if the service makes one at all, and never as words."""
     async with memory_service(Behavior(blank_in_auto_mode="silence", model_latency=0.5)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             for language in TEXTS:
                 audio, said, _ = await say(service, tts, TEXTS[language])
                 assert said == TEXTS[language]
@@ -415,10 +418,10 @@ async def test_a_clip_of_silence_before_the_first_words_is_not_heard(autojump_cl
 
 
 async def test_one_warning_for_a_text_that_nobody_closes(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: trio.testing.MockClock, endpoint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """P1: after 30 s there is a warning, and after `timeouts.text` the end."""
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         began = trio.current_time()
         with pytest.raises(TextTimeoutError), caplog.at_level("WARNING", "tts_trio"):
             async with tts.start_llm_stream() as (channel, audio):
@@ -432,10 +435,10 @@ async def test_one_warning_for_a_text_that_nobody_closes(
 
 @pytest.mark.parametrize("listening", ["eagerly", "by the clock"])
 async def test_what_was_received_whole_is_finished_when_it_is_heard(
-    autojump_clock: trio.testing.MockClock, listening: Listening
+    autojump_clock: trio.testing.MockClock, endpoint: str, listening: Listening
 ) -> None:
     """P1: the service is done long before the listener is."""
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         sound: list[bytes] = []
         async with tts.speak([TEXTS["ru"]]) as audio:
             await play(audio, sound, listening)
@@ -448,12 +451,12 @@ async def test_what_was_received_whole_is_finished_when_it_is_heard(
 
 @every_language
 async def test_without_a_connection_a_reply_is_spoken_over_http(
-    autojump_clock: trio.testing.MockClock, language: str, caplog: pytest.LogCaptureFixture
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """P13, with fallback="http": phrase by phrase, after `timeouts.connect`."""
     text = TEXTS[language]
-    no_websocket = Fault("status", "answer", 503, path=websocket_path())
-    config = make_config(fallback="http")
+    no_websocket = Fault("status", "answer", 503, path=websocket_path(endpoint))
+    config = make_config(endpoint, fallback="http")
     async with memory_service(Behavior(faults=(no_websocket,))) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
@@ -482,13 +485,13 @@ async def test_without_a_connection_a_reply_is_spoken_over_http(
 
 @pytest.mark.parametrize("fallback", [None, "http"])
 async def test_a_reply_whose_connection_was_the_last_one(
-    autojump_clock: trio.testing.MockClock, fallback: str | None
+    autojump_clock: trio.testing.MockClock, endpoint: str, fallback: str | None
 ) -> None:
     """It goes on over HTTP with the first word that was not heard whole, or fails."""
-    text, config = TEXTS["ru"], make_config(fallback=fallback)
+    text, config = TEXTS["ru"], make_config(endpoint, fallback=fallback)
     faults = (
-        Fault("reset", "audio", frame=3, path=websocket_path()),
-        Fault("reset", "answer", path=websocket_path(), skip=1),
+        Fault("reset", "audio", frame=3, path=websocket_path(endpoint)),
+        Fault("reset", "answer", path=websocket_path(endpoint), skip=1),
     )
     async with memory_service(Behavior(faults=faults)) as service:
         async with speaking(config, service.open_stream) as tts:
@@ -504,9 +507,9 @@ async def test_a_reply_whose_connection_was_the_last_one(
             assert whole_words(heard(b"".join(sound), config), text) == text.split()
 
 
-async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.MockClock) -> None:
-    refused = (Fault("reset", "answer", path=websocket_path()), Fault("status", "answer", 401, path="/stream"))
-    config = make_config(fallback="http")
+async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
+    refused = (Fault("reset", "answer", path=websocket_path(endpoint)), Fault("status", "answer", 401, path="/stream"))
+    config = make_config(endpoint, fallback="http")
     async with memory_service(Behavior(faults=refused)) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
@@ -521,10 +524,13 @@ async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.Mo
 @pytest.mark.endpoints("stream-input", "multi-stream-input")
 @pytest.mark.parametrize("action", ["reset", "freeze"])
 async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
-    autojump_clock: trio.testing.MockClock, action: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, action: str
 ) -> None:
-    text, config = TEXTS["en"], make_config(fallback="http", auto_mode=False)
-    faults = (Fault("reset", "answer", path=websocket_path()), Fault(action, "audio", skip=1, count=1, path="/stream"))
+    text, config = TEXTS["en"], make_config(endpoint, fallback="http", auto_mode=False)
+    faults = (
+        Fault("reset", "answer", path=websocket_path(endpoint)),
+        Fault(action, "audio", skip=1, count=1, path="/stream"),
+    )
     async with memory_service(Behavior(faults=faults)) as service:
         async with (
             WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
@@ -538,11 +544,13 @@ async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
 
 @pytest.mark.endpoints("stream-input", "multi-stream-input")
 @every_language
-async def test_an_answer_that_ends_early_is_gone_on_with(autojump_clock: trio.testing.MockClock, language: str) -> None:
+async def test_an_answer_that_ends_early_is_gone_on_with(
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str
+) -> None:
     """P2, P13: the times of a clip have come with its first message, and the final comes before its second one."""
     text = {"en": "Hello, and thank you.", "ru": "Здравствуйте, спасибо."}[language]
-    config = make_config(sync_alignment=False, voice_settings=VoiceSettings(speed=0.7))  # 1.9 s: two messages
-    fault = Fault("early_final", "audio", frame=1, count=1, path=websocket_path())
+    config = make_config(endpoint, sync_alignment=False, voice_settings=VoiceSettings(speed=0.7))  # 1.9 s: two messages
+    fault = Fault("early_final", "audio", frame=1, count=1, path=websocket_path(endpoint))
     async with memory_service(Behavior(faults=(fault,))) as service:
         async with speaking(config, service.open_stream) as tts:
             audio, said, _ = await say(service, tts, text)

@@ -32,7 +32,7 @@ from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.wire.events import AudioReceived, Final
 
-pytestmark = [pytest.mark.usefixtures("endpoint"), pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")]
+pytestmark = pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")
 
 SLOW = 2.0  # times real time: long enough for something to happen in mid speech
 
@@ -73,10 +73,12 @@ def the_socket_in_use(tts: TTSManager) -> HotSocket:
     return next(socket for socket in tts.connections._sockets if socket.slots.served)
 
 
-async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_complaint_about_what_has_ended_is_nobodys(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P6, P27."""
     async with memory_service(Behavior(speed=SLOW)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             await interrupt(tts, "Прервано. " + RUSSIAN)
             await trio.sleep(5)  # its final has come
             said = {text: Said() for text in TEXTS.values()}
@@ -90,11 +92,13 @@ async def test_a_complaint_about_what_has_ended_is_nobodys(autojump_clock: trio.
             assert tts.connections.statistics().losses == 0
 
 
-async def test_a_complaint_about_one_utterance_is_its_own(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_complaint_about_one_utterance_is_its_own(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P27: it goes on over another socket, the other one over its own; and nothing is said of it any more."""
     faults = (Fault("context_error", "audio", frame=1, count=1, path="multi-stream-input"),)
     async with memory_service(Behavior(speed=0.7, faults=faults)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             said = {f"{text} {text}": Said() for text in TEXTS.values()}  # longer than a keep-alive's interval
             async with trio.open_nursery() as nursery:
                 for text in said:
@@ -108,10 +112,10 @@ async def test_a_complaint_about_one_utterance_is_its_own(autojump_clock: trio.t
 
 
 @pytest.mark.endpoints("multi-stream-input")
-async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """P14: the socket gets no more turns, and ends when the last one on it does."""
     behavior = Behavior(speed=0.7, early_close="nothing")
-    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(make_config(endpoint), service.open_stream) as tts:
         said = Said()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(say, tts, f"{RUSSIAN} {RUSSIAN}", said)
@@ -125,10 +129,10 @@ async def test_a_lost_slot_harms_nobody_who_still_speaks(autojump_clock: trio.te
 
 
 async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: trio.testing.MockClock, endpoint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with memory_service(Behavior(speed=SLOW)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             said = Said()
 
             def broken(_error: TTSError) -> None:
@@ -146,9 +150,11 @@ async def test_a_holder_who_cannot_be_told_of_a_loss_harms_nobody(
     assert "could not be told" in caplog.text
 
 
-async def test_a_complaint_about_the_socket_is_everybodys(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_complaint_about_the_socket_is_everybodys(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     async with memory_service(Behavior(speed=SLOW)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             said = {text: Said() for text in TEXTS.values()}
             async with trio.open_nursery() as nursery:
                 for text in said:
@@ -163,11 +169,12 @@ async def test_a_complaint_about_the_socket_is_everybodys(autojump_clock: trio.t
 
 async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay(
     autojump_clock: trio.testing.MockClock,
+    endpoint: str,
 ) -> None:
     """P27: its socket gets no more turns, and ends when the others on it have."""
     faults = (Fault("skip", "audio", frame=None, skip=1, count=1, path="multi-stream-input"),)
     async with memory_service(Behavior(speed=SLOW, faults=faults)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             said = {text: Said() for text in (ENGLISH + " " + ENGLISH, RUSSIAN)}
             first, silenced = said
             async with trio.open_nursery() as nursery:
@@ -187,7 +194,10 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
 
 @pytest.mark.endpoints("stream-input", "multi-stream-input", "text-to-dialogue")
 async def test_an_exception_in_one_utterance_is_its_own(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: trio.testing.MockClock,
+    endpoint: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """P27: it fails that utterance, is logged, and never cancels the call."""
     receive = Utterance.receive
@@ -199,7 +209,7 @@ async def test_an_exception_in_one_utterance_is_its_own(
 
     monkeypatch.setattr(Utterance, "receive", poisoned)
     async with memory_service(Behavior(speed=SLOW)) as service:
-        async with speaking(make_config(max_replays=0), service.open_stream) as tts:
+        async with speaking(make_config(endpoint, max_replays=0), service.open_stream) as tts:
             said = {text: Said() for text in (*TEXTS.values(), "Отрава. И ещё одна фраза.")}
             async with trio.open_nursery() as nursery:
                 for text in said:
@@ -213,10 +223,11 @@ async def test_an_exception_in_one_utterance_is_its_own(
 
 async def test_what_an_interrupted_turn_still_says_holds_its_slot_and_loses_nothing(
     autojump_clock: trio.testing.MockClock,
+    endpoint: str,
 ) -> None:
     """P14: text-to-dialogue speaks the rest before it closes a context, and that may take long."""
     async with memory_service(Behavior(speed=0.7), dial_time=0.3) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             for turn in range(3):
                 await interrupt(tts, f"{turn} {ENGLISH} {ENGLISH}", seconds=1)
                 await trio.sleep(5)
@@ -226,10 +237,12 @@ async def test_what_an_interrupted_turn_still_says_holds_its_slot_and_loses_noth
 
 
 @pytest.mark.endpoints("multi-stream-input")
-async def test_a_turn_without_a_word_asks_the_service_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_turn_without_a_word_asks_the_service_nothing(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P3: an early barge-in, or a reply of signs that nobody can speak, takes no slot."""
     async with memory_service(Behavior(early_close="nothing")) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             for text in ("", "🙂", "...", " "):
                 async with tts.start_llm_stream() as (channel, audio):
                     await channel.send(text)
@@ -241,10 +254,12 @@ async def test_a_turn_without_a_word_asks_the_service_nothing(autojump_clock: tr
             assert tts.connections.statistics().losses == 0
 
 
-async def test_a_connection_that_has_ended_writes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_connection_that_has_ended_writes_nothing(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P11: whatever its holder calls, and in whatever order."""
     async with memory_service() as service:
-        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+        async with WebSocketConnectionManager(make_config(endpoint), open_stream=service.open_stream) as connections:
             hot = await hot_connection(connections)
             hot.keep_alive()
             connection = await acquire_connection(connections)
@@ -268,9 +283,11 @@ async def test_a_connection_that_has_ended_writes_nothing(autojump_clock: trio.t
         assert sum(bool(r.message.get("close_context")) for r in service.messages()) == 1
 
 
-async def test_closing_what_was_not_taken_harms_no_utterance(autojump_clock: trio.testing.MockClock) -> None:
+async def test_closing_what_was_not_taken_harms_no_utterance(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     async with memory_service(Behavior(speed=SLOW)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             said = Said()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(say, tts, RUSSIAN, said)
@@ -282,21 +299,25 @@ async def test_closing_what_was_not_taken_harms_no_utterance(autojump_clock: tri
             assert said == Said(RUSSIAN)
 
 
-async def test_a_spare_whose_dial_failed_is_dialed_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_spare_whose_dial_failed_is_dialed_again(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """P10: a failure that passes costs no standby for the rest of the call."""
     faults = (Fault("status", "answer", 503, skip=1, count=1, path="multi-stream-input"),)
     async with memory_service(Behavior(faults=faults), dial_time=0.3) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             await trio.sleep(5)
             assert tts.connections.statistics().hot == 2
 
 
 @pytest.mark.endpoints("stream-input", "multi-stream-input", "text-to-dialogue")
-async def test_a_bad_key_is_one_attempt_however_many_wait(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_bad_key_is_one_attempt_however_many_wait(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P26."""
     faults = (Fault("status", "answer", 401, path="stream-input"), Fault("status", "answer", 401))
     async with memory_service(Behavior(faults=faults), dial_time=0.3) as service:
-        async with WebSocketConnectionManager(make_config(spares=3), open_stream=service.open_stream) as connections:
+        async with WebSocketConnectionManager(
+            make_config(endpoint, spares=3), open_stream=service.open_stream
+        ) as connections:
             refused: list[TTSError] = []
 
             async def connect() -> None:
@@ -314,12 +335,12 @@ async def test_a_bad_key_is_one_attempt_however_many_wait(autojump_clock: trio.t
 
 @pytest.mark.parametrize("idle_socket", ["lives", "error"])
 async def test_old_sockets_are_closed_however_slowly_the_peer_says_goodbye(
-    autojump_clock: trio.testing.MockClock, idle_socket: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, idle_socket: str
 ) -> None:
     """P11: after a busy minute the ones too many go, and each of the rest is replaced in time."""
     behavior = Behavior(idle_socket=idle_socket, faults=(Fault("delay", "close", 0.2),))
     async with memory_service(behavior, dial_time=0.05) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             await trio.sleep(1)
             async with trio.open_nursery() as nursery:
                 for turn in range(6):
@@ -338,7 +359,7 @@ async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
     """P11: and not left to the service to close."""
     replaced_after = 15 if endpoint == "text-to-dialogue" else 175
     async with memory_service(Behavior(idle_socket="error"), dial_time=1.0) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             for _ in range(4):
                 opened = min(socket.hot_since for socket in tts.connections._sockets)
                 await trio.sleep_until(max(trio.current_time(), opened) + replaced_after + 0.5)
@@ -352,10 +373,11 @@ async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
 
 async def test_after_a_barge_in_a_dead_socket_is_found_before_the_next_turn(
     autojump_clock: trio.testing.MockClock,
+    endpoint: str,
 ) -> None:
     """P12: the next turn mostly comes within seconds, and over the same socket."""
     behavior = Behavior(speed=SLOW)
-    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(make_config(endpoint), service.open_stream) as tts:
         await trio.sleep(1)
         async with tts.speak([RUSSIAN]) as audio:
             await audio.receive()
@@ -370,10 +392,12 @@ async def test_after_a_barge_in_a_dead_socket_is_found_before_the_next_turn(
         assert timeline.first_received - timeline.started < 1
 
 
-async def test_the_close_follows_the_audio_of_the_last_words(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_close_follows_the_audio_of_the_last_words(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P4: also in a turn of several phrases, whose earlier ones were heard long ago."""
     async with memory_service(Behavior(model_latency=0.3)) as service:
-        async with speaking(make_config(), service.open_stream) as tts:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
             async with tts.start_llm_stream() as (channel, audio):
                 await channel.send("Сначала одно предложение. ")
                 await trio.sleep(3)
@@ -387,10 +411,10 @@ async def test_the_close_follows_the_audio_of_the_last_words(autojump_clock: tri
 
 
 @pytest.mark.endpoints("multi-stream-input")
-async def test_the_clip_of_a_blank_is_no_audio(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_clip_of_a_blank_is_no_audio(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
     """P4: the first frame's blank may be voiced, too, as silence, which is not what the close waits for."""
     behavior = Behavior(blank_in_auto_mode="silence", model_latency=0.3)
-    async with memory_service(behavior) as service, speaking(make_config(), service.open_stream) as tts:
+    async with memory_service(behavior) as service, speaking(make_config(endpoint), service.open_stream) as tts:
         said = Said()
         await say(tts, "Да.", said)
         assert said == Said("Да.")

@@ -233,14 +233,13 @@ async def test_the_wait_grows_to_four_seconds_and_no_further(autojump_clock: tri
     assert backoff.wait() == 0
 
 
-@pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("in_use", [True, False], ids=["in use", "idle"])
 async def test_dials_that_fail_behind_a_connection_that_works(
-    autojump_clock: trio.testing.MockClock, in_use: bool
+    autojump_clock: trio.testing.MockClock, endpoint: str, in_use: bool
 ) -> None:
     """P10: a hot connection is no reason to dial the next one fifty times a second."""
     async with memory_service() as service:
-        config = make_config(spares=3, ping_interval=1000)
+        config = make_config(endpoint, spares=3, ping_interval=1000)
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             await trio.sleep(10)
             if in_use:

@@ -45,3 +45,43 @@ def test_the_unit_tests_mirror_the_package() -> None:
     folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
     assert {Path("speech"), Path("transport", "http")} <= folders
     assert [folder for folder in folders if not (package / folder).is_dir()] == []
+
+
+def test_no_test_changes_what_the_tests_share() -> None:
+    """What a helper is to know it is told by an argument: nothing global is set, and nothing of the tests patched."""
+    wrong = [
+        f"{path}:{node.lineno}"
+        for path, tree in trees()
+        for shared in [of_the_tests(tree)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Global)
+        or (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) in shared)
+        or (isinstance(node, ast.Call) and "setattr" in ast.unparse(node.func) and ast.unparse(node.args[0]) in shared)
+    ]
+    assert wrong == []
+
+
+def of_the_tests(tree: ast.Module) -> set[str]:
+    """The names of what a module imports from the tests."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tests"
+        for alias in node.names
+    }
+
+
+def test_a_test_of_every_endpoint_says_which_to_what_it_calls() -> None:
+    """A test that takes `endpoint` makes each configuration, and each fault's path, for it."""
+    wrong = [
+        f"{path}:{call.lineno}: {ast.unparse(call)}"
+        for path, tree in trees()
+        for test in ast.walk(tree)
+        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef)
+        and "endpoint" in {argument.arg for argument in test.args.args}
+        for call in ast.walk(test)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in {"make_config", "websocket_path"}
+        and "endpoint" not in {ast.unparse(argument) for argument in call.args}
+    ]
+    assert wrong == []

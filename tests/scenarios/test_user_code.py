@@ -96,7 +96,10 @@ async def test_a_policy_that_raises(
         await trio.sleep(2)  # the patience ends meanwhile
         yield RUSSIAN
 
-    async with memory_service() as service, speaking(make_config(phrase_policy=policy), service.open_stream) as tts:
+    async with (
+        memory_service() as service,
+        speaking(make_config(endpoint, phrase_policy=policy), service.open_stream) as tts,
+    ):
         for _ in range(5):
             async with watched(tts, service):
                 if face == "speak":
@@ -147,7 +150,7 @@ async def test_a_limiter_that_raises(
     autojump_clock: trio.testing.MockClock, endpoint: str, where: str, face: str
 ) -> None:
     limiter = Limits(where)
-    config = make_config(limiter=limiter, audio_cache=MemoryCache() if face == "prefetch" else None)
+    config = make_config(endpoint, limiter=limiter, audio_cache=MemoryCache() if face == "prefetch" else None)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         if face == "speak" and where in {"exit", "learn"}:
             limiter.heal()

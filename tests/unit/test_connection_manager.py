@@ -45,11 +45,12 @@ async def test_a_connection_is_hot_when_the_next_is_needed(autojump_clock: trio.
             assert connections.statistics().dials == 5
 
 
-@pytest.mark.usefixtures("endpoint")
-async def test_those_who_wait_together_get_a_connection_each(autojump_clock: trio.testing.MockClock) -> None:
+async def test_those_who_wait_together_get_a_connection_each(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
     """P1: what another took, or what was lost, in the moment in which it became hot is waited for again."""
     async with memory_service(dial_time=0.3) as service:
-        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+        async with WebSocketConnectionManager(make_config(endpoint), open_stream=service.open_stream) as connections:
             taken: list[object] = []
 
             async def take() -> None:
@@ -91,7 +92,7 @@ async def test_a_connection_is_released_however_its_block_ends(
 ) -> None:
     """There is no way to take one without a block, so none is leaked."""
     async with memory_service() as service:
-        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+        async with WebSocketConnectionManager(make_config(endpoint), open_stream=service.open_stream) as connections:
             assert await connections.connect() is None  # type: ignore[func-returns-value]
             async with connections.get_connection() as connection:
                 assert (connection.state, connections.statistics().in_use) == ("in use", 1)

@@ -23,7 +23,6 @@ from tests.helpers import (
     memory_service,
     speaking,
     tokens,
-    websocket_path,
 )
 from tts_trio import (
     ConcurrencyError,
@@ -425,7 +424,7 @@ async def test_the_plan_is_learned_from_the_answers(autojump_clock: trio.testing
 async def test_the_plan_is_learned_from_the_answers_of_a_fallback(autojump_clock: trio.testing.MockClock) -> None:
     limiter = ConcurrencyLimiter()
     config = make_config(limiter=limiter, audio_cache=None, fallback="http", timeouts=Timeouts(connect=0.5))
-    no_websocket = Fault("status", "answer", 503, path=websocket_path())
+    no_websocket = Fault("status", "answer", 503, path="stream-input")
     async with memory_service(Behavior(concurrency=4, faults=(no_websocket,))) as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts, tts.speak([RUSSIAN]) as audio:

@@ -20,15 +20,14 @@ def replays(audio: AudioChannel) -> int:
     return audio.usage.replays
 
 
-@pytest.mark.usefixtures("endpoint")
 @every_language
 @pytest.mark.parametrize("seconds", [1.1, 2.2, 3.5, 11.0])
 @pytest.mark.parametrize("at", ["first text", "first audio", "third audio"])
 async def test_a_loop_that_was_blocked_says_nothing_twice(
-    autojump_clock: trio.testing.MockClock, language: str, seconds: float, at: str
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, seconds: float, at: str
 ) -> None:
     """P33: for longer than any timeout; what had come by then renews the debt, and the connection is kept."""
-    text, config = TEXTS[language], make_config()
+    text, config = TEXTS[language], make_config(endpoint)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.start_llm_stream() as (channel, audio):
             await channel.send(text)
@@ -88,13 +87,13 @@ async def test_tokens_that_came_in_time_are_taken_before_the_text_is_late(
 # Real sockets: the server is in another thread, and goes on while the loop of the client stands still.
 
 
-@pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("at", [0, 1, 2])
-async def test_a_blocked_loop_over_real_sockets(at: int) -> None:
+async def test_a_blocked_loop_over_real_sockets(endpoint: str, at: int) -> None:
     """P33: the stall, the first audio and the whole reply are overdue when the loop goes on."""
     text = TEXTS["ru"]
     with server_in_a_thread(Behavior(model_latency=0.02, speed=60)) as base_url:
         config = make_config(
+            endpoint,
             base_url=base_url,
             timeouts=Timeouts(first_audio=0.15, stall=0.15, reply=0.3),
         )

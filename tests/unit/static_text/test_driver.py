@@ -235,7 +235,7 @@ async def test_a_phrase_can_have_a_context_a_voice_and_settings_of_its_own(
 async def test_a_context_that_the_model_does_not_take_is_refused_before_it_is_sent(
     autojump_clock: trio.testing.MockClock, context: str
 ) -> None:
-    config = make_config(model_id="eleven_v3", endpoint=None)
+    config = make_config(model_id="eleven_v3")
     async with memory_service() as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts:

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from tests.helpers import API_KEY, Link, listen, make_config, memory_service, speaking
+from tests.helpers import API_KEY, listen, make_config, memory_service, speaking
+from tests.helpers.streams import Wrapped
 from tts_trio import (
     AuthenticationError,
     ConcurrencyError,
     ProtocolError,
     ServiceUnavailableError,
+    TTSConfig,
     TTSConnectionError,
     TTSError,
 )
@@ -102,18 +104,21 @@ async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClo
         assert websocket.error is None
 
 
-async def test_reads_are_of_64_kib(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reads_are_of_64_kib(autojump_clock: trio.testing.MockClock) -> None:
     """P22: at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU."""
     sizes: set[int | None] = set()
-    receive_some = Link.receive_some
 
-    async def noted(link: Link, max_bytes: int | None = None) -> bytes | bytearray:
-        sizes.add(max_bytes)
-        return await receive_some(link, max_bytes)
+    class Noted(Wrapped):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            sizes.add(max_bytes)
+            return await super().receive_some(max_bytes)
 
-    monkeypatch.setattr(Link, "receive_some", noted)
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
-        async with tts.speak(["Да."]) as audio:
+    async with memory_service() as service:
+
+        async def open_stream(config: TTSConfig) -> trio.abc.Stream:
+            return Noted(await service.open_stream(config))
+
+        async with speaking(make_config(), open_stream) as tts, tts.speak(["Да."]) as audio:
             await listen(audio)
     assert sizes == {65536}
 

@@ -17,7 +17,7 @@ BLANK = AudioReceived(b"\0\0" * 160, Alignment((" ",), (0,), (10,)))
 
 
 def new_context(endpoint: str) -> Context:
-    return next(contexts_of(endpoint_for(make_config(endpoint=endpoint))))
+    return next(contexts_of(endpoint_for(make_config(endpoint))))
 
 
 @pytest.fixture(params=ENDPOINTS)

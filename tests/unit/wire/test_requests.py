@@ -125,7 +125,6 @@ def test_the_official_types_read_the_frames_of_multi_stream_input() -> None:
 def test_the_official_types_read_the_frames_of_text_to_dialogue() -> None:
     config = make_config(
         model_id="eleven_v4_turbo",
-        endpoint=None,
         voice_settings=VoiceSettings(stability=0.4, clone_strength=0.2),
         pronunciation_dictionary_locators=[DICTIONARY],
         language_code="ru",
