@@ -191,7 +191,9 @@ class SpokenText:
         """
         if self.estimated:
             return tuple(self._estimated_until(self._received_ms))
-        return tuple(timed.word for timed in self._timed[: self._words_until(self._heard_ms)])
+        ms = self._heard_ms
+        words = [timed.word for timed in self._timed[: self._words_until(ms + _ROUNDING_MS)]]
+        return tuple(attrs.evolve(w, start_ms=min(w.start_ms, ms), end_ms=min(w.end_ms, ms)) for w in words)
 
     @property
     def covered(self) -> int:
@@ -279,7 +281,7 @@ class SpokenText:
         return bisect.bisect_right(self._timed, ms, key=lambda timed: timed.word.end_ms)
 
     def _reached(self, until_ms: float) -> _Reached:
-        ms = min(until_ms + _ROUNDING_MS, self._heard_ms)
+        ms = min(until_ms, self._heard_ms) + _ROUNDING_MS
         reached = [_Reached(0, 0.0)]
         if passed := bisect.bisect_right(self._untimed, ms, key=attrgetter("ms")):
             reached.append(self._untimed[passed - 1])

@@ -382,6 +382,16 @@ def test_resuming_begins_at_the_first_word_not_wholly_delivered(
     assert trimmed_ms == trimmed
 
 
+@pytest.mark.parametrize("text", ["Hi there. ", "Да конечно. "])
+@pytest.mark.parametrize("missing", [0.4, 1e-9])  # a sample that does not fill a millisecond; the sum of many messages
+def test_the_last_word_that_came_is_not_said_again_for_a_rounding(text: str, missing: float) -> None:
+    spoken = spoken_text(text)
+    spoken.received(2 * STEP - missing, alignment(text[:2]), None)
+    assert times(spoken) == [(text[:2], 0, spoken.received_ms)]
+    assert spoken.spoken(math.inf) == text[:2]
+    assert spoken.resume(spoken.received_ms) == (3, spoken.received_ms)
+
+
 @pytest.mark.parametrize(
     "broken",
     [

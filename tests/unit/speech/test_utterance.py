@@ -604,6 +604,21 @@ def test_a_letter_that_is_missing_is_said_again(language: str, before: str, lett
     assert send(utterance, 0.3)[0] == long.split()[-1] + ". "
 
 
+@every_language
+@pytest.mark.parametrize("letter_ms", [35, 60, 117])
+def test_a_word_that_came_to_its_last_letter_is_not_said_again(language: str, letter_ms: int) -> None:
+    """P13: though each letter came in a message of its own, and their sums are no whole milliseconds."""
+    text = SENTENCES[language].replace(". ", ", ")
+    for said in (match.end() for match in re.finditer(r"\w+", text)):
+        utterance, _ = started(text, phrase_policy=whole_phrases)
+        for letter in text[:said]:
+            utterance.receive(clip(letter, letter_ms), 0.1)
+        utterance.lost(LOST, 0.2)
+        assert len(utterance.segments.words) == len(text[:said].split())
+        utterance.connected()
+        assert "".join(send(utterance, 0.3)) == text[said:].lstrip(",? ")
+
+
 def test_times_that_were_announced_pay_no_debt() -> None:
     """P12: where their sound does not come, the connection stalls, though the LLM pauses."""
     patient = PhrasePolicy(patience_first=math.inf, patience_later=math.inf)
