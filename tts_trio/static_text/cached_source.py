@@ -22,17 +22,12 @@ import trio
 from tts_trio._nurseries import of_this_run
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import first_audio_timeout
-from tts_trio.errors import EmptyAudioError, ProtocolError, TTSError, unexpected
+from tts_trio.errors import EmptyAudioError, ProtocolError, ServiceTimeoutError, TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
+from tts_trio.speech.durations import longest_seconds
 from tts_trio.static_text.entry import ExpectedAudio, memory
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import (
-    OnEvent,
-    QueuedSource,
-    RequestSent,
-    ResponseStarted,
-    SourceEvent,
-)
+from tts_trio.static_text.source import OnEvent, RequestSent, ResponseStarted, Service, SourceEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -67,6 +62,7 @@ class SharedFetch:
         self._config = config
         self._wanted = wanted
         self._background = background
+        self._longest = longest_seconds(wanted.text) + config.timeouts.reply
         self.scope = trio.CancelScope()
         self.stored = trio.Event()
         self.asked = False
@@ -104,6 +100,7 @@ class SharedFetch:
 
         Raises:
             ProtocolError: There is more than any speech of the text takes.
+            ServiceTimeoutError: It comes, drop by drop, more slowly than any speech of the text.
         """
         self._news_at = trio.current_time()
         if isinstance(event, RequestSent):
@@ -112,6 +109,8 @@ class SharedFetch:
             self._memory += memory(event)
             if self._memory > self._wanted.most_memory:
                 raise ProtocolError(f"the answer is longer than {len(self._wanted.text)} characters can sound")
+            if self._asked_at is not None and self._news_at > self._asked_at + self._longest:
+                raise ServiceTimeoutError(f"the answer was not complete after {self._longest:g} s")
             self.pieces.append(event)
         self._events.append(event)
         self._tell()
@@ -182,9 +181,7 @@ def _fetches_of_this_run() -> _Fetches:
 class CachedSource:
     """A source of audio that asks a cache first, and shares what it asks the service for."""
 
-    def __init__(
-        self, config: TTSConfig, cache: GuardedCache, service: QueuedSource, *, background: bool = False
-    ) -> None:
+    def __init__(self, config: TTSConfig, cache: GuardedCache, service: Service, *, background: bool = False) -> None:
         """Put a cache before the service.
 
         Args:

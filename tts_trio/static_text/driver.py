@@ -185,11 +185,6 @@ class StaticText(Driver):
         self._retry_at = 0.0
         self._admitted = math.inf
 
-    @property
-    def concurrency(self) -> int | None:
-        """How many requests at once the service allows the account, if it said so."""
-        return self._answered.concurrency if self._answered is not None else None
-
     async def run(self) -> None:
         """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
         with self._ending(), self._scope, single_error():

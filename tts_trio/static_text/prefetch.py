@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from itertools import count
 
 import attrs
 import trio
@@ -11,14 +12,13 @@ import trio
 from tts_trio._nurseries import single_error
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.limits.backoff import Backoff
-from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest
+from tts_trio.static_text.driver import StaticTextRequest
 from tts_trio.static_text.entry import ExpectedAudio
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import AudioSource
+from tts_trio.static_text.source import AudioSource, ResponseStarted, SourceEvent
 
-_EVERYTHING = 1e6  # seconds of audio: nobody listens, so all of it is read at once
 _MOST_REFUSALS = 4
-_BACKOFF = Backoff(first=0.5)  # after a refusal for too many requests at once
+_BACKOFF = Backoff(first=0.5)
 
 
 class Foreground:
@@ -83,28 +83,33 @@ class Prefetch:
     @trio.lowlevel.enable_ki_protection
     async def _bring(self, order: StaticTextRequest, place: object, scope: trio.CancelScope) -> None:
         try:
-            error = await self._ask(order)
-            for refusals in range(1, _MOST_REFUSALS + 1):
-                if not isinstance(error, ConcurrencyError):
-                    break
-                if (error.retry_after or 0.0) > order.config.timeouts.reply:
-                    break
-                self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
-                await trio.sleep(_BACKOFF.after(refusals, error.retry_after))
-                await self.foreground.wait_until_idle()
-                error = await self._ask(order)
-        finally:
-            self._limiter.release_on_behalf_of(place)
-        if error is not None:
+            await self._ask(order)
+        except TTSError as error:
             self._error = self._error or error
             scope.cancel(reason="a text cannot be had")
-        elif await self.cache.holds(ExpectedAudio.of(order.config, order.request())):  # it may be ill, or too small
-            self.on_cached(order.text)
+        finally:
+            self._limiter.release_on_behalf_of(place)
+        if self._error is None and await self.cache.holds(ExpectedAudio.of(order.config, order.request())):
+            self.on_cached(order.text)  # a cache that is ill, or too small, does not hold it
 
-    async def _ask(self, order: StaticTextRequest) -> TTSError | None:
-        order = attrs.evolve(order, config=order.config.evolve(max_lead=_EVERYTHING))
-        text = StaticText(order, self.source, RequestHistory())
-        await text.run()
-        if text.concurrency is not None:
-            self._limiter.total_tokens = max(1, text.concurrency // 2)
-        return text.utterance.error
+    async def _ask(self, order: StaticTextRequest) -> None:
+        """Ask, and ask again where that can help."""
+        for failures in count(1):
+            try:
+                await self.source.ask(order.request(), self._learn)
+            except TTSError as error:
+                refused = isinstance(error, ConcurrencyError)
+                most = _MOST_REFUSALS if refused else order.config.max_replays
+                in_time = (error.retry_after or 0.0) <= order.config.timeouts.reply
+                if not (error.retryable and failures <= most and in_time):
+                    raise
+                if refused:
+                    self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
+                await trio.sleep(_BACKOFF.after(failures, error.retry_after))
+            else:
+                return
+            await self.foreground.wait_until_idle()
+
+    async def _learn(self, event: SourceEvent) -> None:  # noqa: ASYNC910 - the cache keeps the audio
+        if isinstance(event, ResponseStarted) and event.concurrency is not None:
+            self._limiter.total_tokens = max(1, event.concurrency // 2)

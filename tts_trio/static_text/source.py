@@ -73,14 +73,6 @@ StillWanted: TypeAlias = Callable[[], Awaitable[bool]]
 """Whether the service is still to be asked, now that there is a slot for the request."""
 
 
-class QueuedSource(Protocol):
-    """A source whose requests may have to wait for a slot."""
-
-    async def ask(self, request: SpeechRequest, take: OnEvent, still_wanted: StillWanted) -> None:
-        """Do what `AudioSource.ask` does; returns without asking where that is no longer wanted after the wait."""
-        ...
-
-
 @attrs.frozen
 class Service:
     """The service itself, over the hot connections of one conversation.

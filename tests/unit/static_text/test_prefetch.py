@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -18,7 +19,9 @@ from tts_trio import (
     ConcurrencyError,
     ConfigurationError,
     MemoryCache,
+    ServiceTimeoutError,
     TTSConfig,
+    TTSError,
     TTSManager,
     WebSocketConnectionManager,
 )
@@ -196,6 +199,34 @@ async def test_who_is_waited_for_does_not_wait_for_a_prefetch_of_the_same_phrase
             nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def answering(
+    config: TTSConfig, answer: Callable[[trio.abc.Stream], Awaitable[None]]
+) -> AsyncGenerator[tuple[TTSManager, list[float]]]:
+    """Yield a manager whose requests over HTTP are answered by a function, and the times at which they came."""
+    asked: list[float] = []
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        while data := await stream.receive_some():
+            if data.startswith(b"POST"):
+                asked.append(trio.current_time())
+                with suppress(trio.BrokenResourceError):
+                    await answer(stream)
+
+    async with trio.open_nursery() as nursery:
+
+        async def open_stream(_config: TTSConfig) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(serve, theirs)
+            return ours
+
+        connections = WebSocketConnectionManager(config, open_stream=open_stream)
+        async with connections, TTSManager(config, connections) as tts:
+            yield tts, asked
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(("retry_after", "waits"), [("86400", 0), ("inf", 0), ("nan", 0), ("-1", 0), ("3", 3)])
 async def test_a_retry_after_is_obeyed_as_far_as_the_callers_patience_goes(
     autojump_clock: MockClock, retry_after: str, waits: float
@@ -204,35 +235,51 @@ async def test_a_retry_after_is_obeyed_as_far_as_the_callers_patience_goes(
     config = make_config(audio_cache=MemoryCache(), max_replays=0)
     busy = json.dumps({"detail": {"code": "rate_limit_exceeded", "message": "later"}})
     head = f"HTTP/1.1 429 Busy\r\nretry-after: {retry_after}\r\ncontent-type: application/json\r\n"
-    asked: list[float] = []
 
     async def refuse(stream: trio.abc.Stream) -> None:
-        while data := await stream.receive_some():
-            if data.startswith(b"POST"):
-                asked.append(trio.current_time())
-                await stream.send_all(f"{head}content-length: {len(busy)}\r\n\r\n{busy}".encode())
+        await stream.send_all(f"{head}content-length: {len(busy)}\r\n\r\n{busy}".encode())
 
-    async with trio.open_nursery() as nursery:
-
-        async def open_stream(_config: TTSConfig) -> trio.abc.Stream:
-            await trio.lowlevel.checkpoint()
-            ours, theirs = trio.testing.memory_stream_pair()
-            nursery.start_soon(refuse, theirs)
-            return ours
-
-        connections = WebSocketConnectionManager(config, open_stream=open_stream)
-        async with connections, TTSManager(config, connections) as tts:
-            with trio.fail_after(60), pytest.raises(ConcurrencyError) as caught:
-                await tts.prefetch(PHRASES)
-            with trio.fail_after(60), pytest.raises(ConcurrencyError):
-                async with tts.stream_static_text("Да.") as audio:
-                    await audio.receive()
-        nursery.cancel_scope.cancel()
+    async with answering(config, refuse) as (tts, asked):
+        with trio.fail_after(60), pytest.raises(ConcurrencyError) as caught:
+            await tts.prefetch(PHRASES)
+        with trio.fail_after(60), pytest.raises(ConcurrencyError):
+            async with tts.stream_static_text("Да.") as audio:
+                await audio.receive()
     assert caught.value.status == 429
     if waits:
         assert asked[1] - asked[0] >= waits
     elif retry_after in ("86400", "inf"):
         assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("status", "requests"), [(500, 3), (401, 1)])
+async def test_only_what_can_help_is_asked_again(autojump_clock: MockClock, status: int, requests: int) -> None:
+    """P26: at most `max_replays` times after a fault of the service, with a wait; never with a wrong key."""
+    config = make_config(audio_cache=MemoryCache(), max_replays=2)
+    head = f"HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n".encode()
+    async with answering(config, lambda stream: stream.send_all(head)) as (tts, asked):
+        with pytest.raises(TTSError) as caught:
+            await tts.prefetch([RUSSIAN])
+    assert caught.value.status == status
+    assert len(asked) == requests
+    assert all(later - earlier >= 0.25 for earlier, later in pairwise(asked))
+
+
+@pytest.mark.parametrize("text", ["Да.", "Yes."])
+async def test_a_service_that_sends_drop_by_drop_is_given_up(autojump_clock: MockClock, text: str) -> None:
+    """P1: a byte every second is no stall, and no speech either."""
+    config = make_config(audio_cache=MemoryCache(), max_replays=0)
+
+    async def drip(stream: trio.abc.Stream) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ntransfer-encoding: chunked\r\n\r\n"
+        while True:
+            await stream.send_all(head + b"1\r\n\x07\r\n")
+            head = b""
+            await trio.sleep(1)
+
+    async with answering(config, drip) as (tts, _):
+        with trio.fail_after(60), pytest.raises(ServiceTimeoutError, match="not complete after 2"):
+            await tts.prefetch([text])
 
 
 async def test_one_text_is_no_list_of_texts(autojump_clock: MockClock) -> None:
