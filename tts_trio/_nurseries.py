@@ -1,9 +1,10 @@
-"""Idioms of trio that are used everywhere: blocks that Ctrl-C does not tear, errors bare out of nurseries.
+"""Idioms of trio that the whole library uses: blocks that Ctrl-C cannot break, and nurseries that raise bare errors.
 
-Python may raise a KeyboardInterrupt between any two steps of a program. Between the body of a block and what leaves the
-block it strands a nursery that nobody waits for. In the middle of a task it looks to the task's connection like an
-error. Where `trio.lowlevel.enable_ki_protection` says so, trio defers it to the next checkpoint of the main task. The
-blocks here say so of their entry and exit, and every task of the library does.
+Python may raise a KeyboardInterrupt between any two steps of a program. Raised between the body of an `async with`
+block and its `__aexit__`, it leaves a nursery open for which nobody waits. Raised in a task of the library, it looks
+like an error of the task's connection. `trio.lowlevel.enable_ki_protection` makes trio hold the KeyboardInterrupt back
+until the next checkpoint of the main task. The blocks here protect their entry and their exit with it, and every task
+of the library is protected too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 class _Block(AbstractAsyncContextManager[T]):
-    """A block that is entered and left whole."""
+    """An `async with` block whose entry and exit no KeyboardInterrupt interrupts."""
 
     def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:
         self._inner = inner
@@ -40,7 +41,7 @@ class _Block(AbstractAsyncContextManager[T]):
 
 
 def asynccontextmanager(function: Callable[P, AsyncGenerator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
-    """Make of a generator what `contextlib.asynccontextmanager` does, but a block that is entered and left whole."""
+    """Do what `contextlib.asynccontextmanager` does, and protect the entry and the exit from a KeyboardInterrupt."""
     make = contextlib.asynccontextmanager(function)
 
     @wraps(function)
@@ -51,33 +52,35 @@ def asynccontextmanager(function: Callable[P, AsyncGenerator[T]]) -> Callable[P,
 
 
 class SingleUse(ABC):
-    """An object whose `async with` block, `_run`, is entered once: a conversation has one, and then it is over."""
+    """An object whose `async with` block can be entered once. A subclass gives the block as `_run`."""
 
     _block: AbstractAsyncContextManager[None] | None = None
 
     @abstractmethod
     def _run(self) -> AbstractAsyncContextManager[None]:
-        """Return what happens around the body of the block; leaving it takes a bounded time."""
+        """Return the context manager of the block. Its exit must take a bounded time."""
 
     @property
     def _entered(self) -> bool:
-        """Whether the block was entered, and perhaps left."""
+        """Whether the block has ever been entered. It stays True when the block is left."""
         return self._block is not None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
-        """Begin, in the background; returns at once.
+        """Start the background tasks, and return without waiting for them.
 
         Raises:
-            RuntimeError: It was entered before; or this is no task of trio's.
+            RuntimeError: The block was entered before, or the caller is not a trio task.
         """
         if not trio.lowlevel.in_trio_task():
             raise RuntimeError(
-                f"{type(self).__name__} runs on trio, and this is no task of trio's; call it inside of `trio.run`, "
-                "or use tts_trio.sync, from a thread of its own where this is asyncio"
+                f"{type(self).__name__} needs trio, and this is not a trio task; call it inside of `trio.run`, "
+                "or use tts_trio.sync (under asyncio: from a thread of its own)"
             )
         if self._block is not None:
-            raise RuntimeError(f"{type(self).__name__} was entered before: it has one block, make a new one")
+            raise RuntimeError(
+                f"{type(self).__name__} was entered before, and can be entered only once; make a new one"
+            )
         self._block = self._run()
         await self._block.__aenter__()
         return self
@@ -86,17 +89,17 @@ class SingleUse(ABC):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """End everything, in bounded time."""
+        """Stop the background tasks, in a bounded time."""
         assert self._block is not None
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - `_run` is bounded
 
 
 @contextmanager
 def single_error() -> Generator[None]:
-    """Let a nursery of ours raise the one real error bare, with its traceback, cause and context.
+    """Raise the only error of a nursery's exception group bare, with its traceback, cause and context.
 
-    Stands outside of `async with trio.open_nursery()`. Groups with more than one error in them, and those that the
-    caller's own code raised, are left as they are.
+    It is written around `async with trio.open_nursery()`. `trio.Cancelled` does not count as an error. A group with
+    several errors, and a group inside the nursery's group (such as one of the caller's own code), stay groups.
     """
     try:
         yield
@@ -114,7 +117,10 @@ def single_error() -> Generator[None]:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return what was behind an error, such as the refused connection behind "all attempts failed"."""
+    """Return the first error of a chain of causes, such as the refused connection behind "all attempts failed".
+
+    Of an exception group it follows the first member.
+    """
     while True:
         if isinstance(error, BaseExceptionGroup):
             error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
@@ -125,13 +131,16 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def telling_cause(error: BaseException) -> BaseException | None:
-    """Return what was behind an error where it says more than ours will: what the system said; else None."""
+    """Return the operating system's error behind an error, to be the cause of ours; None where there is none.
+
+    Other causes are left out, since our own message says as much.
+    """
     cause = root_cause(error)
     return cause.with_traceback(None) if isinstance(cause, OSError) else None
 
 
 def of_this_run(variable: trio.lowlevel.RunVar[T], make: Callable[[], T]) -> T:
-    """Return what all tasks of this `trio.run` share by a variable; the first that asks makes it."""
+    """Return the value that all tasks of this `trio.run` share; the first call makes it."""
     try:
         return variable.get()
     except LookupError:
@@ -141,7 +150,7 @@ def of_this_run(variable: trio.lowlevel.RunVar[T], make: Callable[[], T]) -> T:
 
 
 def current_run() -> trio.lowlevel.TrioToken | None:
-    """Return what tells one `trio.run` from another, in whatever thread; None outside of any."""
+    """Return the token that identifies the current `trio.run` of this thread; None outside of one."""
     try:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:

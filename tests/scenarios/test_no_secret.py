@@ -452,7 +452,7 @@ def test_an_exception_that_cannot_be_shown_is_kept_out() -> None:
 
     config = make_config()
     failure = unexpected("phrase", Mute())
-    assert (str(failure), failure.__cause__) == ("the phrase failed: Mute", None)
+    assert (str(failure), failure.__cause__) == ("the phrase failed with an unexpected Mute", None)
     record = logging.LogRecord("any", logging.WARNING, "", 0, "failed", (), (Mute, Mute(config.api_key), None))
     assert RedactingFilter().filter(record)
     assert record.exc_text is not None

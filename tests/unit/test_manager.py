@@ -596,7 +596,7 @@ def test_from_asyncio() -> None:
     connections = WebSocketConnectionManager(config)
 
     async def enter(block: AbstractAsyncContextManager[object]) -> None:
-        with pytest.raises(RuntimeError, match=r"runs on trio.*tts_trio\.sync"):
+        with pytest.raises(RuntimeError, match=r"needs trio.*tts_trio\.sync"):
             async with block:
                 ...
 

@@ -1,21 +1,21 @@
-"""Everything that can go wrong, sorted by what the caller can do about it.
+"""The errors of the library, sorted by what the caller can do about them.
 
     TTSError                        every failure of this library
-    ├── TTSConnectionError          trying again can help
+    ├── TTSConnectionError          a retry can help
     │   ├── ServiceUnavailableError   the service is busy or broken: HTTP 5xx, `system_busy`
     │   ├── ConcurrencyError          more requests at once than the plan allows
-    │   ├── ServiceTimeoutError       audio was owed and did not come
-    │   └── EmptyAudioError           the service said "done" and gave no sound for text that has one
-    ├── AuthenticationError         the key is missing, wrong, or lacks a permission
+    │   ├── ServiceTimeoutError       the service sent no audio within a timeout
+    │   └── EmptyAudioError           the service reported the end, and sent no audio for text that has sound
+    ├── AuthenticationError         the API key is missing, wrong, or lacks a permission
     ├── QuotaError                  the credits are used up
-    ├── PolicyError                 the plan, or the service's rules, forbid it
-    ├── ConfigurationError          a voice, model, format, option or text that cannot be had (also a ValueError)
-    ├── ProtocolError               the peer does not speak ElevenLabs' protocol
-    ├── TextTimeoutError            a reply whose text was neither fed nor closed
-    └── UtteranceEndedError         text sent to a reply that has ended (also a trio.BrokenResourceError)
+    ├── PolicyError                 the plan, or the service's rules, forbid the request
+    ├── ConfigurationError          a voice, model, format, option or text is not allowed (also a ValueError)
+    ├── ProtocolError               the peer does not speak the protocol of ElevenLabs
+    ├── TextTimeoutError            the caller neither sent text to a reply nor closed it
+    └── UtteranceEndedError         the caller sent text to a reply that has ended (also a trio.BrokenResourceError)
 
-`except TTSConnectionError` is what an orchestrator retries. The service's answers are sorted into the tree by
-`tts_trio.errors.classification`.
+A caller retries on `except TTSConnectionError`. `tts_trio.errors.classification` sorts the service's answers into this
+tree.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ _LONGEST_NAME = 100  # characters of an identifier of the service
 
 
 class TTSError(Exception):
-    """A failure of speech. Never raised inside an exception group by this library.
+    """The base class of all errors of this library, which never raises one inside an exception group.
 
     Attributes:
-        message: What happened, for people, in one line of at most 500 characters. Neither in it nor in any other
-            attribute is the API key, should the service have repeated it (`errors/redaction.py` has the rule).
-        code: The service's own identifier, such as `invalid_api_key`, or None where the service said nothing.
-        status: The HTTP status of the answer (of a request or of a WebSocket handshake), or None.
+        message: What happened, for people, in one line of at most 500 characters. No attribute contains the API key,
+            even where the service repeated it (`errors/redaction.py` has the rule).
+        code: The service's identifier of the error, such as `invalid_api_key`; None where the service sent none.
+        status: The HTTP status of the answer to a request or to a WebSocket handshake, or None.
         close_code: The WebSocket close code, or None.
-        trace_id: The service's id of the request, to give to its support, or None.
-        retry_after: Seconds that the service asks to wait before the next try, or None. ElevenLabs sends none
-            with its 429 (wire/README.md, 4.1).
-        spoken_text: Of an utterance that failed: the part of its text whose sound was delivered whole. "" where no
-            utterance had begun.
-        unspoken_text: The rest of it, for a retry or another voice: `spoken_text + unspoken_text` is the text that was
-            accepted. `audio.outcome` has the two for an utterance that ended otherwise.
+        trace_id: The service's id of the request, which its support asks for, or None.
+        retry_after: Seconds that the service asks the client to wait before the next attempt, or None. ElevenLabs
+            sends none with its 429 (wire/README.md, 4.1).
+        spoken_text: The part of a failed utterance's text whose audio was delivered whole; "" where no utterance had
+            begun.
+        unspoken_text: The rest of that text, for a retry or another voice: `spoken_text + unspoken_text` is the text
+            that was accepted. `audio.outcome` has the same two fields for an utterance that did not fail.
 
-    `str(error)` is one line: what happened, the facts above that are known, and what to do about an answer of the
-    service's that no retry mends.
+    `str(error)` is one line: the message, those of the facts above that are known, and, for an answer of the service
+    that no retry mends, what to do.
     """
 
     _advice: ClassVar[str] = ""
-    """What to do about it, where the message cannot know."""
+    """What to do about an error of this class that the service sent; `str(error)` ends with it."""
 
     retryable: ClassVar[bool] = False
-    """Whether trying again can help. True for `TTSConnectionError` and what is below it, and for nothing else."""
+    """Whether a retry can help: True for `TTSConnectionError` and its subclasses only."""
 
     def __init__(
         self,
@@ -90,14 +90,14 @@ class TTSError(Exception):
 
 
 def _line(text: str, longest: int) -> str:
-    """One line that can be printed anywhere, without secrets."""
+    """Return the text as one printable line of at most `longest` characters, without secrets."""
     line = " ".join(redact(text[: 4 * longest]).split())
     line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 class TTSConnectionError(TTSError):
-    """There is no connection, or it was lost, or the service did not do its part: trying again can help."""
+    """No connection could be made, or it was lost, or the service failed. A retry can help."""
 
     retryable = True
 
@@ -107,19 +107,19 @@ class ServiceUnavailableError(TTSConnectionError):
 
 
 class ConcurrencyError(TTSConnectionError):
-    """More requests at once, or more often, than the plan allows (HTTP 429)."""
+    """The service got more requests, at once or in a time, than the plan allows (HTTP 429)."""
 
-    _advice = "bound the utterances by a limiter, or change the plan"
+    _advice = "set limiter= to the plan's number of concurrent requests, or change the plan"
 
 
 class ServiceTimeoutError(TTSConnectionError):
-    """Audio was owed and did not come within its deadline."""
+    """The service sent no audio within one of `Timeouts`, although it had text to speak."""
 
 
 class EmptyAudioError(TTSConnectionError):
-    """The service reported the end and gave no sound for text that has one.
+    """The service reported the end of an utterance, and sent no audio for text that has sound.
 
-    It is how an exhausted quota looks on the multi-stream WebSockets (reports of production), so it is tried once more
+    An exhausted quota looks like this on the multi-stream WebSockets (reported by users), so the library retries once
     and not again.
     """
 
@@ -127,26 +127,26 @@ class EmptyAudioError(TTSConnectionError):
 class AuthenticationError(TTSError):
     """The API key is missing, wrong, or lacks a permission."""
 
-    _advice = "check api_key, its permissions, and whether it belongs to base_url"
+    _advice = "check api_key, the permissions of the key, and that base_url is the server that the key is for"
 
 
 class QuotaError(TTSError):
     """The credits of the plan are used up."""
 
-    _advice = "the account needs credits"
+    _advice = "buy credits for the account, or wait until the plan renews them"
 
 
 class PolicyError(TTSError):
-    """The plan, or the service's rules, forbid what was asked for."""
+    """The plan, or the service's rules, forbid the request."""
 
-    _advice = "the plan, or what is asked for, has to change"
+    _advice = "change the plan, or what the request asks for"
 
 
 class ConfigurationError(TTSError, ValueError):
-    """What was asked for cannot be had: a voice, a model, a format, an option or a text.
+    """A voice, a model, a format, an option or a text is not allowed, by this library or by the service.
 
     Attributes:
-        field: The name of the field at fault, or None where only the service knows.
+        field: The name of the field or argument at fault; None where the service refused without naming one.
     """
 
     def __init__(self, message: str, *, field: str | None = None, **facts: Any) -> None:
@@ -155,21 +155,29 @@ class ConfigurationError(TTSError, ValueError):
 
 
 class ProtocolError(TTSError):
-    """The peer does not speak the protocol of ElevenLabs: perhaps a proxy, or a wrong base URL."""
+    """The peer does not speak the protocol of ElevenLabs. It may be a proxy, or the server of a wrong `base_url`."""
 
-    _advice = "check base_url, and whether a proxy stands in between"
+    _advice = "check base_url, and that no proxy on the way answers for the service"
 
 
 class TextTimeoutError(TTSError):
-    """The text of a reply was neither fed nor closed for `timeouts.text` seconds."""
+    """The caller neither sent text to a reply nor closed it for `timeouts.text` seconds."""
 
 
 class UtteranceEndedError(TTSError, trio.BrokenResourceError):
-    """The reply has ended (finished, interrupted or failed), so it takes no more text."""
+    """The caller sent text to a reply that has ended: it was spoken whole, was interrupted, or failed."""
 
 
 def unexpected(what: str, error: Exception) -> TTSConnectionError:
-    """Return what an exception that nobody foresaw is to those who wait: a failure, with the exception as its cause."""
-    failure = TTSConnectionError(f"the {what} failed: {type(error).__name__}")
+    """Turn an exception that the library did not expect into an error for those who wait.
+
+    Args:
+        what: What failed: "utterance", "connection to ...".
+        error: The exception. It becomes the cause of the error, unless it shows a secret.
+
+    Returns:
+        The error, not raised.
+    """
+    failure = TTSConnectionError(f"the {what} failed with an unexpected {type(error).__name__}")
     failure.__cause__ = None if shows_secret(error) else error
     return failure

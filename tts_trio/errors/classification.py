@@ -1,7 +1,7 @@
-"""Sorts the service's answers into the tree of errors: refused requests and handshakes, error frames, closes.
+"""Sorts the service's refusals into the tree of errors: HTTP answers, handshakes, error frames, closes.
 
-By the service's own identifiers, and never by close code 1008 alone: a bad key, an idle socket, an exhausted quota and
-a server fault all close with 1008 (wire/README.md, 4.3).
+The service's own identifier decides, and close code 1008 alone never does: the service closes with 1008 for a bad key,
+an idle socket, an exhausted quota and a server fault alike (wire/README.md, 4.3).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tts_trio.errors import (
 )
 from tts_trio.errors.redaction import redact
 
-# The families into which the service sorts its identifiers: the `type` of HTTP error bodies, and the emptiest codes.
+# The families into which the service sorts its identifiers: the `type` of HTTP error bodies, and codes as general.
 _BY_FAMILY: Mapping[str, type[TTSError]] = {
     "authentication_error": AuthenticationError,
     "unauthorized": AuthenticationError,
@@ -37,7 +37,7 @@ _BY_FAMILY: Mapping[str, type[TTSError]] = {
     "internal_error": ServiceUnavailableError,
 }
 
-# Its identifiers: `code` and `status` of HTTP error bodies, `error` of WebSocket error frames.
+# The service's identifiers: `code` and `status` of HTTP error bodies, `error` of WebSocket error frames.
 _BY_CODE: Mapping[str, type[TTSError]] = {
     "api_key_required": AuthenticationError,
     "authentication_required": AuthenticationError,
@@ -73,7 +73,7 @@ _BY_CODE: Mapping[str, type[TTSError]] = {
     "input_timeout_exceeded": TTSConnectionError,
 }
 
-# How messages begin whose identifier is not known, or which come only as a close's reason (wire/README.md, 4.3).
+# The beginnings of messages that come with an unknown identifier, or as the reason of a close (wire/README.md, 4.3).
 _BY_MESSAGE: Mapping[str, type[TTSError]] = {
     "Invalid API key": AuthenticationError,
     "None of the authentication methods": AuthenticationError,
@@ -85,7 +85,7 @@ _BY_MESSAGE: Mapping[str, type[TTSError]] = {
     "Maximum simultaneous contexts": ConcurrencyError,
     "Have not received a new text input": TTSConnectionError,
     "We are sorry, something went wrong": ServiceUnavailableError,
-    # wsproto, of a close whose code it does not take: 1014 (a gateway's) is registered, and others are only odd.
+    # wsproto says so of a close code that it does not know. 1014 (a gateway's) is a registered one.
     "CLOSE with ": TTSConnectionError,
     "remote CLOSE with ": TTSConnectionError,
 }
@@ -105,7 +105,7 @@ _BY_STATUS: Mapping[int, type[TTSError]] = {
     429: ConcurrencyError,
 }
 
-# Close codes that mean that one of the two broke the protocol; every other one is a lost connection.
+# Close codes for a breach of the protocol; every other code means a lost connection.
 _PROTOCOL_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
 
 
@@ -119,17 +119,19 @@ def classify(
     trace_id: str | None = None,
     retry_after: float | None = None,
 ) -> TTSError:
-    """Sort an answer of the service into the tree: by its identifiers, its message, its status, its close code.
+    """Sort a refusal of the service into the tree of errors.
+
+    An identifier decides before the message, the message before the HTTP status, the status before the close code.
 
     Args:
         message: The service's message for people, or the reason of a close.
-        codes: Its identifiers, the most telling first. The first one that the table knows decides, a family last; the
-            first one that is no family is the error's `code`.
-        status: The HTTP status, of a request or of a WebSocket handshake.
+        codes: The service's identifiers, the most specific first. The first that `_BY_CODE` knows decides, else the
+            first that `_BY_FAMILY` knows. The first that is no family becomes the error's `code`.
+        status: The HTTP status of the answer to a request or to a WebSocket handshake.
         close_code: The WebSocket close code.
-        field: The parameter that the service complains of.
-        trace_id: The id of the request.
-        retry_after: Seconds that the service asks to wait.
+        field: The parameter that the service refuses.
+        trace_id: The service's id of the request.
+        retry_after: Seconds that the service asks the client to wait.
 
     Returns:
         The error, not raised.
@@ -167,14 +169,14 @@ def _by_close(close_code: int | None) -> type[TTSError]:
 
 
 def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> TTSError:
-    """Sort an HTTP answer that is not a success, of a request or of a WebSocket handshake.
+    """Sort an HTTP answer that is not a success, to a request or to a WebSocket handshake.
 
     The service's error bodies are JSON whose `detail` is an object, a list or a string (wire/README.md, 4.1).
 
     Args:
         status: The HTTP status.
         headers: The headers, with lower-case names.
-        body: The body, whole or cut.
+        body: The body, or its beginning.
 
     Returns:
         The error, not raised.
@@ -213,17 +215,17 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> T
 
 _TITLE = re.compile(r"<title[^<>]*>([^<>]*)", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
-_LONGEST_PAGE = 4096  # characters of it, in which its title is looked for
-_QUOTED = 200
+_LONGEST_PAGE = 4096  # characters of a page in which a title is searched for
+_QUOTED = 200  # characters of a page that a message repeats
 
 
 def _of_page(text: str) -> str | None:
-    """What a page that is not the service's says, in one line: the title of HTML, or else its first line of text."""
+    """Return what a page that is no JSON says, in one line: the title of HTML, else the first line of its text."""
     text = text[:_LONGEST_PAGE]
     title = _TITLE.search(text)
     lines = [" ".join(title[1].split()) if title else "", *map(str.strip, _TAG.sub("\n", text).splitlines())]
     first = next(filter(None, lines), None)
-    import html  # loaded late: its table of names is large, and a page in place of an answer is rare
+    import html  # loaded late: its table of names is large, and a page instead of JSON is rare
 
     return first and redact(html.unescape(first))[:_QUOTED]
 
@@ -235,5 +237,5 @@ def _string(value: object) -> str | None:
 def _seconds(value: str | None) -> float | None:
     try:
         return max(0.0, float(value)) if value else None
-    except ValueError:  # an HTTP date: no service of ours sends one, and no guess is better than a wrong wait
+    except ValueError:  # an HTTP date: ElevenLabs sends none, and a wrong clock would make a wrong wait of it
         return None

@@ -1,16 +1,17 @@
-"""What must not be shown: API keys and the passwords of proxies and of Redis, taken out of every text of a peer's.
+"""Takes secrets (API keys, the passwords of proxies and of Redis) out of every text that a peer sends.
 
-A peer may repeat what it was sent: in an error body, a header, the reason of a close, or where a header is due. So its
-texts are redacted where they become a field of an error or of an answer, and the loggers of the libraries below us,
-and ours that write tracebacks, have a filter. What is taken out:
+A peer may repeat a secret that it received: in an error body, in a header, in the reason of a close, or in garbage.
+So the library redacts a peer's text where it becomes a field of an error or of an answer. A filter redacts the records
+of the loggers below us (`LIBRARY_LOGGERS`), and of our own loggers that write tracebacks. These are taken out:
 
-- a secret of 8 characters or more, of a configuration that exists, in any case; a shorter one may be a part of a word;
-- its first 12 characters or more, where the peer cut it;
-- either of these percent-encoded, with the escapes of JSON, Python or HTML, or in hexadecimal digits, character by
-  character and also twice;
-- its base64, at whatever place of a longer text it was encoded.
+- a secret of 8 characters or more that an existing configuration holds, in upper or lower case (a shorter one may be
+  a part of a word);
+- the first 12 characters or more of a secret, where the peer cut it;
+- both of these where characters are percent-encoded, escaped as in JSON, Python or HTML, or written in hexadecimal
+  digits, also twice over;
+- the base64 of a secret, alone or inside of the base64 of a longer text.
 
-Other transformations, such as its characters in reverse, are not recognized.
+Other transformations, such as the characters in reverse, are not recognized.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from collections.abc import Iterator, Mapping
 import trio
 
 SHORTEST = 8
-_HEAD = 12
+"""Characters of the shortest secret that is taken out."""
+_HEAD = 12  # characters: so much of a secret is taken out where a peer cut it
 _PUT = "[secret]"
-_LINKS = 20  # of a chain of exceptions
+_LINKS = 20  # exceptions of a chain that are searched
 
-# An escaped character; a backslash before anything else is dropped.
+# One escaped character. A backslash before anything else matches too, and is dropped.
 _ESCAPE = re.compile(
     r"%(?:25)*([0-9a-f]{2})|\\+u00([0-9a-f]{2})|\\+x([0-9a-f]{2})|&(?:amp;)*#x0*([0-9a-f]{2});"
     r"|&(?:amp;)*#0*([0-9]{2,3});|\\+",
@@ -38,13 +40,13 @@ _ESCAPE = re.compile(
 )
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
-_needles: dict[str, tuple[str, ...]] = {}  # by secret, what to look for
-_owners: dict[str, int] = {}  # by secret, how many objects have it
-_lock = threading.RLock()  # an object may end in any thread, and at any moment
+_needles: dict[str, tuple[str, ...]] = {}  # by secret: the forms of it that are searched for
+_owners: dict[str, int] = {}  # by secret: how many objects hold it
+_lock = threading.RLock()  # the garbage collector may end an owner in any thread, at any moment
 
 
 def hide(owner: object, *secrets: str | None) -> None:
-    """Have secrets taken out of texts for as long as their owner exists."""
+    """Take these secrets out of all texts for as long as their owner exists."""
     for secret in secrets:
         if secret and len(secret) >= SHORTEST:
             with _lock:
@@ -53,7 +55,7 @@ def hide(owner: object, *secrets: str | None) -> None:
             weakref.finalize(owner, _forget, secret).atexit = False
 
 
-@trio.lowlevel.enable_ki_protection  # raised in what the garbage collector calls, a Ctrl-C would be lost
+@trio.lowlevel.enable_ki_protection  # a KeyboardInterrupt would be lost here: the garbage collector calls this
 def _forget(secret: str) -> None:
     with _lock:
         _owners[secret] -= 1
@@ -62,7 +64,7 @@ def _forget(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Return a text without the secrets that are in it."""
+    """Return the text with `[secret]` in the place of each secret."""
     needles = [needle for forms in list(_needles.values()) for needle in forms]
     if not needles:
         return text
@@ -77,13 +79,19 @@ def redact(text: str) -> str:
 
 
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers without the secrets in their values; at once, as hardly any have one."""
+    """Return headers without the secrets in their values.
+
+    All values are searched as one text first, which is enough for nearly all headers.
+    """
     values = "\n".join(headers.values())
     return dict(headers) if redact(values) == values else {name: redact(value) for name, value in headers.items()}
 
 
 def shows_secret(error: BaseException) -> bool:
-    """Whether a secret is in an exception, in those behind it, or in what they carry; or it cannot be looked at."""
+    """Whether a secret is in the traceback, a `repr` or an attribute of an exception or of one in its chain.
+
+    True also where this cannot be known, because a `repr` raises.
+    """
     texts = traceback.format_exception(error)
     link: BaseException | None = error
     for _ in range(_LINKS):
@@ -98,10 +106,10 @@ def shows_secret(error: BaseException) -> bool:
 
 
 class RedactingFilter(logging.Filter):
-    """Takes the secrets out of what a logger is told, its traceback included."""
+    """Takes the secrets out of log records, tracebacks included."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record where it has to be; it is always let pass."""
+        """Redact the record, and let it pass."""
         message = record.getMessage()
         if (redacted := redact(message)) != message:
             record.msg, record.args = redacted, ()
@@ -128,7 +136,7 @@ LIBRARY_LOGGERS = (
 
 
 def guarded_logger(name: str) -> logging.Logger:
-    """Return a logger with the filter, which holds for one logger and not for those below it."""
+    """Return the logger of this name with the filter on it; a filter of logging does not hold for child loggers."""
     logger = logging.getLogger(name)
     logger.addFilter(_filter)
     return logger
@@ -140,16 +148,17 @@ for _name in LIBRARY_LOGGERS:
 
 
 def _forms(secret: str) -> Iterator[str]:
+    """Give the forms in which a secret is searched for, folded."""
     data = secret.encode()
     yield _fold(secret)
     yield data.hex()
-    for before in range(3):  # bytes: base64 has three ways to write the same bytes, by what stands before them
+    for before in range(3):  # bytes before the secret: base64 writes it in three ways, by their number modulo 3
         encoded = base64.b64encode(bytes(before) + data).decode()
         yield _fold(encoded[(before * 8 + 5) // 6 : (before + len(data)) * 8 // 6])
 
 
 def _find(plain: str, needle: str) -> Iterator[tuple[int, int]]:
-    """Where a text has a needle, or so much of it that nobody wrote it by chance."""
+    """Give where a text has a needle, or at least the first `_HEAD` characters of it: (start, end)."""
     head = needle[:_HEAD]
     at = plain.find(head)
     while at >= 0:
@@ -161,7 +170,7 @@ def _find(plain: str, needle: str) -> Iterator[tuple[int, int]]:
 
 
 def _unescape(text: str) -> tuple[str, list[int] | range]:
-    """Return a text without escapes, in one case; and where in the text each of its characters begins."""
+    """Return the text unescaped and folded, and the place in the original text of each of its characters."""
     if not any(sign in text for sign in "%\\&"):
         return _fold(text), range(len(text) + 1)
     pieces: list[str] = []
@@ -182,6 +191,6 @@ def _unescape(text: str) -> tuple[str, list[int] | range]:
 
 
 def _fold(text: str) -> str:
-    """Return a text of the same length in one case, with base64's two alphabets as one."""
+    """Return a text of the same length in lower case, with base64's URL-safe alphabet as the usual one."""
     lower = text.lower() if text.isascii() else text.translate(_LOWER)
     return lower.replace("-", "+").replace("_", "/")

@@ -149,10 +149,10 @@ def test_every_error_is_one_line(kind: type[TTSError]) -> None:
 def test_what_to_do_is_told() -> None:
     """P25: where the service's words do not."""
     assert str(classify("Invalid API key", codes=("invalid_api_key",), close_code=1008)) == (
-        "Invalid API key (code invalid_api_key, close code 1008); check api_key, its permissions, and whether it "
-        "belongs to base_url"
+        "Invalid API key (code invalid_api_key, close code 1008); check api_key, the permissions of the key, and that "
+        "base_url is the server that the key is for"
     )
-    for status, says in ((402, "needs credits"), (403, "the plan"), (429, "limiter"), (405, "base_url")):
+    for status, says in ((402, "buy credits"), (403, "the plan"), (429, "limiter"), (405, "base_url")):
         assert says in str(classify_response(status, {}, b""))
     assert str(ProtocolError("no HTTP")) == "no HTTP"  # our own words have it
 
