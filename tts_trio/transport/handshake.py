@@ -24,6 +24,7 @@ logger = guarded_logger(__name__)
 
 MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
 MAX_UNFINISHED = 2 * MAX_MESSAGE  # bytes without the end of a message: fragments of nothing would have no end
+_WHOLE_TEXT = b"\x81"  # the first byte of a frame that is a whole message of text (RFC 6455, 5.2)
 _QUOTED = 80  # characters of an answer that is none
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
@@ -33,13 +34,14 @@ class HandshakeStream(trio.abc.Stream):
 
     trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
     body is cut short. It bounds the bytes of a message, but not its fragments, which may be empty. It hands a message
-    on in a later turn of the loop than that in which its bytes came, so what had been written by then is noted here.
+    on in a later turn of the loop than that in which its bytes came, and it waits for whoever writes before it writes a
+    message, so what had been written when something came is noted here.
 
     Attributes:
         established: Whether the WebSocket is open.
         answer: The bytes that came before it was open.
         unfinished: How many bytes came since the last message was complete.
-        written: How many messages the writer has begun to write.
+        written: How many messages of text the stream has begun to write.
         written_before: How many of them it had begun to write when the last bytes came.
     """
 
@@ -65,7 +67,8 @@ class HandshakeStream(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write, and raise `HungUp` where the peer hangs up in the handshake."""
+        """Write a frame, or the handshake, and raise `HungUp` where the peer hangs up in that."""
+        self.written += data[:1] == _WHOLE_TEXT
         with self._noticing_the_end():
             await self._stream.send_all(data)
 

@@ -59,8 +59,8 @@ class WebSocket:
         trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
         error: Why the socket ended, if not by `close`.
         closed: An event that is set when nothing of the socket is left.
-        sent: How many messages were handed to the writer.
-        written: How many of these it had begun to write when the message that is being handed on came.
+        sent: How many messages were handed over to be written, the first ones included.
+        written: How many of these had begun to be written when the message that is being handed on came.
     """
 
     def __init__(
@@ -156,6 +156,7 @@ class WebSocket:
                         websocket = await self._upgrade(nursery, stream)
                         nursery.start_soon(self._read, websocket, stream)
                         for message in first_messages:
+                            self.sent += 1
                             await websocket.send_message(message)
                         await websocket.ping()
                         if self.error is not None:
@@ -164,7 +165,7 @@ class WebSocket:
                         scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
                         if not self.ending:
                             on_open()
-                        nursery.start_soon(self._write, websocket, stream)
+                        nursery.start_soon(self._write, websocket)
                         nursery.start_soon(self._ping, websocket, nursery)
                         nursery.start_soon(self._run_probes, websocket, nursery)
                         await self._closing.wait()
@@ -230,13 +231,12 @@ class WebSocket:
         raise self.error or AssertionError("unreachable: the loop ends by an error")
 
     @trio.lowlevel.enable_ki_protection
-    async def _write(self, websocket: trio_websocket.WebSocketConnection, stream: HandshakeStream) -> None:
+    async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:
         with suppress(trio_websocket.ConnectionClosed):  # the reader knows why
             async for message in self._unsent:
                 if self._closing.is_set():
                     return
                 self._writing_since = trio.current_time()
-                stream.written += 1
                 await websocket.send_message(message)
                 self._writing_since = math.inf
 

@@ -210,8 +210,13 @@ async def test_sound_that_comes_before_the_text_is_not_that_of_the_text(autojump
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("over", "context", "opcode"),
+    [("multi-stream-input", "1", 1), ("stream-input", None, 9)],
+    ids=["that begins the context", "a ping"],
+)
 async def test_sound_that_comes_before_the_text_is_written_is_not_that_of_the_text(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, over: str, context: str | None, opcode: int
 ) -> None:
     """P32: the text was sent, and waits until a frame before it has left."""
 
@@ -219,12 +224,12 @@ async def test_sound_that_comes_before_the_text_is_written_is_not_that_of_the_te
         await accept(peer)
         if trio.current_time() < 1:
             await peer.idle(2.1)
-            await peer.say(sound(OTHER, "Чужие слова.", "1"))
+            await peer.say(sound(OTHER, "Чужие слова.", context))
         await peer.answer()
 
     class Stream(Wrapped):
         async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-            if 1 < trio.current_time() < 2.5:
+            if 1 < trio.current_time() < 2.5 and data[0] & 0xF == opcode:
                 await trio.sleep_until(2.5)
             await super().send_all(data)
 
@@ -234,7 +239,7 @@ async def test_sound_that_comes_before_the_text_is_written_is_not_that_of_the_te
         async def opener(config: TTSConfig) -> trio.abc.Stream:
             return Stream(await open_stream(config))
 
-        heard, _ = await hear(opener, 2, endpoint="multi-stream-input")
+        heard, _ = await hear(opener, 2, endpoint=over, ping_interval=1.5)
         nursery.cancel_scope.cancel()
     assert heard == WORDS
 
@@ -277,7 +282,7 @@ async def test_what_came_before_the_text_was_written_is_told_from_what_came_behi
         for _ in range(20):  # which of two tasks of a turn runs first is drawn by lot
             await call(opener)
         nursery.cancel_scope.cancel()
-    assert written == [0, 1] * 20
+    assert written == [1, 2] * 20  # the first is the one that begins the socket
 
 
 @pytest.mark.parametrize("clip", [sound(b"\0" * 3200, " "), sound(b"\0" * 3200, None)], ids=["timed", "without times"])
