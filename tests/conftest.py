@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import signal
+from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
 
-from tests.helpers import ENDPOINTS
+from tests.helpers import ENDPOINTS, Sample
 from tts_trio.static_text.memory_cache import process_cache
+
+T = TypeVar("T")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +57,20 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
 def exhaustive(request: pytest.FixtureRequest) -> bool:
     """Whether to try everything, rather than a seeded sample."""
     return bool(request.config.getoption("--exhaustive"))
+
+
+@pytest.fixture
+def sample(request: pytest.FixtureRequest, exhaustive: bool) -> Sample:
+    """Take the first and the last of a family, and a few between them that the test's name decides; or take all."""
+    draw = random.Random(request.node.name)
+
+    def take(family: Sequence[T], few: int) -> list[T]:
+        if exhaustive or len(family) <= few:
+            return list(family)
+        between = draw.sample(range(1, len(family) - 1), few - 2)
+        return [family[number] for number in (0, *sorted(between), len(family) - 1)]
+
+    return take
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

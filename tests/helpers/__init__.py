@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import trio
@@ -16,6 +16,8 @@ from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behavior, LocalServer, Received, Requested, ToneVoice, read_tones
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.streams import OpenStream
+
+T = TypeVar("T")
 
 API_KEY = "sk_0123456789abcdef0123456789abcdef"
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
@@ -32,6 +34,12 @@ TEXTS = {"en": ENGLISH, "ru": RUSSIAN}
 
 
 ENDPOINTS = ("stream-input", "multi-stream-input", "text-to-dialogue")
+
+
+class Sample(Protocol):
+    """What the fixture `sample` gives: a few of a family, or all of it with `--exhaustive`."""
+
+    def __call__(self, family: Sequence[T], few: int) -> list[T]: ...
 
 
 def make_config(endpoint: str | None = None, **changes: Any) -> TTSConfig:

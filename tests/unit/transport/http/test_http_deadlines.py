@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
-from tests.helpers.servers import server_in_a_thread
-from tests.helpers.tls import certificates
 from tts_trio import (
     AudioChannel,
     AuthenticationError,
     ServiceTimeoutError,
-    Timeouts,
     TTSConnectionError,
     TTSManager,
-    open_tts,
 )
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.local_server import Behavior, Fault, Requested
+from tts_trio.local_server import Behavior, Requested
 
+SENTENCES = {
+    "en": "Hello, and thank you for calling. How can I help?",
+    "ru": "Здравствуйте, спасибо за звонок! Чем могу помочь?",
+}
 every_language = pytest.mark.parametrize("language", TEXTS)
 WAYS: dict[str, dict[str, Any]] = {
     "cache": {},
@@ -49,7 +46,7 @@ async def test_a_static_text_is_heard_whole_though_the_loop_was_blocked(
     autojump_clock: trio.testing.MockClock, language: str, way: str, seconds: float, at: int
 ) -> None:
     """P33: for longer than any timeout, before its audio and in the middle of it; and it is asked for once."""
-    text = TEXTS[language] if way != "long" else " ".join([TEXTS[language]] * 8)
+    text = " ".join([TEXTS[language]] * 3) if way == "long" else SENTENCES[language]
     config = make_config(**WAYS.get(way, {}))
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(text) as audio:
@@ -96,59 +93,6 @@ async def test_a_refusal_is_read_though_the_loop_was_blocked(
                         await trio.sleep(0.01)
                         autojump_clock.jump(seconds)
                         await listen(audio)
-
-
-# Real sockets: the server is in another thread, and goes on while the loop of the client stands still.
-
-
-@contextmanager
-def serving(behavior: Behavior, *, tls: bool) -> Generator[dict[str, Any]]:
-    """The local server in another thread; yields what of the configuration says where it is."""
-    theirs = ours = None
-    if tls:
-        theirs, ours = certificates().server, certificates().client
-    with server_in_a_thread(behavior, theirs) as base_url:
-        yield {"base_url": base_url, "ssl_context": ours}
-
-
-def stand_still(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251 - that is the point
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
-@pytest.mark.parametrize("way", ["cache", "no cache"])
-@pytest.mark.parametrize("at", [0, 2])
-async def test_a_static_text_over_real_sockets(way: str, at: int, tls: bool) -> None:
-    """P33: the first audio, the stall and the whole text are overdue when the loop goes on."""
-    text = TEXTS["ru"]
-    with serving(Behavior(model_latency=0.02, speed=60), tls=tls) as where:
-        config = make_config(**where, **WAYS[way], timeouts=Timeouts(first_audio=0.15, stall=0.15, reply=0.3))
-        async with open_tts(config) as tts, tts.stream_static_text(text) as audio:
-            sound = [await audio.receive() for _ in range(at)]
-            if at == 0:
-                await trio.sleep(0.02)
-            stand_still(0.5)
-            sound.append(await listen(audio))
-        check_whole(audio, b"".join(sound), text, config)
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
-@pytest.mark.parametrize("after", [0.0, 0.03])
-async def test_a_dial_goes_on_though_the_loop_was_blocked(after: float, tls: bool) -> None:
-    """P33: in whatever step of it; the handshake is slow enough to be met in its middle."""
-    slow = Behavior(faults=(Fault("delay", "accept", 0.02), Fault("delay", "answer", 0.02)))
-    with serving(slow, tls=tls) as where:
-        config = make_config(**where, timeouts=Timeouts(connect=0.3))
-        async with WebSocketConnectionManager(config) as connections:
-
-            async def block() -> None:
-                await trio.sleep(after)
-                stand_still(0.6)
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(block)
-                await connections.connect()
-            assert connections.statistics().dials == 1
 
 
 @pytest.mark.parametrize("blocked", [0.0, 60.0])
