@@ -90,7 +90,7 @@ ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
     (["say", "Hi"], {"ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}, 2, "ELEVENLABS_API_KEY is not set"),
     (["say", "Hi"], {"ELEVENLABS_LANGUAGE_CODE": "russian"}, 2, "language_code"),
     (["say", "Hi", "--cache", ""], {}, 2, "--cache: give a file"),
-    (["say", "Hi"], {"ELEVENLABS_API_KEY": API_KEY}, 2, "voice_id: missing"),
+    (["say", "Hi"], {"ELEVENLABS_API_KEY": API_KEY}, 2, "voice_id: it is missing"),
     (
         ["say", "Hi"],
         {"ELEVENLABS_API_KEY": API_KEY, "ELEVENLABS_VOICE_ID": VOICE_ID, "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"},

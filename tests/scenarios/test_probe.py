@@ -60,7 +60,11 @@ async def test_a_host_that_refuses_is_a_line_of_the_table(
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["--rounds", "0"], "--rounds"), (["http://127.0.0.1:9"], "voice_id: missing"), (["--voice", "../x"], "voice_id")],
+    [
+        (["--rounds", "0"], "--rounds"),
+        (["http://127.0.0.1:9"], "voice_id: it is missing"),
+        (["--voice", "../x"], "voice_id"),
+    ],
 )
 def test_bad_usage_is_one_line(run_here: RunHere, arguments: list[str], says: str) -> None:
     done = run_here("probe", *arguments)

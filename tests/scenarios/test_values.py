@@ -529,7 +529,7 @@ async def test_pacing(autojump_clock: trio.testing.MockClock) -> None:
 
 def test_a_secret_value_is_named() -> None:
     """P37: pydantic's SecretStr is refused with what to do about it."""
-    with pytest.raises(ConfigurationError, match="api_key: it must be str, not SecretStr; give its get_secret_value"):
+    with pytest.raises(ConfigurationError, match="api_key: it must be a str, not SecretStr; pass its get_secret_value"):
         make_config(api_key=SecretStr())
 
 
@@ -550,7 +550,9 @@ def test_a_refused_url_is_not_repeated(url: str) -> None:
 
 def test_the_version_of_the_api_is_not_a_part_of_the_url() -> None:
     """A `base_url` copied from the paths of the API reference is refused in words."""
-    with pytest.raises(ConfigurationError, match=r"base_url: https://api.elevenlabs.io/v1 ends in /v1, which is added"):
+    with pytest.raises(
+        ConfigurationError, match=r"base_url: https://api.elevenlabs.io/v1 ends in /v1, which the library adds"
+    ):
         make_config(base_url="https://api.elevenlabs.io/v1")
 
 

@@ -1,3 +1,3 @@
-"""What to say it with, and how long to wait: values, checked when they are made."""
+"""The configuration: immutable values, which are checked when they are made."""
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How long audio sounds, and where its bytes may be cut.
+"""How long audio lasts, and where its bytes may be cut.
 
-Nothing here decodes sound. Durations of PCM and of the telephone codecs are counted in samples, those of mp3 by its
-frame headers and those of opus by the granule positions of its Ogg pages, so that a stream may be cut into pieces
-anywhere.
+Nothing here decodes audio. The duration of PCM and of the telephone codecs is counted in samples, that of mp3 by its
+frame headers, and that of opus by the granule positions of its Ogg pages. A stream may come in pieces of any size.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from tts_trio.config.formats import AudioFormat, Codec
 
 
 def beginning(format: AudioFormat, audio: bytes, seconds: float) -> bytes:  # noqa: A002 - what it is called everywhere
-    """Return the first seconds of this audio: to the nearest sample, or up to the end of an mp3 frame or Ogg page.
+    """Return the first seconds of this audio, to the nearest sample, or up to the end of an mp3 frame or Ogg page.
 
     Args:
-        format: Its format.
-        audio: It begins where a sample, a frame or a page begins.
-        seconds: How much of it; at least 0.
+        format: The format of the audio.
+        audio: The audio; it begins where a sample, a frame or a page begins.
+        seconds: How much of it to return, in seconds; at least 0.
     """
     if format.sample_bytes is not None:
         return audio[: round(seconds * format.sample_rate) * format.sample_bytes]
@@ -26,21 +25,24 @@ def beginning(format: AudioFormat, audio: bytes, seconds: float) -> bytes:  # no
 
 
 def most_bytes(format: AudioFormat, seconds: float) -> float:  # noqa: A002 - what it is called everywhere
-    """Return how many bytes such audio may have: of mp3 and opus, whose bitrate is a mean, twice that."""
+    """Return the most bytes that so many seconds of audio can have.
+
+    For mp3 and opus this is twice what their bitrate says, because the bitrate is a mean.
+    """
     if format.sample_bytes is not None:
         return seconds * format.sample_bytes * format.sample_rate
     return seconds * 250 * (format.bitrate or 0)
 
 
 class WholeSamples:
-    """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and tells how long it is.
+    """Cuts a byte stream where a sample, an mp3 frame or an Ogg page ends, and measures how long it lasts.
 
-    ElevenLabs' HTTP chunks have odd sizes (wire/README.md, 1.6), so a 16-bit sample can straddle two of them.
-    The ID3 tag that a stream of mp3 begins with (reported by users) is left out: streams are joined, and a decoder
-    takes a tag in their midst for damage.
+    ElevenLabs' HTTP chunks have odd sizes (wire/README.md, 1.6), so a 16-bit sample can lie in two chunks.
+    A stream of mp3 begins with an ID3 tag (reported by users). The tag is left out: the streams of one utterance are
+    joined, and a decoder takes a tag in the middle for damage.
 
     Attributes:
-        held: The bytes of a sample, frame or page that has begun and not ended.
+        held: The bytes of the last sample, frame or page, whose end has not arrived yet.
     """
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
@@ -49,7 +51,7 @@ class WholeSamples:
         self.held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Give what is whole among the bytes held and these, and hold the rest."""
+        """Take the next bytes of the stream, return the whole samples, frames or pages, and hold the rest."""
         if self._before_tag:
             data, self.held = self.held + data, b""
             tag = _id3_length(data, 0)
@@ -67,15 +69,15 @@ class WholeSamples:
 
     @property
     def seconds(self) -> float:
-        """Duration of what was given so far, in seconds."""
+        """The duration of the audio returned so far, in seconds."""
         return self._clock.seconds
 
 
 class AudioClock:
-    """Tells how long the audio in a byte stream is, wherever the stream is cut into pieces.
+    """Measures how long the audio in a byte stream lasts, wherever the stream is cut into pieces.
 
-    Only what is whole counts: whole samples, mp3 frames, Ogg pages. What cannot be read (garbage between mp3 frames,
-    a lost page) counts as nothing; feeding never raises.
+    Only whole samples, mp3 frames and Ogg pages count. Bytes that cannot be read (garbage between mp3 frames, a lost
+    page) add nothing to the duration, and `feed` never raises.
     """
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
@@ -91,12 +93,12 @@ class AudioClock:
 
     @property
     def seconds(self) -> float:
-        """Duration of the audio fed so far, in seconds."""
+        """The duration of the audio fed so far, in seconds."""
         return self._counter.seconds
 
     @property
     def pending(self) -> int:
-        """How many of the last bytes fed belong to a sample, frame or page that is not whole yet."""
+        """How many of the last bytes belong to a sample, frame or page whose end has not arrived yet."""
         return self._counter.pending
 
 
@@ -105,7 +107,7 @@ def _unit_counter(codec: Codec) -> _UnitCounter:
 
 
 class _SampleCounter:
-    """PCM and the telephone codecs: every sample has as many bytes as the next."""
+    """Counts PCM and the telephone codecs, in which every sample has the same number of bytes."""
 
     def __init__(self, sample_bytes: int, sample_rate: int) -> None:
         self._sample_bytes = sample_bytes
@@ -124,17 +126,17 @@ class _SampleCounter:
         return self._bytes % self._sample_bytes
 
 
-# Frames, pages or pieces of garbage that are looked at in one piece of a stream: 8 minutes of mp3, or 20 ms of work.
-# What comes behind them in that piece counts as nothing.
+# The most frames, pages or pieces of garbage that one call of `feed` reads: 8 minutes of mp3, or 20 ms of work.
+# The rest of the bytes of that call adds nothing to the duration.
 _MOST_UNITS = 20_000
 
 
 class _UnitCounter:
-    """Walks over a stream of units (frames, pages) that tell their own length."""
+    """Walks over a stream of units (frames, pages) whose headers tell their length."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._skip = 0
+        self._skip = 0  # bytes of the last unit that have not arrived, and need not be read
 
     def feed(self, data: bytes) -> None:
         buffer = self._buffer
@@ -148,7 +150,7 @@ class _UnitCounter:
         del buffer[:at]
 
     def reach(self, data: bytearray, seconds: float) -> int:
-        """How many bytes the whole units have with which so many seconds are reached, or all there are."""
+        """Return how many bytes the first whole units have that last so many seconds; all units if they are too few."""
         at = 0
         while self.seconds < seconds and at < len(data) and (length := self._unit(data, at)):
             at += length
@@ -156,18 +158,18 @@ class _UnitCounter:
 
     @property
     def seconds(self) -> float:
-        """Duration of the whole units."""
+        """The duration of the whole units, in seconds."""
         raise NotImplementedError
 
     @property
     def pending(self) -> int:
-        """How many bytes wait for the end of their unit."""
+        """How many bytes of a unit have arrived whose end has not."""
         return len(self._buffer)
 
     def _unit(self, buffer: bytearray, at: int) -> int:
-        """Count the unit at this place; give its length, or 0 if more bytes are needed to know.
+        """Count the unit at this place, and return its length in bytes; 0 if the length needs more bytes.
 
-        The length may lead beyond the buffer, over bytes that need not be looked at.
+        The length may reach beyond the end of the buffer: those bytes are skipped when they arrive.
         """
         raise NotImplementedError
 
@@ -178,17 +180,17 @@ _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
 _MPEG1_RATES = (44100, 48000, 32000, 0)
 _RATE_DIVISOR = {3: 1, 2: 2, 0: 4}  # by the header's version field: MPEG-1, MPEG-2, MPEG-2.5
 _LONGEST_TAG_HEADER = 10
-_MP3_HEADER = re.compile(rb"\xff(?:[\xe2\xe3\xf2\xf3\xfa\xfb]|\Z)")  # its first two bytes, or the last one of what came
+_MP3_HEADER = re.compile(rb"\xff(?:[\xe2\xe3\xf2\xf3\xfa\xfb]|\Z)")  # its first two bytes, or one at the buffer's end
 _INFO_FRAMES = (b"Xing", b"Info", b"VBRI")
 
 
 class _Mp3Counter(_UnitCounter):
-    """Counts mp3 frames by their headers, without tags (ID3) and information frames (Xing, Info, VBRI)."""
+    """Counts mp3 frames by their headers. Tags (ID3) and information frames (Xing, Info, VBRI) have no duration."""
 
     def __init__(self) -> None:
         super().__init__()
         self._seconds = 0.0
-        self._in_step = True
+        self._in_step = True  # whether the last unit ended where the next one begins, so that one header is enough
 
     @property
     def seconds(self) -> float:
@@ -202,7 +204,7 @@ class _Mp3Counter(_UnitCounter):
             return tag
         length, seconds = _mp3_frame(buffer, at)
         if length and not self._in_step:
-            # Garbage can look like one header; it does not look like two at the right distance.
+            # Garbage can look like one header, but hardly like two at the right distance.
             if available < length + 4:
                 return 0
             length = length if _mp3_frame(buffer, at + length)[0] else 0
@@ -219,7 +221,7 @@ class _Mp3Counter(_UnitCounter):
 
 
 def _mp3_frame(buffer: bytearray, at: int) -> tuple[int, float]:
-    """The length in bytes and in seconds of the Layer III frame whose header is here; (0, 0) if there is none."""
+    """Return the length of the Layer III frame at this place, in bytes and in seconds; (0, 0) if there is no header."""
     second, third = buffer[at + 1], buffer[at + 2]
     divisor = _RATE_DIVISOR.get(second >> 3 & 3)
     if buffer[at] != 0xFF or second & 0xE0 != 0xE0 or second >> 1 & 3 != 1 or divisor is None:
@@ -233,6 +235,7 @@ def _mp3_frame(buffer: bytearray, at: int) -> tuple[int, float]:
 
 
 def _id3_length(buffer: bytes | bytearray, at: int) -> int:
+    """Return the length of the ID3 tag at this place, in bytes; 0 if there is none."""
     if buffer.startswith(b"TAG", at):
         return 128
     if not buffer.startswith(b"ID3", at):
@@ -245,11 +248,11 @@ def _id3_length(buffer: bytes | bytearray, at: int) -> int:
 
 _OGG_HEADER = 27
 _OPUS_RATE = 48_000
-_LONGEST_PAGE = 255 * _OPUS_RATE * 120 // 1000  # a page ends at most 255 packets of at most 120 ms
+_LONGEST_PAGE = 255 * _OPUS_RATE * 120 // 1000  # samples: on a page end at most 255 packets of at most 120 ms
 
 
 class _OggOpusCounter(_UnitCounter):
-    """Counts opus by the granule positions of its Ogg pages, stream after stream where several are chained."""
+    """Counts opus by the granule positions of its Ogg pages. Chained streams add up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -287,7 +290,7 @@ class _OggOpusCounter(_UnitCounter):
             self._pre_skip = int.from_bytes(body[10:12], "little")
         if granule < 0:  # no packet ends on this page
             return
-        # A stream may begin anywhere in time, and a page may be lost: a leap is no sound.
+        # A stream may begin at any granule position, and a page may be lost: such a leap adds nothing.
         if 0 <= granule - self._granule <= _LONGEST_PAGE:
             self._samples += granule - self._granule
         self._granule = granule

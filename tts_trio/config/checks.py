@@ -1,4 +1,4 @@
-"""Which fields of a configuration go together: what one field alone cannot tell of its value."""
+"""The checks of a configuration that concern several fields at once."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ _SPEECH_MODELS = ("eleven_flash", "eleven_turbo", "eleven_multilingual", "eleven
 
 
 def check_combinations(config: TTSConfig) -> None:
-    """Refuse what the endpoint or the model does not know, and what contradicts something else.
+    """Refuse options that the endpoint or the model does not support, and options that contradict each other.
 
-    The service would ignore it, or refuse it too late.
+    The service would ignore them, or refuse them when a caller is already waiting.
 
     Raises:
-        ConfigurationError: It names the field, and what can be had.
+        ConfigurationError: It names the field and what is allowed.
     """
     _check_base_url(config)
     if config.chunk_length_schedule is not None and config.auto_mode:
         raise ConfigurationError(
-            "chunk_length_schedule: auto_mode=True switches the schedule off; set auto_mode=False to use one",
+            "chunk_length_schedule: it has no effect with auto_mode=True; set auto_mode=False, or leave it None",
             field="chunk_length_schedule",
         )
     _check_model(config)
     sends_latency = not is_dialogue_model(config.model_id)
     if config.apply_text_normalization == "on" and config.optimize_streaming_latency == 4 and sends_latency:
         raise ConfigurationError(
-            "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the "
-            "normalizer off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
+            "apply_text_normalization: 'on' contradicts optimize_streaming_latency=4, which switches the normalizer "
+            "off; set optimize_streaming_latency to 0, 1, 2, 3 or None",
             field="apply_text_normalization",
         )
     if config.request_stitching and (is_v3(config.model_id) or not config.enable_logging):
         raise ConfigurationError(
-            "request_stitching: the v3 models do not take it, and the service needs enable_logging=True for it",
+            "request_stitching: it needs enable_logging=True, and another model than the v3 ones; set it to False",
             field="request_stitching",
         )
     if config.on_lost_connection == "resume" and config.format.codec == "opus":
         raise ConfigurationError(
-            "on_lost_connection: 'resume' is not possible with opus, whose rest would be a new Ogg stream; set "
-            "on_lost_connection='raise'",
+            "on_lost_connection: 'resume' is not possible with opus, as the rest would be a new Ogg stream; set it to "
+            "'raise', or set another output_format",
             field="on_lost_connection",
         )
     _check_keep_alive(config)
@@ -71,13 +71,13 @@ def _check_base_url(config: TTSConfig) -> None:
     url = urlsplit(config.base_url)
     if url.scheme in {"http", "ws"} and not config.allow_plaintext and not is_loopback(url.hostname or ""):
         raise ConfigurationError(
-            f"base_url: {config.base_url} would send the key unencrypted to another machine; use https, or set "
+            f"base_url: {config.base_url} would send the API key unencrypted to another machine; use https, or set "
             "allow_plaintext=True",
             field="base_url",
         )
     if url.path.rstrip("/").endswith("/v1"):
         raise ConfigurationError(
-            f"base_url: {config.base_url} ends in /v1, which is added to it; leave that out", field="base_url"
+            f"base_url: {config.base_url} ends in /v1, which the library adds itself; leave /v1 out", field="base_url"
         )
 
 
@@ -86,9 +86,9 @@ def _check_keep_alive(config: TTSConfig) -> None:
     timeout = DIALOGUE_INACTIVITY if dialogue else config.inactivity_timeout
     if config.keep_alive_interval >= timeout:
         raise ConfigurationError(
-            f"keep_alive_interval: {config.keep_alive_interval:g} must be below "
-            + (f"text-to-dialogue's {timeout} s" if dialogue else f"inactivity_timeout, {timeout}")
-            + ", or the service closes the socket first",
+            f"keep_alive_interval: {config.keep_alive_interval:g} is not allowed; it must be below {timeout}, "
+            + ("text-to-dialogue's inactivity timeout" if dialogue else "the inactivity_timeout")
+            + ", at which the service closes the socket",
             field="keep_alive_interval",
         )
 
@@ -98,19 +98,19 @@ def _check_model(config: TTSConfig) -> None:
     if config.model_id.startswith(_SPEECH_MODELS) if dialogue else is_dialogue_model(config.model_id):
         right = "stream-input or multi-stream-input" if dialogue else "text-to-dialogue"
         raise ConfigurationError(
-            f"endpoint: the service does not serve {config.model_id} on {config.endpoint}; set {right}, or None",
+            f"endpoint: {config.endpoint} does not support the model {config.model_id}; set it to {right}, or None",
             field="endpoint",
         )
     settings = config.voice_settings or VoiceSettings()
     if settings.clone_strength is not None and not is_v4(config.model_id):
         raise ConfigurationError(
-            f"voice_settings: clone_strength is for the v4 models; {config.model_id} does not know it",
+            f"voice_settings: clone_strength is for the v4 models; leave it None for {config.model_id}",
             field="voice_settings",
         )
     if is_dialogue_model(config.model_id) and config.optimize_streaming_latency not in {None, 4}:
         raise ConfigurationError(
-            f"optimize_streaming_latency: {config.model_id} does not take it; leave it at 4, the default, which is not "
-            "sent to this model, or None",
+            f"optimize_streaming_latency: {config.model_id} does not support it; leave it at its default, 4, which is "
+            "not sent to this model, or set it to None",
             field="optimize_streaming_latency",
         )
     if is_v3(config.model_id) and settings.stability not in V3_STABILITIES:
@@ -126,13 +126,13 @@ def _check_dialogue(config: TTSConfig, settings: VoiceSettings) -> None:
         default = attrs.fields_dict(type(config))[name].default
         if (value := getattr(config, name)) != default:
             raise ConfigurationError(
-                f"{name}: {value!r} is unknown to text-to-dialogue; leave it at {default!r}", field=name
+                f"{name}: text-to-dialogue does not support {value!r}; leave it at {default!r}", field=name
             )
     unknown = sorted(settings.to_json().keys() - {"stability", "clone_strength"})
     if unknown:
         raise ConfigurationError(
-            f"voice_settings: {', '.join(unknown)} is unknown to text-to-dialogue, which takes stability, and "
-            "clone_strength for the v4 models",
+            f"voice_settings: text-to-dialogue does not support {', '.join(unknown)}; it takes stability, and "
+            "clone_strength with the v4 models",
             field="voice_settings",
         )
 
@@ -140,6 +140,6 @@ def _check_dialogue(config: TTSConfig, settings: VoiceSettings) -> None:
 @cache
 def _warn_of_v3_stability() -> None:
     logger.warning(
-        "voice_settings: over HTTP the v3 models take a stability of 0.0, 0.5 or 1.0 only, so static texts are "
-        "refused; whether they take others over the WebSocket is not known"
+        "voice_settings: over HTTP the v3 models take a stability of 0.0, 0.5 or 1.0 only, so every static text will "
+        "be refused; it is not known whether the v3 models take other values over the WebSocket"
     )

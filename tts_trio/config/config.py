@@ -1,4 +1,4 @@
-"""What to say it with, and how long to wait: `TTSConfig`, checked when it is made, before any byte is sent."""
+"""`TTSConfig`: the voice, the model, the format, the timeouts and the policies, checked before any byte is sent."""
 
 from __future__ import annotations
 
@@ -49,81 +49,87 @@ _SSL_CONTEXT = Rule(
     lambda value: isinstance(value, ssl.SSLContext) and value.protocol != ssl.PROTOCOL_TLS_SERVER,
 )
 _PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
-"""Marks a field that belongs to a WebSocket for its life: a change of it means another socket."""
+"""Marks a field that holds for the whole life of a WebSocket: another value needs another socket."""
 
 
 @attrs.frozen(kw_only=True)
 class TTSConfig:
-    """One voice, model, format and set of deadlines; immutable, and checked when it is made.
+    """A voice, a model, a format, the timeouts and the policies of a conversation: immutable, checked when it is made.
 
-    Times are in seconds, `int` or `float`: 0.001 to 1,000,000 (11 days) where a field does not say otherwise. `evolve`
-    gives a changed copy. Every field is refused with a `ConfigurationError` that names the field and what is allowed.
+    Times are in seconds, `int` or `float`, from 0.001 to 1,000,000 (11 days) where a field does not say otherwise.
+    `evolve` returns a changed copy.
 
     Attributes:
-        api_key: The ElevenLabs API key. Never shown by `repr`, and sent in the header `xi-api-key` only.
-        voice_id: The voice.
-        model_id: The model. The default is ElevenLabs' fast one (about 75 ms of inference, by its documentation).
-        endpoint: The WebSocket that an LLM's reply goes over: "stream-input" (a socket for each reply, the next one hot
-            behind it), "multi-stream-input" (one socket for a whole call: for short, rapid turns) or "text-to-dialogue"
-            (the only one for the v3 and v4 models). None: as the model needs it, else "stream-input".
-        language_code: ISO 639-1, such as "ru"; None lets the service guess from the text, which short phrases such
-            as "Да." invite it to do wrongly.
+        api_key: The ElevenLabs API key. `repr` never shows it, and only the header `xi-api-key` contains it.
+        voice_id: The id of the voice.
+        model_id: The id of the model. The default is ElevenLabs' fast one (about 75 ms of inference, by its
+            documentation).
+        endpoint: The WebSocket that speaks an LLM's reply. "stream-input": a socket for each reply, with the next one
+            hot behind it. "multi-stream-input": one socket for a whole call, for short, rapid turns.
+            "text-to-dialogue": the only one for the v3 and v4 models. None: "text-to-dialogue" for these models, else
+            "stream-input".
+        language_code: The language of the text as an ISO 639-1 code, such as "ru". None: the service guesses it from
+            each phrase, and guesses short ones such as "Да." wrongly.
         output_format: One of `tts_trio.OUTPUT_FORMATS`; `pcm_*` is signed 16-bit little-endian mono.
-        voice_settings: How the voice speaks; None for the voice's stored settings.
-        optimize_streaming_latency: 0 to 4, for static texts over HTTP; None sends none. 4 is the fastest and
-            switches the text normalizer off, so numbers and dates can be misread (ElevenLabs API reference). The v3 and
-            v4 models refuse it: they are not sent the default, and another value is refused here.
-        static_timestamps: The times of the words are asked for with static texts too, for `audio.words` and
-            `audio.spoken`, which estimate them otherwise. The answer is a third longer then.
-        request_stitching: Each static text names the three before it, so that its intonation goes on from theirs. Not
-            for the v3 models, nor with `enable_logging=False`.
-        auto_mode: Each phrase of an LLM's reply is spoken at once, without the service's own buffering.
-        chunk_length_schedule: With `auto_mode=False`: after how many characters the service speaks, each 50 to 500;
-            None for the service's 120, 160, 250, 290.
-        sync_alignment: The service sends times with every piece of audio. Where it sends none at all, only its final
-            tells where a phrase ends, and each phrase of a reply takes a connection of its own.
-        apply_text_normalization: "auto", "on" or "off"; None leaves it to the service. "on" contradicts
+        voice_settings: How the voice speaks. None: the voice's stored settings apply.
+        optimize_streaming_latency: 0 to 4, for static texts over HTTP. 4 is the fastest and switches the text
+            normalizer off, so numbers and dates can be misread (ElevenLabs API reference). None: it is not sent. The v3
+            and v4 models do not support it: they are not sent the default, and other values are refused here.
+        static_timestamps: True requests the times of the words of static texts too, for exact `audio.words` and
+            `audio.spoken`; the answer is then a third longer. False: these times are estimated.
+        request_stitching: True names to the service the three static texts before each one, so that the intonation
+            goes on from theirs. Not for the v3 models, nor with `enable_logging=False`.
+        auto_mode: True makes the service speak each phrase of an LLM's reply at once, without a buffer of its own.
+        chunk_length_schedule: With `auto_mode=False`: the numbers of characters, each 50 to 500, after which the
+            service speaks. None: the service's default of 120, 160, 250, 290.
+        sync_alignment: True requests the times of the words with every piece of audio. If the service sends none at
+            all, only its final tells where a phrase ends, and each phrase of a reply takes a connection of its own.
+        apply_text_normalization: "auto", "on" or "off". None: it is not sent, and the service decides. "on" contradicts
             `optimize_streaming_latency=4`.
-        apply_language_text_normalization: Japanese only; adds much latency (API reference); None sends none.
-        enable_ssml_parsing: SSML in an LLM's reply is obeyed instead of spoken (WebSocket).
-        seed: 0 to 4294967295, for speech that repeats as well as the service can; None for none.
-        pronunciation_dictionary_locators: Up to 3 dictionaries.
-        enable_logging: False is the service's zero retention mode (enterprise only).
-        base_url: Where the service is, for HTTP and WebSocket alike, without the "/v1" of its paths. `http` and `ws`
-            are refused for anything but this machine, since the key would travel readable.
-        allow_plaintext: Takes that refusal back.
-        ssl_context: A TLS context of your own, used as it is; None for the system's certificates, which honors
-            SSL_CERT_FILE and SSL_CERT_DIR.
+        apply_language_text_normalization: True normalizes Japanese text, with much latency (ElevenLabs API reference).
+            None: it is not sent.
+        enable_ssml_parsing: True makes the service obey SSML in an LLM's reply instead of reading it aloud.
+        seed: 0 to 4294967295; with the same seed the service repeats speech as well as it can. None: it is not sent.
+        pronunciation_dictionary_locators: Up to 3 pronunciation dictionaries.
+        enable_logging: False switches on the service's zero retention mode (enterprise only).
+        base_url: The URL of the service, for HTTP and WebSocket alike, without the "/v1" of its paths. `http` and `ws`
+            are refused for every host but this machine, since they send the API key unencrypted.
+        allow_plaintext: True allows `http` and `ws` for every host.
+        ssl_context: A TLS context of your own, which is used unchanged. None: the system's certificates, or those that
+            SSL_CERT_FILE and SSL_CERT_DIR name.
         proxy: The URL of an HTTP proxy, for HTTP and WebSocket alike, such as "http://user:password@proxy:3128"; its
             credentials are never shown. None: the first of https_proxy, HTTPS_PROXY, all_proxy and ALL_PROXY that is
-            set, if to nothing then none; unless NO_PROXY names the service's host: as a name, a domain ("example.com",
-            ".example.com", "*.example.com"), an address or a network ("10.0.0.0/8"), with or without a port, or "*".
-            SOCKS proxies and PAC files are not known; a SOCKS proxy in the environment is refused.
-        inactivity_timeout: Whole seconds, 5 to 180: after how much silence the service closes a socket.
+            set; there is no proxy if it is set to nothing, or if NO_PROXY names the service's host: as a name, a domain
+            ("example.com", ".example.com", "*.example.com"), an address or a network ("10.0.0.0/8"), with or without a
+            port, or "*". SOCKS proxies and PAC files are not supported; a SOCKS proxy in the environment is refused.
+        inactivity_timeout: Whole seconds without text, 5 to 180, after which the service closes a socket.
         timeouts: How long each thing may take.
-        keep_alive_interval: How long after the last text frame a keep-alive is sent; at least 1 s.
-        ping_interval: Between WebSocket pings; at least 1 s.
-        on_lost_connection: When a connection is lost in the middle of a reply: "resume" speaks the rest over the next
-            one, from the first word that was not heard whole; "raise" fails, and the error tells what was spoken.
-        fallback: "http": when no connection can be had within `timeouts.connect`, a reply is spoken phrase by phrase
-            over HTTP, without times of its words; None: it fails.
-        max_replays: How often one reply may go on over another connection, for whatever cause.
-        phrase_policy: Where an LLM's reply is cut into phrases: a `PhrasePolicy`, or a callable that returns, for each
-            reply, what does it (`Phrases`).
-        strip_markdown: Markdown is taken out of an LLM's reply (`**bold**`, headings, lists, links, code) before it is
-            spoken; what it had been is not in the text accepted then.
-        audio_cache: Where static texts of up to 1,000 characters are kept: a `MemoryCache`, `SqliteCache`,
-            `RedisCache`, or a `AudioCache` of your own; None: nowhere. "memory" is the `MemoryCache` of 64 MiB that
-            all conversations of the process share. With `request_stitching` nothing is kept.
-        limiter: How many utterances are generated at once, in all conversations that are given the same object: a
-            `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own; None: as many as one likes,
-            and what is above the plan's concurrency is refused by the service.
-        max_lead: Audio ahead of what was played, in seconds, above which further phrases wait before they are sent; at
-            least 0.01 s.
-        max_characters: Of one reply.
-        spares: Hot connections kept behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, whose sockets
-            each hold one of the plan's dialogue sessions for their whole life.
-        spare_lifetime: After which an idle connection is replaced; at least 10 s.
+        keep_alive_interval: The time after the last text frame at which a keep-alive is sent; at least 1 s.
+        ping_interval: The time between two WebSocket pings; at least 1 s.
+        on_lost_connection: What happens when a connection is lost in the middle of a reply. "resume": the rest is
+            spoken over the next connection, from the first word whose audio did not arrive whole. "raise": the reply
+            fails, and the error tells what was spoken.
+        fallback: What happens when there is no connection within `timeouts.connect`. "http": the reply is spoken
+            phrase by phrase over HTTP, without times of its words. None: the reply fails.
+        max_replays: How often the rest of a reply may be sent again over another connection, 0 to 10.
+        phrase_policy: How an LLM's reply is cut into phrases: a `PhrasePolicy`, or a callable that returns an object
+            with the methods of `Phrases` for each reply.
+        strip_markdown: True takes Markdown (`**bold**`, headings, lists, links, code) out of an LLM's reply before it
+            is spoken. The spoken and unspoken texts of the reply are then those without it.
+        audio_cache: Where the audio of static texts of up to 1,000 characters is cached: a `MemoryCache`, a
+            `SqliteCache`, a `RedisCache`, or an `AudioCache` of your own. "memory": the `MemoryCache` of 64 MiB that
+            all conversations of the process share. None: nowhere. With `request_stitching` nothing is cached.
+        limiter: What bounds the utterances that are generated at once in all conversations with the same object: a
+            `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own. None: nothing does, and the
+            service refuses what is above the plan's concurrency.
+        max_lead: Seconds of audio ahead of the listener above which further phrases wait to be sent; at least 0.01 s.
+        max_characters: The most characters of one reply or static text, 1 to 10,000,000.
+        spares: The number of hot connections behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, where
+            each socket holds one of the plan's dialogue sessions as long as it is open.
+        spare_lifetime: The time after which an idle connection is replaced; at least 10 s.
+
+    Raises:
+        ConfigurationError: A value is not allowed; the message names the field and what is allowed.
     """
 
     api_key: str = attrs.field(repr=False, validator=check_api_key, metadata=_PER_SOCKET)
@@ -214,7 +220,7 @@ class TTSConfig:
             **overrides: Fields that win over the environment.
 
         Raises:
-            ConfigurationError: A value is missing or not allowed.
+            ConfigurationError: A value is missing or not allowed; the message names the field.
         """
         found = {
             name: value
@@ -223,43 +229,49 @@ class TTSConfig:
         }
         values: dict[str, Any] = {"api_key": ""} | found | overrides
         if "voice_id" not in values:
-            raise ConfigurationError("voice_id: missing; give voice_id=, or set ELEVENLABS_VOICE_ID", field="voice_id")
+            raise ConfigurationError(
+                "voice_id: it is missing; pass voice_id=, or set ELEVENLABS_VOICE_ID", field="voice_id"
+            )
         return cls(**values)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle it, key and all, for another process, where it is checked like a new one.
+        """Pickle the configuration, its API key too, for another process, which checks it like a new one.
 
         Raises:
-            ConfigurationError: It has an `ssl_context`, which belongs to one process.
+            ConfigurationError: It has an `ssl_context`, which cannot be pickled.
         """
         if self.ssl_context is not None:
             raise ConfigurationError(
-                "ssl_context: a TLS context cannot be pickled; pickle evolve(ssl_context=None), and set one in the "
-                "other process",
+                "ssl_context: a TLS context cannot be pickled; pickle evolve(ssl_context=None), and set ssl_context in "
+                "the other process",
                 field="ssl_context",
             )
         return partial(TTSConfig, **attrs.asdict(self, recurse=False)), ()
 
     def __copy__(self) -> TTSConfig:
-        """Return itself: it is immutable."""
+        """Return the same object, which is immutable."""
         return self
 
     def __deepcopy__(self, _memo: object) -> TTSConfig:
-        """Return itself: the caches and limiters in it are there to be shared."""
+        """Return the same object: a copy has to share its caches and limiters."""
         return self
 
     def evolve(self, **changes: Any) -> TTSConfig:
-        """Return a copy with these fields changed, checked like a new one."""
+        """Return a copy with these fields changed.
+
+        Raises:
+            ConfigurationError: A value is not allowed; the message names the field and what is allowed.
+        """
         return attrs.evolve(self, **changes)
 
     @property
     def format(self) -> AudioFormat:
-        """The output format, taken apart."""
+        """The properties of `output_format`."""
         return OUTPUT_FORMATS[self.output_format]
 
 
 def differing_socket_field(one: TTSConfig, other: TTSConfig) -> str | None:
-    """Return the name of a field that belongs to a socket for its life and differs in the two, or None."""
+    """Return the first field that holds for the life of a socket and differs in the two configurations, or None."""
     for attribute in attrs.fields(TTSConfig):
         if attribute.metadata.get("per_socket") and getattr(one, attribute.name) != getattr(other, attribute.name):
             return attribute.name

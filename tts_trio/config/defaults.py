@@ -1,4 +1,4 @@
-"""What a field means where it is None: the defaults that depend on the model or on the endpoint."""
+"""The defaults that depend on the model or on the endpoint: what a field that is None stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ElevenLabs' output formats, and what their bytes are."""
+"""ElevenLabs' output formats, and the properties of their audio."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 Codec: TypeAlias = Literal["pcm", "ulaw", "alaw", "mp3", "opus"]
 
-# As recorded (wire/README.md, 1.5); ElevenLabs' OpenAPI says audio/mpeg for all. audio/alaw is by analogy.
+# As recorded (wire/README.md, 1.5); ElevenLabs' OpenAPI says audio/mpeg for all. audio/alaw is guessed by analogy.
 _CONTENT_TYPES: Mapping[Codec, str] = {
     "pcm": "audio/pcm",
     "ulaw": "audio/ulaw",
@@ -19,7 +19,7 @@ _CONTENT_TYPES: Mapping[Codec, str] = {
     "opus": "audio/opus",
 }
 
-# One sample that sounds like nothing. Its length is the size of a sample.
+# One sample of silence, whose length is the size of a sample.
 _SILENCE: Mapping[Codec, bytes] = {"pcm": b"\0\0", "ulaw": b"\xff", "alaw": b"\xd5"}
 
 
@@ -31,13 +31,13 @@ class AudioFormat:
     reference).
 
     Attributes:
-        name: ElevenLabs' name of it, such as `pcm_16000`.
+        name: ElevenLabs' name of the format, such as `pcm_16000`.
         codec: The encoding.
-        sample_rate: Samples a second, in Hz.
-        bitrate: Kilobits a second, of mp3 and opus; None for the others.
-        content_type: The `Content-Type` that the live API answers with.
-        sample_bytes: Bytes in one sample; None where samples are not separate in the bytes (mp3, opus).
-        silence: One sample of silence; None where `sample_bytes` is.
+        sample_rate: The sample rate, in Hz.
+        bitrate: The bitrate of mp3 and opus, in kilobits a second; None for the other codecs.
+        content_type: The `Content-Type` of the live API's answers.
+        sample_bytes: The size of a sample, in bytes; None for mp3 and opus, whose bytes hold no separate samples.
+        silence: One sample of silence; None for mp3 and opus.
     """
 
     name: str
@@ -50,15 +50,17 @@ class AudioFormat:
 
     @classmethod
     def parse(cls, name: str) -> AudioFormat:
-        """Look a format up by ElevenLabs' name of it.
+        """Return the format that ElevenLabs calls by this name.
 
         Raises:
-            ValueError: There is no such streaming format; the message lists those there are.
+            ValueError: There is no such streaming format; the message lists all formats.
         """
         try:
             return OUTPUT_FORMATS[name]
         except KeyError:
-            raise ValueError(f"unknown output format {name!r}; allowed: {', '.join(OUTPUT_FORMATS)}") from None
+            raise ValueError(
+                f"output_format: {name!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}"
+            ) from None
 
 
 def _format(name: str) -> AudioFormat:

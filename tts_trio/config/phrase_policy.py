@@ -1,4 +1,4 @@
-"""When a phrase may leave: the numbers, open to the user."""
+"""How soon, and where, a reply is cut into phrases: the numbers that a user may set."""
 
 from __future__ import annotations
 
@@ -14,41 +14,44 @@ _SECONDS = or_endless(seconds(0))
 
 
 class Grade(enum.IntEnum):
-    """How well a phrase can end at a place; the higher, the better."""
+    """How well a phrase can end at a place. A higher grade is better."""
 
     WORD = 1
-    """Between two words that do not cling together, as far as the lists tell."""
+    """Between two words that the lists of `text/lexicon.py` do not keep together."""
     BREATH = 2
     """Where a speaker could draw breath: before a conjunction, a preposition, a pronoun, an auxiliary."""
     CLAUSE = 3
+    """After a clause mark: ``, ; : — …``."""
     SENTENCE = 4
+    """At the end of a sentence."""
 
 
 @attrs.frozen(kw_only=True)
 class PhrasePolicy:
     """How soon, and where, the text of a reply is cut into phrases. ``PhrasePolicy()`` is `balanced`.
 
-    A phrase is spoken as a clip with an intonation of its own, so it should end where a speaker could pause.
-    An *early* phrase is the first one of a reply, which the listener waits for, and any later one while the
-    queue of audio runs low; it may end short of the sentence. All other phrases are sentences, and several
-    sentences while plenty of audio is queued.
+    The service speaks a phrase as a clip with an intonation of its own, so a phrase should end where a speaker could
+    pause. An *early* phrase may end before its sentence does. The first phrase of a reply is early, because the
+    listener waits for it, and so is a later phrase while little speech is ahead of the listener. Every other phrase is
+    a sentence, or several sentences while plenty of speech is ahead.
 
     Attributes:
-        clause_words: The fewest words of an early phrase that ends at a clause mark (``, ; : — …``).
-            None: as for later ones.
+        clause_words: The fewest words of an early phrase that ends at a clause mark (``, ; : — …``), 1 to 1,000.
+            None: an early phrase needs as many words there as any other.
         breath_words: The fewest words of an early phrase that ends where a speaker could draw breath: before
-            a conjunction, a preposition, a pronoun, an auxiliary; known for Russian and English.
-            None: as for later ones.
-        enough_words: The fewest words of an early phrase that ends between any two words that do not cling
-            together. None: as for later ones.
-        long_words: A phrase of so many words is long: while plenty of audio is queued sentences are gathered
-            up to it, and a sentence that is longer may end at a clause mark, one twice as long at a word.
-        patience_first: Seconds without a token after which the first phrase leaves as it is, if it ends at a
-            word.
-        patience_later: The same for the phrases after it.
-        patience_figure: Seconds without a token after which a figure or an address, too, is taken for whole, if a mark
-            ends it but no blank: "3." may become "3.14". `math.inf`: never.
-        low_lead: Seconds of speech ahead of the listener below which phrases are early ones.
+            a conjunction, a preposition, a pronoun, an auxiliary. Such places are known for Russian and English.
+            None: as for `clause_words`.
+        enough_words: The fewest words of an early phrase that ends between any two words that do not belong together.
+            None: as for `clause_words`.
+        long_words: The words of a long phrase. While plenty of speech is ahead, sentences are gathered into a phrase
+            until it is long. A sentence that is longer may be cut at a clause mark; one twice as long, between two
+            words.
+        patience_first: Seconds without a token after which the text so far is sent as the first phrase, up to the last
+            place where a phrase may end. `math.inf`: never.
+        patience_later: The same for the phrases after the first one.
+        patience_figure: Seconds without a token after which a figure or an address with a mark behind it and no blank
+            counts as whole too; until then "3." may become "3.14". `math.inf`: never.
+        low_lead: Seconds of speech ahead of the listener below which a phrase is early.
         plenty_lead: Seconds of speech ahead of the listener from which sentences are gathered.
 
     Raises:
@@ -75,24 +78,24 @@ class PhrasePolicy:
 
     @classmethod
     def sentence(cls) -> PhrasePolicy:
-        """Whole sentences, the first one too: the best intonation, and the longest wait for it."""
+        """Return a policy of whole sentences, the first one too: the best intonation, and the longest wait for it."""
         return cls(clause_words=None, breath_words=None, enough_words=None)
 
     @classmethod
     def balanced(cls) -> PhrasePolicy:
-        """The default: the first phrase ends at a mark after three words, a breath after four, or at six."""
+        """Return the default: an early phrase ends at a clause mark after 3 words, at a breath after 4, or after 6."""
         return cls()
 
     @classmethod
     def eager(cls) -> PhrasePolicy:
-        """The first sound as soon as one to four words can be spoken; the listener notices some cuts."""
+        """Return a policy that sends the first one to four words as soon as it can; the listener notices some cuts."""
         return cls(clause_words=1, breath_words=3, enough_words=4)
 
     def fewest_words(self, grade: Grade, *, first: bool, lead: float) -> int:
-        """The fewest words that a phrase ending at a place of this grade must have.
+        """Return the fewest words that a phrase must have to end at a place of this grade.
 
         Args:
-            grade: What kind of place it is.
+            grade: The grade of the place.
             first: Whether this is the first phrase of the reply.
             lead: Seconds of speech ahead of the listener.
         """

@@ -1,4 +1,4 @@
-"""What a user may bring: a cache, a limiter, what cuts a reply into phrases; and what is refused in its place."""
+"""The protocols of what a user may bring (a cache, a limiter, a phraser), and the rules that check it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.validators import Rule, is_async, is_instance, takes, whole
 
 BYTES = whole(0, 2**50)
-"""What a cache's `max_bytes` may be."""
+"""The rule for a cache's `max_bytes`."""
 
 
 @attrs.frozen
 class CacheStatistics:
-    """What is in a cache.
+    """How much a cache holds.
 
     Attributes:
-        entries: How many texts' audio is kept.
-        bytes: How many bytes it takes, without the overhead of whatever holds it.
+        entries: The number of cached texts.
+        bytes: The bytes of their audio and times, without the overhead of the store.
     """
 
     entries: int
@@ -30,20 +30,23 @@ class CacheStatistics:
 
 
 class AudioCache(Protocol):
-    """Keeps the audio of static texts: opaque bytes by opaque keys of 64 hexadecimal digits.
+    """A store for the audio of static texts: opaque bytes under opaque keys of 64 hexadecimal digits.
 
-    Each value carries its key and a checksum, so a cache that returns wrong, cut or altered bytes does no harm. Neither
-    does one that raises an exception, or is slow: the service is asked then. If it has an `async def delete(key)`,
-    a wrong value is deleted. Whoever can read a cache can hear what was said. It holds no API key, so accounts that
-    share a cache share their audio.
+    A value contains its key and a checksum, so a cache that returns wrong, cut or altered bytes does no harm. A cache
+    that raises an exception, or is slow, does none either: the library requests the audio from the service instead. If
+    the cache has an `async def delete(key)`, the library deletes a damaged value with it. Whoever can read the cache
+    can hear what was said. A key does not contain the API key, so accounts that share a cache share their audio.
     """
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was stored, or None. It may be cancelled, after `timeouts.cache` seconds or any time."""
+        """Return the value stored under the key, or None.
+
+        The call may be cancelled at any time, and is cancelled after `timeouts.cache` seconds.
+        """
         ...
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store a value whole, in place of what was stored under the key."""
+        """Store a value under the key, in place of an earlier one. A reader must never get a part of it."""
         ...
 
 
@@ -51,27 +54,31 @@ class DeletingAudioCache(AudioCache, Protocol):
     """A cache that can delete an entry."""
 
     async def delete(self, key: str) -> None:
-        """Delete an entry, if it is there."""
+        """Delete the value stored under the key, if there is one."""
         ...
 
 
 class SharedAudioCache(AudioCache, Protocol):
-    """A cache by which processes agree on which of them asks the service for audio that none of them has."""
+    """A cache that several processes share, and by whose claims only one of them requests a missing text."""
 
     async def claim(self, key: str, seconds: float) -> bool:
-        """Claim a key for so many seconds, or extend this process's claim; False: another process has claimed it.
+        """Claim a key for so many seconds, or extend this process's claim of it.
 
-        The process extends its claim until the audio is stored, so the claim of one that dies lapses soon.
+        The process that has the claim requests the audio, and extends the claim until the audio is stored. So the
+        claim of a process that dies expires soon.
+
+        Returns:
+            False where another process has claimed the key.
         """
         ...
 
     async def release(self, key: str) -> None:
-        """Release this process's claim."""
+        """Give up this process's claim of the key."""
         ...
 
 
 def _is_cache(value: Any) -> bool:
-    """Whether it has what a `AudioCache` has, all of it async; and what a `SharedAudioCache` has, if it is one."""
+    """Whether a value has the async methods of an `AudioCache`; of a `SharedAudioCache`, if it has their names."""
     uses = {"get": ("key",), "put": ("key", b"")}
     if is_instance(value, SharedAudioCache):
         uses |= {"claim": ("key", 1.0), "release": ("key",)}
@@ -82,47 +89,47 @@ def _is_cache(value: Any) -> bool:
 
 
 CACHE = Rule(
-    '"memory", or a AudioCache: an object, not its class, with async def get(key) and put(key, value)',
+    '"memory", or an AudioCache: an object, not its class, with async def get(key) and async def put(key, value)',
     lambda value: (type(value) is str and value == "memory") or _is_cache(value),
 )
-"""What `audio_cache` may be."""
+"""The rule for `audio_cache`."""
 
 
 @attrs.define(eq=False)
 class Lease:
-    """A slot that lapses when it is not renewed in time: its process stood still, and others may have it.
+    """The time for which a slot is held. A limiter that cannot renew it in time, as in a process that hangs, loses it.
 
     Attributes:
-        until: When it lapses, in seconds of trio's clock.
+        until: When the slot expires unless it is renewed, in seconds of trio's clock.
     """
 
     until: float
 
 
 class Limiter(Protocol):
-    """What bounds the utterances that are generated at once: `ConcurrencyLimiter`, `RedisLimiter`, or your own."""
+    """Bounds how many utterances are generated at once: `ConcurrencyLimiter`, `RedisLimiter`, or your own."""
 
     def slot(self, *, background: bool = False) -> AbstractAsyncContextManager[Lease | None]:
-        """Hold a slot for as long as the block runs; wait for one before it.
+        """Return a block that waits for a slot on entry, and holds it until its end.
 
         Args:
-            background: Nobody on the line waits for it: those for whom somebody does come first.
+            background: No caller waits for this audio (a prefetch), so those for whom one does get a slot first.
 
         Returns:
-            An async context manager; it gives a `Lease` where the slot may be lost inside of the block, else None.
+            An async context manager. It gives a `Lease` if the slot can be lost inside of the block, else None.
 
         Raises:
-            ConcurrencyError: There was none in time.
+            ConcurrencyError: No slot became free in time. The entry of the block raises it.
         """
         ...
 
     def learn(self, size: int) -> None:
-        """Take note of how many at once the service allows: it says so in its answers, and when it refuses."""
+        """Take the plan's concurrency, which the service tells in the headers of its answers and in its refusals."""
         ...
 
 
 def _limits(value: Any) -> bool:
-    """Whether it has what a `Limiter` has, and `slot` is no coroutine and no `contextmanager` without async."""
+    """Whether a value has the methods of a `Limiter`, and `slot` is neither an `async def` nor a sync generator."""
     if not is_instance(value, Limiter) or is_async(value.slot) or is_async(value.learn):
         return False
     synchronous = inspect.isgeneratorfunction(inspect.unwrap(value.slot))
@@ -133,55 +140,56 @@ LIMITER = Rule(
     "a Limiter: an object, not its class, whose slot(background=...) gives an async context manager, and learn(size)",
     _limits,
 )
-"""What `limiter` may be."""
+"""The rule for `limiter`."""
 
 
 class Phrases(Protocol):
-    """What turns the tokens of one reply into phrases; `Phraser`, or anything with the same methods.
+    """Turns the tokens of one reply into phrases: `Phraser`, or an object of yours with the same methods.
 
     Times are seconds on one monotonic clock. Every phrase ends in exactly one blank.
     """
 
     def feed(self, token: str, now: float, lead: float) -> list[str]:
-        """Take a piece of text of any size, and return the phrases that can leave.
+        """Take a piece of text of any size, and return the phrases that can be sent.
 
         Args:
             token: The text.
-            now: The time.
-            lead: Seconds of speech ahead of the listener: audio not yet played, and audio still to come for the phrases
-                returned before.
+            now: The time, in seconds.
+            lead: Seconds of speech ahead of the listener: audio that was not played yet, and audio that the service
+                still owes for the phrases returned before.
         """
         ...
 
     def deadline(self) -> float | None:
-        """When to call `expire` if nothing is fed before."""
+        """Return the time at which to call `expire` if nothing is fed before; None for never."""
         ...
 
     def expire(self, now: float) -> list[str]:
-        """Return what leaves because the stream has stalled."""
+        """Return the phrases that are sent because the stream of tokens has stalled."""
         ...
 
     def close(self) -> list[str]:
-        """Return all that is left: the reply is complete."""
+        """Return the phrases of the remaining text. No more text will be fed."""
         ...
 
     @property
     def pending(self) -> str:
-        """The text accepted and not yet given out."""
+        """The text that was fed and not yet returned in a phrase."""
         ...
 
 
 PhrasesFactory: TypeAlias = Callable[[], Phrases]
-"""What can stand in the place of a `PhrasePolicy`: called once for each reply."""
+"""A callable that `phrase_policy` takes in place of a `PhrasePolicy`. It is called once for each reply."""
 
 
 def _makes_phrases(value: Any) -> bool:
+    """Whether a value is a `PhrasePolicy` or may be a `PhrasesFactory`. `phrases_for` checks what it returns."""
     if isinstance(value, PhrasePolicy):
         return True
     if isinstance(value, type):
-        delegates = hasattr(value, "__getattr__")  # what it has is seen when it is called, as with a function
+        delegates = hasattr(value, "__getattr__")  # only its instances show which methods they have
         good = delegates or all(callable(getattr(value, name, None)) for name in _METHODS)
-    else:  # what a function returns is seen when it is called
+    else:
         good = getattr(value, "__self__", None) is not PhrasePolicy and not is_async(value)
     return good and takes(value)
 
@@ -191,4 +199,4 @@ _METHODS = ("feed", "deadline", "expire", "close")
 POLICY = Rule(
     "a PhrasePolicy, such as PhrasePolicy.eager(), or a callable without arguments that returns Phrases", _makes_phrases
 )
-"""What `phrase_policy` may be."""
+"""The rule for `phrase_policy`."""

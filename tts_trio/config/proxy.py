@@ -1,4 +1,4 @@
-"""The HTTP proxy on the way to the service: which one, if any, and the tunnel through it (HTTP CONNECT)."""
+"""The HTTP proxy between us and the service: which one to use, and the tunnel through it (HTTP CONNECT)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _SCHEMES = frozenset({"http", "https"})
 _VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 # An IPv6 address has colons of its own, so it stands in brackets before a port.
 _ENTRY = re.compile(r"(?:\[(?P<bracketed>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>[0-9]{1,5}))?|[0-9a-f:.]+(?:/[0-9]+)?")
-_PASSING = frozenset({408, 425, 429})  # HTTP statuses below 500 that another try may not get
+_TEMPORARY = frozenset({408, 425, 429})  # the HTTP statuses below 500 after which a retry can help
 
 
 @attrs.frozen
 class Proxy:
-    """Where an HTTP proxy is, and what to show it.
+    """The address and the credentials of an HTTP proxy.
 
     Attributes:
-        host: Its name or address.
-        port: Its port.
-        secure: Whether it is spoken to over TLS.
-        authorization: The header `Proxy-Authorization`, or None.
-        secrets: What must not be shown: the password, and the header.
+        host: The proxy's host name or IP address.
+        port: The proxy's port.
+        secure: Whether the connection to the proxy uses TLS.
+        authorization: The value of the header `Proxy-Authorization`, or None.
+        secrets: The strings that no message may show: the password, and the encoded credentials.
     """
 
     host: str
@@ -47,10 +47,11 @@ class Proxy:
 
     @classmethod
     def parse(cls, url: str) -> Proxy:
-        """Take the URL of a proxy apart.
+        """Parse the URL of a proxy.
 
         Raises:
-            ConfigurationError: It is none; the message does not repeat it, for there may be a password in it.
+            ConfigurationError: It is not the URL of an HTTP proxy. The message does not repeat it, since it may contain
+                a password.
         """
         parts = split_url(url, _SCHEMES)
         if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
@@ -65,21 +66,21 @@ class Proxy:
 
 
 PROXY = Rule(
-    "a URL such as http://proxy.example:3128, with user:password@ before the host if it wants them; SOCKS is not "
-    "spoken",
+    "a URL such as http://proxy.example:3128 or http://user:password@proxy.example:3128; SOCKS is not supported",
     Proxy.parse,
     secret=True,
 )
-"""What `proxy` may be."""
+"""The rule for `proxy`."""
 
 
 def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
-    """Return the proxy for a service: the one given, or for `https` and `wss` the environment's, or None.
+    """Return the proxy for a service, or None for a direct connection.
 
     Args:
-        base_url: Where the service is.
-        proxy: The proxy's URL; None for the first of https_proxy, HTTPS_PROXY, all_proxy and ALL_PROXY that is set. One
-            that is set to nothing switches those behind it off, as in urllib. NO_PROXY may except the service's host.
+        base_url: The service's URL.
+        proxy: The proxy's URL. None: the first of https_proxy, HTTPS_PROXY, all_proxy and ALL_PROXY that is set, for
+            `https` and `wss` only. A variable that is set to nothing means no proxy, as in urllib, and so does an entry
+            of NO_PROXY for the service's host.
 
     Raises:
         ConfigurationError: The variable holds no URL of an HTTP proxy.
@@ -98,12 +99,12 @@ def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
 
 @cache
 def _of_environment(name: str, url: str) -> Proxy:
-    """The proxy of a URL that stands in the environment for good, where its credentials are nobody's object's."""
+    """Parse the value of an environment variable, and hide its secrets for good, as no object owns them."""
     try:
         proxy = Proxy.parse(url)
     except ConfigurationError:
         raise ConfigurationError(
-            f"proxy: {name} in the environment must be {PROXY.allowed}; set proxy=, or {name} to nothing",
+            f"proxy: the environment variable {name} must be {PROXY.allowed}; set proxy=, or {name} to nothing",
             field="proxy",
         ) from None
     hide(Proxy, *proxy.secrets)
@@ -111,10 +112,10 @@ def _of_environment(name: str, url: str) -> Proxy:
 
 
 def _is_exempt(host: str, port: int) -> bool:
-    """Whether an entry of NO_PROXY, of which a comma or blanks stand between two, names this host.
+    """Whether an entry of NO_PROXY, a list with commas or blanks between its entries, names this host and port.
 
-    An entry is "*", a host, a domain with all below it ("example.com", ".example.com", "*.example.com"), an address, or
-    a network ("10.0.0.0/8"); a port may follow a name, a domain or an address ("[::1]:8443").
+    An entry is "*", a host, a domain with its subdomains ("example.com", ".example.com", "*.example.com"), an IP
+    address, or a network ("10.0.0.0/8"). A port may follow a host, a domain or an address ("[::1]:8443").
     """
     entries = os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")).lower().replace(",", " ").split()
     return any(_excepts(entry, host.rstrip("."), port) for entry in entries)
@@ -136,18 +137,18 @@ def _excepts(entry: str, host: str, port: int) -> bool:
 
 
 async def tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) -> None:
-    """Have a proxy connect this stream to a service.
+    """Ask a proxy to connect this stream to a service.
 
     Args:
-        stream: To the proxy, open. What is read from it afterwards comes from the service.
-        proxy: Which one it is.
-        host: The service's host, which the proxy looks up.
+        stream: An open stream to the proxy. Afterwards its bytes are the service's.
+        proxy: The proxy at its other end.
+        host: The service's host name, which the proxy resolves.
         port: The service's port.
 
     Raises:
-        ConfigurationError: The proxy refuses for good: its credentials are missing or wrong (407), or it forbids it.
-        TTSConnectionError: It could not (5xx), or hung up.
-        ProtocolError: It does not answer as an HTTP proxy.
+        ConfigurationError: The proxy wants other credentials (407), or forbids the connection (another 4xx).
+        TTSConnectionError: The proxy could not connect (5xx, 408, 425, 429), or hung up.
+        ProtocolError: The peer does not answer as an HTTP proxy.
     """
     import h11  # loaded late: a proxy is rare
 
@@ -165,18 +166,18 @@ async def tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int) ->
                 if not data:
                     raise _hung_up(proxy)
                 peer.receive_data(data)
-                if not b"HTTP/".startswith(peer.trailing_data[0][:5]):  # h11 would wait for the end of a header
+                if not b"HTTP/".startswith(peer.trailing_data[0][:5]):  # h11 would wait for a header that never ends
                     raise _no_http(proxy)
     except trio.BrokenResourceError as error:
         raise _hung_up(proxy) from error.__cause__
-    except h11.RemoteProtocolError:  # its message, which repeats what came, is kept out: it may be what was sent
+    except h11.RemoteProtocolError:  # its message is left out: it repeats the answer, which may repeat the password
         raise _no_http(proxy) from None
     if not 200 <= event.status_code < 300:
         raise _refusal(proxy, target, event.status_code)
 
 
 def _hung_up(proxy: Proxy) -> TTSConnectionError:
-    return TTSConnectionError(f"the proxy {proxy} hung up when it was asked for the service")
+    return TTSConnectionError(f"the proxy {proxy} hung up before it had connected to the service")
 
 
 def _no_http(proxy: Proxy) -> ProtocolError:
@@ -184,9 +185,13 @@ def _no_http(proxy: Proxy) -> ProtocolError:
 
 
 def _refusal(proxy: Proxy, target: str, status: int) -> TTSError:
-    if status >= 500 or status in _PASSING:
-        return TTSConnectionError(f"the proxy {proxy} gives no connection to {target}", status=status)
+    if status >= 500 or status in _TEMPORARY:
+        return TTSConnectionError(f"the proxy {proxy} could not connect to {target}", status=status)
     if status == 407:
-        wants = "user:password@ in its URL" if proxy.authorization is None else "another user or password"
-        return ConfigurationError(f"proxy: {proxy} wants {wants}", field="proxy", status=status)
-    return ConfigurationError(f"proxy: {proxy} refuses to connect to {target}", field="proxy", status=status)
+        wants = "user:password@ before the host" if proxy.authorization is None else "another user or password"
+        return ConfigurationError(f"proxy: {proxy} requires {wants} in its URL", field="proxy", status=status)
+    return ConfigurationError(
+        f"proxy: {proxy} refuses to connect to {target}; allow it there, or set another proxy",
+        field="proxy",
+        status=status,
+    )

@@ -10,7 +10,7 @@ from tts_trio.config.validators import Rule, seconds, unless_none
 
 
 def _checked_by(rule: Rule) -> Any:
-    """Return a validator whose refusals name the field as the user reaches it: `timeouts.stall`."""
+    """Return a validator whose errors name the field as the user reaches it: `timeouts.stall`."""
 
     def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         rule.check(f"timeouts.{attribute.name}", value)
@@ -25,20 +25,24 @@ _SECONDS = _checked_by(seconds(0.001))
 class Timeouts:
     """How long each thing may take, in seconds: `TTSConfig(timeouts=Timeouts(connect=3, stall=2))`.
 
-    `int` or `float`, 0.001 to 1,000,000 (11 days) where a field does not say otherwise. A `ConfigurationError` names
-    the field, such as `timeouts.stall`.
+    Each field is an `int` or `float` from 0.001 to 1,000,000 (11 days) where it does not say otherwise.
 
     Attributes:
-        connect: One dial (DNS, TCP, TLS, upgrade, first pong), and the longest wait of `connect`, `start_llm_stream`
-            and `speak` for a hot connection.
-        first_audio: From text that should be heard to its first sound. None: 2 s, or 5 s for the v3 and v4 models,
-            which are slower.
-        stall: Between two pieces of audio while more is owed.
-        reply: Without any audio while some is owed, all retries included.
-        text: How long a reply may go without text before it fails.
-        close: For saying goodbye to the service, at most.
-        cache: The longest wait for the audio cache, before the service is asked.
-        ping: For a pong; after it the socket counts as lost. At least 0.1 s.
+        connect: The longest dial (DNS, TCP, TLS, upgrade, first pong), and the longest time for which `connect`,
+            `start_llm_stream` and `speak` wait for a hot connection.
+        first_audio: The longest time from the sending of text to its first audio. After it the connection counts as
+            lost. None: 2 s, or 5 s for the v3 and v4 models, which are slower.
+        stall: The longest gap between two pieces of audio while the service owes more. After it the connection counts
+            as lost.
+        reply: The longest time without audio while the service owes some, retries included. After it the utterance
+            fails.
+        text: The longest time for which a reply may get no text from the caller. After it the reply fails.
+        close: The longest time for the closing handshake of a connection.
+        cache: The longest wait for the audio cache. After it the service is asked for the audio.
+        ping: The longest wait for a pong, at least 0.1 s. After it the socket counts as lost.
+
+    Raises:
+        ConfigurationError: A value is out of range; the message names the field, such as `timeouts.stall`.
     """
 
     connect: float = attrs.field(default=5.0, validator=_SECONDS)

@@ -77,15 +77,27 @@ DIALOGUE: list[tuple[dict[str, Any], str, str]] = [
     (
         {"endpoint": "text-to-dialogue", "model_id": "eleven_flash_v2_5"},
         "endpoint",
-        "does not serve eleven_flash_v2_5 on text-to-dialogue",
+        "text-to-dialogue does not support the model eleven_flash_v2_5",
     ),
-    ({"endpoint": "stream-input", "model_id": "eleven_v3"}, "endpoint", "set text-to-dialogue"),
-    ({"endpoint": "multi-stream-input", "model_id": "eleven_v4_turbo"}, "endpoint", "set text-to-dialogue"),
-    ({"model_id": "eleven_v3", "auto_mode": False}, "auto_mode", "unknown to text-to-dialogue"),
-    ({"model_id": "eleven_v4", "optimize_streaming_latency": 3}, "optimize_streaming_latency", "leave it at 4"),
-    ({"model_id": "eleven_v3", "enable_ssml_parsing": True}, "enable_ssml_parsing", "unknown to text-to-dialogue"),
-    ({"model_id": "eleven_v3", "inactivity_timeout": 60}, "inactivity_timeout", "unknown to text-to-dialogue"),
-    ({"model_id": "eleven_v3", "keep_alive_interval": 20.0}, "keep_alive_interval", "20 s"),
+    ({"endpoint": "stream-input", "model_id": "eleven_v3"}, "endpoint", "set it to text-to-dialogue"),
+    ({"endpoint": "multi-stream-input", "model_id": "eleven_v4_turbo"}, "endpoint", "set it to text-to-dialogue"),
+    ({"model_id": "eleven_v3", "auto_mode": False}, "auto_mode", "text-to-dialogue does not support"),
+    (
+        {"model_id": "eleven_v4", "optimize_streaming_latency": 3},
+        "optimize_streaming_latency",
+        "leave it at its default, 4",
+    ),
+    (
+        {"model_id": "eleven_v3", "enable_ssml_parsing": True},
+        "enable_ssml_parsing",
+        "text-to-dialogue does not support",
+    ),
+    ({"model_id": "eleven_v3", "inactivity_timeout": 60}, "inactivity_timeout", "text-to-dialogue does not support"),
+    (
+        {"model_id": "eleven_v3", "keep_alive_interval": 20.0},
+        "keep_alive_interval",
+        "must be below 20, text-to-dialogue",
+    ),
     ({"model_id": "eleven_v4", "voice_settings": VoiceSettings(speed=1.1)}, "voice_settings", "stability"),
     ({"model_id": "eleven_v3", "voice_settings": VoiceSettings(clone_strength=0.1)}, "voice_settings", "v4 models"),
     ({"voice_settings": VoiceSettings(clone_strength=0.1)}, "voice_settings", "v4 models"),
@@ -160,7 +172,7 @@ def test_the_key_is_not_shown() -> None:
 def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
     monkeypatch.setenv("ELEVENLABS_VOICE_ID", "voice")
-    with pytest.raises(ConfigurationError, match="api_key: missing"):
+    with pytest.raises(ConfigurationError, match="api_key: it is missing"):
         TTSConfig.from_env()
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     monkeypatch.setenv("ELEVENLABS_LANGUAGE_CODE", "ru")
@@ -171,7 +183,7 @@ def test_from_env(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.model_id, config.output_format) == ("eleven_turbo_v2_5", "ulaw_8000")
     assert config.base_url == "https://api.us.elevenlabs.io"
     monkeypatch.delenv("ELEVENLABS_VOICE_ID")
-    with pytest.raises(ConfigurationError, match="voice_id: missing"):
+    with pytest.raises(ConfigurationError, match="voice_id: it is missing"):
         TTSConfig.from_env()
     assert TTSConfig.from_env(voice_id="other").voice_id == "other"
 

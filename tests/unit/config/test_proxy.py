@@ -128,7 +128,9 @@ def test_which_variable(monkeypatch: pytest.MonkeyPatch, environment: dict[str, 
 def test_a_socks_proxy_in_the_environment_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Going round it in silence could be what an operator forbade."""
     monkeypatch.setenv(name, "socks5://anna:hush@three:1")
-    with pytest.raises(ConfigurationError, match=f"proxy: {name} in the environment .*SOCKS.* or {name} to") as caught:
+    with pytest.raises(
+        ConfigurationError, match=f"proxy: the environment variable {name} .*SOCKS.* or {name} to"
+    ) as caught:
         proxy_for("https://api.elevenlabs.io", None)
     assert "hush" not in str(caught.value)
 
@@ -236,12 +238,12 @@ REFUSED = "HTTP/1.1 {} No\r\nContent-Length: 2\r\n\r\nNo"
 @pytest.mark.parametrize(
     ("data", "kind", "says"),
     [
-        (REFUSED.format(407), ConfigurationError, "wants another user or password"),
+        (REFUSED.format(407), ConfigurationError, "requires another user or password"),
         (REFUSED.format(403), ConfigurationError, "refuses to connect to api.elevenlabs.io:443"),
         (REFUSED.format(302), ConfigurationError, "refuses to connect"),
-        (REFUSED.format(502), TTSConnectionError, "gives no connection to api.elevenlabs.io:443"),
-        (REFUSED.format(504), TTSConnectionError, "gives no connection"),
-        (REFUSED.format(429), TTSConnectionError, "gives no connection"),
+        (REFUSED.format(502), TTSConnectionError, "could not connect to api.elevenlabs.io:443"),
+        (REFUSED.format(504), TTSConnectionError, "could not connect"),
+        (REFUSED.format(429), TTSConnectionError, "could not connect"),
         ("", TTSConnectionError, "hung up"),
         ("HTTP/1.1 200 OK\r\nVia", TTSConnectionError, "hung up"),
         (f"220 smtp.example {CREDENTIALS}\r\n", ProtocolError, "does not answer as an HTTP proxy"),
@@ -349,7 +351,7 @@ async def test_both_ways_go_through_the_proxy() -> None:
     ("status", "kind", "says"),
     [
         (407, ConfigurationError, "another user or password"),
-        (502, TTSConnectionError, "gives no connection"),
+        (502, TTSConnectionError, "could not connect"),
         (0, TTSConnectionError, "no connection"),
     ],
 )
