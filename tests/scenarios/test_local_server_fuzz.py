@@ -16,11 +16,11 @@ from tests.unit.local_server.plain import VOICE, PlainHTTP, town
 from tts_trio.local_server import Behavior, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak
-from tts_trio.local_server.messages import Close
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import as_json
 from tts_trio.local_server.sockets import SOCKETS, open_core
 from tts_trio.local_server.speech import Order, render
+from tts_trio.local_server.utterance import Close
 
 _NAMES = (
     "context_id", "close_context", "close_socket", "keep_alive", "inputs", "voices", "voice_id", "new_turn", "settings",

@@ -20,7 +20,7 @@ from tts_trio.local_server import (
     open_local_server,
     read_tones,
 )
-from tts_trio.local_server.voices import Voice
+from tts_trio.local_server.speech import Voice
 
 SHORT = "Да."
 QUICK = Behavior(model_latency=0.01, speed=200.0)

@@ -45,7 +45,7 @@ class Account:
         self._random = random.Random(behavior.seed)  # noqa: S311 - ids that repeat from run to run
         self._slots: set[Slot] = set()
         self._tokens: dict[str, float] = {}
-        self._sessions = 0
+        self._sessions: set[object] = set()
         self.used = 0
         self.history: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
 
@@ -110,20 +110,20 @@ class Account:
         """End a generation early. It is no error if the generation is over."""
         self._slots.discard(slot)
 
-    def begin_session(self) -> None:
-        """Take a dialogue session, which a text-to-dialogue socket holds for its whole life.
+    def begin_session(self, socket: object) -> None:
+        """Give a text-to-dialogue socket a session for its whole life, unless it has one.
 
         Raises:
             ServiceError: There is none left.
         """
         limit = self.behavior.dialogue_sessions
-        if limit is not None and self._sessions >= limit:
+        if limit is not None and len(self._sessions - {socket}) >= limit:
             raise errors.TOO_MANY_REQUESTS.given(limit=limit)
-        self._sessions += 1
+        self._sessions.add(socket)
 
-    def end_session(self) -> None:
-        """Give a dialogue session back."""
-        self._sessions -= 1
+    def end_session(self, socket: object) -> None:
+        """Take the session of a socket back. It is no error if it has none."""
+        self._sessions.discard(socket)
 
     def identifier(self, prefix: str = "", length: int = 20) -> str:
         """Make a request id: letters and digits."""

@@ -58,7 +58,9 @@ class Line(BaseModel):
     voice_id: str
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """The body of every request for speech."""
+
     model_id: str | None = None
     language_code: str | None = None
     previous_request_ids: _RequestIds | None = None
@@ -70,7 +72,7 @@ class _Body(BaseModel):
     audio_effects: AudioEffects | None = None
 
 
-class SpeechBody(_Body):
+class SpeechBody(Body):
     """The body of a text-to-speech request."""
 
     text: str
@@ -80,7 +82,7 @@ class SpeechBody(_Body):
     apply_language_text_normalization: bool | None = None
 
 
-class DialogueBody(_Body):
+class DialogueBody(Body):
     """The body of a text-to-dialogue request."""
 
     inputs: Annotated[list[Line], Field(min_length=1)]
@@ -190,6 +192,20 @@ def parse_query(kind: type[M], query: Mapping[str, str]) -> M:
         return kind.model_validate(query)
     except ValidationError as error:
         raise errors.InvalidBody(_complaints(error, "query")) from None
+
+
+def parse_for_socket(kind: type[M], given: Any, *place: str) -> M:
+    """Read the query of a WebSocket, or what is at this place of a message.
+
+    Raises:
+        ServiceError: A field has a wrong type or range.
+    """
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        complaint = error.errors()[0]
+        path = [*place, *map(str, complaint["loc"])]
+        raise errors.invalid_parameter(path[0], f"{'.'.join(path)}: {complaint['msg']}") from None
 
 
 def _is_json(content_type: str) -> bool:

@@ -73,14 +73,33 @@ DEFAULT_DIALOGUE_SOCKET_MODEL = "eleven_v3_conversational"
 _VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "EXAVITQu4vr4xnSDxMaL": "Sarah"}
 
 
-SETTINGS = {
-    "stability": 0.5,
-    "similarity_boost": 0.75,
-    "style": 0.0,
-    "use_speaker_boost": True,
-    "speed": 1.0,
-}
+SETTINGS = {"stability": 0.5, "similarity_boost": 0.75, "style": 0.0, "use_speaker_boost": True, "speed": 1.0}
 """Of every voice, and by default."""
+
+
+_SUBSCRIPTION: dict[str, Any] = {
+    "tier": "creator", "status": "active", "currency": "usd", "current_overage": {"amount": "0", "currency": "usd"},
+    "billing_period": "monthly_period", "character_refresh_period": "monthly_period", "next_invoice": None,
+    "open_invoices": [], "has_open_invoices": False, "next_character_count_reset_unix": None,
+    "max_character_limit_extension": None, "max_credit_limit_extension": 0, "can_extend_character_limit": False,
+    "allowed_to_extend_character_limit": False, "voice_limit": 30, "professional_voice_limit": 1,
+    "can_extend_voice_limit": False, "voice_slots_used": 0, "professional_voice_slots_used": 0,
+    "professional_voice_slots_used_in_workspace": 0, "voice_add_edit_counter": 0,
+    "can_use_instant_voice_cloning": True, "can_use_professional_voice_cloning": True,
+}  # fmt: skip
+_USER = {
+    "user_id": "local", "workspace_id": "local", "seat_type": "workspace_admin", "created_at": 0, "is_new_user": False,
+    "can_use_delayed_payment_methods": False, "is_onboarding_completed": True,
+    "is_onboarding_checklist_completed": True,
+}  # fmt: skip
+_VOICE: dict[str, Any] = {
+    "category": "premade", "labels": {}, "description": None, "preview_url": None, "available_for_tiers": [],
+    "high_quality_base_model_ids": list(MODELS), "settings": SETTINGS,
+    "fine_tuning": {
+        "is_allowed_to_fine_tune": False, "state": {}, "verification_failures": [], "verification_attempts_count": 0,
+        "manual_verification_requested": False,
+    },
+}  # fmt: skip
 
 
 def models() -> list[dict[str, Any]]:
@@ -108,73 +127,16 @@ def voices(behavior: Behavior) -> list[dict[str, Any]]:
 
 
 def voice(voice_id: str) -> dict[str, Any]:
-    """Give the body of `GET /v1/voices/{voice_id}`."""
-    return {
-        "voice_id": voice_id,
-        "name": voice_name(voice_id),
-        "category": "premade",
-        "labels": {},
-        "description": None,
-        "preview_url": None,
-        "available_for_tiers": [],
-        "high_quality_base_model_ids": list(MODELS),
-        "fine_tuning": {
-            "is_allowed_to_fine_tune": False,
-            "state": {},
-            "verification_failures": [],
-            "verification_attempts_count": 0,
-            "manual_verification_requested": False,
-        },
-        "settings": SETTINGS,
-    }
-
-
-def voice_name(voice_id: str) -> str:
-    """Give the name of a voice, known or not."""
-    return _VOICES.get(voice_id, voice_id)
+    """Give the body of `GET /v1/voices/{voice_id}`, known or not."""
+    return {"voice_id": voice_id, "name": _VOICES.get(voice_id, voice_id), **_VOICE}
 
 
 def user(behavior: Behavior, used: int) -> dict[str, Any]:
     """Give the body of `GET /v1/user`."""
-    return {
-        "user_id": "local",
-        "workspace_id": "local",
-        "subscription": subscription(behavior, used),
-        "is_new_user": False,
-        "can_use_delayed_payment_methods": False,
-        "is_onboarding_completed": True,
-        "is_onboarding_checklist_completed": True,
-        "created_at": 0,
-        "seat_type": "workspace_admin",
-    }
+    return {**_USER, "subscription": subscription(behavior, used)}
 
 
 def subscription(behavior: Behavior, used: int) -> dict[str, Any]:
     """Give the body of `GET /v1/user/subscription`."""
-    return {
-        "tier": "creator",
-        "character_count": used,
-        "character_limit": 1_000_000 if behavior.quota is None else behavior.quota,
-        "max_character_limit_extension": None,
-        "max_credit_limit_extension": 0,
-        "can_extend_character_limit": False,
-        "allowed_to_extend_character_limit": False,
-        "next_character_count_reset_unix": None,
-        "voice_slots_used": 0,
-        "professional_voice_slots_used": 0,
-        "professional_voice_slots_used_in_workspace": 0,
-        "voice_limit": 30,
-        "voice_add_edit_counter": 0,
-        "professional_voice_limit": 1,
-        "can_extend_voice_limit": False,
-        "can_use_instant_voice_cloning": True,
-        "can_use_professional_voice_cloning": True,
-        "currency": "usd",
-        "current_overage": {"amount": "0", "currency": "usd"},
-        "status": "active",
-        "billing_period": "monthly_period",
-        "character_refresh_period": "monthly_period",
-        "next_invoice": None,
-        "open_invoices": [],
-        "has_open_invoices": False,
-    }
+    limit = 1_000_000 if behavior.quota is None else behavior.quota
+    return {**_SUBSCRIPTION, "character_count": used, "character_limit": limit}

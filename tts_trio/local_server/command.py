@@ -18,8 +18,8 @@ from tts_trio.local_server.behavior import ACTIONS, POINTS, Behavior, Fault
 from tts_trio.local_server.espeak import EspeakVoice
 from tts_trio.local_server.record import Record, as_json
 from tts_trio.local_server.server import open_local_server
+from tts_trio.local_server.speech import Voice
 from tts_trio.local_server.tone import ToneVoice
-from tts_trio.local_server.voices import Voice
 
 _VOICES: dict[str, Callable[[], Voice]] = {"espeak": EspeakVoice, "tone": ToneVoice}
 _WORDS = {"none": None, "yes": True, "no": False, "inf": float("inf")}

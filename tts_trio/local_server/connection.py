@@ -19,12 +19,12 @@ from tts_trio.local_server import errors
 from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
-from tts_trio.local_server.messages import Spelling
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
 from tts_trio.local_server.service import Service
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.sockets import open_core
+from tts_trio.local_server.utterance import Spelling
 from tts_trio.local_server.weather import Scope
 from tts_trio.local_server.websocket import WebSocketSession, fault_message
 from tts_trio.local_server.wire import HangUp, Wire

@@ -11,8 +11,6 @@ from typing import Any
 
 import attrs
 
-from tts_trio.local_server.voices import needs_extra
-
 
 @attrs.frozen
 class _Family:
@@ -36,20 +34,17 @@ _FAMILIES = {
     "m4a_aac": _Family("aac", "ipod", {"aac_coder": "fast"}, whole=True),
 }
 
+_RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+_KILOBITS = (32, 64, 96, 128, 192)
 STREAMED_FORMATS = (
-    *("mp3_22050_32", "mp3_24000_48"),
-    *(f"mp3_44100_{kilobits}" for kilobits in (32, 64, 96, 128, 192)),
-    *(f"pcm_{rate}" for rate in (8000, 16000, 22050, 24000, 32000, 44100, 48000)),
-    *("ulaw_8000", "alaw_8000"),
-    *(f"opus_48000_{kilobits}" for kilobits in (32, 64, 96, 128, 192)),
+    *("mp3_22050_32", "mp3_24000_48", "ulaw_8000", "alaw_8000"),
+    *(f"mp3_44100_{kilobits}" for kilobits in _KILOBITS),
+    *(f"pcm_{rate}" for rate in _RATES),
+    *(f"opus_48000_{kilobits}" for kilobits in _KILOBITS),
 )
 """The values of `output_format` at the streaming endpoints (ElevenLabs API reference and official SDK)."""
 
-OUTPUT_FORMATS = (
-    *STREAMED_FORMATS,
-    *(f"wav_{rate}" for rate in (8000, 16000, 22050, 24000, 32000, 44100, 48000)),
-    "m4a_aac_44100_128",
-)
+OUTPUT_FORMATS = (*STREAMED_FORMATS, *(f"wav_{rate}" for rate in _RATES), "m4a_aac_44100_128")
 """The values of `output_format` at the endpoints that answer with a whole file."""
 
 ID3_TAG = b"ID3\x04\0\0\0\0\0\x23TSSE\0\0\0\x0f\0\0\x03Lavf61.7.100\0".ljust(45, b"\0")
@@ -59,23 +54,16 @@ ID3_TAG = b"ID3\x04\0\0\0\0\0\x23TSSE\0\0\0\x0f\0\0\x03Lavf61.7.100\0".ljust(45,
 _WITHOUT_FFMPEG = ("pcm", "ulaw", "alaw")
 
 
-def check_encodable(output_format: str) -> None:
+def needs_extra(what: str, package: str, otherwise: str) -> ImportError:
+    """Make the error that says what only the extra `voice` brings, and what else can be done."""
+    return ImportError(f"{what} needs {package}: pip install 'tts_trio[voice]', or {otherwise}", name=package)
+
+
+def check_encodable(output_format: str, *, resampled: bool = False) -> None:
     """Raise an `ImportError` where this format takes PyAV, and PyAV is not installed."""
-    if not output_format.startswith(_WITHOUT_FFMPEG) and not find_spec("av"):
-        raise _needs_pyav(output_format)
-
-
-def _needs_pyav(output_format: str) -> ImportError:
-    return needs_extra(output_format, "PyAV", "ask for pcm_*, ulaw_8000 or alaw_8000 at the sample rate of the voice")
-
-
-def _pyav(output_format: str) -> Any:
-    """Import PyAV, late: a program that is content with PCM need not wait for it, nor install it."""
-    try:
-        import av
-    except ImportError:
-        raise _needs_pyav(output_format) from None
-    return av
+    if (resampled or not output_format.startswith(_WITHOUT_FFMPEG)) and not find_spec("av"):
+        alternative = "ask for pcm_*, ulaw_8000 or alaw_8000 at the sample rate of the voice"
+        raise needs_extra(output_format, "PyAV", alternative)
 
 
 @cache
@@ -145,7 +133,7 @@ class Encoder:
             return samples
         if sample_rate == self._sample_rate and self._name in _WITHOUT_FFMPEG:
             return samples if self._name == "pcm" else _compressed(samples, self._name)
-        frame = _pyav(self._output_format).AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
+        frame = self._pyav().AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
         frame.sample_rate = sample_rate
         frame.planes[0].update(samples)
         self._write(frame)
@@ -164,19 +152,21 @@ class Encoder:
             container.close()
 
     def _open(self) -> tuple[Any, Any]:
-        container: Any = _pyav(self._output_format).open(
-            self._output,
-            "w",
-            format=self._family.muxer,
-            options={"flush_packets": "1", **self._family.muxer_options},
-        )
-        stream = container.add_stream(
-            self._family.codec, rate=self._sample_rate, options=self._family.codec_options, layout="mono"
-        )
+        family = self._family
+        options = {"flush_packets": "1", **family.muxer_options}
+        container: Any = self._pyav().open(self._output, "w", format=family.muxer, options=options)
+        stream = container.add_stream(family.codec, rate=self._sample_rate, options=family.codec_options, layout="mono")
         if self._bit_rate:
             stream.bit_rate = self._bit_rate
         container.start_encoding()
         return container, stream
+
+    def _pyav(self) -> Any:
+        """Import PyAV, late: a program that is content with PCM need not wait for it, nor install it."""
+        check_encodable(self._output_format, resampled=True)
+        import av
+
+        return av
 
     def _take(self) -> bytes:
         data = self._output.getvalue()

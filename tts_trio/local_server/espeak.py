@@ -14,10 +14,10 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
-import attrs
-
-from tts_trio.local_server.voices import Speech, needs_extra
+from tts_trio.local_server.encoding import needs_extra
+from tts_trio.local_server.speech import Speech
 
 _SAMPLE_RATE = 22050  # eSpeak NG has no other
 _WORDS_A_MINUTE = 160  # some 16 characters a second, as people speak; eSpeak NG's own default is 175
@@ -28,22 +28,10 @@ _PUNCTUATION = frozenset(".,:;!?…¡¿'’\"«»“”„()–—%$€£₽+=/&
 
 _NAMES = {"en": "en-us", "zh": "cmn", "no": "nb", "fil": "id", "tl": "id"}  # no Tagalog: Indonesian is nearest
 _SCRIPTS = {  # by the first word of a letter's Unicode name
-    "ARABIC": "ar",
-    "ARMENIAN": "hy",
-    "BENGALI": "bn",
-    "CJK": "cmn",
-    "CYRILLIC": "ru",
-    "DEVANAGARI": "hi",
-    "GEORGIAN": "ka",
-    "GREEK": "el",
-    "HANGUL": "ko",
-    "HEBREW": "he",
-    "HIRAGANA": "ja",
-    "KATAKANA": "ja",
-    "TAMIL": "ta",
-    "TELUGU": "te",
-    "THAI": "th",
-}
+    "ARABIC": "ar", "ARMENIAN": "hy", "BENGALI": "bn", "CJK": "cmn", "CYRILLIC": "ru", "DEVANAGARI": "hi",
+    "GEORGIAN": "ka", "GREEK": "el", "HANGUL": "ko", "HEBREW": "he", "HIRAGANA": "ja", "KATAKANA": "ja", "TAMIL": "ta",
+    "TELUGU": "te", "THAI": "th",
+}  # fmt: skip
 
 
 class EspeakVoice:
@@ -79,9 +67,8 @@ class EspeakVoice:
         return speak(text, language_code, speed)
 
 
-@attrs.frozen
-class _Word:
-    index: int
+class _Word(NamedTuple):
+    start: int  # in characters, from 0
     length: int
     sample: int
 
@@ -139,7 +126,7 @@ class _Engine:
             if error := self._espeak.espeak_Synth(utf8, size, 0, _CHARACTERS, 0, _UTF8, None, None):
                 raise RuntimeError(f"eSpeak NG failed with error {error}")
         borders = _borders(len(text), self._words, len(self._samples) // 2)
-        return Speech.from_borders(bytes(self._samples), _SAMPLE_RATE, borders)
+        return Speech.of(text, bytes(self._samples), _SAMPLE_RATE, borders)
 
     def _receive(self, samples: int | None, count: int, events: Sequence[_Event]) -> int:
         if samples:
@@ -213,9 +200,9 @@ def _borders(characters: int, words: Sequence[_Word], samples: int) -> list[floa
     anchors = {0: 0}
     covered = 0
     for word in words:  # a number has an event for each word that it is read as
-        if covered <= word.index < characters:
-            anchors.setdefault(word.index, word.sample)
-            covered = word.index + word.length
+        if covered <= word.start < characters:
+            anchors.setdefault(word.start, word.sample)
+            covered = word.start + word.length
     anchors[characters] = samples
     borders = [
         start + (end - start) * i / (last - first)

@@ -7,33 +7,25 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import attrs
+from pydantic import BaseModel, Field
 
-from tts_trio.local_server import catalog, errors, resources
+from tts_trio.local_server import catalog, errors
 from tts_trio.local_server.account import Account, Slot
-from tts_trio.local_server.body import Line
-from tts_trio.local_server.parameters import Request, authenticate, parse_http
+from tts_trio.local_server.body import Line, parse_query
+from tts_trio.local_server.parameters import Request, authenticate, check_voice, parse_http
 from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced, tagged
 
 Headers = list[tuple[str, str]]
 
-_SPEECH = re.compile(
-    r"/v1/(text-to-dialogue|text-to-speech/(?P<voice>[^/]*))(?P<form>|/stream|/with-timestamps|/stream/with-timestamps)"
-)
-_CONTENT_TYPES = {
-    "mp3": "audio/mpeg",
-    "pcm": "audio/pcm",
-    "wav": "audio/wav",
-    "ulaw": "audio/ulaw",
-    "alaw": "audio/alaw",
-    "m4a": "audio/mp4",
-}
+_AUDIO_TYPES = {"mp3": "mpeg", "m4a": "mp4"}  # where they are not the family's name
 _JSON = "application/json"
 _CHARACTERS_A_SECOND = 15  # a guess at the length of a generation, until it is spoken
 _CHUNK_SIZES = (8186, 4300, 1388, 3989, 4577, 1213, 1557, 10533, 279)  # wire/README.md, 1.6
@@ -72,14 +64,14 @@ class SpeechAnswer:
     Attributes:
         order: The text to speak, and how.
         slot: The generation; its start is settled, its end is a guess.
-        form: The last part of the path.
+        form: The last part of the path: "", "/stream", "/with-timestamps" or "/stream/with-timestamps".
         headers: All headers but those that depend on the speech.
         lines: The lines of a dialogue; none for text-to-speech.
     """
 
     order: Order
     slot: Slot
-    form: Literal["", "/stream", "/with-timestamps", "/stream/with-timestamps"]
+    form: str
     headers: Headers
     lines: Sequence[Line] = ()
 
@@ -105,6 +97,16 @@ class Spoken:
     parts: Sequence[Part]
 
 
+@attrs.frozen
+class Call:
+    """A request that has found its route; `path` is its match with the route's pattern."""
+
+    request: Request
+    path: re.Match[str]
+    account: Account
+    now: float
+
+
 def respond(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
     """Answer a request."""
     try:
@@ -127,94 +129,93 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
     if answer.order.output_format.startswith("mp3"):
         clip = tagged(clip)
     first = start + behavior.model_latency
-    heard_first = clip.slices[0].end_ms if clip.slices else 0.0
-    ready = [first + (piece.end_ms - heard_first) / 1000 / behavior.speed for piece in clip.slices] or [first]
+    ready = clip.ready(first, behavior.speed) or [first]
     answer.slot.end = end = ready[-1]
     headers = list(answer.headers)
     if answer.form == "/stream":
         return Spoken(headers, _chunks(answer.order, clip, account, first))
     if answer.form == "/stream/with-timestamps":
-        lines = [json.dumps(_timed(clip, answer.lines, index)).encode() + b"\n" for index in range(len(clip.slices))]
-        return Spoken(headers, [Part(at, line) for at, line in zip(ready, lines, strict=False)])
-    body = b"".join(piece.audio for piece in clip.slices)
-    if answer.form == "/with-timestamps":
-        body = json.dumps(_timed(clip, answer.lines, None)).encode()
+        lines = (json.dumps(_timed(clip, answer.lines, index)).encode() + b"\n" for index in range(len(clip.slices)))
+        return Spoken(headers, list(map(Part, ready, lines)))
+    body = json.dumps(_timed(clip, answer.lines)).encode() if answer.form else clip.audio
     headers += [("content-length", str(len(body))), ("tts-latency-ms", str(round(1000 * (end - start))))]
     return Spoken(headers, [Part(end, body)])
 
 
 def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
     if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-        headers = [*_EVERY_ANSWER, ("x-trace-id", account.trace_id()), ("content-type", "text/plain; charset=utf-8")]
-        return Answer(200, headers, b"OK")
-    if match := _SPEECH.fullmatch(request.path):
-        if request.method != "POST":
-            return _not_allowed("POST", account)
-        authenticate(request, account)
-        return _speech(request, match["voice"], match["form"], account, now)
-    methods: list[str] = []
-    for method, pattern, resource in resources.ROUTES:
-        if match := re.fullmatch(pattern, request.path):
+        return Answer(200, _headers(account.trace_id(), "text/plain; charset=utf-8"), b"OK")
+    allowed: list[str] = []
+    for method, pattern, give in _ROUTES:
+        if path := re.fullmatch(pattern, request.path):
             if method == request.method:
                 authenticate(request, account)
-                return _answer(
-                    200, resource(resources.Call(request, account, now, "".join(match.groups()))), account.trace_id()
-                )
-            methods.append(method)
-    if methods:
-        return _not_allowed(", ".join(methods), account)
+                given = give(Call(request, path, account, now))
+                return given if isinstance(given, SpeechAnswer) else _answer(200, given, account.trace_id())
+            allowed.append(method)
+    if allowed:
+        return _answer(405, {"detail": "Method Not Allowed"}, account.trace_id(), ("allow", ", ".join(allowed)))
     return _answer(404, {"detail": "Not Found"}, account.trace_id())
 
 
-def _speech(request: Request, voice_id: str | None, form: Any, account: Account, now: float) -> SpeechAnswer:
+def _answer(status: int, content: object, trace_id: str, *more: tuple[str, str]) -> Answer:
+    return Answer(status, [*_headers(trace_id, _JSON), *more], json.dumps(content).encode())
+
+
+def _headers(trace_id: str, content_type: str) -> Headers:
+    return [*_EVERY_ANSWER, ("x-trace-id", trace_id), ("content-type", content_type)]
+
+
+# --- speech
+
+
+def _speech(call: Call) -> SpeechAnswer:
+    account, form, voice_id = call.account, call.path["form"], call.path["voice"]
     whole = not form.startswith("/stream")
-    lines, parameters = parse_http(request, voice_id, account.behavior, whole=whole)
+    lines, parameters = parse_http(call.request, voice_id, account.behavior, whole=whole)
     text = " ".join(line.text for line in lines)
     characters = sum(len(line.text) for line in lines) if text.strip() else 0
-    start = account.admit(now)
+    start = account.admit(call.now)
     price = account.charge(characters, parameters.model)
-    limit = account.behavior.concurrency or 10
-    family = parameters.output_format.partition("_")[0]
-    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behavior.speed, now)
+    slot = account.occupy(start, start + len(text) / _CHARACTERS_A_SECOND / account.behavior.speed, call.now)
     request_id = account.identifier()
-    content_type = _CONTENT_TYPES.get(family, account.behavior.opus_content_type)
+    family = parameters.output_format.partition("_")[0]
+    audio_type = f"audio/{_AUDIO_TYPES.get(family, family)}"
+    content_type = account.behavior.opus_content_type if family == "opus" else audio_type
     headers = [
-        *_EVERY_ANSWER,
-        ("x-trace-id", account.trace_id()),
-        ("content-type", _JSON if "timestamps" in form else content_type),
+        *_headers(account.trace_id(), _JSON if "timestamps" in form else content_type),
         ("character-cost", str(price)),
         ("request-id", request_id),
         ("current-concurrent-requests", str(account.generating(start))),
-        ("maximum-concurrent-requests", str(limit)),
+        ("maximum-concurrent-requests", str(account.behavior.concurrency or 10)),
         ("workspace-concurrent-requests", str(account.generating(start))),
     ]
     if parameters.logging:
         item_id = account.identifier()
-        account.history.appendleft(
-            {
-                "history_item_id": item_id,
-                "request_id": request_id,
-                "voice_id": lines[0].voice_id,
-                "voice_name": catalog.voice_name(lines[0].voice_id),
-                "voice_category": "premade",
-                "model_id": parameters.model.model_id,
-                "output_format": parameters.output_format,
-                "content_type": content_type,
-                "text": text,
-                "character_count_change_from": account.used - price,
-                "character_count_change_to": account.used,
-                "date_unix": 0,  # the account has no clock
-                "state": "created",
-                "source": "TTS",
-            }
-        )
+        item = {
+            "history_item_id": item_id,
+            "request_id": request_id,
+            "voice_id": lines[0].voice_id,
+            "voice_name": catalog.voice(lines[0].voice_id)["name"],
+            "voice_category": "premade",
+            "model_id": parameters.model.model_id,
+            "output_format": parameters.output_format,
+            "content_type": content_type,
+            "text": text,
+            "character_count_change_from": account.used - price,
+            "character_count_change_to": account.used,
+            "date_unix": 0,  # the account has no clock
+            "state": "created",
+            "source": "TTS",
+        }
+        account.history.appendleft(item)
         headers.append(("history-item-id", item_id))
     return SpeechAnswer(parameters.order(text), slot, form, headers, lines if voice_id is None else ())
 
 
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:
     """Cut a body as the service does: anywhere, and as fast as it is generated."""
-    body = b"".join(piece.audio for piece in clip.slices)
+    body = clip.audio
     seed = f"{account.behavior.seed} {order.text}".encode("utf-8", "surrogatepass")
     sizes = random.Random(seed)  # noqa: S311 - repeatable, not secret
     pace = clip.seconds / account.behavior.speed / max(1, len(body))  # seconds a byte
@@ -227,23 +228,28 @@ def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Pa
     return parts
 
 
-def _timed(clip: Clip, lines: Sequence[Line], index: int | None) -> dict[str, Any]:
+def _timed(clip: Clip, lines: Sequence[Line], index: int | None = None) -> dict[str, Any]:
     """Return the JSON of the whole clip, or of one slice, with times from the beginning of the speech."""
-    alignment, normalized = clip.alignment, clip.normalized
-    audio = b"".join(piece.audio for piece in clip.slices)
-    if index is not None:
-        piece = clip.slices[index]
-        end_ms = piece.end_ms if index < len(clip.slices) - 1 else float("inf")
-        audio = piece.audio
-        alignment, normalized = (part.during(piece.start_ms, end_ms) for part in (alignment, normalized))
+    audio = clip.audio if index is None else clip.slices[index].audio
+    span = (0, math.inf) if index is None else clip.span(index)
+    alignment, normalized = clip.alignment.during(*span), clip.normalized.during(*span)
     timed: dict[str, Any] = {
         "audio_base64": base64.b64encode(audio).decode(),
-        "alignment": alignment.for_http(),
-        "normalized_alignment": normalized.for_http(),
+        "alignment": _in_seconds(alignment),
+        "normalized_alignment": _in_seconds(normalized),
     }
     if lines:
         timed["voice_segments"] = _voice_segments(clip.alignment, alignment, lines)
     return timed
+
+
+def _in_seconds(alignment: Alignment) -> dict[str, Any]:
+    seconds = [border_ms / 1000 for border_ms in alignment.borders_ms]
+    return {
+        "characters": list(alignment.chars),
+        "character_start_times_seconds": seconds[:-1],
+        "character_end_times_seconds": seconds[1:],
+    }
 
 
 def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -257,8 +263,8 @@ def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) ->
         if start < end:
             segment = {
                 "voice_id": line.voice_id,
-                "start_time_seconds": part.starts_ms[start] / 1000,
-                "end_time_seconds": (part.starts_ms[end - 1] + part.durations_ms[end - 1]) / 1000,
+                "start_time_seconds": part.borders_ms[start] / 1000,
+                "end_time_seconds": part.borders_ms[end] / 1000,
                 "character_start_index": start,
                 "character_end_index": end,
                 "dialogue_input_index": index,
@@ -268,10 +274,63 @@ def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) ->
     return segments
 
 
-def _not_allowed(methods: str, account: Account) -> Answer:
-    return _answer(405, {"detail": "Method Not Allowed"}, account.trace_id(), ("allow", methods))
+# --- the account's own resources
 
 
-def _answer(status: int, content: object, trace_id: str, *more: tuple[str, str]) -> Answer:
-    headers = [*_EVERY_ANSWER, ("x-trace-id", trace_id), ("content-type", _JSON), *more]
-    return Answer(status, headers, json.dumps(content).encode())
+class _VoicesPage(BaseModel):
+    page_size: Annotated[int, Field(ge=1, le=100)] = 10
+    search: str = ""
+    next_page_token: str = ""
+
+
+class _HistoryPage(BaseModel):
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    start_after_history_item_id: str = ""
+
+
+def _found_voices(call: Call) -> Any:
+    page = parse_query(_VoicesPage, call.request.query)
+    wanted = page.search.casefold()
+    found = [voice for voice in catalog.voices(call.account.behavior) if wanted in voice["name"].casefold()]
+    start = next((index for index, voice in enumerate(found) if voice["voice_id"] == page.next_page_token), 0)
+    following = found[start + page.page_size :]
+    return {
+        "voices": found[start : start + page.page_size],
+        "has_more": bool(following),
+        "total_count": len(found),
+        "next_page_token": following[0]["voice_id"] if following else None,
+    }
+
+
+def _voice(call: Call) -> Any:
+    check_voice(call.path[1], call.account.behavior, errors.VOICE_NOT_FOUND)
+    return catalog.voice(call.path[1])
+
+
+def _history(call: Call) -> Any:
+    query = parse_query(_HistoryPage, call.request.query)
+    size, after = query.page_size, query.start_after_history_item_id
+    items = list(call.account.history)
+    start = next((index + 1 for index, item in enumerate(items) if item["history_item_id"] == after), 0)
+    page = items[start : start + size]
+    return {
+        "history": page,
+        "last_history_item_id": page[-1]["history_item_id"] if page else None,
+        "has_more": start + size < len(items),
+    }
+
+
+_ROUTES: tuple[tuple[str, str, Callable[[Call], Any]], ...] = (
+    ("POST", "/v1/(text-to-dialogue|text-to-speech/(?P<voice>[^/]*))(?P<form>(/stream)?(/with-timestamps)?)", _speech),
+    ("GET", "/v1/models", lambda _: catalog.models()),
+    ("GET", "/v1/user", lambda call: catalog.user(call.account.behavior, call.account.used)),
+    ("GET", "/v1/user/subscription", lambda call: catalog.subscription(call.account.behavior, call.account.used)),
+    ("GET", "/v1/voices", lambda call: {"voices": catalog.voices(call.account.behavior)}),
+    ("GET", "/v2/voices", _found_voices),
+    ("GET", "/v1/voices/settings/default", lambda _: catalog.SETTINGS),
+    ("GET", "/v1/voices/([^/]+)", _voice),
+    ("GET", "/v1/voices/([^/]+)/settings", lambda call: _voice(call)["settings"]),
+    ("GET", "/v1/history", _history),
+    ("POST", "/v1/single-use-token/tts_websocket", lambda call: {"token": call.account.issue_token(call.now)}),
+)
+"""Method, pattern of the path, and what gives the JSON of the answer there."""

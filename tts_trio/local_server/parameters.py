@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -12,16 +13,26 @@ from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.body import (
+    Body,
     DialogueBody,
     Line,
     Query,
+    SocketQuery,
     SpeechBody,
     SpeechQuery,
+    SpeechSocketQuery,
     VoiceSettings,
     parse_body,
+    parse_for_socket,
     parse_query,
 )
-from tts_trio.local_server.catalog import DEFAULT_DIALOGUE_MODEL, DEFAULT_MODEL, MODELS, Model
+from tts_trio.local_server.catalog import (
+    DEFAULT_DIALOGUE_MODEL,
+    DEFAULT_DIALOGUE_SOCKET_MODEL,
+    DEFAULT_MODEL,
+    MODELS,
+    Model,
+)
 from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS, check_encodable
 from tts_trio.local_server.speech import Order, single_spaced
 
@@ -38,6 +49,8 @@ _NO_LATENCY_BUT_NO_NORMALIZER = 4
 _STABILITIES = (0.0, 0.5, 1.0)  # of the v3 models
 _OVERLONG_PERCENT = 110  # of the documented limit: so much is taken
 _TAG = re.compile(r"\[[^\]]*\]")
+_RARE_FORMATS = {"mp3_24000_48", "pcm_32000", "pcm_48000"}
+_LONGEST_INACTIVITY = 180
 _EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}  # and skin tones
 
 
@@ -69,11 +82,11 @@ class Parameters:
     """What a request, or the URL of a WebSocket, says about the speech.
 
     Attributes:
-        voice_id: The voice of a text-to-speech WebSocket, which is not checked here; "" elsewhere.
         model: The model that speaks.
         output_format: The name of ElevenLabs for the format of the audio.
         language_code: The language; None: it is not given, or the model does not speak it.
         normalize: Whether numbers become words.
+        voice_id: The voice of a text-to-speech WebSocket, which is not checked here; "" elsewhere.
         speed: The speed of the voice settings.
         logging: Whether the request goes into the history; False is zero retention.
         auto_mode: Whether every text message of a WebSocket is a segment.
@@ -81,11 +94,11 @@ class Parameters:
         inactivity_timeout: The seconds without text after which a WebSocket gives up.
     """
 
-    voice_id: str
     model: Model
     output_format: str
     language_code: str | None
     normalize: bool
+    voice_id: str = ""
     speed: float = 1.0
     logging: bool = True
     auto_mode: bool = False
@@ -115,17 +128,13 @@ def authenticate(request: Request, account: Account) -> None:
         raise
 
 
-def known_voice(voice_id: str, behavior: Behavior) -> bool:
-    """Say whether there is such a voice.
-
-    Raises:
-        ServiceError: There is such a voice, and the plan forbids it.
-    """
+def check_voice(voice_id: str, behavior: Behavior, refusal: errors.ServiceError) -> None:
+    """Raise `refusal` where there is no such voice, and another `ServiceError` where the plan forbids it."""
     if voice_id in behavior.forbidden_voices:
         raise errors.PAID_PLAN_REQUIRED.given()
-    if behavior.voices is None:
-        return re.fullmatch(r"[A-Za-z0-9_-]+", voice_id) is not None
-    return voice_id in behavior.voices
+    known = re.fullmatch(r"[A-Za-z0-9_-]+", voice_id) if behavior.voices is None else voice_id in behavior.voices
+    if not known:
+        raise refusal.given(voice_id=voice_id)
 
 
 def check_settings(settings: VoiceSettings) -> None:
@@ -136,7 +145,7 @@ def check_settings(settings: VoiceSettings) -> None:
             raise errors.INVALID_SETTINGS.given(name=name, low=low, high=high, given=given)
 
 
-def find_model(model_id: str, *, dialogue: bool = False) -> Model:
+def _find_model(model_id: str, *, dialogue: bool = False) -> Model:
     """Give a model, of the text-to-dialogue endpoints if `dialogue`.
 
     Raises:
@@ -150,7 +159,7 @@ def find_model(model_id: str, *, dialogue: bool = False) -> Model:
     return model
 
 
-def find_format(output_format: str, behavior: Behavior, allowed: tuple[str, ...]) -> str:
+def _find_format(output_format: str, behavior: Behavior, allowed: tuple[str, ...]) -> str:
     """Return the output format, if the client may have it.
 
     Raises:
@@ -167,7 +176,7 @@ def find_format(output_format: str, behavior: Behavior, allowed: tuple[str, ...]
     return output_format
 
 
-def find_language(language_code: str | None, model: Model, behavior: Behavior) -> str | None:
+def _find_language(language_code: str | None, model: Model, behavior: Behavior) -> str | None:
     """Give the language if the model has it, else None.
 
     Raises:
@@ -180,7 +189,7 @@ def find_language(language_code: str | None, model: Model, behavior: Behavior) -
     return None
 
 
-def normalizes(choice: str | None, model: Model, behavior: Behavior, latency: int | None = None) -> bool:
+def _normalizes(choice: str | None, model: Model, behavior: Behavior, latency: int | None = None) -> bool:
     """Say whether numbers become words by this `apply_text_normalization` and `optimize_streaming_latency`."""
     if latency == _NO_LATENCY_BUT_NO_NORMALIZER:
         return False
@@ -204,37 +213,83 @@ def parse_http(
         ServiceError: Anything else that is wrong with it.
     """
     content_type = request.headers.get("content-type", "")
-    latency, speed = None, 1.0
+    formats = OUTPUT_FORMATS if whole else STREAMED_FORMATS
     if voice_id is None:
         body = parse_body(DialogueBody, request.body, content_type)
         query = parse_query(Query, request.query)
         lines, settings = tuple(body.inputs), body.settings or VoiceSettings()
-        model = find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
+        model = _find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
+        parameters = _settle(body, query, model, behavior, formats)
     else:
         body = parse_body(SpeechBody, request.body, content_type)
         query = parse_query(SpeechQuery, request.query)
         lines, settings = (Line(text=body.text, voice_id=voice_id),), body.voice_settings or VoiceSettings()
-        model = find_model(body.model_id or DEFAULT_MODEL)
-        latency, speed = query.optimize_streaming_latency, settings.speed or 1.0
+        model = _find_model(body.model_id or DEFAULT_MODEL)
+        latency = query.optimize_streaming_latency
         if model.is_v4 and not behavior.v4_over_text_to_speech:
             raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
-        if model.is_v3:
-            fields = {"previous_text": body.previous_text or None, "next_text": body.next_text or None}
-            for field, given in {**fields, "optimize_streaming_latency": latency}.items():
-                if given is not None:
-                    raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
-    output_format = find_format(query.output_format, behavior, OUTPUT_FORMATS if whole else STREAMED_FORMATS)
+        fields = {"previous_text": body.previous_text or None, "next_text": body.next_text or None}
+        for field, given in {**fields, "optimize_streaming_latency": latency}.items():
+            if model.is_v3 and given is not None:
+                raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
+        parameters = _settle(body, query, model, behavior, formats, latency, speed=settings.speed or 1.0)
     voices = dict.fromkeys(line.voice_id for line in lines)
     for voice in voices:
-        if not known_voice(voice, behavior):
-            raise errors.VOICE_NOT_FOUND.given(voice_id=voice)
+        check_voice(voice, behavior, errors.VOICE_NOT_FOUND)
     if voice_id is None and len(voices) > model.dialogue_voices:
         raise errors.TOO_MANY_VOICES.given(limit=model.dialogue_voices)
     _check_text([line.text for line in lines], model, behavior)
-    _check_settings(settings, model)
-    language = find_language(body.language_code, model, behavior)
-    normalize = normalizes(body.apply_text_normalization, model, behavior, latency)
-    return lines, Parameters("", model, output_format, language, normalize, speed, query.enable_logging)
+    check_settings(settings)
+    if model.is_v3 and settings.stability is not None and settings.stability not in _STABILITIES:
+        raise errors.INVALID_STABILITY.given(allowed=list(_STABILITIES))
+    return lines, parameters
+
+
+def parse_websocket(request: Request, voice_id: str, behavior: Behavior) -> Parameters:
+    """Check the URL of a text-to-speech WebSocket.
+
+    Raises:
+        ServiceError: The upgrade is refused.
+    """
+    query = parse_for_socket(SpeechSocketQuery, request.query)
+    model = _find_model(query.model_id or DEFAULT_MODEL)
+    if model.dialogue_voices:
+        raise errors.NO_SOCKET_MODEL.given(model_id=model.model_id)
+    timeout = min(query.inactivity_timeout, _LONGEST_INACTIVITY)
+    parameters = _settle_socket(query, model, behavior, query.optimize_streaming_latency)
+    return attrs.evolve(parameters, voice_id=voice_id, auto_mode=query.auto_mode, inactivity_timeout=timeout)
+
+
+def parse_dialogue_websocket(request: Request, behavior: Behavior) -> Parameters:
+    """Check the URL of a text-to-dialogue WebSocket.
+
+    Raises:
+        ServiceError: The upgrade is refused.
+    """
+    query = parse_for_socket(SocketQuery, request.query)
+    model = _find_model(query.model_id or DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
+    return _settle_socket(query, model, behavior)
+
+
+def _settle_socket(query: SocketQuery, model: Model, behavior: Behavior, latency: int | None = None) -> Parameters:
+    parameters = _settle(query, query, model, behavior, STREAMED_FORMATS, latency, sync_alignment=query.sync_alignment)
+    if parameters.output_format in _RARE_FORMATS and not behavior.rare_formats_on_websocket:
+        raise errors.INVALID_FORMAT.given(output_format=parameters.output_format)
+    return parameters
+
+
+def _settle(
+    said: Body | SocketQuery, query: Query, model: Model, behavior: Behavior, formats: tuple[str, ...],
+    latency: int | None = None, **others: Any,
+) -> Parameters:  # fmt: skip
+    return Parameters(
+        model,
+        _find_format(query.output_format, behavior, formats),
+        _find_language(said.language_code, model, behavior),
+        _normalizes(said.apply_text_normalization, model, behavior, latency),
+        logging=query.enable_logging,
+        **others,
+    )
 
 
 def _check_text(texts: list[str], model: Model, behavior: Behavior) -> None:
@@ -254,9 +309,3 @@ def _is_empty(text: str) -> bool:
 
 def _is_text(character: str) -> bool:
     return unicodedata.category(character) not in {"Zs", "Zl", "Zp", "Cc", "Cf", "So"} and character not in _EMOJI_PARTS
-
-
-def _check_settings(settings: VoiceSettings, model: Model) -> None:
-    check_settings(settings)
-    if model.is_v3 and settings.stability is not None and settings.stability not in _STABILITIES:
-        raise errors.INVALID_STABILITY.given(allowed=list(_STABILITIES))

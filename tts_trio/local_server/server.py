@@ -17,7 +17,7 @@ from tts_trio.local_server.espeak import EspeakVoice
 from tts_trio.local_server.memory import MemoryStream, memory_connection
 from tts_trio.local_server.record import Record
 from tts_trio.local_server.service import Service
-from tts_trio.local_server.voices import Voice
+from tts_trio.local_server.speech import Voice
 
 _BACKLOG = 1024
 

@@ -10,8 +10,7 @@ import trio
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.record import Record
-from tts_trio.local_server.speech import Clip, Order, render
-from tts_trio.local_server.voices import Voice
+from tts_trio.local_server.speech import Clip, Order, Voice, render
 from tts_trio.local_server.weather import Weather
 
 _CACHE_BYTES = 64 * 2**20

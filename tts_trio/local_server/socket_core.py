@@ -18,15 +18,16 @@ from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.body import parse_json
-from tts_trio.local_server.messages import Close, Effect, Send, Spelling
-from tts_trio.local_server.parameters import Parameters, Request, bearer, known_voice
+from tts_trio.local_server.parameters import Parameters, Request, bearer
 from tts_trio.local_server.speech import Clip
-from tts_trio.local_server.utterance import Utterance
+from tts_trio.local_server.utterance import Close, Effect, Send, Spelling, Utterance
 
-NORMAL_CLOSURE = 1000
-MOST_CONTEXTS = 5
+_NORMAL_CLOSURE = 1000
+_MOST_CONTEXTS = 5
+_NOUNS = {str: "string", list: "list"}
 
 U = TypeVar("U", bound=Utterance)
+T = TypeVar("T", str, list[Any])
 
 
 class SocketCore(ABC, Generic[U]):
@@ -58,7 +59,8 @@ class SocketCore(ABC, Generic[U]):
         if not self._ended:
             with self._refusing(now):
                 message = _parse(text)
-                self._authenticate_message(message, now)
+                if not self._authenticated:
+                    self._authenticate_message(message, now)
                 self._take_message(message, now)
 
     def rendered(self, clip: Clip, now: float) -> None:
@@ -96,7 +98,7 @@ class SocketCore(ABC, Generic[U]):
             with self._refusing(now):
                 self._expire(self._idle_at)
         if self._retire_at <= now:
-            self._effects.append(Close(self._retire_at, NORMAL_CLOSURE, ""))
+            self._effects.append(Close(self._retire_at, _NORMAL_CLOSURE, ""))
             self._ended = True
         for utterance in self._utterances:
             if utterance.orders:
@@ -120,6 +122,7 @@ class SocketCore(ABC, Generic[U]):
 
     # --- what an endpoint says
 
+    _kind: type[U]
     _dialogue = False  # of text-to-dialogue
     _contexts = False  # up to five utterances at once, each with an id
 
@@ -138,12 +141,17 @@ class SocketCore(ABC, Generic[U]):
 
     def _finished(self, at: float) -> None:
         """Note that an utterance is over, because its isFinal was sent or it was dropped."""
-        self._effects.append(Close(at + self._behavior.close_delay, NORMAL_CLOSURE, ""))
+        self._ended = True
+        self._effects.append(Close(at + self._behavior.close_delay, _NORMAL_CLOSURE, ""))
 
     @property
     def _idle_at(self) -> float:
         """The time at which the client has been silent for too long."""
-        return math.inf if self._ended else self._heard_at + self._parameters.inactivity_timeout
+        if self._ended:
+            return math.inf
+        heard = [utterance.heard_at for utterance in self._utterances if not utterance.ended]
+        quiet_since = min(heard, default=math.inf if self._utterances else self._heard_at)
+        return quiet_since + self._parameters.inactivity_timeout
 
     def _expire(self, at: float) -> None:
         """Note that the client has been silent for too long."""
@@ -171,47 +179,46 @@ class SocketCore(ABC, Generic[U]):
         self._effects.append(Send(now, "error", error.frame()))
         self._effects.append(Close(now + self._behavior.close_delay, errors.POLICY_VIOLATION, error.reason()))
 
-    def _open(self, kind: type[U], first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
+    def _context(self, context_id: str | None) -> U | None:
+        """Give the open utterance of this name."""
+        named = (context for context in self._utterances if context.context_id == context_id and not context.ended)
+        return next(named, None)
+
+    def _open(self, first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
         """Begin an utterance."""
         self._opened += 1
-        utterance = kind(
+        utterance = self._kind(
             parameters=self._parameters,
             account=self._account,
             spelling=self.spelling,
             context_id=context_id,
             number=self._opened,
+            first=first,
             heard_at=heard_at,
-            **kind.settled(first, self._parameters, self._behavior),
         )
         self._utterances.append(utterance)
         return utterance
-
-    def _check_voice(self, voice_id: str) -> None:
-        if not known_voice(voice_id, self._behavior):
-            raise errors.VOICE_DOES_NOT_EXIST.given(voice_id=voice_id)
 
     # --- who it is
 
     def _authenticate_request(self, now: float) -> None:
         query = self._request.query
         key = self._request.credentials() or bearer(query.get("authorization", ""))
-        self._authenticated = self._check(key, query.get("single_use_token", ""), now)
+        self._authenticate(key, query.get("single_use_token", ""), now)
 
     def _authenticate_message(self, message: Mapping[str, Any], now: float) -> None:
-        if self._authenticated:
-            return
         key = message.get("xi_api_key") or message.get("xi-api-key") or bearer(str(message.get("authorization") or ""))
-        self._authenticated = self._check(key, str(message.get("single_use_token") or ""), now)
+        self._authenticate(key, str(message.get("single_use_token") or ""), now)
         if not self._authenticated:
             raise errors.AUTHENTICATION_REQUIRED.given()
 
-    def _check(self, key: Any, token: str, now: float) -> bool:
-        """Check what credentials there are, and say whether there are any."""
+    def _authenticate(self, key: Any, token: str, now: float) -> None:
+        """Check what credentials there are."""
         if key:
             self._account.check_key(key)
         elif token:
             self._account.use_token(token, now)
-        return bool(key or token)
+        self._authenticated = bool(key or token)
 
 
 class ContextSocket(SocketCore[U]):
@@ -222,16 +229,12 @@ class ContextSocket(SocketCore[U]):
 
     # --- contexts
 
-    def _context(self, context_id: str | None) -> U | None:
-        """Give the open context of this name."""
-        named = (context for context in self._utterances if context.context_id == context_id and not context.ended)
-        return next(named, None)
-
-    def _make_room(self) -> None:
-        """Refuse the sixth context."""
+    def _open(self, first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
+        """Begin an utterance; the sixth context is refused."""
         held = [u for u in self._utterances if not u.ended or self._behavior.context_slot == "final"]
-        if len(held) >= MOST_CONTEXTS:
-            raise errors.TOO_MANY_CONTEXTS.given(limit=MOST_CONTEXTS)
+        if len(held) >= _MOST_CONTEXTS:
+            raise errors.TOO_MANY_CONTEXTS.given(limit=_MOST_CONTEXTS)
+        return super()._open(first, heard_at, context_id)
 
     def _close_socket(self, now: float) -> None:
         """Let every context say its rest, and then close the socket."""
@@ -250,17 +253,14 @@ class ContextSocket(SocketCore[U]):
 
     def _close_if_done(self, at: float) -> None:
         if self._closing and not self._utterances:
-            self._effects.append(Close(at, NORMAL_CLOSURE, ""))
+            self._effects.append(Close(at, _NORMAL_CLOSURE, ""))
 
     # --- timers
 
     @property
     def _idle_at(self) -> float:
-        if self._ended or (not self._utterances and self._behavior.idle_socket == "lives"):
-            return math.inf
-        heard = [context.heard_at for context in self._utterances if not context.ended]
-        quiet_since = min(heard, default=math.inf) if self._utterances else self._heard_at
-        return quiet_since + self._parameters.inactivity_timeout
+        lives = not self._utterances and self._behavior.idle_socket == "lives"
+        return math.inf if lives else super()._idle_at
 
     def _expire(self, at: float) -> None:
         timeout = self._parameters.inactivity_timeout
@@ -276,16 +276,16 @@ class ContextSocket(SocketCore[U]):
         context.end(now, final_delay)
 
 
-def context_id_of(message: dict[str, Any]) -> str | None:
-    """Give the context that a message names; None: it names none.
+def field_of(message: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    """Give a field of a message; None: it is null or not there.
 
     Raises:
-        ServiceError: The name is no string.
+        ServiceError: It is of another kind.
     """
-    context_id = message.get("context_id")
-    if context_id is not None and not isinstance(context_id, str):
-        raise errors.invalid_parameter("context_id", "context_id is a string.")
-    return context_id
+    given = message.get(name)
+    if given is not None and not isinstance(given, kind):
+        raise errors.invalid_parameter(name, f"{name} is a {_NOUNS[kind]}.")
+    return given
 
 
 def _parse(text: str) -> dict[str, Any]:

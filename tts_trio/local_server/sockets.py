@@ -1,80 +1,324 @@
-"""The paths of the WebSockets: which core serves each, and how its URL is checked."""
+"""The WebSockets of text-to-speech and text-to-dialogue: `stream-input` and `multi-stream-input` of each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import attrs
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behavior import Behavior
-from tts_trio.local_server.body import SocketQuery, SpeechSocketQuery, parse_query
-from tts_trio.local_server.catalog import DEFAULT_DIALOGUE_SOCKET_MODEL, DEFAULT_MODEL, Model
-from tts_trio.local_server.dialogue_sockets import DialogueInput, MultiDialogueInput
-from tts_trio.local_server.encoding import STREAMED_FORMATS
-from tts_trio.local_server.parameters import Parameters, Request, find_format, find_language, find_model, normalizes
-from tts_trio.local_server.socket_core import SocketCore
-from tts_trio.local_server.speech_sockets import MultiStreamInput, StreamInput
+from tts_trio.local_server.body import VoiceSettings, parse_for_socket
+from tts_trio.local_server.encoding import Encoder
+from tts_trio.local_server.parameters import (
+    SETTINGS,
+    Parameters,
+    Request,
+    check_settings,
+    check_voice,
+    parse_dialogue_websocket,
+    parse_websocket,
+)
+from tts_trio.local_server.socket_core import ContextSocket, SocketCore, field_of
+from tts_trio.local_server.speech import Alignment, Clip, silence, tagged
+from tts_trio.local_server.utterance import Utterance
 
-_RARE_FORMATS = {"mp3_24000_48", "pcm_32000", "pcm_48000"}
-_LONGEST_INACTIVITY = 180
+_SCHEDULE = (120, 160, 250, 290)  # characters before a generation; the last one repeats
+_TAIL_MS = (9, 10, 26, 33)  # of the last audio message before isFinal: 436, 494, 1288, 1574 bytes at pcm_24000
+_STREAMED_CODECS = ("mp3", "opus")
+_TRIGGER_MINIMUM = 50  # characters below which try_trigger_generation does nothing
 
-Q = TypeVar("Q", bound=SocketQuery)
+_LEAST_CHARACTERS = 40  # of a dialogue: both are wanted before a generation that nothing else asks for
+_LEAST_WORDS = 8
+_OVERRUN = 1413 / 1233  # by so much an alignment was longer than its sound, when somebody measured it live
+_FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
 
 
-def parse_websocket(request: Request, voice_id: str, behavior: Behavior) -> Parameters:
-    """Check the URL of a text-to-speech WebSocket.
+# --- text-to-speech
+
+
+@attrs.define(eq=False, kw_only=True)
+class SpeechContext(Utterance):
+    """The one utterance of a stream-input socket, or one context of a multi-stream-input socket.
+
+    Attributes:
+        flushed: Whether all text so far was flushed.
+    """
+
+    flushed: bool = attrs.field(default=False, init=False)
+    _schedule: tuple[int, ...] = attrs.field(init=False)  # the characters at which a generation begins by itself
+    _stream: Encoder = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        voice_settings, config = _settings(self.first).values()
+        self.speed, self._schedule = _speed(voice_settings), _chunk_lengths(config) or _SCHEDULE
+        self._stream = Encoder(self.parameters.output_format)
+        if self.parameters.output_format.startswith(_STREAMED_CODECS):
+            self._encoder = self._stream
+
+    def take(self, message: Mapping[str, Any], now: float) -> None:
+        """Take a message, which may repeat the settings of the first one but not change them."""
+        settled = _settings(self.first)
+        for field, given in _settings(message).items():
+            if given is not None and given != settled[field]:
+                raise errors.SETTINGS_CHANGED.given(field=field)
+        text = field_of(message, "text", str)
+        if text is not None:
+            self.heard_at = now
+        if text:
+            self.flushed = False
+            self._add(text, now, trigger=message.get("try_trigger_generation") is True)
+        if message.get("flush") is True:
+            self.flushed = True
+            self.generate(now)
+
+    def _tail(self) -> bytes:
+        return silence(self._stream, _TAIL_MS[self._generations % len(_TAIL_MS)])
+
+    def _add(self, text: str, now: float, *, trigger: bool) -> None:
+        self._text += text
+        if self.parameters.auto_mode:
+            if text.isspace() and self.behavior.blank_in_auto_mode == "silence":
+                self._order("", now)
+            self.generate(now)
+            return
+        threshold = self._schedule[min(self._generations, len(self._schedule) - 1)]
+        if len(self._text) >= threshold or (trigger and len(self._text) > _TRIGGER_MINIMUM):
+            self.generate(now)
+
+
+def _settings(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the first message settles, and later ones may repeat but not change."""
+    config = message.get("generation_config") or message.get("generator_config")  # its name in older documentation
+    return {"voice_settings": message.get("voice_settings"), "generation_config": config}
+
+
+def _speed(settings: Any) -> float:
+    """Give the speed that the first message sets, clamped: a WebSocket does not refuse one out of range."""
+    low, high = SETTINGS["speed"]
+    speed = cast("dict[str, Any]", settings).get("speed") if isinstance(settings, dict) else None
+    return float(max(low, min(speed, high))) if isinstance(speed, int | float) else 1.0
+
+
+def _chunk_lengths(config: Any) -> tuple[int, ...]:
+    """Give the `chunk_length_schedule` of the first message.
 
     Raises:
-        ServiceError: The upgrade is refused.
+        ServiceError: A length is not from 50 to 500.
     """
-    query = _read(SpeechSocketQuery, request)
-    model = find_model(query.model_id or DEFAULT_MODEL)
-    if model.dialogue_voices:
-        raise errors.NO_SOCKET_MODEL.given(model_id=model.model_id)
-    timeout = min(query.inactivity_timeout, _LONGEST_INACTIVITY)
-    latency = query.optimize_streaming_latency
-    return _settle(
-        query, voice_id, model, behavior, latency, auto_mode=query.auto_mode, inactivity_timeout=timeout
-    )  # fmt: skip
+    given: Any = cast("dict[str, Any]", config).get("chunk_length_schedule") if isinstance(config, dict) else None
+    lengths = cast("list[Any]", given) if isinstance(given, list) else [given] if given else []
+    if not all(isinstance(length, int) and 50 <= length <= 500 for length in lengths):
+        raise errors.invalid_parameter("chunk_length_schedule", "Every chunk length is from 50 to 500.")
+    return tuple(lengths)
 
 
-def parse_dialogue_websocket(request: Request, behavior: Behavior) -> Parameters:
-    """Check the URL of a text-to-dialogue WebSocket.
+class StreamInput(SocketCore[SpeechContext]):
+    """One socket: one voice, one model, one utterance."""
 
-    Raises:
-        ServiceError: The upgrade is refused.
-    """
-    query = _read(SocketQuery, request)
-    model = find_model(query.model_id or DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
-    return _settle(query, "", model, behavior)
+    _kind = SpeechContext
 
-
-def _read(kind: type[Q], request: Request) -> Q:
-    try:
-        return parse_query(kind, request.query)
-    except errors.InvalidBody as invalid:
-        complaint = invalid.complaints[0]
-        name = complaint["loc"][-1]
-        raise errors.invalid_parameter(name, f"{name}: {complaint['msg']}") from None
+    def _take_message(self, message: dict[str, Any], now: float) -> None:
+        if not self._utterances:
+            check_voice(self._parameters.voice_id, self._behavior, errors.VOICE_DOES_NOT_EXIST)
+            self._open(message, self._heard_at)
+        (context,) = self._utterances
+        context.take(message, now)
+        ends = message.get("flush") is not True or self._behavior.empty_flush_ends
+        if message.get("text") == "" and ends:
+            context.generate(now)
+            context.end(now)
+            self._ended = True
 
 
-def _settle(
-    query: SocketQuery, voice_id: str, model: Model, behavior: Behavior, latency: int | None = None, **others: Any
-) -> Parameters:
-    output_format = find_format(query.output_format, behavior, STREAMED_FORMATS)
-    if output_format in _RARE_FORMATS and not behavior.rare_formats_on_websocket:
-        raise errors.INVALID_FORMAT.given(output_format=output_format)
-    return Parameters(
-        voice_id,
-        model,
-        output_format,
-        find_language(query.language_code, model, behavior),
-        normalizes(query.apply_text_normalization, model, behavior, latency),
-        sync_alignment=query.sync_alignment,
-        **others,
-    )
+class MultiStreamInput(ContextSocket[SpeechContext]):
+    """One socket: one voice, one model, up to five contexts; messages without an id are the default context's."""
+
+    _kind = SpeechContext
+
+    def _take_message(self, message: dict[str, Any], now: float) -> None:
+        check_voice(self._parameters.voice_id, self._behavior, errors.VOICE_DOES_NOT_EXIST)
+        if message.get("close_socket") is True:
+            if not self._utterances or self._behavior.close_socket == "obeyed":
+                self._close_socket(now)
+            return
+        context_id = field_of(message, "context_id", str)
+        context = self._context(context_id)
+        if context is None:
+            if self._opens_nothing(message, context_id):
+                return
+            context = self._open(message, now, context_id)
+        with self._paying(context, now):
+            context.take(message, now)
+        if message.get("close_context") is True and not context.ended:
+            self._close_context(context, now)
+
+    def _opens_nothing(self, message: dict[str, Any], context_id: str | None) -> bool:
+        """Tell the messages that open no context: some keep-alives, and a close of an unknown context."""
+        if message.get("text"):
+            return False
+        if message.get("close_context") is True:
+            return True
+        is_keep_alive = message.get("text") == "" and message.get("flush") is not True
+        return is_keep_alive and context_id is None and not self._behavior.keep_alive_opens
+
+    def _say_rest(self, context: SpeechContext, now: float, final_delay: float = 0.0) -> None:
+        with self._paying(context, now):
+            super()._say_rest(context, now, final_delay)
+
+    @contextmanager
+    def _paying(self, context: SpeechContext, now: float) -> Generator[None]:
+        """End a context when the quota is exhausted, and send no error unless `quota_on_contexts` says so."""
+        try:
+            yield
+        except errors.QuotaExceeded:
+            if self._behavior.quota_on_contexts == "error":
+                raise
+            context.end(now)
+
+    def _close_context(self, context: SpeechContext, now: float) -> None:
+        """Say flushed text to its end, and interrupt the rest. `early_close` says what comes before the first audio."""
+        late, race = self._behavior.late_final, self._behavior.early_close
+        if context.begun or race == "none":
+            if context.flushed:
+                context.end(now, late)
+            else:
+                context.interrupt(now, late)
+        elif race == "silent_final":
+            context.interrupt(now, late, silently=True)
+        else:
+            self.drop(context.number, now)
+
+
+# --- text-to-dialogue, for the v3 and v4 models
+
+
+@attrs.define(eq=False, kw_only=True)
+class DialogueContext(Utterance):
+    """The one utterance of a text-to-dialogue socket, or one context of a socket with contexts."""
+
+    _voices: tuple[str, ...] = attrs.field(init=False)  # the ids of those that may speak here
+
+    def __attrs_post_init__(self) -> None:
+        voices: Any = self.first.get("voices")
+        if not isinstance(voices, list) or not voices:
+            raise errors.invalid_parameter("voices", "The first message must name the voices.")
+        self._voices = tuple(map(str, cast("list[Any]", voices)))
+        for voice_id in self._voices:
+            check_voice(voice_id, self.behavior, errors.VOICE_DOES_NOT_EXIST)
+        if len(set(self._voices)) > self.parameters.model.dialogue_voices:
+            raise errors.TOO_MANY_VOICES.given(limit=self.parameters.model.dialogue_voices)
+        settings: Any = self.first.get("voice_settings") or {}
+        check_settings(parse_for_socket(VoiceSettings, settings, "voice_settings"))
+
+    def refuse_settings(self, later: Mapping[str, Any]) -> None:
+        """Refuse fields that only the first message may have."""
+        for field in _FIRST_ONLY:
+            if later.get(field) is not None:
+                raise errors.FIRST_MESSAGE_ONLY.given(field=field)
+
+    def take(self, message: Mapping[str, Any], now: float) -> None:
+        """Take a message, whose lines are those of the voices that the first one named."""
+        self.heard_at = now
+        for item in field_of(message, "inputs", list) or ():
+            self._add(item, now)
+        if message.get("flush") is True or (
+            len(self._text) >= _LEAST_CHARACTERS and len(self._text.split()) >= _LEAST_WORDS
+        ):
+            self.generate(now)
+
+    def _add(self, item: Any, now: float) -> None:
+        line = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
+        text = line.get("text")
+        if not isinstance(text, str):
+            raise errors.invalid_parameter("inputs", "Every input has a text and a voice_id.")
+        if line.get("voice_id") not in self._voices:
+            raise errors.invalid_parameter("voice_id", f"The voice {line.get('voice_id')} is not one of the voices.")
+        if line.get("new_turn") is True:
+            self.generate(now)
+        self._text += text
+
+    def speak(self, clip: Clip, now: float) -> None:
+        """Take the speech of the oldest order. Each is a file of its own; the first mp3 file has an ID3 tag."""
+        if self.parameters.output_format.startswith("mp3") and not self._sounds:
+            clip = tagged(clip, alone=self.behavior.id3_tag == "alone")
+        super().speak(clip, now)
+
+    def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
+        """Align each message that has sound by itself, and only with `sync_alignment`."""
+        if not self.parameters.sync_alignment or clip.slices[index].end_ms == 0:
+            return None, None
+        alignment, normalized = super()._alignments(clip, index)
+        if alignment and self.behavior.alignment == "overrunning":
+            alignment = alignment.stretched(_OVERRUN)
+        return alignment, normalized
+
+
+class _DialogueSocket(SocketCore[DialogueContext]):
+    """Holds one of the account's dialogue sessions for its whole life."""
+
+    _kind = DialogueContext
+    _dialogue = True
+
+    def __init__(self, request: Request, parameters: Parameters, account: Account, now: float) -> None:
+        if account.behavior.over_concurrency == "upgrade":
+            account.begin_session(self)
+        super().__init__(request, parameters, account, now)
+        with self._refusing(now):
+            account.begin_session(self)
+
+    def gone(self) -> None:
+        """Note that the client is gone, and give its session back."""
+        super().gone()
+        self._account.end_session(self)
+
+    def _say(self, message: dict[str, Any], now: float, context_id: str | None = None) -> DialogueContext:
+        """Let a context take a message, which may be its first one."""
+        context = self._context(context_id)
+        if context:
+            context.refuse_settings(message)
+        else:
+            context = self._open(message, now, context_id)
+        context.take(message, now)
+        return context
+
+
+class DialogueInput(_DialogueSocket):
+    """One socket, one utterance, ended by `close_socket`."""
+
+    def _take_message(self, message: dict[str, Any], now: float) -> None:
+        context = self._say(message, now)
+        if message.get("close_socket") is True:
+            context.generate(now)
+            context.end(now)
+            self._ended = True
+
+
+class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
+    """One socket, up to five contexts; every message names one, but for a bare `close_socket`."""
+
+    def _take_message(self, message: dict[str, Any], now: float) -> None:
+        context_id = field_of(message, "context_id", str)
+        if context_id is not None:
+            context = self._say(message, now, context_id)
+            if message.get("close_context") is True:
+                self._close_context(context, now)
+        elif message.get("close_socket") is not True:
+            raise errors.invalid_parameter("context_id", "context_id is required.")
+        if message.get("close_socket") is True:
+            self._close_socket(now)
+
+    def _open(self, first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> DialogueContext:
+        if any(closing.context_id == context_id for closing in self._utterances):
+            raise errors.CONTEXT_IS_CLOSING.given(context_id=context_id)
+        return super()._open(first, heard_at, context_id)
+
+    def _close_context(self, context: DialogueContext, now: float) -> None:
+        """Generate the rest and end the context: nothing is interrupted here (API reference)."""
+        self._say_rest(context, now, self._behavior.late_final)
 
 
 SOCKETS: dict[str, tuple[type[SocketCore[Any]], Callable[..., Parameters]]] = {

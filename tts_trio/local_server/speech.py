@@ -1,67 +1,93 @@
-"""Turn a text into timed pieces of encoded sound, of which messages are made. No clock, no I/O."""
+"""What a voice of the local server is, and how a text becomes timed pieces of encoded sound. No clock, no I/O."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Protocol, Self
 
 import attrs
 
 from tts_trio.local_server.encoding import ID3_TAG, Encoder
 from tts_trio.local_server.normalizer import Piece, normalize
-from tts_trio.local_server.voices import Voice
 
 _SLICE_SECONDS = 1.5  # a segment of about a second is one message (wire/README.md, 2.5)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Alignment:
-    """When each character is heard.
+    """When each character is heard: each begins where the one before it ends.
 
     Attributes:
         chars: The characters.
-        starts_ms: The time at which each character begins, from the beginning of the sound it comes with.
-        durations_ms: The time that each character lasts.
+        borders_ms: The time at which each character begins, from the beginning of the sound it comes with, and then the
+            time at which the last one ends. A character that is not spoken lasts 0 ms.
     """
 
     chars: str
-    starts_ms: tuple[int, ...]
-    durations_ms: tuple[int, ...]
+    borders_ms: tuple[int, ...]
 
-    def during(self, start_ms: float, end_ms: float) -> Self:
+    @property
+    def starts_ms(self) -> tuple[int, ...]:
+        """The time at which each character begins."""
+        return self.borders_ms[:-1]
+
+    @property
+    def durations_ms(self) -> tuple[int, ...]:
+        """The time that each character lasts."""
+        return tuple(end - start for start, end in pairwise(self.borders_ms))
+
+    def during(self, start_ms: float, end_ms: float) -> Alignment:
         """Give the characters that begin in this span."""
-        span = slice(bisect_left(self.starts_ms, start_ms), bisect_left(self.starts_ms, end_ms))
-        return attrs.evolve(
-            self, chars=self.chars[span], starts_ms=self.starts_ms[span], durations_ms=self.durations_ms[span]
-        )
+        first, end = (bisect_left(self.starts_ms, time_ms) for time_ms in (start_ms, end_ms))
+        return Alignment(chars=self.chars[first:end], borders_ms=self.borders_ms[first : end + 1])
 
-    def since(self, start_ms: float) -> Self:
+    def since(self, start_ms: float) -> Alignment:
         """Give the same with times from `start_ms`."""
-        return attrs.evolve(self, starts_ms=tuple(start - round(start_ms) for start in self.starts_ms))
+        return Alignment(chars=self.chars, borders_ms=tuple(border - round(start_ms) for border in self.borders_ms))
 
-    def stretched(self, factor: float) -> Self:
+    def stretched(self, factor: float) -> Alignment:
         """Give the same with all times multiplied by a factor."""
-        borders = [round(border * factor) for border in [*self.starts_ms, self.starts_ms[-1] + self.durations_ms[-1]]]
-        durations = (end - start for start, end in pairwise(borders))
-        return attrs.evolve(self, starts_ms=tuple(borders[:-1]), durations_ms=tuple(durations))
+        return Alignment(chars=self.chars, borders_ms=tuple(round(border * factor) for border in self.borders_ms))
 
-    def for_websocket(self, *, snake: bool) -> dict[str, Any]:
-        """Give the object of a WebSocket message, in snake_case or camelCase: whole milliseconds and durations."""
-        return {
-            "chars": list(self.chars),
-            "char_start_times_ms" if snake else "charStartTimesMs": list(self.starts_ms),
-            "char_durations_ms" if snake else "charDurationsMs": list(self.durations_ms),
-        }
 
-    def for_http(self) -> dict[str, Any]:
-        """Give the object of a with-timestamps body: seconds and ends."""
-        spans = zip(self.starts_ms, self.durations_ms, strict=True)
-        return {
-            "characters": list(self.chars),
-            "character_start_times_seconds": [start / 1000 for start in self.starts_ms],
-            "character_end_times_seconds": [(start + duration) / 1000 for start, duration in spans],
-        }
+@attrs.frozen(kw_only=True)
+class Speech(Alignment):
+    """A text, spoken: its characters together last as long as the sound, to the millisecond.
+
+    Attributes:
+        samples: The sound, in signed 16-bit little-endian mono.
+        sample_rate: The sample rate, in Hz.
+    """
+
+    samples: bytes = attrs.field(repr=lambda samples: f"<{len(samples)} bytes>")
+    sample_rate: int
+
+    @classmethod
+    def of(cls, text: str, samples: bytes, sample_rate: int, borders: Sequence[float]) -> Self:
+        """Make a speech of the borders between its characters, which are counted in samples."""
+        borders_ms = tuple(round(border * 1000 / sample_rate) for border in borders)
+        return cls(chars=text, borders_ms=borders_ms, samples=samples, sample_rate=sample_rate)
+
+
+class Voice(Protocol):
+    """Something that speaks, such as `EspeakVoice`."""
+
+    blocking: bool
+    """True: `speak` takes its time and belongs in a worker thread. False: it is cheap, call it in the loop."""
+
+    def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
+        """Speak a text.
+
+        Args:
+            text: Any string; what cannot be spoken is silent.
+            language_code: ISO 639-1, or None to go by the script of the text.
+            speed: 1.0 is normal, 1.2 is faster: the sound lasts 1 / `speed` as long.
+            sample_rate: A wish, in Hz; the rate of the speech says what came.
+        """
+        ...
 
 
 @attrs.frozen
@@ -117,9 +143,23 @@ class Clip:
     normalized: Alignment
 
     @property
+    def audio(self) -> bytes:
+        """The whole sound, encoded."""
+        return b"".join(piece.audio for piece in self.slices)
+
+    @property
     def seconds(self) -> float:
         """The length of the sound in seconds."""
         return self.slices[-1].end_ms / 1000 if self.slices else 0.0
+
+    def ready(self, first: float, speed: float) -> list[float]:
+        """Give the times at which the slices are generated, of which the first is, at `speed` times real time."""
+        return [first + (piece.end_ms - self.slices[0].end_ms) / 1000 / speed for piece in self.slices]
+
+    def span(self, index: int) -> tuple[float, float]:
+        """Give where a slice begins and ends; to the last one belong the characters after it that last no time."""
+        piece = self.slices[index]
+        return piece.start_ms, piece.end_ms if index < len(self.slices) - 1 else math.inf
 
 
 def tagged(clip: Clip, *, alone: bool = False) -> Clip:
@@ -145,7 +185,7 @@ def render(order: Order, voice: Voice) -> Clip:
         speed=order.speed,
         sample_rate=_sample_rate(order.output_format),
     )
-    normalized = Alignment(spoken, speech.starts_ms, speech.durations_ms)
+    normalized = Alignment(chars=spoken, borders_ms=speech.borders_ms)  # without the samples
     encoder = order.encoder or Encoder(order.output_format)
     total = len(speech.samples) // 2
     most = round(_SLICE_SECONDS * speech.sample_rate)
@@ -176,7 +216,7 @@ def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
     As recorded (wire/README.md, 2.5): no leading blank, its time belongs to the first character; one trailing blank.
     The characters of a number share the time of its words.
     """
-    borders = [*normalized.starts_ms, normalized.starts_ms[-1] + normalized.durations_ms[-1]]
+    borders = normalized.borders_ms
     starts: list[int] = []
     position = 1
     for piece in pieces:
@@ -184,13 +224,10 @@ def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
         if piece.source == piece.spoken:
             starts += borders[position:end]
         else:
-            span = borders[end] - borders[position]
-            count = len(piece.source)
+            span, count = borders[end] - borders[position], len(piece.source)
             starts += [borders[position] + span * index // count for index in range(count)]
         position = end
     if starts:
         starts[0] = borders[0]
     chars = "".join(piece.source for piece in pieces) + " "
-    starts.append(borders[-2])
-    ends = [*starts[1:], borders[-1]]
-    return Alignment(chars, tuple(starts), tuple(end - start for start, end in zip(starts, ends, strict=True)))
+    return Alignment(chars=chars, borders_ms=(*starts, *borders[-2:]))

@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from typing import Protocol
 
 from tts_trio.local_server.encoding import Encoder
-from tts_trio.local_server.voices import Speech
+from tts_trio.local_server.speech import Speech
 
 _CHARACTER_MS = 60
 _MARKER = (32767, -32768)
@@ -52,8 +52,7 @@ class ToneVoice:
         thousandths = round(speed * 1000)
         samples = b"".join([_burst(ord(character), thousandths, sample_rate) for character in text])
         length = _burst_length(thousandths, sample_rate)
-        borders = range(0, (len(text) + 1) * length, length)
-        return Speech.from_borders(samples, sample_rate, borders)
+        return Speech.of(text, samples, sample_rate, range(0, (len(text) + 1) * length, length))
 
 
 def read_tones(sound: bytes, output_format: NamedFormat | str) -> str:
@@ -84,7 +83,7 @@ class _Reader:
         self._sample_rate = sample_rate
         self._marker = _encode(_pack(_MARKER), output_format)
         self._width = len(self._marker) // len(_MARKER)
-        self._digits = {_encode(_pack([level]), output_format): digit for digit, level in enumerate(_LEVELS)}
+        self._digits = {_encode(_pack([level]), output_format): f"{digit:x}" for digit, level in enumerate(_LEVELS)}
 
     def read(self, sound: bytes) -> str:
         characters: list[str] = []
@@ -97,23 +96,15 @@ class _Reader:
 
     def _character_at(self, position: int, sound: bytes) -> tuple[str, int]:
         """Return the character whose burst begins here and the size of the burst; of a fragment "" and one byte."""
-        start = position + len(self._marker)
-        thousandths = self._number(sound, start, _SPEED_DIGITS)
-        code_point = self._number(sound, start + _SPEED_DIGITS * self._width, _CODE_POINT_DIGITS)
-        if position % self._width == 0 and thousandths and code_point is not None and code_point <= sys.maxunicode:
-            burst = _encoded_burst(code_point, thousandths, self._sample_rate, self._format)
-            if sound.startswith(burst, position):
-                return chr(code_point), len(burst)
+        samples = range(position + len(self._marker), position + _HEADER_SAMPLES * self._width, self._width)
+        digits = "".join([self._digits.get(sound[at : at + self._width], "?") for at in samples])
+        if position % self._width == 0 and "?" not in digits:
+            thousandths, code_point = int(digits[:_SPEED_DIGITS], 16), int(digits[_SPEED_DIGITS:], 16)
+            if thousandths and code_point <= sys.maxunicode:
+                burst = _encoded_burst(code_point, thousandths, self._sample_rate, self._format)
+                if sound.startswith(burst, position):
+                    return chr(code_point), len(burst)
         return "", 1
-
-    def _number(self, sound: bytes, start: int, digits: int) -> int | None:
-        number = 0
-        for at in range(start, start + digits * self._width, self._width):
-            digit = self._digits.get(sound[at : at + self._width])
-            if digit is None:
-                return None
-            number = number << 4 | digit
-        return number
 
 
 _reader = cache(_Reader)

@@ -2,20 +2,118 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
 import attrs
 
 from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.encoding import Encoder
-from tts_trio.local_server.messages import Send, Spelling
 from tts_trio.local_server.parameters import Parameters
 from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
+
+
+@attrs.frozen
+class Send:
+    """A message to be sent.
+
+    Attributes:
+        at: The time at which it is due.
+        kind: The kind of message; "turn" is the end of a generation of text-to-dialogue.
+        message: The JSON of the message.
+        size: The size of its audio, in bytes.
+        text: The client's characters that are aligned with its audio.
+        context_id: The context it belongs to; None: the default context, or a socket without contexts.
+        utterance: The number of the utterance on its socket. A context id can be used again, a number is not.
+    """
+
+    at: float
+    kind: Literal["audio", "turn", "final", "error"]
+    message: dict[str, Any]
+    size: int = 0
+    text: str = ""
+    context_id: str | None = None
+    utterance: int = 0
+
+
+@attrs.frozen
+class Close:
+    """The closing handshake, which the server begins at this time."""
+
+    at: float
+    code: int
+    reason: str
+
+
+Effect = Order | Send | Close
+
+
+@attrs.frozen
+class Spelling:
+    """How an endpoint spells its messages.
+
+    A text-to-speech socket sends every key in every message, as recorded (wire/README.md, 2.5). A text-to-dialogue
+    socket writes snake_case, and tells the end of every generation (API reference).
+
+    Attributes:
+        dialogue: The endpoint is a text-to-dialogue socket.
+        contexts: Every message names its context.
+        snake: A text-to-speech socket writes `is_final`, as in the reference, rather than `isFinal`, as recorded.
+    """
+
+    dialogue: bool = False
+    contexts: bool = False
+    snake: bool = False
+
+    def audio(
+        self, audio: bytes, alignment: Alignment | None, normalized: Alignment | None, context_id: str | None
+    ) -> dict[str, Any]:
+        """Spell a message with audio; a dialogue's `normalized_alignment` is "reserved for future use"."""
+        fields = {
+            "audio": base64.b64encode(audio).decode(),
+            "alignment": _times(alignment),
+            "normalized_alignment": None if self.dialogue else _times(normalized),
+        }
+        return self._spelled(fields, context_id)
+
+    def turn(self, context_id: str | None) -> dict[str, Any] | None:
+        """Spell the end of one generation; None: this socket does not tell it."""
+        return self.named({"is_final_audio_for_turn": True}, context_id) if self.dialogue else None
+
+    def final(self, context_id: str | None) -> dict[str, Any]:
+        """Spell the end of an utterance."""
+        return self._spelled({"is_final": True}, context_id)
+
+    def named(self, message: dict[str, Any], context_id: str | None) -> dict[str, Any]:
+        """Add the name of the context, where sockets have contexts."""
+        named = message | ({"context_id": context_id} if self.contexts else {})
+        return named if self.snake or self.dialogue else _in_camel_case(named)
+
+    def _spelled(self, fields: dict[str, Any], context_id: str | None) -> dict[str, Any]:
+        every = () if self.dialogue else ("audio", "is_final", "normalized_alignment", "alignment")
+        return self.named(dict.fromkeys(every) | fields, context_id)
+
+
+def _times(alignment: Alignment | None) -> dict[str, Any] | None:
+    return alignment and {
+        "chars": list(alignment.chars),
+        "char_start_times_ms": list(alignment.starts_ms),
+        "char_durations_ms": list(alignment.durations_ms),
+    }
+
+
+def _in_camel_case(value: Any) -> Any:
+    """Rename all keys of an object, and those of the objects in it."""
+    if not isinstance(value, dict):
+        return value
+    items = cast("dict[str, Any]", value).items()
+    return {re.sub("_(.)", lambda match: match[1].upper(), key): _in_camel_case(item) for key, item in items}
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -31,12 +129,16 @@ class Utterance(ABC):
         spelling: How the socket spells its messages.
         context_id: The id of the context; None: the default context, or a socket without contexts.
         number: The number of the utterance on its socket.
+        first: The first message, which settles some fields for good. Call `take` with it, too.
         heard_at: The time at which the client's last text for it came.
         speed: The speed of the voice settings.
         orders: The orders that nobody has taken yet.
         sends: The messages that are to be sent, in the order of their times.
         ended: Whether more text is ignored.
         begun: Whether some audio was sent.
+
+    Raises:
+        ServiceError: The first message settles something wrongly.
     """
 
     parameters: Parameters
@@ -44,8 +146,9 @@ class Utterance(ABC):
     spelling: Spelling
     context_id: str | None
     number: int
+    first: Mapping[str, Any]
     heard_at: float
-    speed: float = 1.0
+    speed: float = attrs.field(default=1.0, init=False)
     orders: deque[Order] = attrs.field(factory=deque[Order], init=False)
     sends: deque[Send] = attrs.field(factory=deque[Send], init=False)
     ended: bool = attrs.field(default=False, init=False)
@@ -59,15 +162,6 @@ class Utterance(ABC):
     _final_delay: float = attrs.field(default=0.0, init=False)
     _slots: list[Slot] = attrs.field(factory=list[Slot], init=False)
     _encoder: Encoder | None = attrs.field(default=None, init=False)  # of a stream that all its speech is a part of
-
-    @classmethod
-    @abstractmethod
-    def settled(cls, first: Mapping[str, Any], parameters: Parameters, behavior: Behavior) -> dict[str, Any]:
-        """Return the fields that the first message settles for good. Call `take` with that message, too.
-
-        Raises:
-            ServiceError: It settles them wrongly.
-        """
 
     @abstractmethod
     def take(self, message: Mapping[str, Any], now: float) -> None:
@@ -96,12 +190,9 @@ class Utterance(ABC):
 
     def _order(self, text: str, now: float) -> None:
         self.account.charge(len(text), self.parameters.model)
-        order = attrs.evolve(
-            self.parameters.order(text),
-            speed=self.speed,
-            overlapping=self.behavior.alignment == "overlapping",
-            encoder=self._encoder,
-        )
+        order = self.parameters.order(text)
+        overlapping = self.behavior.alignment == "overlapping"
+        order = attrs.evolve(order, speed=self.speed, overlapping=overlapping, encoder=self._encoder)
         self._generations += 1
         self.orders.append(order)
         self._ordered_at.append(now)
@@ -114,18 +205,13 @@ class Utterance(ABC):
         self._final_delay = final_delay
         self._finish_if_spoken(now)
 
-    def interrupt(self, now: float, delay: float = 0.0) -> None:
-        """Stop generating. Only the message under way still comes, then isFinal, both `delay` seconds late."""
-        under_way = self.sends[0] if self.sends else None
+    def interrupt(self, now: float, delay: float = 0.0, *, silently: bool = False) -> None:
+        """Stop generating. Only the message under way still comes, unless `silently`, and isFinal, `delay` s late."""
+        under_way = self.sends[0] if self.sends and not silently else None
         self.stop()
         if under_way:
             self.sends.append(attrs.evolve(under_way, at=under_way.at + delay))
-        self._finish(under_way.at if under_way else now, delay)
-
-    def lose(self, now: float, delay: float = 0.0) -> None:
-        """Stop generating. Only isFinal still comes, `delay` seconds late."""
-        self.stop()
-        self._finish(now, delay)
+        self._finish((under_way.at if under_way else now) + delay)
 
     def stop(self) -> None:
         """Stop generating, and send nothing more."""
@@ -144,16 +230,15 @@ class Utterance(ABC):
             return
         at = max(now, self._free_at)
         if self._sounds and (tail := self._tail()):
-            self._put_audio(at, tail, None, None)
-        self._finish(at, self._final_delay)
+            self._send_audio(at, tail, None, None)
+        self._finish(at + self._final_delay)
 
     def _tail(self) -> bytes:
         """Give the audio that comes between the last speech and isFinal."""
         return b""
 
-    def _finish(self, at: float, delay: float) -> None:
-        final = self.spelling.final(self.context_id)
-        self.sends.append(Send(at + delay, "final", final, context_id=self.context_id, utterance=self.number))
+    def _finish(self, at: float) -> None:
+        self._send(at, "final", self.spelling.final(self.context_id))
 
     # --- speech to messages
 
@@ -166,14 +251,12 @@ class Utterance(ABC):
         if self._stopped:
             return
         start = at = self.account.admit(max(self._ordered_at.popleft(), self._free_at))
-        for index, piece in enumerate(clip.slices):
-            heard_first = clip.slices[0].end_ms
-            at = start + self.behavior.model_latency + (piece.end_ms - heard_first) / 1000 / self.behavior.speed
-            at = max(at, now)
-            self._put_audio(at, piece.audio, *self._alignments(clip, index))
+        for index, ready in enumerate(clip.ready(start + self.behavior.model_latency, self.behavior.speed)):
+            at = max(ready, now)
+            self._send_audio(at, clip.slices[index].audio, *self._alignments(clip, index))
             self._sounds = True
         if turn := self.spelling.turn(self.context_id):
-            self.sends.append(Send(at, "turn", turn, context_id=self.context_id, utterance=self.number))
+            self._send(at, "turn", turn)
         self._free_at = at
         self._slots.append(self.account.occupy(start, at, now))
         self._finish_if_spoken(now)
@@ -184,22 +267,24 @@ class Utterance(ABC):
         self.begun = self.begun or send.kind == "audio"
         return send
 
-    def _put_audio(self, at: float, audio: bytes, alignment: Alignment | None, normalized: Alignment | None) -> None:
+    def _send_audio(self, at: float, audio: bytes, alignment: Alignment | None, normalized: Alignment | None) -> None:
         message = self.spelling.audio(audio, alignment, normalized, self.context_id)
-        text = alignment.chars if alignment else ""
-        self.sends.append(Send(at, "audio", message, len(audio), text, self.context_id, self.number))
+        self._send(at, "audio", message, len(audio), alignment.chars if alignment else "")
+
+    def _send(
+        self, at: float, kind: Literal["audio", "turn", "final"], message: dict[str, Any], size: int = 0, text: str = ""
+    ) -> None:
+        self.sends.append(Send(at, kind, message, size, text, self.context_id, self.number))
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
         """Give `alignment` and `normalizedAlignment` of one slice."""
-        mode = self.behavior.alignment
-        overlapping = mode == "overlapping"
-        piece, last = clip.slices[index], index == len(clip.slices) - 1
-        if mode == "absent" or (index and not overlapping and not self.parameters.sync_alignment):
+        overlapping = self.behavior.alignment == "overlapping"
+        if self.behavior.alignment == "absent":
             return None, None
         if not (overlapping or self.parameters.sync_alignment):
-            return clip.alignment, clip.normalized
-        end_ms = math.inf if last else piece.end_ms
-        normalized = clip.normalized.during(piece.start_ms, end_ms).since(piece.start_ms)
+            return (None, None) if index else (clip.alignment, clip.normalized)
+        start_ms, end_ms = clip.span(index)
+        normalized = clip.normalized.during(start_ms, end_ms).since(start_ms)
         if overlapping:
-            return clip.alignment.during(0, end_ms), normalized
-        return clip.alignment.during(piece.start_ms, end_ms).since(piece.start_ms), normalized
+            start_ms = 0
+        return clip.alignment.during(start_ms, end_ms).since(start_ms), normalized

@@ -17,12 +17,12 @@ from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.frames import FrameBoundary
 from tts_trio.local_server.http_api import Headers
-from tts_trio.local_server.messages import Close, Send, Spelling
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Sent
 from tts_trio.local_server.service import Service
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.speech import Order
+from tts_trio.local_server.utterance import Close, Send, Spelling
 from tts_trio.local_server.weather import Scope
 from tts_trio.local_server.wire import HangUp, Wire
 

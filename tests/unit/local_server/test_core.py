@@ -10,11 +10,10 @@ import pytest
 
 from tts_trio.local_server import Behavior, ToneVoice
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.messages import Close, Effect, Send
-from tts_trio.local_server.parameters import Request
-from tts_trio.local_server.sockets import parse_websocket
+from tts_trio.local_server.parameters import Request, parse_websocket
+from tts_trio.local_server.sockets import StreamInput
 from tts_trio.local_server.speech import Order, render
-from tts_trio.local_server.speech_sockets import StreamInput
+from tts_trio.local_server.utterance import Close, Effect, Send
 
 
 def core(behavior: Behavior | None = None, now: float = 0.0, **query: str) -> StreamInput:

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from tts_trio import AudioFormat
 from tts_trio.local_server.espeak import EspeakVoice
-from tts_trio.local_server.speech import Order, render
+from tts_trio.local_server.speech import Order, Speech, Voice, render
 from tts_trio.local_server.tone import ToneVoice, read_tones
-from tts_trio.local_server.voices import Speech, Voice
 
 ENGLISH = "Thank you for calling Northern Dental, how can I help you today? We are open until six. "
 RUSSIAN = "Спасибо, что позвонили в нашу клинику, чем я могу вам помочь? Мы работаем до шести. "
