@@ -131,7 +131,7 @@ async def test_cancelled_at_random_moments_nothing_leaks_and_the_next_is_hot(
 @pytest.mark.filterwarnings("ignore")  # of httpx's, about what it left open
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="encode/httpcore#1093: cancelled dials keep their place")
 def test_httpxs_own_pool_does_not_survive_it() -> None:
-    """Why there is a transport of ours under httpx. More places than one would last longer, and no more."""
+    """Why the pool is ours. More places than one would last longer, and no more."""
     survived = True
 
     async def main() -> None:

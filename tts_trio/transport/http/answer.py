@@ -11,6 +11,7 @@ import trio
 
 from tts_trio.errors import ProtocolError, TTSError
 from tts_trio.errors.classification import classify_response
+from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.timers import fail_after
 
 _MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
@@ -18,6 +19,26 @@ _REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status a
 _SNIFFED = 64  # bytes: text that long, which begins as HTML or JSON does, is no sound
 _QUOTED = 80
 _BLANKS = b" \t\r\n"
+
+
+@attrs.define
+class Body:
+    """The bytes of an answer as they come; none once it is closed, for its connection may be another request's."""
+
+    _connection: HttpConnection
+    _closed: bool = attrs.field(default=False, init=False)
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._closed and (data := await self._connection.receive()):
+            return data
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """End it, wherever it is."""
+        self._closed = True
 
 
 @attrs.define

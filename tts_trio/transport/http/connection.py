@@ -5,7 +5,6 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import h11
-import httpx
 import trio
 
 from tts_trio._nurseries import telling_cause
@@ -14,6 +13,8 @@ from tts_trio.errors import ProtocolError, ServiceTimeoutError, TTSConnectionErr
 from tts_trio.transport.http.stream import WatchedStream
 
 _LONGEST_HEAD = 102400  # bytes: a longer one is no answer
+_ANY_REQUEST = (h11.Request(method="POST", target="/", headers=[("host", "any")]), h11.EndOfMessage())
+"""What h11 is told of a request that was written: to read the answer it wants to know no more."""
 
 
 class HttpConnection:
@@ -56,17 +57,17 @@ class HttpConnection:
         self._http.start_next_cycle()
         self.fresh = self.asked = self.outlives = False
 
-    async def ask(self, request: httpx.Request) -> h11.Response:
+    async def ask(self, message: bytes) -> h11.Response:
         """Send a request, and return the head of its answer.
+
+        Args:
+            message: A whole request, which wants a body for its answer.
 
         Raises:
             TTSError: Something came before it was asked, the connection was lost (`asked` and `hung_up` say whether
                 asking again could double anything), what came is no HTTP, or nothing came within `timeouts.reply`.
         """
         deadline = trio.current_time() + self._config.timeouts.reply
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        events = (head, h11.Data(data=request.content), h11.EndOfMessage())
-        message = b"".join(self._http.send(event) or b"" for event in events)
         if not await self.stream.is_quiet():
             raise self._spoke_unasked()
         self.asked = True
@@ -77,6 +78,8 @@ class HttpConnection:
             raise self._too_slow("sending the request") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it may have answered before it closed
+        for sent in _ANY_REQUEST:
+            self._http.send(sent)
         event = await self._next_event(deadline)
         while isinstance(event, h11.InformationalResponse):
             self._interim = True

@@ -31,6 +31,9 @@ class ConnectionPool:
 
     A connection is in one of three places: in use (in `_connections` only), idle (in `_idle`, too), or on its way to a
     request that waits (in the channel). `_offer` is where each of them comes through.
+
+    Attributes:
+        where: The service's host and port.
     """
 
     def __init__(self, config: TTSConfig, open_stream: OpenStream, nursery: trio.Nursery) -> None:
@@ -38,7 +41,7 @@ class ConnectionPool:
         self._spares = spare_connections(config)
         self._open_stream = open_stream
         self._nursery = nursery
-        self._where = urlsplit(config.base_url).netloc
+        self.where = urlsplit(config.base_url).netloc
         self._connections: set[HttpConnection] = set()
         self._idle: list[HttpConnection] = []  # the one used last is the last
         self._dialed_on_demand = 0
@@ -153,7 +156,7 @@ class ConnectionPool:
         try:
             await task()
         except Exception:
-            logger.exception("a task of the HTTP connections to %s failed", self._where)
+            logger.exception("a task of the HTTP connections to %s failed", self.where)
             self._backoff.dial_failed()
 
     async def _warm_up(self) -> None:
@@ -213,12 +216,12 @@ class ConnectionPool:
                 return error
             case trio.TooSlowError():
                 timeout = self._config.timeouts.connect
-                return TTSConnectionError(f"no connection to {self._where} within {timeout:g} s (still connecting)")
+                return TTSConnectionError(f"no connection to {self.where} within {timeout:g} s (still connecting)")
             case OSError() | trio.BrokenResourceError():
-                return dial_failed(self._config, self._where, error)
+                return dial_failed(self._config, self.where, error)
             case _:
-                logger.error("dialing %s failed", self._where, exc_info=error)
-                return unexpected(f"connection to {self._where}", error)
+                logger.error("dialing %s failed", self.where, exc_info=error)
+                return unexpected(f"connection to {self.where}", error)
 
     # How a connection finds its request. Each that was opened, or became free, comes here, and goes on in the same turn
     # of the loop, so that none can be counted twice:
@@ -259,7 +262,7 @@ class ConnectionPool:
             with scope:
                 await connection.stream.watch()
         except Exception:
-            logger.exception("a connection to %s broke in a way that nobody foresaw", self._where)
+            logger.exception("a connection to %s broke in a way that nobody foresaw", self.where)
         if connection in self._idle:  # nobody took it, so the peer says goodbye, or speaks out of turn
             await self.drop(connection, lost=not scope.cancel_called)
         elif scope.cancel_called:

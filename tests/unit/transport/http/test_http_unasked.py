@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -151,6 +153,39 @@ async def test_who_speaks_before_it_is_asked_is_not_asked(over: str, said: bytes
                     await hear(connections, request(0))
             await trio.sleep(0.02)
     assert asked == []
+
+
+@pytest.mark.parametrize("what", ["bytes", "FIN"])
+@pytest.mark.parametrize("over", ["TCP", "TLS"])
+async def test_what_lies_in_the_kernel_is_seen_before_the_request_is_written(over: str, what: str) -> None:
+    """P32: nobody has read it yet, as the loop had no turn since it came, and the request goes over another one."""
+    streams: list[trio.abc.Stream] = []
+    asked: list[int] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        streams.append(stream)
+        number = len(streams)
+        while True:
+            said = await receive_request(stream)
+            asked.append(number)
+            await stream.send_all(answer(sound(said)))
+
+    def tcp(stream: trio.abc.Stream) -> trio.SocketStream:
+        found = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        assert isinstance(found, trio.SocketStream)
+        return found
+
+    async with serving(over, script) as (config, opener):
+        async with HttpConnections(config, open_stream=opener) as connections:
+            assert await hear(connections, request(0)) == sound(request(0).body)
+            await trio.sleep(0.05)
+            peer = tcp(streams[asked[0] - 1]).socket
+            if what == "bytes":
+                os.write(peer.fileno(), OTHER)
+            else:
+                peer.shutdown(socket.SHUT_WR)
+            assert await hear(connections, request(1)) == sound(request(1).body)
+    assert asked.count(asked[0]) == 1
 
 
 async def test_an_interim_answer_costs_the_connection_and_not_the_answer() -> None:
