@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from email.utils import formatdate
+from functools import partial
 from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -18,14 +19,13 @@ from wsproto.utilities import RemoteProtocolError
 from tts_trio.local_server import errors
 from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
-from tts_trio.local_server.http_api import Answer, Headers, Part, SpeechAnswer, Spoken, refuse, respond, speak
+from tts_trio.local_server.http_api import Answer, Headers, SpeechAnswer, refuse, respond, speak
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
-from tts_trio.local_server.service import Service
+from tts_trio.local_server.service import Scope, Service
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.sockets import open_core
 from tts_trio.local_server.utterance import Spelling
-from tts_trio.local_server.weather import Scope
 from tts_trio.local_server.websocket import WebSocketSession, fault_message
 from tts_trio.local_server.wire import HangUp, Wire
 
@@ -92,8 +92,8 @@ class Connection:
             return
         body = b"Invalid HTTP request received."
         headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
-        await self._send_head(400, [*headers, ("connection", "close")], None)
-        await self._send_body_part(body, None, None)
+        await self._send_head(400, [*headers, ("connection", "close")])
+        await self._send_body_part(body)
         await self._send_event(h11.EndOfMessage())
 
     async def _read(self, head: h11.Request) -> Request | None:
@@ -126,46 +126,39 @@ class Connection:
         request = await self._read(head)
         if request is None:
             return
-        scope = Scope(request.path)
-        trickle: float | None = None
-        content_type = ""
+        account, scope = self._service.account, Scope(request.path)
         answer: Answer | SpeechAnswer | None = None
-        for fault in self._wire.strike("answer", scope):
-            if await self._wire.suffer(fault):
-                continue
+        content_type = ""
+        self._wire.pace = None
+        for fault in await self._wire.pass_point("answer", scope, self._answer_until_eof):
             match fault.action:
                 case "status":
-                    answer = refuse(errors.by_status(int(fault.value or 0)), self._service.account)
+                    answer = refuse(errors.by_status(int(fault.value or 0)), account)
                 case "error_200":
-                    answer = refuse(errors.by_status(500), self._service.account, status=200)
-                case "until_eof":
-                    await self._answer_until_eof(int(fault.value or 0))
+                    answer = refuse(errors.by_status(500), account, status=200)
                 case "content_type":
                     content_type = str(fault.value)
                 case _:
-                    trickle = float(fault.value or 1)
+                    self._wire.pace = float(fault.value or 1)
         if answer is None and request.headers.get("upgrade", "").lower() == "websocket":
             try:
-                core = open_core(request, self._service.account, trio.current_time())
+                core = open_core(request, account, trio.current_time())
             except errors.ServiceError as error:
-                core, answer = None, refuse(error, self._service.account)
+                core, answer = None, refuse(error, account)
             if core:
-                answer = await self._upgrade(core, request, head, trickle)
+                answer = await self._upgrade(core, request, head)
                 if answer is None:
                     return
-        answer = answer or respond(request, self._service.account, trio.current_time())
+        answer = answer or respond(request, account, trio.current_time())
         if isinstance(answer, Answer):
-            headers = [*answer.headers, ("content-length", str(len(answer.body)))]
-            await self._send_head(answer.status, headers, trickle)
+            await self._send_head(answer.status, [*answer.headers, ("content-length", str(len(answer.body)))])
             if head.method != b"HEAD" and answer.status not in _WITHOUT_BODY:
-                await self._send_body_part(answer.body, None, trickle)
+                await self._send_body_part(answer.body)
         else:
-            await self._speak(answer, scope, content_type, trickle)
+            await self._speak(answer, scope, content_type)
         await self._send_event(h11.EndOfMessage())
 
-    async def _upgrade(
-        self, core: SocketCore[Any], request: Request, head: h11.Request, trickle: float | None
-    ) -> Answer | None:
+    async def _upgrade(self, core: SocketCore[Any], request: Request, head: h11.Request) -> Answer | None:
         """Serve a WebSocket until it ends, and return None. Return the refusal if the upgrade is a bad one."""
         account = self._service.account
         headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
@@ -181,85 +174,85 @@ class Connection:
                 wanted = [(name.decode(), value.decode()) for name, value in hint.headers]
                 return attrs.evolve(refusal, status=hint.status_code, headers=[*refusal.headers, *wanted])
             self._socket = socket
-            await self._wire.send(accepted, trickle=trickle)
+            await self._wire.send(accepted)
+            self._wire.pace = None
             self._wire.record(Answered, status=_SWITCHING, headers=dict(headers))
             await socket.run(self._http.trailing_data[0])
         finally:
             core.gone()
         return None
 
-    async def _speak(self, answer: SpeechAnswer, scope: Scope, content_type: str, trickle: float | None) -> None:
-        account = self._service.account
-        try:
-            clip = await self._service.speak(answer.order)
-            spoken = speak(answer, clip, account)
-            await trio.sleep_until(spoken.parts[0].at if spoken.parts else answer.slot.end)
-            headers = [
-                (name, content_type if content_type and name == "content-type" else value)
-                for name, value in spoken.headers
-            ]
-            await self._send_head(200, headers, trickle)
-            for index, part in enumerate(spoken.parts):
-                await trio.sleep_until(part.at)
-                await self._send_part(part, scope, index, spoken, trickle)
-            for fault in self._wire.strike("final", scope):
-                if not await self._wire.suffer(fault):
-                    await self._spoil(fault, b"0\r\n\r\n")
-        finally:
-            account.free(answer.slot)
-
-    async def _send_part(self, part: Part, scope: Scope, index: int, spoken: Spoken, trickle: float | None) -> None:
-        deed: Fault | None = None
-        for fault in self._wire.strike("audio", scope, index):
-            if await self._wire.suffer(fault):
-                continue
-            lines = dict(spoken.headers)["content-type"] == "application/json"
-            extra = fault_message(fault, Spelling())
-            if extra is not None and lines:
-                await self._send_body_part(extra.encode() + b"\n" if isinstance(extra, str) else extra, None, None)
-            elif extra is None:
-                await self._spoil(fault, part.data)
-                deed = fault
-        if deed and deed.action == "skip":
-            return
-        split = int(deed.value or 1) if deed and deed.action == "split" else None
-        slow = float(deed.value or 1) if deed and deed.action == "trickle" else trickle
-        await self._send_body_part(part.data, split, slow)
-
-    async def _spoil(self, fault: Fault, data: bytes) -> None:
-        """Cut an HTTP body short, if this fault does."""
-        if fault.action == "cut":
-            whole = self._http.send(h11.Data(data)) or b""
-            await self._wire.send(whole[: len(whole) // 2])
-            raise HangUp(reset=True)
-        if fault.action in {"close", "error_frame"} or (fault.action == "skip" and data.startswith(b"0\r\n")):
-            raise HangUp(reset=False)
-
-    async def _answer_until_eof(self, status: int) -> None:
-        """Answer with a body that has neither length nor chunks."""
-        error = errors.by_status(status)
-        body = json.dumps(error.body(self._service.account.trace_id()))
-        reason = responses.get(status, "")
-        head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-        await self._wire.send(head.encode() + body.encode())
+    async def _answer_until_eof(self, fault: Fault) -> bool:
+        """Answer with a body that has neither length nor chunks, if this fault does."""
+        if fault.action != "until_eof":
+            return False
+        status = int(fault.value or 0)
+        body = json.dumps(errors.by_status(status).body(self._service.account.trace_id()))
+        head = f"HTTP/1.1 {status} {responses.get(status, '')}\r\ncontent-type: application/json\r\n"
+        await self._wire.send(f"{head}connection: close\r\n\r\n{body}".encode())
         self._wire.record(Answered, status=status, headers={"content-type": "application/json"})
         await trio.sleep(_UNTIL_EOF_SECONDS)
         raise HangUp(reset=False)
 
+    # --- speech
+
+    async def _speak(self, answer: SpeechAnswer, scope: Scope, content_type: str) -> None:
+        account = self._service.account
+        try:
+            spoken = speak(answer, await self._service.speak(answer.order), account)
+            await trio.sleep_until(spoken.parts[0].at if spoken.parts else answer.slot.end)
+            headers = dict(spoken.headers)
+            headers["content-type"] = content_type or headers["content-type"]
+            await self._send_head(200, list(headers.items()))
+            for part in spoken.parts:
+                await trio.sleep_until(part.at)
+                await self._send_part(part.data, scope, lines=answer.form.endswith("/with-timestamps"))
+            await self._wire.pass_point("final", scope, partial(self._cut_short, h11.EndOfMessage()))
+        finally:
+            account.free(answer.slot)
+
+    async def _send_part(self, data: bytes, scope: Scope, *, lines: bool) -> None:
+        async def act(fault: Fault) -> bool:
+            extra = fault_message(fault, Spelling())
+            if extra is None:
+                return await self._cut_short(h11.Data(data), fault)
+            if lines:
+                await self._send_body_part(extra.encode() + b"\n" if isinstance(extra, str) else extra)
+            return True
+
+        deeds = await self._wire.pass_point("audio", scope, act)
+        action, value = (deeds[-1].action, deeds[-1].value) if deeds else ("", None)
+        if action == "skip":
+            return
+        pace = self._wire.pace
+        if action == "trickle":
+            self._wire.pace = float(value or 1)
+        await self._send_body_part(data, int(value or 1) if action == "split" else None)
+        self._wire.pace = pace
+
+    async def _cut_short(self, rest: h11.Data | h11.EndOfMessage, fault: Fault) -> bool:
+        """End an HTTP body before its rest, or in the middle of it, if this fault does."""
+        if fault.action == "cut":
+            data = self._http.send(rest) or b""
+            await self._wire.send(data[: len(data) // 2])
+            raise HangUp(reset=True)
+        if fault.action in {"close", "error_frame"} or (fault.action == "skip" and isinstance(rest, h11.EndOfMessage)):
+            raise HangUp(reset=False)
+        return False
+
     # --- bytes
 
-    async def _send_head(self, status: int, headers: Headers, trickle: float | None) -> None:
+    async def _send_head(self, status: int, headers: Headers) -> None:
         headers = [("date", formatdate(usegmt=True)), *headers]
-        reason = responses.get(status, "")
-        await self._send_event(h11.Response(status_code=status, headers=headers, reason=reason), trickle)
+        await self._send_event(h11.Response(status_code=status, headers=headers, reason=responses.get(status, "")))
         self._wire.record(Answered, status=status, headers=dict(headers))
 
-    async def _send_body_part(self, data: bytes, split: int | None, trickle: float | None) -> None:
+    async def _send_body_part(self, data: bytes, split: int | None = None) -> None:
         step = split or max(1, len(data))
         for start in range(0, len(data), step):
-            await self._send_event(h11.Data(data[start : start + step]), trickle)
+            await self._send_event(h11.Data(data[start : start + step]))
         self._wire.record(Sent, kind="body", size=len(data))
 
-    async def _send_event(self, event: h11.Event, trickle: float | None = None) -> None:
+    async def _send_event(self, event: h11.Event) -> None:
         if data := self._http.send(event):
-            await self._wire.send(data, trickle=trickle)
+            await self._wire.send(data)

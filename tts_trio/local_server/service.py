@@ -1,20 +1,68 @@
-"""What all connections of one local server share: the behavior of the moment, the account, the voice, the record."""
+"""What all connections of one local server share: the behavior of the moment and its faults, the account, the voice."""
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 
+import attrs
 import trio
 
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.behavior import Behavior
+from tts_trio.local_server.behavior import Behavior, Fault, Point
 from tts_trio.local_server.record import Record
 from tts_trio.local_server.speech import Clip, Order, Voice, render
-from tts_trio.local_server.weather import Weather
 
 _CACHE_BYTES = 64 * 2**20
 _WORKERS = 2
+
+
+@attrs.define(eq=False)
+class Scope:
+    """One connection, request or utterance, for which it is decided once whether a fault strikes.
+
+    Attributes:
+        path: The path of the request; "": there is none yet.
+        decisions: Whether it strikes, for each fault that was asked about here.
+        audio_messages: The number of passes of the point "audio".
+    """
+
+    path: str = ""
+    decisions: dict[Fault, bool] = attrs.field(factory=dict[Fault, bool], init=False)
+    audio_messages: int = attrs.field(default=0, init=False)
+
+
+class _Weather:
+    """The faults of one `Behavior`, with their counters: it decides which of them strike.
+
+    Equal faults share a counter; say `seed=…` to tell them apart.
+    """
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        self._faults = faults
+        self._passes = dict.fromkeys(faults, 0)
+        self._draws = {fault: random.Random(fault.seed) for fault in faults}  # noqa: S311 - repeatable, not secret
+
+    def strike(self, point: Point, scope: Scope) -> list[Fault]:
+        frame = scope.audio_messages
+        scope.audio_messages += point == "audio"
+        return [
+            fault
+            for fault in self._faults
+            if fault.at == point
+            and (not fault.path or f"/{scope.path}".endswith(f"/{fault.path.lstrip('/')}"))
+            and (point != "audio" or fault.frame is None or fault.frame == frame)
+            and self._strikes(fault, scope)
+        ]
+
+    def _strikes(self, fault: Fault, scope: Scope) -> bool:
+        if fault not in scope.decisions:
+            passes = self._passes[fault]
+            self._passes[fault] = passes + 1
+            counted = passes >= fault.skip and (fault.count is None or passes < fault.skip + fault.count)
+            scope.decisions[fault] = counted and self._draws[fault].random() < fault.probability
+        return scope.decisions[fault]
 
 
 class Service:
@@ -22,8 +70,8 @@ class Service:
 
     def __init__(self, behavior: Behavior, voice: Voice, record: Callable[[Record], object]) -> None:
         self.account = Account(behavior)
-        self.weather = Weather(behavior.faults)
         self.record = record
+        self._weather = _Weather(behavior.faults)
         self._voice = voice
         self._workers = trio.CapacityLimiter(_WORKERS)
         self._cache: OrderedDict[Order, Clip] = OrderedDict()
@@ -37,7 +85,11 @@ class Service:
     @behavior.setter
     def behavior(self, behavior: Behavior) -> None:
         self.account.behavior = behavior
-        self.weather = Weather(behavior.faults)
+        self._weather = _Weather(behavior.faults)
+
+    def strike(self, point: Point, scope: Scope) -> list[Fault]:
+        """Pass `point` in `scope`, and return the faults that strike there, in the order they were given."""
+        return self._weather.strike(point, scope)
 
     async def speak(self, order: Order) -> Clip:
         """Speak an order, in a worker thread if the voice is blocking. Equal orders are spoken once and kept."""

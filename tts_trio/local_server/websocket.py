@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
-import attrs
 import trio
 import wsproto.events as ws
 from wsproto import ConnectionType, WSConnection
@@ -15,16 +15,14 @@ from wsproto.connection import ConnectionState
 from tts_trio.local_server import errors
 from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
-from tts_trio.local_server.frames import FrameBoundary
 from tts_trio.local_server.http_api import Headers
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Sent
-from tts_trio.local_server.service import Service
+from tts_trio.local_server.service import Scope, Service
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.speech import Order
 from tts_trio.local_server.utterance import Close, Send, Spelling
-from tts_trio.local_server.weather import Scope
-from tts_trio.local_server.wire import HangUp, Wire
+from tts_trio.local_server.wire import FrameBoundary, HangUp, Wire
 
 _CLOSING_SECONDS = 10.0  # the server waits for the client's half of the closing handshake
 _INTERNAL_ERROR = 1011
@@ -51,19 +49,6 @@ def fault_message(fault: Fault, spelling: Spelling, context_id: str | None = Non
             return None
 
 
-@attrs.define
-class _Told:
-    """What the faults of one utterance count by.
-
-    Attributes:
-        scope: The scope in which its faults are decided.
-        audio_messages: The number of audio messages so far.
-    """
-
-    scope: Scope
-    audio_messages: int = 0
-
-
 class WebSocketSession:
     """Serves one socket until it ends; `core` decides what is said on it."""
 
@@ -74,7 +59,7 @@ class WebSocketSession:
         self._protocol = WSConnection(ConnectionType.SERVER)
         self._boundary = FrameBoundary()
         self._path = request.path
-        self._told: dict[int, _Told] = {}  # by the number of the utterance, until its isFinal
+        self._scopes: dict[int, Scope] = {}  # by the number of the utterance, until its isFinal
         self._text: list[str] = []  # of a message in fragments
         self._wake = trio.Event()
         self._pong = trio.Event()
@@ -211,78 +196,58 @@ class WebSocketSession:
 
     async def _say(self, send: Send) -> None:
         """Send a message of the core's, with the faults that strike here."""
+        deeds: list[Fault] = []
+        if send.kind == "audio" or send.kind == "final":
+            scope = self._scopes.setdefault(send.utterance, Scope(self._path))
+            if send.kind == "final":
+                del self._scopes[send.utterance]
+            deeds = await self._wire.pass_point(send.kind, scope, partial(self._interpose, send))
+        action, value = (deeds[-1].action, deeds[-1].value) if deeds else ("", None)
         text = json.dumps(send.message)
-        faults = self._faults_of(send)
-        deed: Fault | None = None  # what becomes of the message itself
-        for fault in faults:
-            if await self._wire.suffer(fault):
-                continue
-            extra = fault_message(fault, self._core.spelling, send.context_id)
-            if extra is not None:
-                await self._write(ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra))
-                self._wire.record(Sent, kind="fault", size=len(extra), context_id=send.context_id)
-            elif fault.action == "close":
-                await self._close(int(fault.value or 0), "")
-                raise HangUp(reset=False)
-            elif fault.action == "error_frame":
-                await self._complain(errors.by_name(str(fault.value)))
-            elif fault.action == "context_error":
-                await self._end_context(errors.by_name(str(fault.value)), send)
-                return
-            else:
-                deed = fault
-        await self._do(text, deed)
-        if deed is None or deed.action != "skip":
-            error = send.message.get("error", "")
-            self._wire.record(
-                Sent, kind=send.kind, size=send.size, text=send.text, error=error, context_id=send.context_id
-            )
-
-    def _faults_of(self, send: Send) -> list[Fault]:
-        told = self._told.setdefault(send.utterance, _Told(Scope(self._path)))
-        match send.kind:
-            case "audio":
-                told.audio_messages += 1
-                return self._wire.strike("audio", told.scope, told.audio_messages - 1)
-            case "final":
-                del self._told[send.utterance]
-                return self._wire.strike("final", told.scope)
-            case _:
-                return []
-
-    async def _do(self, text: str, deed: Fault | None) -> None:
-        """Send a message whole, or as a fault has it: not at all, in half, in fragments, slowly."""
-        match deed.action if deed else "":
+        match action:
             case "skip":
-                pass
+                return
+            case "context_error":
+                frame = errors.by_name(str(value)).frame()
+                await self._send_error(self._core.spelling.named(frame, send.context_id), send.context_id)
+                self._core.drop(send.utterance, trio.current_time())
+                return
             case "cut" if self._protocol.state is ConnectionState.OPEN:
                 data = self._protocol.send(ws.TextMessage(text))
                 await self._wire.send(data[: len(data) // 2])
                 raise HangUp(reset=True)
             case "split":
-                step = int(deed.value or 1) if deed else 1
-                starts = range(0, len(text), step)
-                for start in starts:
-                    await self._write(ws.TextMessage(text[start : start + step], message_finished=start == starts[-1]))
-            case "trickle":
-                await self._write(ws.TextMessage(text), trickle=float(deed.value or 1) if deed else None)
+                step = int(value or 1)
+                pieces = [text[start : start + step] for start in range(0, len(text), step)]
             case _:
-                await self._write(ws.TextMessage(text))
+                pieces = [text]
+        self._wire.pace = float(value or 1) if action == "trickle" else None
+        for number, piece in enumerate(pieces, 1):
+            await self._write(ws.TextMessage(piece, message_finished=number == len(pieces)))
+        self._wire.pace = None
+        error = send.message.get("error", "")
+        self._wire.record(Sent, kind=send.kind, size=send.size, text=send.text, error=error, context_id=send.context_id)
 
-    async def _end_context(self, error: errors.ServiceError, send: Send) -> None:
-        """Send an error frame that names the context, and end that context alone."""
-        frame = self._core.spelling.named(error.frame(), send.context_id)
+    async def _interpose(self, send: Send, fault: Fault) -> bool:
+        """Send what comes before a message, or instead of it and of all others, if this fault does that."""
+        extra = fault_message(fault, self._core.spelling, send.context_id)
+        if extra is not None:
+            await self._write(ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra))
+            self._wire.record(Sent, kind="fault", size=len(extra), context_id=send.context_id)
+        elif fault.action == "close":
+            await self._close(int(fault.value or 0), "")
+            raise HangUp(reset=False)
+        elif fault.action == "error_frame":
+            error = errors.by_name(str(fault.value))
+            await self._send_error(error.frame())
+            await trio.sleep(self._service.behavior.close_delay)
+            await self._close(errors.POLICY_VIOLATION, error.reason())
+            raise HangUp(reset=False)
+        return extra is not None
+
+    async def _send_error(self, frame: dict[str, Any], context_id: str | None = None) -> None:
         await self._write(ws.TextMessage(json.dumps(frame)))
-        self._wire.record(Sent, kind="error", error=frame["error"], context_id=send.context_id)
-        self._core.drop(send.utterance, trio.current_time())
-
-    async def _complain(self, error: errors.ServiceError) -> None:
-        """Send an error frame, and close as the service does."""
-        await self._write(ws.TextMessage(json.dumps(error.frame())))
-        self._wire.record(Sent, kind="error", error=error.frame()["error"])
-        await trio.sleep(self._service.behavior.close_delay)
-        await self._close(errors.POLICY_VIOLATION, error.reason())
-        raise HangUp(reset=False)
+        self._wire.record(Sent, kind="error", error=frame["error"], context_id=context_id)
 
     async def _close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, and wait for the client's half of it: `_take_close` ends the session."""
@@ -294,10 +259,10 @@ class WebSocketSession:
         await self._write(ws.CloseConnection(code, reason))
         self._wire.record(CloseSent, code=code, reason=reason)
 
-    async def _write(self, event: ws.Event, *, trickle: float | None = None) -> None:
+    async def _write(self, event: ws.Event) -> None:
         """Write an event, unless the closing handshake has begun."""
         if self._protocol.state is ConnectionState.OPEN:
-            await self._wire.send(self._protocol.send(event), trickle=trickle)
+            await self._wire.send(self._protocol.send(event))
 
     async def _ping(self) -> None:
         """Ping every `ping_interval`, and close with 1011 where no pong comes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import trio
@@ -11,12 +12,13 @@ import trio
 from tts_trio.local_server.behavior import Fault, Point
 from tts_trio.local_server.memory import MemoryStream
 from tts_trio.local_server.record import Injected, Record
-from tts_trio.local_server.service import Service
-from tts_trio.local_server.weather import Scope
+from tts_trio.local_server.service import Scope, Service
 
 _READ_BYTES = 65536
 _TRICKLE_SECONDS = 0.02  # between the pieces of a slow message
-GARBAGE = b"\xff\x00\xfe" * 11
+_GARBAGE = b"\xff\x00\xfe" * 11
+_MASK_BYTES = 4
+_EXTENDED_LENGTHS = {126: 2, 127: 8}
 
 
 class HangUp(Exception):
@@ -33,12 +35,14 @@ class Wire:
     Attributes:
         number: The number of the connection.
         ended_by_client: Whether the client closed TCP, or was found gone.
+        pace: The bytes to send in a second; None: all at once.
     """
 
     def __init__(self, stream: trio.abc.Stream, number: int, service: Service) -> None:
         self.stream = stream
         self.number = number
         self.ended_by_client = False
+        self.pace: float | None = None
         self._service = service
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
@@ -56,32 +60,50 @@ class Wire:
                 return bytes(data)
         return await trio.sleep_forever()
 
-    async def send(self, data: bytes, *, trickle: float | None = None) -> None:
-        """Send bytes, `trickle` of them a second if that is given.
+    async def send(self, data: bytes) -> None:
+        """Send bytes.
 
         Raises:
             HangUp: The client is gone.
         """
         async with self._sending:
             try:
-                if trickle is None:
+                if not self.pace:
                     await self.stream.send_all(data)
                     return
-                step = max(1, round(trickle * _TRICKLE_SECONDS))
+                step = max(1, round(self.pace * _TRICKLE_SECONDS))
                 for start in range(0, len(data), step):
                     await self.stream.send_all(data[start : start + step])
-                    await trio.sleep(step / trickle)
+                    await trio.sleep(step / self.pace)
             except trio.BrokenResourceError:
                 self.ended_by_client = True
                 raise HangUp(reset=False) from None
 
-    async def suffer(self, fault: Fault) -> bool:
-        """Do what the fault does, if that is the same for every message; else return False.
+    async def pass_point(
+        self, point: Point, scope: Scope, act: Callable[[Fault], Awaitable[bool]] | None = None
+    ) -> list[Fault]:
+        """Pass a point: the faults that strike there do what they do, one after the other.
+
+        Args:
+            point: The point.
+            scope: The connection, request or utterance that passes it.
+            act: What does the faults that are not about bytes alone, and says whether it did.
+
+        Returns:
+            The faults that remain, which change what is sent next.
 
         Raises:
             HangUp: The connection is dropped.
         """
-        self.record(Injected, fault=fault)
+        remaining: list[Fault] = []
+        for fault in self._service.strike(point, scope):
+            self.record(Injected, fault=fault)
+            if not (await self._suffer(fault) or (act and await act(fault))):
+                remaining.append(fault)
+        return remaining
+
+    async def _suffer(self, fault: Fault) -> bool:
+        """Do what the fault does, if that is the same for every message; else return False."""
         match fault.action:
             case "delay":
                 await trio.sleep(float(fault.value or 0))
@@ -96,19 +118,10 @@ class Wire:
             case "eof":
                 raise HangUp(reset=False)
             case "garbage":
-                await self.send(GARBAGE)
+                await self.send(_GARBAGE)
             case _:
                 return False
         return True
-
-    def strike(self, point: Point, scope: Scope, frame: int | None = None) -> list[Fault]:
-        """Pass a point, and return the faults that strike there, in order. Call `suffer` with each."""
-        return self._service.weather.strike(point, scope, frame)
-
-    async def pass_point(self, point: Point, scope: Scope) -> None:
-        """Pass a point at which no message is sent."""
-        for fault in self.strike(point, scope):
-            await self.suffer(fault)
 
     def record(self, what: type[Record], /, **fields: Any) -> None:
         """Put something on the record."""
@@ -143,3 +156,39 @@ def _arm_reset(stream: Any) -> None:
         stream.reset()
     elif isinstance(stream, trio.SocketStream):
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class FrameBoundary:
+    """Follows a client's bytes from WebSocket frame to frame; it needs nothing but their headers."""
+
+    def __init__(self) -> None:
+        self._header = bytearray()
+        self._payload = 0  # bytes of it that are still to come
+
+    @property
+    def inside(self) -> bool:
+        """Whether the bytes so far end in the middle of a frame."""
+        return bool(self._header) or self._payload > 0
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        position = 0
+        while position < len(data):
+            if self._payload:
+                taken = min(self._payload, len(data) - position)
+                self._payload -= taken
+                position += taken
+            else:
+                self._header.append(data[position])
+                position += 1
+                self._read_header()
+
+    def _read_header(self) -> None:
+        header = self._header
+        if len(header) < 2:
+            return
+        short = header[1] & 0x7F
+        extended = _EXTENDED_LENGTHS.get(short, 0)
+        if len(header) == 2 + extended + (_MASK_BYTES if header[1] & 0x80 else 0):
+            self._payload = int.from_bytes(header[2 : 2 + extended]) if extended else short
+            header.clear()

@@ -25,6 +25,7 @@ from tts_trio.local_server import (
     POINTS,
     Behavior,
     CloseReceived,
+    Ended,
     Fault,
     Injected,
     Received,
@@ -321,6 +322,18 @@ async def test_a_body_that_is_cut_short(action: str, at: Point, frame: int, auto
     assert reply.status == 200
     assert reply.parts
     assert not reply.complete
+
+
+@pytest.mark.parametrize("form", ["", "/with-timestamps"])
+async def test_a_cut_behind_a_body_of_known_length(form: str, autojump_clock: MockClock) -> None:
+    """Nothing is left to be cut in half; the connection is reset all the same."""
+    async with town(Fault("cut", "final", count=1)) as here:
+        first, second = await here.http().speak(RUSSIAN, form), await here.http().speak(RUSSIAN, form)
+        records = here.server.records
+    assert first is None or not first.complete
+    assert second is not None
+    assert second.complete
+    assert next(record.by for record in records if isinstance(record, Ended)) == "server"
 
 
 async def test_a_body_with_a_piece_missing_or_slow_or_in_small_chunks(autojump_clock: MockClock) -> None:
