@@ -132,7 +132,7 @@ def test_nothing_to_say_on_standard_input_is_an_error(tmp_path: Path) -> None:
             "Как справи, їжаче?",  # neither Russian nor English: the language has to be given
             [
                 "no ELEVENLABS_API_KEY",
-                "tts-trio: warning: language_code is unset",
+                "tts-trio: warning: language_code is None",
                 "server",
                 "connect",
                 "first audio",

@@ -225,11 +225,11 @@ def test_tokens_that_are_none_are_skipped(server: LocalServer, language: str) ->
             with tokens:
                 for token in (None, text, None):
                     tokens.send(token)
-                with pytest.raises(TypeError, match="text must be str, not int"):
+                with pytest.raises(TypeError, match="text must be a str, not int"):
                     tokens.send(0)  # type: ignore[arg-type]
             assert heard(b"".join(audio), tts.config) == text
         for wrong in (0, b"bytes", ["text"]):
-            with pytest.raises(TypeError, match=f"text must be str, not {type(wrong).__name__}"):
+            with pytest.raises(TypeError, match=f"text must be a str, not {type(wrong).__name__}"):
                 with tts.speak([text, wrong]) as audio:  # type: ignore[list-item]
                     list(audio)
 

@@ -153,7 +153,7 @@ async def test_a_language_that_is_not_told_is_warned_of_once(
         for _ in range(2):
             async with tts.speak(["Да."]) as audio:
                 await listen(audio)
-    assert caplog.text.count("language_code is unset") == 1
+    assert caplog.text.count("language_code is None") == 1
 
 
 async def test_two_tasks(autojump_clock: trio.testing.MockClock) -> None:
@@ -341,7 +341,7 @@ async def test_nothing_to_speak_is_no_error(autojump_clock: trio.testing.MockClo
 async def test_bad_input(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service, speaking(make_config(max_characters=10), service.open_stream) as tts:
         async with tts.start_llm_stream() as (text, _):
-            with pytest.raises(TypeError, match="must be str, not int"):
+            with pytest.raises(TypeError, match="must be a str, not int"):
                 await text.send(42)  # type: ignore[arg-type]
             with pytest.raises(ConfigurationError, match="max_characters") as caught:
                 await text.send("больше десяти")
@@ -368,7 +368,7 @@ async def test_tokens_that_are_none_are_skipped(autojump_clock: trio.testing.Moc
             assert audio.outcome is not None
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
         for wrong in (0, False, b"bytes", ["text"]):
-            with pytest.raises(TypeError, match=f"text must be str, not {type(wrong).__name__}"):
+            with pytest.raises(TypeError, match=f"text must be a str, not {type(wrong).__name__}"):
                 async with tts.speak(["Да.", wrong]) as audio:  # type: ignore[list-item]
                     await listen(audio)
 

@@ -1,7 +1,7 @@
-"""LLM tokens to phrases that can be spoken: the text side of a reply, without I/O and without a clock.
+"""Turns an LLM's tokens into phrases that the service can speak, without I/O and without a clock.
 
-Under ``auto_mode`` the service speaks every message as a clip of its own, so tokens are gathered to phrases:
-the first one leaves early, because the caller waits for it; the rest leave at sentence ends.
+With ``auto_mode`` the service speaks every message as a clip of its own, so tokens are gathered into phrases. The first
+phrase is sent early, because the caller waits for it. The others are sent when their sentence is complete.
 """
 
 from __future__ import annotations

@@ -16,19 +16,21 @@ from tts_trio.text.words import Mark, Word, core_of, mark_of
 
 
 def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexicon, sentence: str) -> Grade | None:
-    """Grade the place after `word`, or None where no phrase may end, or not yet.
+    """Grade the place after `word`.
 
-    The rules are asked in order, and the first that has an answer gives it: what the next word forbids, what
-    the mark says, what the word before forbids, and at last what the next word invites.
+    The rules are asked in this order, and the first one with an answer decides: what the next word forbids, what the
+    mark says, what the word before the place forbids, and what the next word allows.
 
     Args:
         word: The word before the place.
-        gap: What stands between it and the place, blanks excepted: a dash, an emoji, or nothing.
-        following: The next word from its first character on, as far as it is known; "" where the stream has
-            stalled, so that nothing may be assumed about it.
-        complete: Whether the next word is known to its end.
+        gap: The characters between the word and the place without blanks: a dash, an emoji, or "".
+        following: The known beginning of the next word; "" where the stream has stalled and nothing of it is known.
+        complete: Whether `following` is the whole next word.
         lexicon: The closed lists of the language.
-        sentence: The text up to the place, as far back as a sentence may reach.
+        sentence: The text before the place, from the beginning of its sentence (or from 300 characters before).
+
+    Returns:
+        The grade, or None where no phrase may end, at least until more of the next word is known.
     """
     if following and not following[0].isascii() and unicodedata.category(following[0])[0] == "M":
         return None
@@ -62,7 +64,7 @@ def _after_full_stop(
 
 
 def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sentence: str) -> bool:
-    """Whether a full stop ends a sentence, where `sentencex` alone would be wrong."""
+    """Whether a full stop ends a sentence: by our rules for the cases that `sentencex` gets wrong, else by it."""
     if word.core in lexicon.abbreviations or word.is_letter or start.islower():
         return False
     if word.is_number and (word.starts_line or not following or _may_be_ordinal(word, lexicon)):
@@ -77,12 +79,12 @@ def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sen
 
 
 def _may_be_ordinal(word: Word, lexicon: Lexicon) -> bool:
-    """Whether the full stop may stand for "-th", so that a capital letter after it says nothing: "am 3. Juni"."""
+    """Whether the full stop may make an ordinal, after which a capital letter begins no sentence: "am 3. Juni"."""
     return lexicon.ordinals and word.mark is Mark.FULL_STOP and word.core.isdecimal() and len(word.core) <= 3
 
 
 def _is_alone(sentence: str) -> bool:
-    """Whether no mark is missing before the last word: "Let me see. No.", but not "at No."."""
+    """Whether the last word is a sentence of its own: "Let me see. No.", but not "at No."."""
     before = sentence.split()[-2:-1]
     return not before or not before[0][-1].isalnum()
 
@@ -99,7 +101,7 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
         if not following or known in (lexicon.change if complete else lexicon.beginnings_of_change):
             return None
     if following and not start and not complete:
-        return None  # a sign of money, a quotation mark: not yet
+        return None  # only a sign of money or a quotation mark has come: wait for the word
     if word.core in lexicon.pronouns and following and not opens:
         return None
     if start.isupper() and core != "i":
@@ -114,29 +116,31 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
     return Grade.WORD
 
 
-# What addresses have inside of them; and what is before the first of these signs.
+# The signs inside of an address of the Internet, and the words before the first of these signs.
 _ADDRESS_SIGNS = frozenset("@/\\_=&~.:")
 _ADDRESS_BEGINNINGS = frozenset({"http", "https", "www", "mailto", "tel"})
 _JOINING_MARKS = frozenset("–—")
 
 
 class Ending(enum.Enum):
-    """Whether a run of non-blanks is whole at which the stream has stalled, no blank being known after it."""
+    """Whether the last run of non-blanks is whole when the stream stalls before a blank has come."""
 
     WHOLE = enum.auto()
+    """It is whole: a phrase may end with it."""
     UNSURE = enum.auto()
-    """A figure or an address may go on: "3." may become "3.14"."""
+    """It is a figure or an address, which may go on: "3." may become "3.14"."""
     OPEN = enum.auto()
+    """It may go on: no phrase may end with it."""
 
 
 def ending(word: Word, previous: Word | None, *, lexicon: Lexicon, sentence: str) -> Ending:
-    """Tell whether a word at which the stream has stalled can end a phrase, the blank after it being taken for granted.
+    """Tell whether the last word of a stalled stream can end a phrase, if a blank comes next.
 
     Args:
         word: The last word, as far as it is known.
         previous: The word before it.
         lexicon: The closed lists of the language.
-        sentence: The text up to here, as far back as a sentence may reach.
+        sentence: The text with this word, from the beginning of its sentence (or the last 300 characters).
     """
     if word.mark is Mark.NONE or word.tail[-1] in _JOINING_MARKS or word.core in _ADDRESS_BEGINNINGS:
         return Ending.OPEN
@@ -152,5 +156,5 @@ def ending(word: Word, previous: Word | None, *, lexicon: Lexicon, sentence: str
 
 @cache
 def segmenter() -> Callable[[str, str], list[str]]:
-    """Load `sentencex`, on first use: 12 ms that only streamed replies need."""
+    """Return the segmenter of `sentencex`, loaded on first use: it takes 12 ms, and only replies need it."""
     return cast("Callable[[str, str], list[str]]", import_module("sentencex").segment)

@@ -1,4 +1,4 @@
-"""Text that is waiting to be given out."""
+"""The buffer of text that was not yet returned in a phrase."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ _WIDTH = 4  # bytes of a character
 
 
 class Buffer:
-    """Text that grows at its end and is cut off at its beginning; what either costs does not grow with the text.
+    """Text to which characters are added at the end and from which they are cut off at the beginning.
 
-    Positions are counted from the first character that was ever added, so they stay valid when text is cut off.
+    The cost of both does not grow with the length of the text. Positions are counted from the first character that was
+    ever added, so they stay valid when text is cut off.
 
     Attributes:
-        start: The position of the first character that is there.
+        start: The position of the first character in the buffer.
         end: The position after the last one.
     """
 
@@ -28,12 +29,12 @@ class Buffer:
         self.end += len(text)
 
     def read(self, start: int, end: int) -> str:
-        """Return what is there between two positions."""
+        """Return the text between two positions, as far as the buffer has it."""
         first, last = max(0, start - self.start), max(0, end - self.start)
         return utf_32_le_decode(self._data[first * _WIDTH : last * _WIDTH], "surrogatepass")[0]
 
     def cut(self, end: int) -> str:
-        """Cut off what is before a position, and return it."""
+        """Cut off the text before a position, and return it."""
         text = self.read(self.start, end)
         del self._data[: len(text) * _WIDTH]
         self.start += len(text)

@@ -1,9 +1,9 @@
-"""The text of a reply as it comes in: checked, freed of Markdown, cut into phrases, and timed out when it stops.
+"""The text of a reply on its way in: it is checked, freed of Markdown, cut into phrases, and timed out when it stops.
 
-Text passes three places on its way. `take` queues it in slices of a bounded length. `read` hands the next slice to the
-phraser, which keeps what is not yet a phrase. What it gives out waits in `phrases` until the utterance takes it to be
-sent. `take` is followed by one `read`, so that a token is cut at once; the slices of a longer text are read when
-`deadline` says so, which is in the next turn of the loop, so that others have theirs in between.
+Text passes three queues. `take` cuts it into slices of a bounded length and queues them. `read` feeds the next slice to
+the phraser, which keeps the text that is not yet a phrase. The phrases that it returns wait in `phrases` until the
+utterance sends them. The caller of `take` calls `read` once, so that a token becomes a phrase at once. The other slices
+of a long text are read when `deadline` says so, in later turns of trio's loop, so that other tasks run in between.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tts_trio.text.words import CHARACTERS_A_SECOND
 logger = logging.getLogger(__name__)
 
 _REPLACEMENT = "\ufffd"
-_WARNING = 30.0  # seconds without text, after which it looks as if somebody forgot to close it
+_WARNING = 30.0  # seconds without text after which a warning asks whether the text was not closed
 
 
 def whole_text(text: str) -> str:
-    """Return a text in whole characters: the halves of a surrogate pair are joined, and a lone one becomes U+FFFD.
+    """Return a text in whole characters: halves of a surrogate pair are joined, and a lone half becomes U+FFFD.
 
-    Such halves come from what cuts a text between its UTF-16 units; UTF-8 cannot encode them.
+    Such halves come from programs that cut a text between its UTF-16 units. UTF-8 cannot encode them.
 
     Raises:
-        TypeError: It is no `str`.
+        TypeError: The text is not a `str`.
     """
     check_type(text)
     try:
@@ -37,28 +37,28 @@ def whole_text(text: str) -> str:
     except UnicodeEncodeError:
         whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         if whole.count(_REPLACEMENT) > text.count(_REPLACEMENT):
-            logger.warning("half of a surrogate pair in a text was replaced by U+FFFD")
+            logger.warning("a text had half of a surrogate pair, which was replaced by U+FFFD")
         return whole
     return text
 
 
 def check_type(text: object) -> None:
-    """Refuse what is no text.
+    """Check that a text is a `str`.
 
     Raises:
-        TypeError: It is no `str`.
+        TypeError: It is not.
     """
     if not isinstance(text, str):
-        raise TypeError(f"text must be str, not {type(text).__name__}")
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
 
 
 class TextInput:
-    """What the caller writes, on its way to the service.
+    """The text of one reply, from the caller to the phrases that can be sent.
 
     Attributes:
-        phrases: The phrases that have not been sent.
-        closed: Whether the caller has no more text.
-        complete: Whether no more phrases will come.
+        phrases: The phrases that were not sent yet.
+        closed: Whether the caller has closed the text.
+        complete: Whether `phrases` has the last phrase: the text is closed, and all of it was read.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class TextInput:
         """Begin a reply.
 
         Args:
-            phraser: What cuts it into phrases.
-            now: The time, in seconds, as in all other methods.
+            phraser: Cuts the text into phrases.
+            now: The time in seconds, of the same clock as in all other methods.
             max_characters: The most characters that the reply may have.
-            text_timeout: Seconds without text after which the reply is given up.
-            strip_markdown: Whether Markdown is taken out of the text.
+            text_timeout: Seconds without text after which the reply fails.
+            strip_markdown: Whether to take Markdown out of the text.
         """
         self.phrases: deque[str] = deque()
         self.closed = False
@@ -84,25 +84,26 @@ class TextInput:
             from tts_trio.text.markdown import MarkdownStripper  # loaded late: few ask for it
 
             self._markdown = MarkdownStripper()
-        self._characters = 0  # taken
-        self._waiting_characters = 0  # in `phrases`
-        self._unread: deque[str] = deque()
-        self._half = ""  # of a surrogate pair, whose other half may come with the next token
+        self._characters = 0  # how many `take` got
+        self._waiting_characters = 0  # how many are in `phrases`
+        self._unread: deque[str] = deque()  # the slices for `read`
+        self._half = ""  # the first half of a surrogate pair, whose second half may come with the next token
         self._last_text = now
         self._warned = False
 
     def take(self, token: str, now: float) -> None:
-        """Queue a piece of text to be read.
+        """Queue a piece of text for `read`.
 
         Raises:
-            TypeError: It is no `str`.
+            TypeError: It is not a `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
         """
         check_type(token)
         limit = self._max_characters
         if self._characters + len(token) > limit:
             raise ConfigurationError(
-                f"max_characters: a reply may have at most {limit} characters", field="max_characters"
+                f"max_characters: the reply has more than {limit} characters; send less text, or raise max_characters",
+                field="max_characters",
             )
         self._characters += len(token)
         text = self._half + token
@@ -117,10 +118,10 @@ class TextInput:
         self._unread.append(whole_text(self._half))
 
     def read(self, now: float, lead: float) -> str:
-        """Cut the next slice into phrases, and return what of it is to be spoken.
+        """Cut the next slice into phrases, and return its text without Markdown.
 
         Args:
-            now: The time.
+            now: The time, in seconds.
             lead: Seconds of speech ahead of the listener, without that of `phrases`.
         """
         text = self._strip(self._unread.popleft()) if self._unread else ""
@@ -134,13 +135,13 @@ class TextInput:
         return text
 
     def next_phrase(self) -> str:
-        """Take the next phrase, to be sent."""
+        """Take the next phrase out of `phrases`, to send it."""
         phrase = self.phrases.popleft()
         self._waiting_characters -= len(phrase)
         return phrase
 
     def put_back(self, phrases: list[str]) -> None:
-        """Have phrases that were sent wait to be sent again, before all others."""
+        """Put phrases that were sent, and have to be sent again, before all other phrases."""
         self.phrases.extendleft(reversed(phrases))
         self._waiting_characters += sum(map(len, phrases))
 
@@ -149,7 +150,7 @@ class TextInput:
         self._waiting_characters += sum(map(len, phrases))
 
     def drop(self) -> str:
-        """Drop what was not sent and what was not read; return the text that `read` has not returned."""
+        """Drop all phrases and all unread text, and return the text that `read` has not returned."""
         rest = "".join(self._unread) + ("" if self.closed else whole_text(self._half))
         if self._markdown is not None and not self.complete:
             rest = self._markdown.feed(rest) + self._markdown.close()
@@ -162,22 +163,22 @@ class TextInput:
         return text if self._markdown is None else self._markdown.feed(text)
 
     def take_whole(self, text: str) -> str:
-        """Take a text as one phrase, complete, and return it."""
+        """Take a text that is known as a whole as the only phrase, and return it."""
         self._queue([text])
         self.closed = self.complete = True
         return text
 
     def given_up_at(self) -> float:
-        """Return the time at which the reply is given up, if no text comes before."""
+        """Return the time at which the reply fails if no text comes before."""
         return math.inf if self.closed else self._last_text + self._text_timeout
 
     @property
     def unread(self) -> bool:
-        """Whether text was taken that is to be read now."""
+        """Whether `read` has text to read now."""
         return bool(self._unread)
 
     def deadline(self) -> float:
-        """Return the time at which `read` or `expire` is to be called, if no text comes before."""
+        """Return the time at which to call `read` or `expire` if no text comes before."""
         if self.complete:
             return math.inf
         if self._unread:
@@ -186,16 +187,19 @@ class TextInput:
         return min(self.given_up_at(), warning, self._phrase_due())
 
     def expire(self, now: float) -> TextTimeoutError | None:
-        """Do what is due, and return why the reply is given up, or None."""
+        """Do what is due at this time; return the error if the reply has failed by it."""
         if self.complete:
             return None
         if self.given_up_at() <= now:
-            return TextTimeoutError(f"the text was neither fed nor closed for {self._text_timeout:g} s")
+            return TextTimeoutError(
+                f"no text was sent for {self._text_timeout:g} s (timeouts.text), and the text was not closed; close it "
+                "at the end of the reply"
+            )
         if self._phrase_due() <= now:
             self._queue(self._phraser.expire(now))
         elif not self._warned and self._last_text + _WARNING <= now:
             self._warned = True
-            logger.warning("a reply got no text for %g s: was its text channel not closed?", _WARNING)
+            logger.warning("no text was sent to a reply for %g s; close its text channel at its end", _WARNING)
         return None
 
     def _phrase_due(self) -> float:

@@ -1,4 +1,4 @@
-"""Closed lists of function words: what clings together when it is spoken."""
+"""The closed lists of function words, which tell which words a speaker does not part."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ def _beginnings(words: Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen(kw_only=True)
 class Lexicon:
-    """The closed lists of one language, all in lower case and with ``е`` for ``ё``.
+    """The closed lists of one language, all words in lower case and with ``е`` for ``ё``.
 
     Attributes:
-        language: The language code for `sentencex`; None: it is told by the script.
-        binders: Words that belong to the next one, so no phrase ends with them: articles and determiners,
+        language: The language code for `sentencex`; None: the script of the word decides.
+        binders: Words that belong to the next one, so that no phrase ends with them: articles and determiners,
             prepositions, conjunctions, negations, auxiliaries, adverbs of degree, numbers.
-        pronouns: Words that may be the subject of a verb that follows, so a phrase ends with them only before an
+        pronouns: Words that may be the subject of the next verb, so that a phrase ends with them only before an
             opener.
-        binding_endings: Endings of adjectives, which belong to a noun that follows.
+        binding_endings: Endings of adjectives, which belong to the noun after them.
         openers: Words before which a speaker could draw breath: conjunctions, prepositions, relative words.
-        auxiliaries: Openers too, but a pronoun belongs to them.
-        clingers: Words that belong to the one before, so no phrase begins with them.
-        money: Units of money: a sum may go on after them ("five dollars and ten cents").
-        change: Words with which it does: "and" and numerals.
-        labels: Nouns that a figure or a name follows, so no phrase ends with them before it is known what does.
-        calendar: Months and weekdays: a date goes on after them ("5 мая 2024", "Monday, May 5").
-        abbreviations: With a full stop they belong to the next word, and never end a sentence.
-        closing_abbreviations: With a full stop they may end a sentence, if a capital follows.
+        auxiliaries: Words that are openers too, except after a pronoun.
+        clingers: Words that belong to the one before, so that no phrase begins with them.
+        money: Units of money, after which a sum may go on ("five dollars and ten cents").
+        change: Words with which a sum goes on: "and" and numerals.
+        labels: Nouns before a figure or a name, so that no phrase ends with them before the next word is known.
+        calendar: Months and weekdays, after which a date may go on ("5 мая 2024", "Monday, May 5").
+        abbreviations: Words that with a full stop belong to the next word, and never end a sentence.
+        closing_abbreviations: Words that with a full stop end a sentence if a capital letter follows.
         address_hints: Words before an address of the Internet.
-        answers: Words that `sentencex` takes for abbreviations although they can be sentences of their own.
-        ordinals: Whether a figure and a full stop are an ordinal: "am 3. Juni".
-        short_abbreviation: A word of so many letters or fewer, a full stop and a figure are an abbreviation that no
-            list knows.
-        short_word: Without lists, words of so many letters are taken for function words.
+        answers: Words that `sentencex` takes for abbreviations, although they can be sentences of their own.
+        ordinals: Whether the language writes an ordinal as a figure and a full stop: "am 3. Juni".
+        short_abbreviation: The most letters of a word that counts as an abbreviation if a full stop and a figure
+            follow, although no list has it.
+        short_word: The most letters of a word that counts as a function word, for languages without lists.
+        beginnings_of_clingers: All beginnings of `clingers`, for a word that is not known to its end.
+        beginnings_of_change: All beginnings of `change`, likewise.
     """
 
     language: str | None = None
@@ -72,7 +74,7 @@ class Lexicon:
     )
 
     def binds(self, core: str) -> bool:
-        """Whether the word belongs to the one after it, whatever that is."""
+        """Whether the word belongs to any word after it."""
         return (
             core in self.binders
             or len(core) <= self.short_word
@@ -195,16 +197,17 @@ ENGLISH = Lexicon(
 
 UNKNOWN = Lexicon(short_word=3)
 
-# Languages that write an ordinal with a full stop ("d." in the dates of Unicode's CLDR, and in other ordinals).
+# Languages that write an ordinal as a figure and a full stop (Unicode's CLDR has "d." in their dates).
 _ORDINALS = _words("bs cs da de et eu fi fo hr hu is lb lv nb nn no pl sk sl sr tr")
 
 
 @cache
 def lexicon_for(language_code: str | None) -> Lexicon:
-    """Return the lists for a language; Russian and English together where none is given.
+    """Return the lists for a language.
 
     Args:
-        language_code: ISO 639-1, as the service takes it.
+        language_code: An ISO 639-1 code. None: the lists of Russian and English together. A language without lists gets
+            `UNKNOWN`, in which short words count as function words.
     """
     if language_code is None:
         return Lexicon(

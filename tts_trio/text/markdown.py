@@ -1,4 +1,10 @@
-"""Markdown as LLMs write it, taken out of a stream of tokens before it is spoken."""
+"""Takes the Markdown that LLMs write out of a stream of tokens before it is spoken.
+
+Each construct is a `_Rule`, a pair of patterns. At each place of the text the rules are tried in order, and the first
+that matches wins. If the text may end inside of a construct (`begun`), the stripper stops there and waits for more. If
+the construct is whole (`whole`), `remains` replaces it. If no rule matches, the plain text up to the next sign is
+returned.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +17,13 @@ from tts_trio.text.words import slices
 
 @attrs.frozen
 class _Rule:
-    """A construct of Markdown, and what of it remains.
+    """A construct of Markdown.
 
     Attributes:
-        whole: The construct.
-        begun: The construct at the end of what is known, where it may go on: then more text is waited for.
-        remains: What of the construct stays in its place, as a template for the match.
-        read_again: Whether that may have constructs in it.
+        whole: Matches the construct.
+        begun: Matches the beginning of a construct at the end of the known text, where it may go on.
+        remains: The text that replaces the construct, as a template for the match of `whole`.
+        read_again: Whether the replacement may contain constructs, and is read again.
     """
 
     whole: re.Pattern[str]
@@ -28,11 +34,11 @@ class _Rule:
 
 _FENCE = _Rule(re.compile(r"[ \t]{0,80}```[^\n]*(?:\n|\Z)"), re.compile(r"[ \t]{0,80}(?:`{0,2}|```[^\n]{0,80})\Z"))
 
-# The first rule that applies is the one that counts. No pattern looks at more than a few hundred characters of what is
-# not known to its end, so that nothing is held back for long, and that what is held back is read again in no time.
+# No pattern of `begun` matches more than a few hundred characters, so that no text is held back for long, and reading
+# it again with each token costs little.
 _AT_LINE_START = (
     _FENCE,
-    _Rule(  # --- a line across the page
+    _Rule(  # a line across the page, such as ---
         re.compile(r"[ \t]{0,80}([-*_])(?:[ \t]{0,80}\1){2,}[ \t]{0,80}(?:\n|\Z)"),
         re.compile(r"(?=.{1,200}\Z)[ \t]*(?:[-*_][ \t]*){1,80}\Z"),
     ),
@@ -50,7 +56,7 @@ _INLINE = (
         read_again=True,
     ),
     _Rule(re.compile(r"`+"), re.compile(r"(?!)")),
-    _Rule(  # emphasis, but not "2 * 3", "2*3", "snake_case", "~5"
+    _Rule(  # emphasis; not the signs of "2 * 3", "2*3", "snake_case", "~5"
         re.compile(
             r"(?!(?<!\S)[*_]+(?!\S)|(?<=[^\W_])_+(?=[^\W_])|(?<=\d)\*+(?=\d)|(?<=\w)\*(?=\w))(?:(?<!\*)\*+|(?<!_)_+|~~)"
         ),
@@ -58,32 +64,32 @@ _INLINE = (
     ),
 )
 _PLAIN = re.compile(r"[^\\`*_~!\[\n]+")
-_MARK = re.compile(r"\*+|_+|[\s\S]")  # what is no construct: a run of one sign stays together
+_MARK = re.compile(r"\*+|_+|[\s\S]")  # signs that are no construct; a run of one sign stays together
 
 
 class MarkdownStripper:
     """Takes the marks of Markdown out of a reply, and leaves its words.
 
-    Goes before a `Phraser`, and before whatever else is to know the text that is spoken. Emphasis, headings, bullets,
-    quotation marks at line starts, fences and backticks go, of a link or an image its label remains. The numbers of
-    lists and all line breaks stay: they are heard.
+    It comes before the `Phraser`. It takes out emphasis, the marks of headings, bullets and quotations, fences and
+    backticks, and leaves the label of a link or an image. The numbers of lists and all line breaks stay, because the
+    listener hears them.
 
         stripper = MarkdownStripper()
         plain = stripper.feed("Press **Re") + stripper.feed("set**.") + stripper.close()
     """
 
     def __init__(self) -> None:
-        self._text = ""  # one character that was read, and what was not yet
-        self._at = 0
-        self._line_start = True
-        self._fenced = False
+        self._text = ""  # the last character that was read, and the unread text
+        self._at = 0  # where the unread text begins in `_text`
+        self._line_start = True  # whether the unread text is at the beginning of a line
+        self._fenced = False  # whether it is inside of a fenced block of code
 
     def feed(self, token: str) -> str:
-        """Take a piece of text of any size, and return what is certain of the text without marks."""
+        """Take a piece of text of any size, and return the text without marks as far as it is certain."""
         return "".join([self._read(piece, final=False) for piece in slices(token)])
 
     def close(self) -> str:
-        """Return what is left, the reply being complete."""
+        """Return the remaining text. No more text will be fed."""
         return self._read("", final=True)
 
     def _read(self, piece: str, *, final: bool) -> str:
@@ -113,7 +119,7 @@ class MarkdownStripper:
         return rule.whole.match(self._text, self._at)
 
     def _take(self, rule: _Rule) -> str:
-        """Take a construct, and return what of it is text."""
+        """Replace a whole construct, and return the text that remains of it."""
         match = self._match(rule)
         assert match is not None
         self._line_start = rule in _AT_LINE_START

@@ -1,4 +1,16 @@
-"""One reply, sans-IO: tokens in, phrases out, and the time as an argument."""
+"""Cuts the tokens of one reply into phrases, without I/O; the time is an argument.
+
+How it works. The text is read as runs of non-blanks. A run that has something to speak is a word, and a blank after it
+makes it whole. When a word is whole, the place before it gets a grade from `boundaries.grade` (the end of a sentence,
+the end of a clause, a breath, a place between two words), and is noted under this grade. Until then the place is graded
+anew with each token, because the beginning of a word may tell enough. The policy says for each grade how many words a
+phrase needs to end there. After each slice of a token, `_best_place` goes through the places from the best grade to the
+worst, and the phrase is cut at the first one with enough words before it. When the stream of tokens stalls, `expire`
+cuts at the end of the text if its last word is whole, and else at the last place that was noted.
+
+Positions and numbers of words are counted from the beginning of the reply. The cost of a token depends on its length
+alone: every look back is bounded, and a long token is read in slices.
+"""
 
 from __future__ import annotations
 
@@ -30,42 +42,35 @@ from tts_trio.text.words import (
 
 logger = logging.getLogger(__name__)
 
-# How many characters of a sentence, of what stands between two words, and of the next word are looked at, so that a
-# token costs the same however long these are.
-_LOOK_BACK = 300
-_WORD_CHARACTERS = 40
+_LOOK_BACK = 300  # characters of a sentence, or of the gap between two words, that are read at most
+_WORD_CHARACTERS = 40  # characters of the next word that are read at most
 _BEST_FIRST = tuple(sorted(Grade, reverse=True))
 
 
 @attrs.frozen
 class _Place:
-    """A place where a phrase may end: its position, and how many words of the reply are before it."""
+    """A place where a phrase may end: its position, and the number of words of the reply before it."""
 
     end: int
     words: int
 
 
 class Phraser:
-    """Gathers the tokens of one reply to phrases, by a `PhrasePolicy`.
+    """Gathers the tokens of one reply into phrases, by a `PhrasePolicy`.
 
-    Joined again, the phrases are the text that was fed, with each cut read as one space: where a phrase ends,
-    the blanks of the source become the one space that ends it, and that space is added where the source had
-    none: at its end, after a mark at which it stalled, and in languages that write no blanks. What has
-    nothing to speak (`speakable`) stays with the words before it, or after it in a line of its own; where
-    there are none it is not given out at all.
-
-    The text is read as runs of non-blanks. When a run with something to speak, a word, is whole, the place before it is
-    graded, and noted under its grade; of the last run, which may go on, it is graded again with each token. A phrase is
-    cut at the best place that has words enough before it. Positions and numbers of words are those of the whole reply.
-    What a token costs depends on its length alone: a long one is taken in slices, and phrases leave after each of them.
+    The phrases joined together are the text that was fed, except for the blanks at each cut. Every phrase ends with one
+    space. It replaces the blanks of the text there, and is added where the text had none: at the end of the reply,
+    after a mark at which the stream stalled, and in languages that write no blanks. Runs with nothing to speak
+    (`speakable`) go with the words before them, or, on a line of their own, with the words after them. A reply with
+    nothing to speak gives no phrase.
 
     Args:
         policy: When and where phrases end.
-        language_code: ISO 639-1. None: Russian and English are told by their script.
-        ssml: Whether tags are obeyed by the service (`enable_ssml_parsing`): then nothing is cut inside of a tag or
-            of an element, and tags count for nothing to speak.
-        audio_tags: Whether the model performs what stands in square brackets, such as "[clears throat]" (v3): then
-            nothing is cut inside of them.
+        language_code: An ISO 639-1 code. None: the script of each word tells Russian from English.
+        ssml: Whether the service obeys SSML (`enable_ssml_parsing`). Then no phrase is cut inside of a tag or of an
+            element, and tags are nothing to speak.
+        audio_tags: Whether the model performs the words in square brackets, such as "[clears throat]" (v3, v4). Then no
+            phrase is cut inside of the brackets.
     """
 
     def __init__(
@@ -75,38 +80,38 @@ class Phraser:
         self._ssml = ssml
         self._audio_tags = audio_tags
         self._lexicon = lexicon_for(language_code)
-        self._text = Buffer()  # accepted, and not given out
-        self._run = 0  # where the run begins that is being received; at the end of the text if there is none
-        self._looked = 0  # up to where that run was looked at
-        self._shown = ""  # its first characters, tags aside
-        self._run_speaks = False  # whether it has something to speak
-        self._word: Word | None = None  # the last whole word; it may have been given out
-        self._gap_end = 0  # where a phrase ends that ends after this word: what follows in its line belongs to it
-        self._line_ended = False  # whether a line break follows it
-        self._fresh_line = True  # whether the run stands first in its line
-        self._words = 0  # how many whole words there were
-        self._words_given = 0
+        self._text = Buffer()  # the text that was fed and not returned in a phrase
+        self._run = 0  # where the run begins that is not whole yet; the end of the text if there is none
+        self._looked = 0  # up to where `_look` has read that run
+        self._shown = ""  # the first characters of that run, tags aside
+        self._run_speaks = False  # whether that run has something to speak
+        self._word: Word | None = None  # the last whole word; its phrase may have been returned
+        self._gap_end = 0  # where a phrase with this last word ends, and with the unspoken runs after it in its line
+        self._line_ended = False  # whether a line break follows this word
+        self._fresh_line = True  # whether the run that is not whole yet is the first of its line
+        self._words = 0  # the number of whole words of the reply
+        self._words_given = 0  # the number of those that were returned in phrases
         self._places: dict[Grade, list[_Place]] = {grade: [] for grade in _BEST_FIRST}  # each in order
         self._sentence = 0  # where the sentence begins
         self._tags = ""  # audio tags that wait for the next phrase
-        self._given = False  # whether a phrase has been given out
-        self._fed_at = 0.0
-        self._due: float | None = None  # when a patience is over; None: all are
-        segmenter()  # load it before the first token, not with it
+        self._given = False  # whether a phrase has been returned
+        self._fed_at = 0.0  # when text was fed last
+        self._due: float | None = None  # when the current patience ends; None: a pause changes nothing any more
+        segmenter()  # loads sentencex now, and not when the first token is waited for
 
     @property
     def pending(self) -> str:
-        """The text accepted and not yet given out."""
+        """The text that was fed and not yet returned in a phrase."""
         return self._tags + self._text.read(self._text.start, self._text.end)
 
     def feed(self, token: str, now: float, lead: float) -> list[str]:
-        """Take a piece of text of any size, and return the phrases that can leave, in order.
+        """Take a piece of text of any size, and return the phrases that can be sent, in order.
 
         Args:
             token: The text.
-            now: The time, in seconds, on any monotonic clock, the same for all calls.
-            lead: Seconds of speech ahead of the listener: audio not yet played, and audio that is still to come for the
-                phrases given out before. What a phrase of this call adds to it is estimated by its length.
+            now: The time in seconds, of one monotonic clock for all calls.
+            lead: Seconds of speech ahead of the listener: audio that was not played yet, and audio that the service
+                still owes for the phrases returned before. The phrases of this call are added by their length.
         """
         if not token:
             return []
@@ -128,11 +133,11 @@ class Phraser:
         return self._with_tags(phrases)
 
     def deadline(self) -> float | None:
-        """When to call `expire` if nothing is fed before; None where a pause changes nothing."""
+        """Return the time at which to call `expire` if nothing is fed before; None where a pause changes nothing."""
         return self._due if self._words > self._words_given or self._run < self._text.end else None
 
     def expire(self, now: float) -> list[str]:
-        """Return what can be spoken of a text that has stalled; nothing before the `deadline`.
+        """Return the phrase that can be sent because the stream has stalled; none before `deadline`.
 
         Args:
             now: The time, as in `feed`.
@@ -153,12 +158,12 @@ class Phraser:
         return self._with_tags([self._give(max(noted, key=lambda place: place.end))] if noted else [])
 
     def close(self) -> list[str]:
-        """Return what is left, the reply being complete."""
+        """Return the phrase of the remaining text, if it has something to speak. No more text will be fed."""
         self._end_run()
         return self._with_tags([self._give(self._end())] if self._speakable(self.pending) else [])
 
     def _with_tags(self, phrases: list[str]) -> list[str]:
-        """Put audio tags that would be a phrase of their own, which the service refuses, before the next phrase."""
+        """Keep phrases of audio tags alone, which the service refuses, and put them before the next phrase."""
         if not self._audio_tags:
             return phrases
         whole: list[str] = []
@@ -176,14 +181,14 @@ class Phraser:
         return speakable(self._visible(text))
 
     def _is_open(self) -> bool:
-        """Whether the text ends inside of what must stay together, blanks and all."""
+        """Whether the text ends inside of a tag or an element, where blanks end no run."""
         if not (self._ssml or self._audio_tags):
             return False
         run = self._text.read(max(self._run, self._text.end - ssml.LONGEST), self._text.end)
         return (self._ssml and ssml.is_open(run)) or (self._audio_tags and audio_tags.is_open(run))
 
     def _receive(self, run: str) -> None:
-        """Add non-blanks to the run, which ends after a mark where no blanks are written."""
+        """Add non-blanks to the run. In a language that writes no blanks the run ends after each mark."""
         known = self._text.read(max(self._run, self._text.end - LONGEST_MARK), self._text.end)
         *whole, last = split_unspaced(known + run, known=len(known))
         for piece in whole:
@@ -201,7 +206,7 @@ class Phraser:
             self._line_ended = self._fresh_line = True
 
     def _look(self) -> None:
-        """Look at what was added to the run since the last look, as far as it is known what is a tag of it."""
+        """Read the characters that were added to the run since the last time, up to an incomplete tag."""
         new = self._text.read(self._looked, self._text.end)
         known = ssml.before_open_tag(new) if self._ssml else len(new)
         self._looked += known
@@ -230,7 +235,7 @@ class Phraser:
         self._run_speaks = False
 
     def _last_place(self) -> _Place:
-        """Return the place after the last whole word, and what belongs to it."""
+        """Return the place after the last whole word and the unspoken runs that go with it."""
         return _Place(self._gap_end, self._words)
 
     def _end(self) -> _Place:
@@ -238,16 +243,21 @@ class Phraser:
         return _Place(self._text.end, self._words)
 
     def _grade_place(self, following: str, *, complete: bool) -> Grade | None:
-        """Grade the place after the last whole word, before the next one, which is known so far."""
+        """Grade the place after the last whole word.
+
+        Args:
+            following: The next word, as far as it is known.
+            complete: Whether it is known to its end.
+        """
         word = self._word
         if word is None or word.end <= self._text.start:
             return None
         if self._line_ended and not (word.starts_line and word.is_number):
             return Grade.SENTENCE
         if self._audio_tags and word.mark is Mark.NONE and word.tail.endswith("]"):
-            return None  # an audio tag belongs to what follows
+            return None  # an audio tag belongs to the words after it
         if self._audio_tags and following.startswith("["):
-            following = "A"  # it begins something new
+            following = "A"  # an audio tag begins something new, as a capital letter does
         gap = self._text.read(word.end, min(self._gap_end, word.end + _LOOK_BACK))
         return grade(
             word,
@@ -259,7 +269,7 @@ class Phraser:
         )
 
     def _best_place(self, lead: float) -> _Place | None:
-        """Return the best of the places that have words enough before them, the earliest of equals."""
+        """Return the first place of the best grade that has a place with enough words before it."""
         before_run = self._grade_place(self._shown, complete=False) if self._run_speaks else None
         for found in _BEST_FIRST:
             fewest = self._policy.fewest_words(found, first=not self._given, lead=lead)
@@ -272,7 +282,7 @@ class Phraser:
         return None
 
     def _ending_of_run(self) -> Ending:
-        """Whether the run that is being received is whole, as far as can be told by itself."""
+        """Tell whether the run at the end of the text is whole, by its own characters."""
         run = self._visible(self._text.read(self._run, self._text.end))
         if not speakable(run) or self._is_open():
             return Ending.OPEN
@@ -292,17 +302,17 @@ class Phraser:
         return phrase
 
     def _blanks(self) -> int:
-        """Return how many blanks the text begins with, as far as is looked."""
+        """Return the number of blanks at the beginning of the text, of at most `_LOOK_BACK`."""
         beginning = self._text.read(self._text.start, min(self._run, self._text.start + _LOOK_BACK))
         return len(beginning) - len(beginning.lstrip())
 
 
 @cache
 def warn_of_unknown_language() -> None:
-    """Log a warning, once a process, that `language_code` is unset."""
+    """Log a warning that `language_code` is None, once in a process."""
     logger.warning(
-        "language_code is unset: the service guesses the language of each phrase by itself, and guesses short ones "
-        '("Да,", "42") wrongly; set it to the language of the call, such as "en" or "ru"'
+        "language_code is None, so the service guesses the language of each phrase, and guesses short ones "
+        '("Да,", "42") wrongly; set language_code to the language of the call, such as "en" or "ru"'
     )
 
 
@@ -313,22 +323,22 @@ def phrases_for(
     ssml: bool = False,
     audio_tags: bool = False,
 ) -> Phrases:
-    """Make what turns the tokens of the next reply into phrases.
+    """Return the phraser of the next reply.
 
     Args:
         policy: A policy, or the user's own callable.
-        language_code: ISO 639-1. None: a warning is logged, once a process.
-        ssml: Whether the service obeys tags.
-        audio_tags: Whether the model performs what stands in square brackets.
+        language_code: An ISO 639-1 code. None: a warning is logged once in a process.
+        ssml: Whether the service obeys SSML.
+        audio_tags: Whether the model performs the words in square brackets.
 
     Raises:
-        ConfigurationError: The callable returned something else.
+        ConfigurationError: The user's callable returned an object without the methods of `Phrases`.
     """
     if language_code is None:
         warn_of_unknown_language()
     if isinstance(policy, PhrasePolicy):
         return Phraser(policy, language_code=language_code, ssml=ssml, audio_tags=audio_tags)
-    made = cast("object", policy())  # whatever its type says
+    made = cast("object", policy())  # a user's callable may return anything
     if not is_instance(made, Phrases):
         raise refuse("phrase_policy", made, "a callable that returns Phrases, with all of their methods")
     return made

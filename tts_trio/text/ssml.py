@@ -1,15 +1,15 @@
-"""SSML in a reply: what of it is spoken, and what must stay together."""
+"""SSML in a reply: which text of it is spoken, and where it must not be cut."""
 
 from __future__ import annotations
 
 import re
 
 _TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Za-z][\w:-]*+)[^<>]*+>")
-_TAGS = re.compile(r"<(?:[/A-Za-z][^<>]*)?(?:>|\Z)")  # the last one as far as it is known
-_DOCUMENT = "speak"  # the element around a whole reply, which may be cut
+_TAGS = re.compile(r"<(?:[/A-Za-z][^<>]*)?(?:>|\Z)")  # the last tag may be incomplete
+_DOCUMENT = "speak"  # the element around a whole reply, inside of which the reply may be cut
 
 LONGEST = 1000
-"""Characters of an element; what is longer was never closed, or is no tag."""
+"""The most characters of an element. A longer one was never closed, or is no tag."""
 
 
 def visible(text: str) -> str:
@@ -18,8 +18,8 @@ def visible(text: str) -> str:
 
 
 def is_open(text: str) -> bool:
-    """Whether the text ends inside of a tag, or of an element such as ``<phoneme>``, and so may not be cut there."""
-    text = text[-LONGEST:]  # an element that began before that was never closed
+    """Whether the text ends inside of a tag, or of an element such as ``<phoneme>``; no phrase may end there."""
+    text = text[-LONGEST:]  # an element that began before was never closed
     if "<" not in text:
         return False
     if before_open_tag(text) < len(text):
@@ -32,7 +32,7 @@ def is_open(text: str) -> bool:
 
 
 def before_open_tag(text: str) -> int:
-    """Return how many characters are before the tag inside of which the text ends; all of them if there is none."""
+    """Return the number of characters before the incomplete tag at the end of the text, or of all if there is none."""
     last = text.rfind("<")
     whole = last < 0 or len(text) - last > LONGEST or ">" in text[last:]
     return len(text) if whole or not (text[last + 1 :][:1].isalpha() or text[last + 1 :][:1] in "/") else last

@@ -1,4 +1,4 @@
-"""Words as a stream of text brings them: runs of non-blanks, taken apart into head, body, tail and mark."""
+"""The words of a stream of text: runs of non-blanks, each taken apart into its body, its tail and its mark."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterator
 
 import attrs
 
-# Where text can be cut. The no-break spaces are for keeping together what they stand between.
+# Blanks, at which text can be cut, and non-blanks. A no-break space counts as a non-blank.
 _RUNS = re.compile(r"[^\S\u00a0\u2007\u202f]+|(?:\S|[\u00a0\u2007\u202f])+")
-# Languages that write no blanks can be cut after their marks; closing brackets belong to the mark.
+# Marks of languages that write no blanks. A phrase may end after them, and after the closing brackets behind them.
 _UNSPACED_MARKS = frozenset("。！？，、；：")
 _CLOSING = re.compile(r"[。！？，、；：…」』”）’】》〉\ufe00-\ufe0f]+")
 LONGEST_MARK = 8
-"""Characters of such a mark and what belongs to it."""
-_LONGEST_INITIALS = 20  # characters of letters with full stops between them that are read as one word
+"""The most characters of such a mark with the closing brackets behind it."""
+_LONGEST_INITIALS = 20  # the most characters of letters with full stops between them that count as one word
 CHARACTERS_A_SECOND = 15.0
-"""Of speech at its usual speed, in the languages that were tried."""
-_SLICE = 1000  # characters: a few milliseconds
-# Signs that are read aloud though they are no letters.
+"""Characters in a second of speech at its usual speed, in the languages that were tried."""
+_SLICE = 1000  # characters, which take a few milliseconds to read
+# Signs that are read aloud although they are not letters.
 _SPOKEN_SIGNS = frozenset("$€£¥₽₴₸₺₹%№")
 _AROUND = ".,;:!?…()«»“”‘’\"'"
 _INFORMATION = "ℹ"  # a letter to Unicode, an emoji to everybody else
@@ -30,26 +30,27 @@ _CLAUSE_MARKS = frozenset(",;:—–，、；：،؛")
 
 
 class Mark(enum.Enum):
-    """What the punctuation after a word says."""
+    """The kinds of punctuation after a word."""
 
     NONE = enum.auto()
     CLAUSE = enum.auto()
     ELLIPSIS = enum.auto()
     FULL_STOP = enum.auto()
-    """May end a sentence, an abbreviation, an ordinal."""
+    """A single full stop, which may end a sentence, an abbreviation or an ordinal."""
     SENTENCE = enum.auto()
+    """A mark that ends a sentence for certain, such as "!"."""
 
 
 def speakable(text: str) -> bool:
-    """Whether there is anything to speak: a letter, a digit, a sign of money or per cent.
+    """Whether a text has anything to speak: a letter, a digit, a sign of money or per cent.
 
-    Blanks, punctuation and emoji are not: the service answers them with silence, or with nothing.
+    The service answers blanks, punctuation and emoji with silence, or not at all.
     """
     return _first_spoken(text) < len(text)
 
 
 def _first_spoken(text: str) -> int:
-    """Where the first character is that is spoken; the length of the text if there is none."""
+    """Return the index of the first character that is spoken; the length of the text if there is none."""
     for i, char in enumerate(text):
         if _is_spoken(char):
             return i
@@ -61,7 +62,7 @@ def _is_spoken(char: str) -> bool:
 
 
 def mark_of(punctuation: str) -> Mark:
-    """What the characters between a word and the next blank say, quotes and brackets aside."""
+    """Return the kind of the punctuation between a word and the next blank, without quotes and brackets."""
     if not punctuation:
         return Mark.NONE
     marks = [
@@ -79,26 +80,26 @@ def mark_of(punctuation: str) -> Mark:
 
 
 def runs(token: str) -> Iterator[tuple[bool, str]]:
-    """Split a token into runs: (is it blank?, its text)."""
+    """Split a token into runs of blanks and of non-blanks: (whether the run is blank, its text)."""
     for match in _RUNS.finditer(token):
         run = match[0]
         yield run[0].isspace() and run[0] not in "\u00a0\u2007\u202f", run
 
 
 def slices(text: str) -> Iterator[str]:
-    """Cut a text, however long, into pieces that can be read without holding up the loop."""
+    """Cut a text of any length into slices short enough to be read without delaying trio's loop."""
     return (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
 
 
 def split_unspaced(run: str, *, known: int) -> Iterator[str]:
-    """Cut what is new of a run after the marks of a language that writes no blanks: "你好。再见" is two words.
+    """Cut a run after each mark of a language that writes no blanks: "你好。再见" is two words.
 
     Args:
         run: The run, or its end.
-        known: How many characters of it are not new; they are left out.
+        known: How many of its first characters were cut before; they are left out.
 
     Returns:
-        The words, of which the last one may go on; each may be empty.
+        The words of the other characters. Each may be empty, and the last one may go on.
     """
     start = known
     if not _UNSPACED_MARKS.isdisjoint(run):
@@ -114,21 +115,21 @@ def split_unspaced(run: str, *, known: int) -> Iterator[str]:
 
 @attrs.frozen
 class Word:
-    """A run of non-blanks with something to speak in it.
+    """A run of non-blanks that has something to speak.
 
     Attributes:
-        core: What is between the first and the last character that is spoken, in lower case, ``ё`` as ``е``;
-            of letters with full stops between ("т. д.", "p. m.") all of them, without blanks: "т.д".
-        capital: Whether it begins with a capital letter.
-        mark: What the punctuation after it says.
-        body: What is before that punctuation, as it is written.
+        core: The run from its first to its last spoken character, in lower case, with ``е`` for ``ё``. Of single
+            letters with full stops ("т. д.", "p. m.") it is all letters so far, without blanks: "т.д".
+        capital: Whether the word begins with a capital letter.
+        mark: The kind of the punctuation after the word.
+        body: The run without that punctuation, as it is written.
         tail: The punctuation.
-        count: How many words it counts for; more than one only where no blanks are written.
-        end: Where it ends in the text it was found in.
+        count: The number of words that it counts as; more than one only in languages that write no blanks.
+        end: The position of its end in the text of the reply.
         is_number: Whether it begins with a figure, a sign of money aside: "42", "1,5", "$45", "14th".
         after_number: Whether the word before it is a number.
         is_code: Whether it is written in capitals and figures: "RB", "1Z", "XVII", "UA1204".
-        starts_line: Whether nothing to speak stands before it in its line.
+        starts_line: Whether it is the first word of its line.
     """
 
     core: str
@@ -145,17 +146,17 @@ class Word:
 
     @property
     def is_time(self) -> bool:
-        """Whether it is a time of day: "10:30"."""
+        """Whether the word is a time of day: "10:30"."""
         return ":" in self.core
 
     @property
     def is_letter(self) -> bool:
-        """Whether it is one letter, or letters with full stops between: an initial, "т", "U.S"."""
+        """Whether the word is one letter, or single letters with full stops: an initial, "т", "U.S"."""
         return all(len(part) == 1 and part.isalpha() for part in self.core.split("."))
 
 
 def core_of(word: str) -> str:
-    """What the lists of words know a word by: lower case, no marks around it, ``е`` for ``ё``."""
+    """Return a word as the lists of `Lexicon` have it: in lower case, without marks around it, with ``е`` for ``ё``."""
     return word.strip(_AROUND).lower().replace("ё", "е").replace("’", "'")
 
 
@@ -165,7 +166,7 @@ def _is_code(body: str) -> bool:
 
 
 def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
-    """Take a run of non-blanks apart; it must have something to speak (`speakable`)."""
+    """Take a run of non-blanks apart. The run must have something to speak (`speakable`)."""
     first = _first_spoken(run)
     last = len(run) - 1 - _first_spoken(run[::-1])
     tail = run[last + 1 :]
