@@ -1,4 +1,4 @@
-"""Hot sockets for one conversation: dialed ahead of need, replaced when used or lost, closed well."""
+"""Keeps hot sockets for one conversation: dials them ahead of need, and replaces those that are used or lost."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 
 @attrs.frozen
 class ConnectionStatistics:
-    """The state of a `WebSocketConnectionManager` and what it did so far.
+    """The state of a `WebSocketConnectionManager`, and its counts since the beginning.
 
     Attributes:
-        hot: How many sockets can take an utterance now.
-        dialing: How many sockets are being dialed, or wait out a backoff before that.
-        in_use: How many utterances go on over the sockets.
-        dials: How many dials were begun.
-        losses: How many sockets were lost after they had become hot.
-        keep_alives: How many keep-alive frames were sent.
+        hot: The number of sockets that can take an utterance now.
+        dialing: The number of sockets that are being dialed, or will be after a backoff.
+        in_use: The number of utterances that are spoken over the sockets now.
+        dials: The number of dials that were begun.
+        losses: The number of sockets that were lost after they had become hot.
+        keep_alives: The number of keep-alive frames that were sent.
     """
 
     hot: int
@@ -49,11 +49,11 @@ class ConnectionStatistics:
 
 
 class WebSocketConnectionManager(SingleUse):
-    """The WebSockets of one conversation. One for each call; nothing in it is shared between calls.
+    """The WebSockets of one conversation: make one manager for each call. An async context manager.
 
-    An async context manager: inside of the block sockets are opened ahead of need, and replaced in the background when
-    they are used or lost. With `spares=1` there is always one that is hot, behind the one in use. With the endpoints
-    whose sockets carry many utterances, the conversation stays on one of them as long as it has room.
+    Inside of the block it dials sockets ahead of need, and replaces them in the background when they are used or lost.
+    With `spares=1` there is always a hot socket behind the one in use. With an endpoint whose sockets carry several
+    utterances at once, the conversation stays on one socket as long as this one has room.
 
         async with WebSocketConnectionManager(config) as connections:
             await connections.connect()  # optional
@@ -65,27 +65,27 @@ class WebSocketConnectionManager(SingleUse):
         """Prepare a manager; it dials when its block is entered.
 
         Args:
-            config: The host, the voice, the key and the timeouts.
-            open_stream: A function that opens byte streams to the service, TLS included; tests give another one.
+            config: The host, the voice, the API key and the timeouts.
+            open_stream: The function that opens byte streams to the service, TLS included. Tests pass another one.
 
         Raises:
-            TypeError: `config` is no `TTSConfig`.
+            TypeError: `config` is not a `TTSConfig`.
         """
         require("config", config, TTSConfig)
         self.config = config
         self.open_stream = open_stream
         self._nursery: trio.Nursery | None = None
         self._endpoint = endpoint_for(config)
-        self._sockets: dict[HotSocket, trio.CancelScope] = {}  # and what ends the task of each
-        self._waiting = 0
+        self._sockets: dict[HotSocket, trio.CancelScope] = {}  # each with the scope around its task
+        self._waiting = 0  # callers that wait for a hot socket
         self._changed = trio.Event()
         self._dial_now = trio.Event()
         self._backoff = DialBackoff()
         self._last_failure: TTSError | None = None
         self._failures = 0  # dials that failed
-        self._down_since = math.inf  # the first dial failed then of those since the last one that did not
-        self._permanent_error: TTSError | None = None  # dialing stops for it until the next explicit call
-        self._permanent_error_raised = False
+        self._down_since = math.inf  # when the first of the dials failed that failed since the last success
+        self._permanent_error: TTSError | None = None  # stops the dialing until the next explicit call
+        self._permanent_error_raised = False  # whether a caller has got this error
         self._dials = self._losses = self._keep_alives = 0
 
     @asynccontextmanager
@@ -108,7 +108,7 @@ class WebSocketConnectionManager(SingleUse):
         return f"<WebSocketConnectionManager, {numbers.hot} hot, {numbers.dialing} dialing, {numbers.in_use} in use>"
 
     def statistics(self) -> ConnectionStatistics:
-        """Return the state of the connections and what was done so far."""
+        """Return the state of the connections, and the counts since the beginning."""
         return ConnectionStatistics(
             hot=sum(socket.usable for socket in self._sockets),
             dialing=sum(socket.state is SocketState.DIALING for socket in self._sockets),
@@ -120,20 +120,20 @@ class WebSocketConnectionManager(SingleUse):
 
     @trio.lowlevel.enable_ki_protection
     async def connect(self) -> None:
-        """Wait until a connection is hot. Optional: the first utterance waits by itself.
+        """Wait until a connection is hot. This is optional: the first utterance waits too.
 
         Raises:
-            TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
-            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
-            RuntimeError: The manager is closed or was not entered.
+            TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
+            TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
+            RuntimeError: The manager is closed, or was not entered.
         """
         await self._hot_socket()
 
     @asynccontextmanager
     async def get_connection(self) -> AsyncGenerator[Connection]:
-        """Hold a hot connection for as long as the block runs; another is made ready behind it. Raises as `connect`.
+        """Wait for a hot connection, and hold it until the block ends; it raises what `connect` does.
 
-        For tools that write the frames of an utterance themselves; `TTSManager` takes its own.
+        It is for tools that write the frames of an utterance themselves. `TTSManager` acquires its own connections.
         """
         connection = await self._acquire()
         try:
@@ -151,9 +151,9 @@ class WebSocketConnectionManager(SingleUse):
 
     @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
-        """End the manager: sockets are closed, the idle ones with a goodbye, in `timeouts.close` at most.
+        """Close all sockets, those that are idle with the closing handshake, within `timeouts.close`.
 
-        Afterwards its methods raise RuntimeError. Closing twice is no error.
+        Afterwards the methods raise RuntimeError. A second `close` does nothing.
         """
         if self._nursery is None:
             await trio.lowlevel.checkpoint()
@@ -162,7 +162,7 @@ class WebSocketConnectionManager(SingleUse):
             socket.close(TTSError("the connection manager was closed"))
             scope.cancel(reason="the connection manager is closed")  # ends a dial; an open socket is shielded
         self._announce()
-        with trio.CancelScope(shield=True):  # bounded: a socket gives its peer timeouts.close and no more
+        with trio.CancelScope(shield=True):  # bounded: no socket waits for its peer longer than timeouts.close
             while self._sockets:
                 await self._changed.wait()
 
@@ -171,18 +171,18 @@ class WebSocketConnectionManager(SingleUse):
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
 
     async def _hot_socket(self) -> HotSocket:
-        """Wait for a socket that can take an utterance; the caller acquires it before any other task runs."""
+        """Wait for a socket that can take an utterance. The caller must acquire it before its next checkpoint."""
         await trio.lowlevel.checkpoint()
         self._require_open()
         socket = self._oldest_usable()
         if socket is None:
             return await self._wait_for_hot()
-        self._permanent_error = None  # it was another connection's, and this is an explicit call
+        self._permanent_error = None  # this explicit call begins the dialing again
         self._replenish()
         return socket
 
     def _oldest_usable(self) -> HotSocket | None:
-        """Return the oldest socket that can take an utterance; one that ages only if there is no other."""
+        """Return the oldest socket that can take an utterance; an aging one only if there is no other."""
         usable = [socket for socket in self._sockets if socket.usable]
         return max(usable, key=lambda s: (s.state is not SocketState.AGING, s.hot_for()), default=None)
 
@@ -203,7 +203,7 @@ class WebSocketConnectionManager(SingleUse):
                     raise copy.copy(self._permanent_error) from self._permanent_error.__cause__
                 socket = self._oldest_usable()
                 if socket is not None:
-                    return socket  # without a checkpoint between, in which another call could take it
+                    return socket  # with no checkpoint in between, at which another call could acquire it
                 if self._failures > failures and self._is_down():
                     assert self._last_failure is not None
                     raise copy.copy(self._last_failure) from self._last_failure.__cause__
@@ -212,12 +212,12 @@ class WebSocketConnectionManager(SingleUse):
         finally:
             self._waiting -= 1
         raise TTSConnectionError(
-            f"no connection within {timeout:g} s"
-            + (f"; the last try failed: {self._last_failure}" if self._last_failure else "")
+            f"no connection within {timeout:g} s (timeouts.connect)"
+            + (f"; the last dial failed: {self._last_failure}" if self._last_failure else "")
         ) from self._last_failure and self._last_failure.__cause__
 
     def _is_down(self) -> bool:
-        """Whether no dial is under way, and all have failed for `timeouts.connect`: a caller need not wait longer."""
+        """Whether all dials have failed for `timeouts.connect` and none goes on, so that waiting cannot help."""
         away = trio.current_time() - self._down_since >= self.config.timeouts.connect
         return away and not any(s.state is SocketState.DIALING and s.began < math.inf for s in self._sockets)
 
@@ -226,7 +226,7 @@ class WebSocketConnectionManager(SingleUse):
         self._changed = trio.Event()
 
     def _replenish(self, *, at_once: bool = False) -> None:
-        """Dial as many sockets as are wanted and neither hot nor on their way, after a backoff or at once."""
+        """Dial as many sockets as are wanted and neither ready nor being dialed, after a backoff or at once."""
         if self._nursery is None or self._permanent_error is not None:
             return
         for socket in self._sockets:
@@ -244,9 +244,9 @@ class WebSocketConnectionManager(SingleUse):
             self._nursery.start_soon(self._serve, socket, 0.0 if at_once else self._backoff.wait())
 
     def _wanted(self) -> int:
-        """How many sockets are to be ready for the next utterance: the spares, behind the one that serves.
+        """Return how many sockets should be ready for the next utterance: the spares, or one for each waiting caller.
 
-        While none is open it is one: a bad key, or a service that is down, is asked once at a time.
+        While no socket is open it is at most one, so that a wrong key or a service that is down costs one dial a time.
         """
         spares = spare_connections(self.config)
         ready = self._endpoint.sockets_to_keep(
@@ -256,23 +256,23 @@ class WebSocketConnectionManager(SingleUse):
         return wanted if any(socket.is_open for socket in self._sockets) else min(wanted, 1)
 
     def _ready(self) -> int:
-        """How many sockets can take an utterance, and are not to be replaced."""
+        """Return how many sockets can take an utterance and do not age."""
         return sum(s.usable and s.state is not SocketState.AGING for s in self._sockets)
 
     def _coming(self) -> int:
-        """How many sockets are ready, or on their way."""
+        """Return how many sockets are ready, or are being dialed."""
         return self._ready() + sum(s.state is SocketState.DIALING for s in self._sockets)
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
-        """The life of one socket, from its dialing to its replacement."""
+        """Run one socket, from its dial until it is lost or closed."""
         turn: DialTurn | None = None
         try:
             with self._sockets[socket]:
                 with trio.move_on_after(delay):
-                    await self._dial_now.wait()  # an explicit call does not wait for a backoff
+                    await self._dial_now.wait()  # an explicit call ends the backoff
                 turn = await DialTurn.wait(self.config.base_url)
-                if self._permanent_error is not None:  # told to another dial meanwhile: this one would hear the same
+                if self._permanent_error is not None:  # another dial got it meanwhile, and this one would get it too
                     return
                 self._dials += 1
                 await socket.run(turn)
@@ -299,12 +299,12 @@ class WebSocketConnectionManager(SingleUse):
         self._on_slot()
 
     def _on_slot(self) -> None:
-        """Dial what is missing, and wake whoever waits: a socket has room for an utterance, or has none any more."""
+        """Dial missing sockets and wake waiting callers: a socket has gained or lost room for an utterance."""
         self._replenish()
         self._announce()
 
     def _on_old(self, socket: HotSocket) -> None:
-        """Replace a spare before the service or a middlebox does; it serves until the new one is hot."""
+        """Replace a spare before the service or a middlebox closes it. It can be used until the new one is hot."""
         if self._ready() >= self._wanted():
             socket.close()
         else:
@@ -336,7 +336,7 @@ class WebSocketConnectionManager(SingleUse):
             self._stop_dialing(error, raised=socket.slots.served)
 
     def _probe_spares(self) -> None:
-        """Probe the sockets that stand ready: what cuts the socket in use mostly cuts the one behind it, too."""
+        """Probe the hot sockets: what cuts the socket in use often cuts its spare too."""
         for socket in self._sockets:
             if socket.usable:
                 socket.probe()
@@ -346,5 +346,5 @@ class WebSocketConnectionManager(SingleUse):
 
 
 async def acquire_connection(connections: WebSocketConnectionManager) -> Connection:
-    """Take a hot connection for an utterance, whose driver closes it; raises as `get_connection` does."""
-    return await connections._acquire()  # pyright: ignore[reportPrivateUsage] - a user has `get_connection`
+    """Acquire a hot connection for an utterance, whose driver closes it. It raises what `get_connection` does."""
+    return await connections._acquire()  # pyright: ignore[reportPrivateUsage] - users call `get_connection`

@@ -1,4 +1,4 @@
-"""`TTSManager`: one voice for one conversation; static texts over HTTP, an LLM's reply over a hot WebSocket."""
+"""`TTSManager` speaks for one conversation: static texts over HTTP, LLM replies over a hot WebSocket."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class TTSManager(SingleUse):
     """Speaks for one conversation, with the voice of its configuration. An async context manager.
 
-    Leaving the block of an utterance, cancelling a scope around it, or `audio.close()` interrupts what is not finished:
-    that is the barge-in. It takes no time, and not one byte of that utterance comes after it.
+    For a barge-in, leave the block of the utterance, cancel a scope around it, or call `audio.close()`. Each interrupts
+    an unfinished utterance without waiting for I/O, and no byte of its audio is delivered afterwards.
 
         async with TTSManager(config, connections) as tts:
             async with tts.stream_static_text("Добрый день!") as audio:
@@ -45,35 +45,36 @@ class TTSManager(SingleUse):
                     await call.play(chunk)
 
     Attributes:
-        config: The voice, the format, the deadlines.
-        connections: The hot WebSockets; their `statistics()` tell a health check whether the service is reached.
+        config: The voice, the format and the timeouts.
+        connections: The connection manager. A health check can read its `statistics()`.
     """
 
     def __init__(self, config: TTSConfig, connection_manager: WebSocketConnectionManager) -> None:
         """Prepare a manager.
 
         Args:
-            config: The voice, the format, the deadlines.
-            connection_manager: The hot connections of the same conversation, entered before and left after this.
+            config: The voice, the format and the timeouts.
+            connection_manager: The hot connections of the same conversation. Its block must be around this one's.
 
         Raises:
-            TypeError: `config` is no `TTSConfig`, or `connection_manager` no `WebSocketConnectionManager`.
-            ConfigurationError: `config` differs from the connections' in what belongs to a socket for its life.
+            TypeError: `config` is not a `TTSConfig`, or `connection_manager` not a `WebSocketConnectionManager`.
+            ConfigurationError: A field that holds for the whole life of a socket differs from the configuration of
+                `connection_manager`; the message names the field.
         """
         require("config", config, TTSConfig)
         require("connection_manager", connection_manager, WebSocketConnectionManager)
         differs = differing_socket_field(config, connection_manager.config)
         if differs is not None:
             raise ConfigurationError(
-                f"{differs}: the configuration differs in it from the connection manager's, whose sockets it belongs "
-                "to; give both the same configuration",
+                f"{differs}: it differs from the connection manager's {differs}, which its sockets keep; give both the "
+                "same configuration",
                 field=differs,
             )
         self.config = config
         self.connections = connection_manager
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
-        self._open = set[Driver]()  # in blocks that were not left yet
+        self._open = set[Driver]()  # the utterances whose blocks were not left yet
         self._history = RequestHistory()
         self._foreground = Foreground()
         cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
@@ -81,12 +82,13 @@ class TTSManager(SingleUse):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        from tts_trio.transport.http import HttpConnections  # httpx is loaded late: `import tts_trio` is to be quick
+        from tts_trio.transport.http import HttpConnections  # loaded late: httpx would make `import tts_trio` slow
 
         limiter = self.config.limiter
         if not getattr(limiter, "is_open", True):  # a `RedisLimiter` has a block of its own
             raise ConfigurationError(
-                "limiter: enter its `async with` block before this one, in the same trio.run", field="limiter"
+                "limiter: it is not open; enter `async with limiter` around the TTSManager, in the same trio.run",
+                field="limiter",
             )
         self._telemetry = telemetry_for(self.config)
         async with HttpConnections(self.config, open_stream=self.connections.open_stream) as self._http:
@@ -96,7 +98,7 @@ class TTSManager(SingleUse):
                         yield
                     finally:
                         for speech in self._open:
-                            speech.leave()  # another task may still be reading it
+                            speech.leave()  # another task may still be reading its audio
                         self._nursery.cancel_scope.cancel(reason="the TTSManager was left")
                         self._nursery = None
 
@@ -113,26 +115,26 @@ class TTSManager(SingleUse):
         voice: str | None = None,
         settings: VoiceSettings | None = None,
     ) -> AbstractAsyncContextManager[AudioChannel]:
-        """Speak a text that is known as a whole: over HTTP streaming, or from the audio cache if it was spoken before.
+        """Speak a text that is known as a whole: from the audio cache, or else over HTTP streaming.
 
         With `optimize_streaming_latency=4`, the default, the service's text normalizer is off, so numbers and dates can
         be misread (ElevenLabs API reference): write them out, or lower the value.
 
         Args:
-            text: What to say.
-            previous_text: What was said before it, for the intonation; not spoken.
-            next_text: What will be said after it, likewise.
-            voice: The voice of this text; None for the configuration's.
-            settings: How the voice speaks this text; None for the configuration's.
+            text: The text to speak.
+            previous_text: The text that was said before, for the intonation; it is not spoken.
+            next_text: The text that will be said after, for the intonation; it is not spoken.
+            voice: The id of the voice for this text; None: the configuration's.
+            settings: The voice settings for this text; None: the configuration's.
 
         Returns:
             An async context manager that gives the `AudioChannel`.
 
         Raises:
-            TypeError: A text is no `str`.
-            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`; or the model is a v3
-                one and takes neither `previous_text` nor `next_text`.
-            RuntimeError: The manager is closed or was not entered.
+            TypeError: A text is not a `str`.
+            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`; or `previous_text` or
+                `next_text` is given with a v3 model, which takes neither.
+            RuntimeError: The manager is closed, or was not entered.
         """
         request = StaticTextRequest.checked(
             self.config, text, previous_text=previous_text, next_text=next_text, voice=voice, settings=settings
@@ -142,35 +144,39 @@ class TTSManager(SingleUse):
 
     @trio.lowlevel.enable_ki_protection
     async def prefetch(self, texts: Iterable[str], *, on_cached: Callable[[str], object] = lambda _text: None) -> None:
-        """Put the audio of texts into the cache, so that they are spoken later without waiting for the service.
+        """Put the audio of texts into the cache, so that later they are spoken without waiting for the service.
 
-        Utterances of this conversation come first, and at most half of the requests that the plan allows at once are
-        made (`maximum-concurrent-requests`). The service is not asked for a text whose audio is in the cache.
+        A text whose audio is in the cache is not requested again. No request is begun while an utterance of this
+        conversation is generated. Prefetch makes at most half of the requests that the plan allows at once, which the
+        service tells in the header `maximum-concurrent-requests`.
 
         Args:
             texts: The texts, each of up to 1,000 characters.
-            on_cached: Called with each text whose audio is in the cache; not with one that a failing or too small cache
-                did not keep.
+            on_cached: A function that is called with each text whose audio is in the cache. It is not called for a text
+                that a failing or too small cache did not store.
 
         Raises:
-            TypeError: It is one text, or one of them is no `str`.
-            ConfigurationError: There is no cache, or a text cannot be spoken or kept; nothing was asked for then.
-            TTSError: The audio of a text cannot be had; that of the texts before it is in the cache.
-            RuntimeError: The manager is closed or was not entered.
+            TypeError: `texts` is a single `str`, or one of the texts is not a `str`.
+            ConfigurationError: There is no cache, or a text cannot be spoken or cached. No request was made.
+            TTSError: The service did not speak a text. The audio of the texts before it is in the cache.
+            RuntimeError: The manager is closed, or was not entered.
         """
         _, http = self._require_open()
         if isinstance(texts, str):
-            raise TypeError("texts must be a list of texts, not one text; give [text]")
+            raise TypeError("texts must be a list of texts, not a single str; pass [text]")
         requests = [StaticTextRequest.checked(self.config, text) for text in dict.fromkeys(texts)]
         if self._cache is None:
-            raise ConfigurationError("audio_cache: prefetch needs a cache, and this is None", field="audio_cache")
+            raise ConfigurationError(
+                'audio_cache: None is not allowed for prefetch; set it to "memory" or to a cache', field="audio_cache"
+            )
         if self.config.request_stitching:
             raise ConfigurationError(
-                "request_stitching: nothing is cached with it; set it to False to prefetch", field="request_stitching"
+                "request_stitching: with True, nothing is cached; set it to False to prefetch",
+                field="request_stitching",
             )
         if not all(request.cacheable for request in requests):
             raise ConfigurationError(
-                f"texts: a text of more than {LONGEST_CACHED} characters is not cached; split it", field="texts"
+                f"texts: a text may have at most {LONGEST_CACHED} characters to be cached; split it", field="texts"
             )
         service = Service(http, self.config.limiter, outlives=True, background=True)
         source = CachedSource(self.config, self._cache, service, background=True)
@@ -180,13 +186,14 @@ class TTSManager(SingleUse):
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written, over a connection that is already hot.
 
-        Text goes into the first channel and audio comes out of the second, in one task or in two: `text.send` never
-        waits for audio. Closing `text` says that the reply is complete; leaving the block abandons what is not.
+        Returns an async context manager that gives two channels: one for the text, one for its audio. One task may
+        serve both, or two tasks one each: `text.send` never waits for audio. Close `text` when the reply is complete.
+        Leaving the block interrupts an unfinished reply.
 
         Raises:
-            TTSConnectionError: There is no connection within `timeouts.connect`. Calling again tries again.
-            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
-            RuntimeError: The manager is closed or was not entered.
+            TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
+            TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
+            RuntimeError: The manager is closed, or was not entered.
         """
         _, http = self._require_open()
         acquire = partial(acquire_connection, self.connections)
@@ -198,7 +205,7 @@ class TTSManager(SingleUse):
             connection = None
         try:
             reply = Reply(self.config, acquire, http, connection)
-        except BaseException:  # out of the user's `phrase_policy`
+        except BaseException:  # the user's `phrase_policy` may raise
             if connection is not None:
                 connection.close()
             raise
@@ -207,17 +214,20 @@ class TTSManager(SingleUse):
 
     @asynccontextmanager
     async def speak(self, tokens: AsyncIterable[str | None] | Iterable[str | None]) -> AsyncGenerator[AudioChannel]:
-        """Speak the text of an iterable as it comes; `start_llm_stream` with a task that feeds it.
+        """Speak the text of an iterable as it comes: `start_llm_stream` with a task that sends the text.
+
+        Returns an async context manager that gives the `AudioChannel`.
 
         Args:
-            tokens: Pieces of text of any size; "" and None are skipped. It is iterated in a task inside of this block,
-                and closed at its end. If it raises, the error leaves the block bare and no tail is spoken. A `str` is
-                one piece.
+            tokens: An iterable of pieces of text of any size; "" and None are skipped, and a `str` is one piece. A task
+                inside of the block iterates over it, and closes an async generator at its end. An exception of the
+                iterable leaves the block bare, and the text that was not spoken until then is dropped.
 
         Raises:
             TypeError: A token is neither a `str` nor None.
-            TTSConnectionError: There is no connection within `timeouts.connect`. Calling again tries again.
-            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
+            TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
+            TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
+            RuntimeError: The manager is closed, or was not entered.
         """
         async with self.start_llm_stream() as (text, audio):
             with single_error():
@@ -231,7 +241,7 @@ class TTSManager(SingleUse):
     @asynccontextmanager
     async def _perform(self, speech: Driver) -> AsyncGenerator[AudioChannel]:
         try:
-            nursery, _ = self._require_open()  # it may have been left while a connection was waited for
+            nursery, _ = self._require_open()  # the manager may have been left while a reply waited for a connection
             nursery.start_soon(self._run_speech, speech)
             self._open.add(speech)
             yield speech.audio
@@ -260,7 +270,7 @@ async def _feed(
         if isinstance(tokens, AsyncIterable):
             async with AsyncExitStack() as stack:
                 if isinstance(tokens, AsyncGenerator):
-                    stack.push_async_callback(tokens.aclose)  # else it would linger until it is collected
+                    stack.push_async_callback(tokens.aclose)  # or it would stay open until it is garbage collected
                 async for token in tokens:
                     if not await _sent(token, text, audio):
                         return
@@ -271,11 +281,11 @@ async def _feed(
 
 
 async def _sent(token: str | None, text: TextChannel, audio: AudioChannel) -> bool:
-    """Send a token; False when the reply has ended or failed, which the audio channel tells the caller."""
+    """Send a token, and return True; False when the reply has ended or failed, which the audio channel reports."""
     try:
         await text.send(token)
     except TTSError:
-        if audio.outcome is None:  # the reply goes on: it is this text that cannot be had
+        if audio.outcome is None:  # the reply has not ended: this token is at fault
             raise
         return False
     return True
@@ -288,7 +298,11 @@ async def open_tts(config: TTSConfig) -> AsyncGenerator[TTSManager]:
         async with open_tts(TTSConfig.from_env()) as tts:
             ...
 
-    Returns at once: the first utterance waits, if it must, until a connection is hot.
+    The block begins at once. The first utterance waits until a connection is hot.
+
+    Raises:
+        TypeError: `config` is not a `TTSConfig`.
+        ConfigurationError: The block of `config.limiter` is not open.
     """
     async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as manager:
         yield manager

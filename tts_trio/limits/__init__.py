@@ -1,3 +1,3 @@
-"""The plan's concurrency: in a process, and in a fleet."""
+"""The limiters, which keep a process or a fleet within the plan's concurrency."""
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The plan's concurrency: how many utterances of one account are generated at once; those that wait for a slot queue.
+"""The limiter of one process: it bounds the utterances that are generated at once, and queues the others.
 
-Only what is being generated counts at the service, idle sockets do not (ElevenLabs' documentation). A reply holds its
-slot from its first phrase until its final, a static text from its request until its answer is complete. Where the
-service refuses all the same, the utterance gives its slot back, and waits for another within its own timeouts.
+The service counts utterances while it generates them, and does not count idle sockets (ElevenLabs' documentation). So a
+reply holds a slot from its first phrase until its final, and a static text from its request until its answer is
+complete. If the service refuses an utterance all the same, the utterance releases its slot and waits for another one,
+within its own timeouts.
 """
 
 from __future__ import annotations
@@ -31,22 +32,26 @@ from tts_trio.errors import ConcurrencyError, ConfigurationError
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
 
-_ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in a refusal (wire/README.md, 4.1)
+_ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in the message of a 429 (wire/README.md, 4.1)
 
 
 def has_lapsed(slot: object) -> bool:
-    """Tell whether a slot that a limiter gave is held no longer, so that nothing may be sent by it."""
+    """Tell whether the lease of a slot has expired, so that nothing more may be sent under it.
+
+    Args:
+        slot: What the block of `Limiter.slot` gave.
+    """
     return isinstance(slot, Lease) and slot.until <= trio.current_time()
 
 
 def learn_from(error: ConcurrencyError, limiter: Limiter) -> None:
-    """Take note of how many at once the plan allows, if the service's refusal says so."""
+    """Tell the limiter the plan's concurrency, if the service's refusal names it."""
     if found := _ALLOWED.search(error.message):
         limiter.learn(int(found[1]))
 
 
 class _Waiter:
-    """A task that waits for a slot, in any thread, until the slot is granted."""
+    """A task of any thread that waits for a slot."""
 
     def __init__(self) -> None:
         self.granted = False
@@ -54,7 +59,7 @@ class _Waiter:
         self._event = trio.Event()
 
     def wake(self) -> None:
-        """Wake the task: its slot is granted. Any thread may call this."""
+        """Wake the task, whose slot was granted. Any thread may call this."""
         if current_run() is self._token:
             self._event.set()
         else:
@@ -66,26 +71,26 @@ class _Waiter:
 
 
 class ConcurrencyLimiter:
-    """Bounds the utterances of all conversations that are given this object: those of one process.
+    """Bounds the utterances that all conversations of one process with this object generate at once.
 
-    limiter = ConcurrencyLimiter()
-    config = TTSConfig.from_env(limiter=limiter)  # for every conversation of the account
+        limiter = ConcurrencyLimiter()
+        config = TTSConfig.from_env(limiter=limiter)  # for every conversation of the account
 
-    It may be shared by threads that run a `trio.run` each. After a fork the child begins with no slot taken.
+    Several threads, each with a `trio.run` of its own, may share it. After a fork, all slots are free in the child.
     """
 
     def __init__(self, size: int | None = None, *, timeout: float = 5.0, on_timeout: OnTimeout = "raise") -> None:
         """Make a limiter.
 
         Args:
-            size: How many utterances at once; None: as many as the plan allows, as soon as the service says so,
-                which it does in its answers to static texts, and when it refuses an utterance too many.
-            timeout: The longest wait for a slot, in seconds; `math.inf` for as long as it takes.
-            on_timeout: What is done after the timeout: "raise" a `ConcurrencyError`, or "proceed" without a slot, so
-                that the service decides.
+            size: The number of slots, 1 to 1,000,000. None: the plan's concurrency, which the service tells in its
+                answers to static texts and in its refusals; until then nothing is bounded.
+            timeout: The longest wait for a slot, in seconds; `math.inf`: without end.
+            on_timeout: What happens after the timeout. "raise": the utterance fails with a `ConcurrencyError`.
+                "proceed": it goes on without a slot, and the service decides.
 
         Raises:
-            ConfigurationError: A value is not allowed.
+            ConfigurationError: A value is not allowed; the message names the argument and what is allowed.
         """
         check_limits(size, timeout, on_timeout)
         self._size = size
@@ -98,10 +103,10 @@ class ConcurrencyLimiter:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._holding: set[_Waiter] = set()
-        self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # in the background or not
+        self._waiting: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}  # by whether in the background
 
     def _locked(self) -> threading.Lock:
-        """Return the lock; in a fork everything is new: what is held is held by the other process."""
+        """Return the lock. After a fork all is made anew: the slots that were held belong to the parent process."""
         if self._process != os.getpid():
             self._begin()
         return self._lock
@@ -111,41 +116,42 @@ class ConcurrencyLimiter:
         return f"<{type(self).__name__}, {self.held} of {self.size or 'unknown'} held, {waiting} waiting>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Refuse to be pickled, since each process would have all slots of the plan.
+        """Refuse to be pickled: each process would use all slots of the plan.
 
         Raises:
             ConfigurationError: Always.
         """
         raise ConfigurationError(
             "limiter: a ConcurrencyLimiter bounds one process, so it cannot be pickled; pickle evolve(limiter=None), "
-            "and make one there, or a RedisLimiter for all",
+            "and make a limiter in the other process, or share a RedisLimiter",
             field="limiter",
         )
 
     @property
     def size(self) -> int | None:
-        """How many at once; None: not known yet, so nothing is bounded."""
+        """The number of slots; None where it is not known yet, so that nothing is bounded."""
         return self._size or self._learned
 
     @property
     def held(self) -> int:
-        """How many slots are held."""
+        """The number of slots that are held."""
         return len(self._holding)
 
     def learn(self, size: int) -> None:
-        """Take note of how many at once the service allows; a size that was given counts more."""
+        """Take the plan's concurrency from the service. A `size` that was given takes precedence."""
         self._learned = max(1, size)
         self._grant()
 
     @asynccontextmanager
     async def slot(self, *, background: bool = False) -> AsyncGenerator[None]:
-        """Hold a slot for as long as the block runs; wait for one before it.
+        """Wait for a slot, and hold it until the block ends.
 
         Args:
-            background: Whether nobody on the line waits for it: utterances that somebody waits for come first.
+            background: Whether no caller waits for this audio (a prefetch). It then gets a slot after all others,
+                and waits without a timeout.
 
         Raises:
-            ConcurrencyError: There was none within `timeout`.
+            ConcurrencyError: No slot became free within `timeout`, and `on_timeout` is "raise".
         """
         waiter = _Waiter()
         with self._locked():
@@ -180,15 +186,18 @@ class ConcurrencyLimiter:
 
 
 def refused(timeout: float) -> ConcurrencyError:
-    """Return the error of an utterance for which no slot came in time."""
-    return ConcurrencyError(f"as many utterances are generated as the limiter allows, and none ended in {timeout:g} s")
+    """Return the error of an utterance for which no slot became free in time."""
+    return ConcurrencyError(
+        f"all slots of the limiter were in use for {timeout:g} s; start fewer utterances at once, or raise the plan's "
+        "concurrency and the limiter's size"
+    )
 
 
 def check_limits(size: int | None, timeout: float, on_timeout: str) -> None:
-    """Refuse what makes no sense for a limiter.
+    """Check the arguments of a limiter.
 
     Raises:
-        ConfigurationError: A value is not allowed.
+        ConfigurationError: A value is not allowed; the message names the argument and what is allowed.
     """
     unless_none(whole(1, 1_000_000)).check("size", size)
     or_endless(seconds(0)).check("timeout", timeout)

@@ -1,4 +1,4 @@
-"""The same without `async`, for scripts, notebooks and threads: `with` for `async with`, `for` for `async for`.
+"""The same interface without `async`, for scripts, notebooks and threads: `with`, and `for` over the audio.
 
     from tts_trio import TTSConfig
     from tts_trio.sync import open_tts
@@ -8,9 +8,9 @@
             for chunk in audio:
                 play(chunk)
 
-All threads of the process share one loop of trio's, in a thread of its own that lives as long as any of them needs it.
-Every object may be used by any thread. Leaving the block of an utterance, by Ctrl-C too, is the barge-in; what is told
-about the utterance stays valid then.
+All threads of the process share one trio loop, which runs in a thread of its own as long as a block of this module is
+open. Any thread may use any object. Leaving the block of an utterance, by Ctrl-C too, is the barge-in; the properties
+of its audio channel stay valid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The channels of one utterance, without `async`."""
+"""The channels of an utterance, without `async`. Their calls run in the loop of `sync/loop.py`."""
 
 from __future__ import annotations
 
@@ -20,31 +20,34 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Remote:
-    """An audio channel in the loop, asked from other threads."""
+    """The async audio channel in the loop, for calls from other threads."""
 
     audio: channels.AudioChannel
     portal: BlockingPortal
 
     def ask(self, question: Callable[[], T]) -> T:
-        """Ask over there, where it changes; when it is closed it does not, and there may be nobody left to ask."""
+        """Call a function about the channel in the loop, where the channel changes.
+
+        A closed channel does not change any more, and its loop may have ended: the function is then called here.
+        """
         try:
             return question() if self.audio.closed else self.portal.call(question)
         except RuntimeError:
             if not self.audio.closed:
                 raise
-            return question()  # it was closed, and the loop ended, in between
+            return question()  # the channel was closed and the loop ended in between
 
     def receive(self, pieces: trio.abc.ReceiveChannel[bytes]) -> bytes:
-        """Wait for the next piece of the channel, or of one that is made of it."""
+        """Wait for the next piece of the channel, or of a channel of frames over it."""
         try:
             return call(self.portal, pieces.receive)
         except RuntimeError:
             if not self.audio.closed:
                 raise
-            raise trio.ClosedResourceError("this audio channel was closed") from None  # and its loop has ended
+            raise trio.ClosedResourceError("this audio channel was closed") from None  # and the loop has ended
 
     def each(self, pieces: trio.abc.ReceiveChannel[bytes]) -> Generator[bytes]:
-        """Give what comes out of the channel, or out of one that is made of it."""
+        """Give the pieces of the channel, or of a channel of frames over it, until its end."""
         while True:
             try:
                 piece = self.receive(pieces)
@@ -58,12 +61,13 @@ class Remote:
 
 
 class AudioChannel:
-    """The sound of one utterance as it comes; see `tts_trio.AudioChannel`.
+    """The audio of one utterance as it comes; see `tts_trio.AudioChannel`.
 
-    An iteration ends with the utterance, or when another thread calls `close`: `outcome` tells which.
+    An iteration ends at the end of the utterance, or when another thread calls `close`; `outcome` tells which.
 
     Attributes:
-        remote: That channel, in the loop.
+        format: The format of the audio.
+        remote: The `tts_trio.AudioChannel` in the loop.
     """
 
     def __init__(self, audio: channels.AudioChannel, portal: BlockingPortal) -> None:
@@ -74,56 +78,56 @@ class AudioChannel:
         return self.remote.each(self.remote.audio)
 
     def receive(self) -> bytes:
-        """Return the next piece of audio; raises what `tts_trio.AudioChannel.receive` does."""
+        """Wait for the next piece of audio, and return it; it raises what `tts_trio.AudioChannel.receive` does."""
         return self.remote.receive(self.remote.audio)
 
     def frames(self, ms: int = 20) -> Generator[bytes]:
-        """Give this audio in frames of one length, as they come; see `tts_trio.AudioChannel.frames`."""
+        """Iterate over the audio in frames of `ms` milliseconds; see `tts_trio.AudioChannel.frames`."""
         return self.remote.each(self.remote.audio.frames(ms))
 
     def paced(self, ms: int = 20, *, lead_ms: float = 200.0) -> PacedFrames:
-        """Give this audio by the clock, in frames; see `tts_trio.AudioChannel.paced`."""
+        """Return the audio in frames of `ms` milliseconds, each when it is due; see `tts_trio.AudioChannel.paced`."""
         return PacedFrames(self.remote.ask(lambda: self.remote.audio.paced(ms, lead_ms=lead_ms)), self)
 
     def close(self) -> None:
-        """Interrupt what is not finished, and drop what was not delivered; see `tts_trio.AudioChannel.close`.
+        """Interrupt the utterance, and drop the audio that was not delivered; see `tts_trio.AudioChannel.close`.
 
-        From any thread. When it is closed already, or its block was left, this does nothing.
+        Any thread may call it. It does nothing when the channel is closed, or the block of the utterance was left.
         """
         self.remote.ask(self.remote.audio.close)
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words whose times are known so far; times are in milliseconds of this audio."""
+        """The words whose times are known so far, in milliseconds from the beginning of the audio."""
         return self.remote.ask(lambda: self.remote.audio.words)
 
     def spoken(self, until_ms: float) -> str:
-        """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words."""
+        """Return the whole words that sound in the first `until_ms` milliseconds of the audio."""
         return self.remote.ask(lambda: self.remote.audio.spoken(until_ms))
 
     @property
     def received_ms(self) -> float:
-        """How much audio came from the service so far, in milliseconds."""
+        """How much audio has come from the service so far, in milliseconds."""
         return self.remote.ask(lambda: self.remote.audio.received_ms)
 
     @property
     def timeline(self) -> Timeline:
-        """When its parts happened, by the clock of the loop that all threads share."""
+        """When the parts of the utterance happened, in seconds of the loop's clock."""
         return self.remote.ask(lambda: self.remote.audio.timeline)
 
     @property
     def usage(self) -> Usage:
-        """What it cost, and the service's ids of it."""
+        """What the utterance cost, and the service's ids of it."""
         return self.remote.ask(lambda: self.remote.audio.usage)
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended and what was delivered; None while it goes on."""
+        """How the utterance ended and what was delivered; None while it goes on."""
         return self.remote.ask(lambda: self.remote.audio.outcome)
 
 
 class PacedFrames:
-    """The frames of an utterance when they are due; see `tts_trio.PacedFrames`."""
+    """The frames of an utterance, each when it is due; see `tts_trio.PacedFrames`."""
 
     def __init__(self, frames: playout.PacedFrames, audio: AudioChannel) -> None:
         self._frames = frames
@@ -134,38 +138,38 @@ class PacedFrames:
 
     @property
     def played_ms(self) -> float:
-        """How much the caller has heard, in milliseconds: until now, or until the audio was closed."""
+        """How much audio the caller has heard until now, or until the audio was closed, in milliseconds."""
         return self._audio.remote.ask(lambda: self._frames.played_ms)
 
     @property
     def unplayed_ms(self) -> float:
-        """How much audio came from the service and was not played, in milliseconds; the lead is a part of it."""
+        """How much audio has come from the service and was not heard yet, in milliseconds; it includes the lead."""
         return self._audio.remote.ask(lambda: self._frames.unplayed_ms)
 
     @property
     def underruns(self) -> int:
-        """How often the caller heard nothing because no frame was there when it was due."""
+        """How often the caller heard a gap because no frame had come when it was due."""
         return self._audio.remote.ask(lambda: self._frames.underruns)
 
     @property
     def underrun_ms(self) -> float:
-        """How long these silences were, all together, in milliseconds."""
+        """The sum of these gaps, in milliseconds."""
         return self._audio.remote.ask(lambda: self._frames.underrun_ms)
 
 
 class TextChannel:
-    """The text of one reply, in pieces of any size; see `tts_trio.TextChannel`."""
+    """The text of one reply; see `tts_trio.TextChannel`."""
 
     def __init__(self, text: channels.TextChannel, portal: BlockingPortal) -> None:
         self._text = text
         self._portal = portal
 
     def send(self, value: str | None) -> None:
-        """Add a piece of text, from any thread; raises what `tts_trio.TextChannel.send` does."""
+        """Add a piece of text of any size, from any thread; it raises what `tts_trio.TextChannel.send` does."""
         self._portal.call(self._text.send_nowait, value)
 
     def close(self) -> None:
-        """Say that the reply is complete: its rest is spoken, and the audio ends after it."""
+        """Close the text: the reply is complete, its rest is spoken, and then the audio ends."""
         self._portal.call(self._text.close)
 
     def __enter__(self) -> Self:

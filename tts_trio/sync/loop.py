@@ -1,8 +1,9 @@
-"""The loop behind `tts_trio.sync`, which all threads share, and blocks of it that another thread enters and leaves.
+"""The trio loop behind `tts_trio.sync`, which all threads share, and its blocks, which other threads enter and leave.
 
-Ctrl-C raises in the main thread between any two steps of it. What is half done then nobody ends: a lease of the loop, a
-block over there. So it is deferred while a block is entered or left. Entering is given up when it comes, and leaving is
-bounded; a wait for anything else it ends at once.
+Ctrl-C raises a KeyboardInterrupt between any two steps of the main thread. Raised while a block is half entered, it
+would leave the loop running, and the block in it open, for ever. So the interrupt is deferred while a block is entered
+or left: it cancels an entry that still waits, and it waits for an exit, which takes a bounded time. It ends any other
+wait at once.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ T = TypeVar("T")
 
 
 class Deferred:
-    """A block that Ctrl-C waits for."""
+    """A block in which Ctrl-C is deferred to its end."""
 
     def __init__(self, on_interrupt: Callable[[], object] = lambda: None) -> None:
-        """Prepare.
+        """Prepare a block.
 
         Args:
-            on_interrupt: Called at once when it comes: what the block waits for is not wanted any more.
+            on_interrupt: A function that the interrupt calls at once, to end what the block waits for.
         """
         self._interrupt: tuple[int, FrameType | None] | None = None
         self._on_interrupt = on_interrupt
@@ -54,7 +55,7 @@ class Deferred:
                 try:
                     self._handler(*self._interrupt)
                 except KeyboardInterrupt as interrupt:
-                    raise interrupt from None  # how the block ended for it says nothing more
+                    raise interrupt from None  # the error by which the interrupted block ended says nothing more
 
     def _defer(self, number: int, frame: FrameType | None) -> None:
         self._interrupt = number, frame
@@ -66,19 +67,19 @@ def enter(
     way_out: Callable[[None, None, None], object],
     on_interrupt: Callable[[], object] = lambda: None,
 ) -> T:
-    """Enter a block, and leave it if Ctrl-C comes meanwhile, since there will be no body.
+    """Enter a block, and leave it again if Ctrl-C comes meanwhile, since its body will not run.
 
     Args:
-        way_in: Enters it.
-        way_out: Leaves it.
-        on_interrupt: As of `Deferred`.
+        way_in: The function that enters the block.
+        way_out: The function that leaves it.
+        on_interrupt: As for `Deferred`.
     """
     entered = False
     try:
         with Deferred(on_interrupt):
             value = way_in()
             entered = True
-        return value  # noqa: TRY300 - until here it may come
+        return value  # noqa: TRY300 - a KeyboardInterrupt may be raised up to here
     except KeyboardInterrupt:
         if entered:
             way_out(None, None, None)
@@ -86,7 +87,7 @@ def enter(
 
 
 class _Whole(AbstractContextManager[T]):
-    """A block that is entered and left whole."""
+    """A `with` block whose entry and exit Ctrl-C does not interrupt."""
 
     def __init__(self, inner: AbstractContextManager[T]) -> None:
         self._inner = inner
@@ -102,7 +103,7 @@ class _Whole(AbstractContextManager[T]):
 
 
 def contextmanager(function: Callable[P, Generator[T]]) -> Callable[P, AbstractContextManager[T]]:
-    """Make of a generator what `contextlib.contextmanager` does, but a block that is entered and left whole."""
+    """Do what `contextlib.contextmanager` does, and protect the entry and the exit from Ctrl-C."""
     make = contextlib.contextmanager(function)
 
     @wraps(function)
@@ -113,10 +114,11 @@ def contextmanager(function: Callable[P, Generator[T]]) -> Callable[P, AbstractC
 
 
 class Loop:
-    """The loop: it runs as long as any thread needs it, in a thread of its own.
+    """The shared trio loop, which runs in a thread of its own as long as any thread has entered this block.
 
-    A generator that holds blocks may be abandoned, and is collected in any thread then, that of a loop of trio's too,
-    which must not wait: there blocks are left in another thread, one after the other.
+    A generator that holds open blocks may be abandoned. The garbage collector then leaves these blocks, in any thread,
+    even in the thread of a trio loop, which must not wait. In such a thread the blocks are left by another thread, one
+    after the other.
     """
 
     def __init__(self) -> None:
@@ -138,14 +140,14 @@ class Loop:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Leave a block: here and now, or soon, where this thread must not wait."""
+        """Leave a block in this thread; in another one if this thread runs a trio loop and must not wait."""
         if trio.lowlevel.in_trio_run():
             self._leaver.submit(block.__exit__, kind, error, traceback)
             return None
         return block.__exit__(kind, error, traceback)
 
     def left(self) -> None:
-        """Wait until the blocks are left that were left to the other thread."""
+        """Wait until the other thread has left all blocks that were given to it."""
         self._leaver.submit(int).result()
 
 
@@ -158,7 +160,7 @@ def shared_loop() -> Loop:
 
 
 def _begin_anew() -> None:
-    """Forget the loop of the parent process, whose threads are not in this one."""
+    """Make a new loop after a fork: the threads of the parent process do not exist in the child."""
     global _loop
     _loop = Loop()
 
@@ -168,7 +170,7 @@ if hasattr(os, "register_at_fork"):  # where there is a fork
 
 
 def call(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
-    """Call a function over there, and wait for it; when Ctrl-C ends the wait, it is cancelled."""
+    """Call an async function in the loop, and wait for its result. Ctrl-C cancels the call."""
     future = portal.start_task_soon(function)
     try:
         return future.result()
@@ -178,7 +180,7 @@ def call(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
 
 
 class Inside(AbstractContextManager[T], Generic[T]):
-    """A block over there."""
+    """An async block in the loop, as a `with` block of another thread."""
 
     def __init__(
         self,
@@ -189,9 +191,9 @@ class Inside(AbstractContextManager[T], Generic[T]):
         """Prepare a block.
 
         Args:
-            portal: The way to the loop.
-            make: Makes it over there.
-            open_blocks: Those of the same conversation, which takes them with it when it ends.
+            portal: The portal to the loop.
+            make: A function that makes the async block; it is called in the loop.
+            open_blocks: The scopes of the open blocks of the same conversation, which cancels them when it ends.
         """
         self._portal = portal
         self._make = make
@@ -219,10 +221,10 @@ class Inside(AbstractContextManager[T], Generic[T]):
         with Deferred():
             try:
                 return self._loop.leave(self._block, kind, error, traceback)
-            except (FutureCancelled, RuntimeError):  # the block was cancelled, or its loop has ended
+            except (FutureCancelled, RuntimeError):  # the block was cancelled, or the loop has ended
                 if not self._scope.cancel_called:
                     raise
-                return None  # another thread left the conversation, and this block with it
+                return None  # another thread has left the conversation, which cancelled this block
 
     def _abandon(self) -> None:
         self._portal.start_task_soon(self._scope.cancel)

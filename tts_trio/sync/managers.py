@@ -1,4 +1,4 @@
-"""The objects of one conversation, without `async`: each is a `with` block over the async one of the same name."""
+"""The managers of a conversation, without `async`: each is a `with` block over the async manager of the same name."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ T = TypeVar("T")
 
 
 class WithBlock(ABC):
-    """An object whose `with` block is entered once."""
+    """An object whose `with` block can be entered once. A subclass gives the block as `_run`."""
 
     _portal: BlockingPortal | None = None
 
     @abstractmethod
     def _run(self) -> AbstractContextManager[BlockingPortal]:
-        """Return what happens around the body of the block."""
+        """Return the context manager of the block."""
 
     def _require_open(self) -> BlockingPortal:
-        """Return the way to where it lives, while its block is open."""
+        """Return the portal to the loop; it raises RuntimeError where the block is not open."""
         if self._portal is None:
             raise RuntimeError(f"{type(self).__name__}: use it inside of its `with` block")
         return self._portal
 
     def __enter__(self) -> Self:
-        """Begin, in the background; returns at once.
+        """Start the background tasks, and return without waiting for them.
 
         Raises:
-            RuntimeError: It was entered before; or this is a task of trio's, whose loop it would hold up.
+            RuntimeError: The block was entered before, or the caller is a trio task, whose loop it would block.
         """
         if trio.lowlevel.in_trio_run():
             raise RuntimeError(
-                f"tts_trio.sync.{type(self).__name__} would hold up this loop of trio's; use `async with`, and what "
-                "tts_trio has under the same name, such as tts_trio.open_tts"
+                f"tts_trio.sync.{type(self).__name__} would block this trio loop; use `async with` and the object of "
+                "the same name in tts_trio, such as tts_trio.open_tts"
             )
         block = self._run()
         return enter(lambda: self._enter(block), self.__exit__)
 
     def _enter(self, block: AbstractContextManager[BlockingPortal]) -> Self:
-        self._portal = block.__enter__()  # raises where it was entered before, and the first block stays
+        self._portal = block.__enter__()  # raises where it was entered before, and changes nothing then
         self._block = block
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """End everything, in bounded time."""
+        """Stop the background tasks, in a bounded time."""
         with Deferred():
             self._portal = None
             return self._block.__exit__(kind, error, traceback)
@@ -70,8 +70,10 @@ class WebSocketConnectionManager(WithBlock):
     """The hot connections of one conversation; see `tts_trio.WebSocketConnectionManager`.
 
     Attributes:
-        remote: That manager, in the loop.
-        open_blocks: What ends the blocks of the conversation that were not left, as after an interrupt.
+        config: The host, the voice, the API key and the timeouts.
+        remote: The `tts_trio.WebSocketConnectionManager` in the loop.
+        open_blocks: The scopes of the conversation's open blocks. The end of the conversation cancels them, since an
+            interrupt may have kept a thread from leaving them.
     """
 
     def __init__(self, config: TTSConfig) -> None:
@@ -97,37 +99,43 @@ class WebSocketConnectionManager(WithBlock):
                     scope.cancel(reason="the conversation was left")
 
     def connect(self) -> None:
-        """Wait until a connection is hot.
+        """Wait until a connection is hot. This is optional: the first utterance waits too.
 
         Raises:
-            TTSConnectionError: There is none within `timeouts.connect`. Calling again tries again.
-            TTSError: Trying again is no help: a bad key, an unknown voice, an exhausted quota.
-            RuntimeError: The manager is closed or was not entered.
+            TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
+            TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
+            RuntimeError: The manager is closed, or was not entered.
         """
         call(self._require_open(), self.remote.connect)
 
     def statistics(self) -> ConnectionStatistics:
-        """Return the state of the connections and what was done so far."""
+        """Return the state of the connections, and the counts since the beginning."""
         return self._require_open().call(self.remote.statistics)
 
     def close(self) -> None:
-        """End the manager: sockets are closed, the idle ones with a goodbye, in `timeouts.close` at most."""
+        """Close all sockets, those that are idle with the closing handshake, within `timeouts.close`."""
         self._require_open().call(self.remote.close)
 
 
 class TTSManager(WithBlock):
-    """Speaks for one conversation; see `tts_trio.TTSManager`."""
+    """Speaks for one conversation; see `tts_trio.TTSManager`.
+
+    Attributes:
+        config: The voice, the format and the timeouts.
+        connections: The connection manager.
+    """
 
     def __init__(self, config: TTSConfig, connection_manager: WebSocketConnectionManager) -> None:
         """Prepare a manager.
 
         Args:
-            config: The voice, the format, the deadlines.
-            connection_manager: The hot connections of the same conversation, entered before and left after this.
+            config: The voice, the format and the timeouts.
+            connection_manager: The hot connections of the same conversation. Its block must be around this one's.
 
         Raises:
-            TypeError: `config` is no `TTSConfig`, or `connection_manager` none of this module.
-            ConfigurationError: `config` differs from the connections' in what belongs to a socket for its life.
+            TypeError: `config` is not a `TTSConfig`, or `connection_manager` not of this module's class.
+            ConfigurationError: A field that holds for the whole life of a socket differs from the configuration of
+                `connection_manager`; the message names the field.
         """
         require("connection_manager", connection_manager, WebSocketConnectionManager)
         self.config = config
@@ -165,16 +173,14 @@ class TTSManager(WithBlock):
             yield AudioChannel(audio, self._require_open())
 
     def prefetch(self, texts: Iterable[str], *, on_cached: Callable[[str], object] = lambda _text: None) -> None:
-        """Put the audio of texts into the cache, so that they are spoken later without waiting for the service.
-
-        Utterances of this conversation come first. Raises what `tts_trio.TTSManager.prefetch` does.
+        """Put the audio of texts into the cache; see `tts_trio.TTSManager.prefetch`, which raises the same errors.
 
         Args:
             texts: The texts, each of up to 1,000 characters.
-            on_cached: Called with each text whose audio is in the cache, in the loop that all threads share: it must
-                return soon, and call nothing of this module.
+            on_cached: A function that is called with each text whose audio is in the cache. The loop that all threads
+                share calls it, so it must return soon, and must not use this module.
         """
-        given = texts if isinstance(texts, str) else list(texts)  # which may block; the loop may not
+        given = texts if isinstance(texts, str) else list(texts)  # iterating may block, which the loop must not
         call(self._require_open(), partial(self._manager.prefetch, given, on_cached=on_cached))
 
     @contextmanager
@@ -188,11 +194,11 @@ class TTSManager(WithBlock):
         """Speak the text of an iterable as it comes.
 
         Args:
-            tokens: Pieces of text of any size; "" and None are skipped. It is iterated in a thread of its own, so it
-                may block, and audio comes meanwhile; a wait of its for the next token outlives an interruption, whose
-                token is dropped. A `str` is one piece.
+            tokens: An iterable of pieces of text of any size; "" and None are skipped, and a `str` is one piece. A
+                thread of its own iterates over it, so it may block while audio comes. If it blocks when the utterance
+                is interrupted, the thread waits for the next token and drops it.
 
-        Raises what `tts_trio.TTSManager.speak` does.
+        It raises what `tts_trio.TTSManager.speak` does.
         """
         pieces = tokens if isinstance(tokens, str) else _from_a_thread(tokens)
         with self._inside(lambda: self._manager.speak(pieces)) as audio:
@@ -201,13 +207,13 @@ class TTSManager(WithBlock):
 
 async def _from_a_thread(tokens: Iterable[str | None]) -> AsyncGenerator[str | None]:  # noqa: ASYNC900 - closed by `speak`
     iterator = iter(tokens)
-    own_thread = trio.CapacityLimiter(1)  # not one of the 40 that DNS lookups share
+    own_thread = trio.CapacityLimiter(1)  # the default limiter's 40 threads are for DNS lookups too
     while token := await trio.to_thread.run_sync(_next, iterator, abandon_on_cancel=True, limiter=own_thread):
         yield token[0]
 
 
 def _next(iterator: Iterator[str | None]) -> tuple[str | None] | None:
-    """Take the next token, in a tuple; None when there is none. `StopIteration` cannot pass through a coroutine."""
+    """Return the next token in a tuple; None at the end, since a coroutine cannot raise `StopIteration`."""
     for token in iterator:
         return (token,)
     return None

@@ -386,7 +386,7 @@ async def test_an_utterance_for_which_there_is_no_slot_fails_typed(
     async with memory_service() as service, speaking(make_config(limiter=limiter), service.open_stream) as tts:
         began = trio.current_time()
         async with limiter.slot():
-            with pytest.raises(ConcurrencyError, match="as many utterances"):
+            with pytest.raises(ConcurrencyError, match="all slots of the limiter"):
                 async with tts.speak([ENGLISH]) if way == "speak" else tts.stream_static_text(ENGLISH) as audio:
                     await listen(audio)
         assert 3 <= trio.current_time() - began <= tts.config.timeouts.connect + 3
