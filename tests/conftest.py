@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.helpers import ENDPOINTS, Sample
 from tts_trio.static_text.memory_cache import process_cache
@@ -24,11 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take SIGINT back where it is ignored, as it is for what a script runs in the background.
+    """Say how many examples Hypothesis draws; and take SIGINT back where it is ignored.
 
-    Who starts a process hands that down, and the tests interrupt what they start.
+    It is so for what a script runs in the background: who starts a process hands that down, and the tests interrupt
+    what they start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("sampled", max_examples=60, deadline=None)
+    settings.register_profile("exhaustive", max_examples=1000, deadline=None)
+    settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "sampled")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -48,8 +53,9 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
         return "exhaustive: every checkpoint is cancelled at, every cut is made, 500 interruptions an endpoint"
     return [
         "sampled, seeded; all with --exhaustive: 11 checkpoints of a scenario (over sockets 4 or more) are cut at,",
-        "  one cut of a reply in three, 40 interleavings of interruptions an endpoint, 100 short turns of 1,000,",
-        "  3,000 words of 100,000 that nobody hears, every second reply of the corpus with each policy",
+        "  16 steps of the local server, one cut of a reply in three, 3 cuts of a static text that is cached,",
+        "  40 interleavings of interruptions an endpoint, 100 short turns of 1,000, 3,000 words of 100,000 that nobody",
+        "  hears, every second reply of the corpus with each policy, 60 examples of Hypothesis of 1,000",
     ]
 
 

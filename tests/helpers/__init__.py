@@ -13,7 +13,7 @@ from tests.helpers.records import check_frames
 from tests.helpers.streams import Wrapped
 from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio._nurseries import single_error
-from tts_trio.local_server import Behavior, LocalServer, Received, Requested, ToneVoice, read_tones
+from tts_trio.local_server import Behavior, LocalServer, Received, Requested, Sent, ToneVoice, read_tones
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.streams import OpenStream
 
@@ -115,6 +115,10 @@ class Service:
         """The text frames that came on the WebSockets."""
         return [r for r in self.server.records if isinstance(r, Received) and r.frame == "text"]
 
+    def errors(self) -> list[str]:
+        """What the service complained of in its frames."""
+        return [r.error for r in self.server.records if isinstance(r, Sent) and r.kind == "error"]
+
     def texts(self, socket: int = 0) -> list[tuple[float, str]]:
         """The times and texts of the text frames that came on a WebSocket: 0 is the first one."""
         number = self.sockets()[socket]
@@ -130,6 +134,12 @@ async def memory_service(behavior: Behavior | None = None, *, dial_time: float =
             yield Service(server, nursery, dial_time)
             nursery.cancel_scope.cancel()
     check_frames(server.records)
+
+
+async def no_network(_config: TTSConfig) -> trio.abc.Stream:
+    """Dial without an end."""
+    await trio.sleep_forever()
+    raise AssertionError
 
 
 @asynccontextmanager
@@ -158,6 +168,17 @@ async def tokens(text: str, interval: float = 0.02) -> AsyncIterator[str]:
 async def listen(audio: AudioChannel) -> bytes:
     """All audio of a channel."""
     return b"".join([chunk async for chunk in audio])
+
+
+async def hear_static_text(tts: TTSManager, text: str) -> str:
+    """What was heard of a static text."""
+    async with tts.stream_static_text(text) as audio:
+        return heard(await listen(audio), tts.config)
+
+
+def posts(server: LocalServer) -> list[Requested]:
+    """The requests for speech over HTTP, in the order in which they came."""
+    return [record for record in server.records if isinstance(record, Requested) and record.method == "POST"]
 
 
 def heard(audio: bytes, config: TTSConfig) -> str:

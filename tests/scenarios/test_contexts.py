@@ -19,11 +19,6 @@ pytestmark = pytest.mark.endpoints("multi-stream-input", "text-to-dialogue")
 SHORT = {"en": "Right.", "ru": "Да."}
 
 
-def errors(service: Service) -> list[str]:
-    """What the service complained of."""
-    return [r.error for r in service.server.records if isinstance(r, Sent) and r.kind == "error"]
-
-
 def used_sockets(service: Service) -> list[int]:
     """The sockets that text was spoken over, in order."""
     return list(dict.fromkeys(r.connection for r in service.messages() if text_of(r.message).strip()))
@@ -59,7 +54,7 @@ async def test_quick_interruptions(
                     assert audio.timeline.first_sent == began
                     await trio.sleep(0.1)
             assert await say(tts, "Слушаю вас.") == "Слушаю вас."
-        assert errors(service) == []
+        assert service.errors() == []
         assert check_frames(service.server.records) <= 5
 
 
@@ -123,7 +118,7 @@ async def test_a_quota_that_is_mentioned(autojump_clock: trio.testing.MockClock,
         async with speaking(make_config(endpoint), service.open_stream) as tts:
             with pytest.raises(QuotaError):
                 await say(tts, TEXTS["ru"])
-        assert len(errors(service)) == 1
+        assert len(service.errors()) == 1
 
 
 async def test_three_at_once_over_one_socket(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
@@ -173,7 +168,7 @@ async def test_the_sixth_goes_over_another_socket(
         assert await say(tts, TEXTS["ru"]) == TEXTS["ru"]
         assert used_sockets(service) == [first, second]  # there is room on the first one again
         assert service.messages()[-1].connection == first
-        assert errors(service) == []
+        assert service.errors() == []
 
 
 async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
@@ -190,7 +185,7 @@ async def test_a_slot_that_is_never_given_back(autojump_clock: trio.testing.Mock
             statistics = tts.connections.statistics()
             assert (statistics.hot, statistics.in_use, statistics.dialing) == (2, 0, 0)
             assert await say(tts, TEXTS["ru"]) == TEXTS["ru"]
-        assert errors(service) == []
+        assert service.errors() == []
 
 
 @pytest.mark.parametrize("idle_context", ["final", "error"])
@@ -215,7 +210,7 @@ async def test_a_context_is_kept_alive_while_the_llm_is_silent(
             assert len(used_sockets(service)) == 1
             await trio.sleep(60)
         assert len([r for r in service.messages() if r.message.get("text") == "" or r.message.get("keep_alive")]) == 6
-        assert errors(service) == []
+        assert service.errors() == []
 
 
 @pytest.mark.parametrize("idle_socket", ["lives", "error"])
@@ -233,7 +228,7 @@ async def test_ten_minutes_of_silence_and_then_speech(
                     assert heard(await listen(audio), tts.config) == TEXTS[language]
                 assert audio.timeline.first_sent == began
             assert tts.connections.statistics().losses == 0
-        assert errors(service) == []
+        assert service.errors() == []
         assert not [r for r in service.server.records if isinstance(r, CloseSent) and r.code != 1000]
         assert {r.time for r in service.messages() if r.message != {"close_socket": True}} == {
             r.time for r in service.messages() if r.context_id

@@ -14,10 +14,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, websocket_path, whole_words
+from tests.helpers import RUSSIAN, Service, heard, make_config, memory_service, posts, websocket_path, whole_words
 from tests.helpers.pages import PAGES
 from tts_trio import TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import ACTIONS, Behavior, Fault, Requested
+from tts_trio.local_server import ACTIONS, Behavior, Fault
 
 MARKER = "<!-- fault table -->"
 HEARD = "heard whole"
@@ -175,7 +175,7 @@ async def test_a_static_text(autojump_clock: trio.testing.MockClock, row: Row, a
     promise = row.always if always else row.once
     service = await keep(promise, say_phrase, row.fault("/stream", always=always), make_config())
     if promise[0] in ONE_ATTEMPT:
-        assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1
+        assert len(posts(service.server)) == 1
 
 
 def test_no_action_is_left_out() -> None:

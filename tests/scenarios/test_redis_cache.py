@@ -18,10 +18,10 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config
+from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config, posts
 from tests.helpers.redis import Redis, needs_redis
 from tts_trio import CacheStatistics, ConfigurationError, RedisCache, Timeouts, TTSManager, open_tts
-from tts_trio.local_server import Behavior, LocalServer, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server
 from tts_trio.static_text.cached_source import _fetches_of_this_run
 
 pytestmark = needs_redis
@@ -61,7 +61,7 @@ class Stage:
 
     @property
     def requests(self) -> int:
-        return sum(isinstance(r, Requested) and r.method == "POST" for r in self.server.records)
+        return len(posts(self.server))
 
 
 @asynccontextmanager
@@ -210,7 +210,7 @@ async def test_twenty_callers_in_four_processes_make_one_request(redis: Redis) -
         assert len(sizes) == 20
         assert len(set(sizes)) == 1
         assert sizes[0] > 100_000
-        assert sum(isinstance(r, Requested) and r.method == "POST" for r in server.records) == 1
+        assert len(posts(server)) == 1
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import attrs
 import pytest
 import trio
 
-from tests.helpers import TEXTS, heard, listen, make_config, memory_service
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service, posts
 from tests.helpers.redis import Redis, needs_redis
 from tts_trio import (
     ConcurrencyError,
@@ -31,7 +31,7 @@ from tts_trio import (
 )
 from tts_trio.config.protocols import Lease
 from tts_trio.limits.limiter import has_lapsed
-from tts_trio.local_server import Behavior, LocalServer, Received, Requested, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, LocalServer, Received, ToneVoice, open_local_server
 
 pytestmark = needs_redis
 
@@ -113,7 +113,7 @@ async def test_four_processes_share_a_plan(redis: Redis, processes: list[subproc
             code, said, errors = await fleet.outcome(process)
             assert (code, said) == (0, ["whole"] * 8), errors
         assert fleet.refusals == 0
-        assert len([r for r in server.records if isinstance(r, Requested) and r.method == "POST"]) == 16
+        assert len(posts(server)) == 16
     assert slots(redis) == 0
 
 
@@ -229,7 +229,7 @@ async def test_a_request_whose_slot_lapsed_while_it_dialed_takes_another(
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts, tts.stream_static_text("Да.") as audio:
             assert heard(await listen(audio), config) == "Да."
-        assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1
+        assert len(posts(service.server)) == 1
     assert limiter.taken == 2
 
 

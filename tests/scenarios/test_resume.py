@@ -23,6 +23,7 @@ from tests.helpers import (
     heard,
     make_config,
     memory_service,
+    posts,
     speaking,
     text_of,
     tokens,
@@ -42,7 +43,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.config.audio_clock import AudioClock
-from tts_trio.local_server import Behavior, Fault, Injected, Requested
+from tts_trio.local_server import Behavior, Fault, Injected
 from tts_trio.wire.events import Final
 
 # The tone voice speaks 16.7 characters a second; 15 are reckoned with, and one word more is said again.
@@ -472,7 +473,7 @@ async def test_without_a_connection_a_reply_is_spoken_over_http(
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
             assert audio.usage.trace_id
             assert audio.usage.characters == len(text) + 1
-            asked = [r.body["text"] for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
+            asked = [post.body["text"] for post in posts(service.server)]
             assert "".join(asked) == text + " "
             assert len(asked) > 1
 
@@ -518,7 +519,7 @@ async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.Mo
             with pytest.raises(AuthenticationError) as caught:
                 await say(service, tts, "Добрый день.")
             assert caught.value.unspoken_text == "Добрый день."
-            assert sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records) == 1
+            assert len(posts(service.server)) == 1
 
 
 @pytest.mark.endpoints("stream-input", "multi-stream-input")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trio
 
-from tests.helpers import API_KEY, TEXTS, VOICE_ID, Service, heard, listen, memory_service, speaking
+from tests.helpers import API_KEY, TEXTS, VOICE_ID, heard, listen, memory_service, posts, speaking
 from tts_trio import ConfigurationError, PolicyError, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio.local_server import Behavior, Requested
+from tts_trio.local_server import Behavior
 
 every_language = pytest.mark.parametrize("language", ["en", "ru"])
 
@@ -22,17 +22,13 @@ def default(model_id: str = "eleven_flash_v2_5", **changes: Any) -> TTSConfig:
     return TTSConfig(**values | changes)
 
 
-def posts(service: Service) -> list[Requested]:
-    return [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
-
-
 async def refusal(behavior: Behavior, config: TTSConfig, text: str) -> tuple[ConfigurationError, int]:
     """What a static text raises, and how many requests were made for it."""
     async with memory_service(behavior) as service, speaking(config, service.open_stream) as tts:
         with pytest.raises(ConfigurationError) as raised:
             async with tts.stream_static_text(text) as audio:
                 await listen(audio)
-        return raised.value, len(posts(service))
+        return raised.value, len(posts(service.server))
 
 
 @every_language
@@ -66,7 +62,7 @@ async def test_a_voice_that_the_plan_forbids(autojump_clock: trio.testing.MockCl
         with pytest.raises(PolicyError) as asked:
             async with tts.stream_static_text("Hello.") as audio:
                 await listen(audio)
-        assert len(posts(service)) == 1
+        assert len(posts(service.server)) == 1
     assert (replied.value.code, asked.value.code, asked.value.status) == (*["paid_plan_required"] * 2, 402)
 
 

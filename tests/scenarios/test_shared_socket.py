@@ -10,7 +10,6 @@ from tests.helpers import (
     ENGLISH,
     RUSSIAN,
     TEXTS,
-    Service,
     heard,
     hot_connection,
     listen,
@@ -63,10 +62,6 @@ async def interrupt(tts: TTSManager, text: str, seconds: float = 0.0) -> None:
         await channel.send(text)
         await audio.receive()
         await trio.sleep(seconds)
-
-
-def errors(service: Service) -> list[str]:
-    return [r.error for r in service.server.records if isinstance(r, Sent) and r.kind == "error"]
 
 
 def the_socket_in_use(tts: TTSManager) -> HotSocket:
@@ -233,7 +228,7 @@ async def test_what_an_interrupted_turn_still_says_holds_its_slot_and_loses_noth
                 await trio.sleep(5)
             await trio.sleep(60)
             assert tts.connections.statistics().losses == 0
-        assert errors(service) == []
+        assert service.errors() == []
 
 
 @pytest.mark.endpoints("multi-stream-input")
@@ -279,7 +274,7 @@ async def test_a_connection_that_has_ended_writes_nothing(
             await trio.sleep(1)
             assert [text_of(r.message) for r in service.messages() if text_of(r.message).strip()] == ["Да. "]
             assert connections.statistics().losses == 0
-        assert errors(service) == []
+        assert service.errors() == []
         assert sum(bool(r.message.get("close_context")) for r in service.messages()) == 1
 
 
@@ -350,7 +345,7 @@ async def test_old_sockets_are_closed_however_slowly_the_peer_says_goodbye(
                 assert max(socket.hot_for() for socket in tts.connections._sockets) < 180
             statistics = tts.connections.statistics()
             assert (statistics.hot, statistics.losses) == (2, 0)
-        assert errors(service) == []
+        assert service.errors() == []
 
 
 async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
@@ -368,7 +363,7 @@ async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
                 assert said == Said(RUSSIAN)
             await trio.sleep(400)
             assert tts.connections.statistics().losses == 0
-        assert errors(service) == []
+        assert service.errors() == []
 
 
 async def test_after_a_barge_in_a_dead_socket_is_found_before_the_next_turn(

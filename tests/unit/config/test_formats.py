@@ -8,7 +8,7 @@ import struct
 
 import av
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tts_trio.config.audio_clock import AudioClock, WholeSamples, beginning
@@ -90,7 +90,6 @@ def test_silence_decodes_to_nothing() -> None:
         assert all(abs(sample) <= quietest for sample in struct.unpack("<4h", bytes(frame.planes[0])[:8]))
 
 
-@settings(deadline=None)
 @given(data=st.binary(max_size=99), sizes=st.lists(st.integers(0, 9), max_size=30))
 def test_blocks_are_whole_samples_wherever_the_stream_is_cut(data: bytes, sizes: list[int]) -> None:  # P21
     borders = [0, *itertools.accumulate(sizes)]
@@ -252,7 +251,6 @@ def test_opus_is_counted_by_granules(pages: list[bytes], expected: int) -> None:
         assert seconds(OPUS, *cut(data, size)) == expected / 48000
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_no_bytes_make_a_clock_fail(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(list(OUTPUT_FORMATS.values())))

@@ -15,7 +15,7 @@ from tests.helpers.tls import certificates
 from tts_trio import ConfigurationError, ProtocolError, Timeouts, TTSConfig, TTSConnectionError, TTSError, open_tts
 from tts_trio.config.config import differing_socket_field
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
-from tts_trio.local_server import ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.streams import open_stream
 
@@ -319,9 +319,9 @@ class HttpProxy:
 @asynccontextmanager
 async def through_a_proxy(proxy: HttpProxy) -> AsyncGenerator[TTSConfig]:
     """The local server with TLS, and a configuration for it that goes through a proxy with a password."""
-    tls = certificates()
+    tls, quick = certificates(), Behavior(model_latency=0.01, speed=500.0)
     async with (
-        open_local_server(voice=ToneVoice(), ssl_context=tls.server) as server,
+        open_local_server(quick, voice=ToneVoice(), ssl_context=tls.server) as server,
         trio.open_nursery() as nursery,
     ):
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -337,7 +337,7 @@ async def test_both_ways_go_through_the_proxy() -> None:
         async with open_tts(config) as tts:
             async with tts.stream_static_text(RUSSIAN) as audio:
                 assert heard(await listen(audio), config) == RUSSIAN
-            async with tts.speak(tokens(RUSSIAN, 0.001)) as audio:
+            async with tts.speak(tokens(RUSSIAN, 0.0)) as audio:
                 assert heard(await listen(audio), config) == RUSSIAN
         assert len(proxy.asked) >= 3  # for HTTP, for the WebSocket, for the one behind it
         credentials = base64.b64encode(b"anna:hush")
@@ -359,7 +359,7 @@ async def test_both_ways_go_through_the_proxy() -> None:
 async def test_a_proxy_that_refuses_is_a_typed_error(way: str, status: int, kind: type[TTSError], says: str) -> None:
     proxy = HttpProxy(status)
     async with through_a_proxy(proxy) as config:
-        async with open_tts(config.evolve(timeouts=Timeouts(connect=0.3))) as tts:
+        async with open_tts(config.evolve(timeouts=Timeouts(connect=0.2))) as tts:
             with pytest.raises(kind, match=says) as caught:
                 async with tts.speak([RUSSIAN]) if way == "speak" else tts.stream_static_text(RUSSIAN) as audio:
                     await listen(audio)

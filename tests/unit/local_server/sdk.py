@@ -11,8 +11,10 @@ from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 
 from tts_trio.local_server import Behavior, ToneVoice, open_local_server
 
+QUICK = Behavior(model_latency=0.01, speed=500.0, close_delay=0.05)
 
-async def with_sdk(use: Callable[[ElevenLabs], Any], behavior: Behavior | None = None) -> Any:
+
+async def with_sdk(use: Callable[[ElevenLabs], Any], behavior: Behavior = QUICK) -> Any:
     """Use the synchronous SDK in a thread, against a server here."""
     async with open_local_server(behavior, voice=ToneVoice()) as server:
 
@@ -28,7 +30,7 @@ async def with_sdk(use: Callable[[ElevenLabs], Any], behavior: Behavior | None =
 
 async def with_async_sdk(use: Callable[[AsyncElevenLabs], Any]) -> Any:
     """Use the asynchronous SDK, which is asyncio's, in a thread."""
-    async with open_local_server(voice=ToneVoice()) as server:
+    async with open_local_server(QUICK, voice=ToneVoice()) as server:
 
         async def call() -> Any:
             client = AsyncElevenLabs(api_key="key", base_url=server.base_url)

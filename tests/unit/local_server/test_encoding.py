@@ -3,8 +3,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-import subprocess
-import sys
 from array import array
 from itertools import pairwise
 
@@ -167,16 +165,6 @@ def test_unknown_format(output_format):
         Encoder(output_format)
 
     assert repr(output_format) in str(error.value)
-
-
-def test_tones_in_pcm_do_not_load_pyav():
-    script = (
-        "import sys; from tts_trio.local_server.encoding import Encoder; from tts_trio.local_server import tone;"
-        "e = Encoder('pcm_8000'); assert e.encode(b'12', 8000) + e.flush() == b'12'; print('av' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert run.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(("output_format", "muxer"), [("ulaw_8000", "mulaw"), ("alaw_8000", "alaw")])

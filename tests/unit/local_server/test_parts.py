@@ -8,7 +8,7 @@ import json
 import av
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -108,7 +108,6 @@ def test_nothing_to_speak() -> None:
 # --- frame boundaries
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), st.data())
 def test_frame_boundaries(sizes: list[int], data: st.DataObject) -> None:
     frames = [_client_frame(size) for size in sizes]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from elevenlabs import VoiceSettings
@@ -19,7 +20,7 @@ from trio.testing import MockClock
 
 from tests.helpers.tls import certificates
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, town
-from tests.unit.local_server.sdk import with_async_sdk, with_sdk
+from tests.unit.local_server.sdk import QUICK, with_async_sdk, with_sdk
 from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server, read_tones
 
 PCM = "pcm_16000"
@@ -131,11 +132,11 @@ old_websockets_api = pytest.mark.filterwarnings("ignore:ConnectionClosed:Depreca
 
 
 @asynccontextmanager
-async def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, **behavior: Any) -> AsyncGenerator[LocalServer]:
+async def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> AsyncGenerator[LocalServer]:
     tls = certificates()
     tls.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-    async with open_local_server(Behavior(**behavior), voice=ToneVoice(), ssl_context=tls.server) as server:
+    async with open_local_server(attrs.evolve(QUICK, **changes), voice=ToneVoice(), ssl_context=tls.server) as server:
         yield server
 
 

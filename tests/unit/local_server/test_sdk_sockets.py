@@ -41,8 +41,8 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE
-from tests.unit.local_server.sdk import with_async_sdk, with_sdk
-from tts_trio.local_server import Behavior, ToneVoice, open_local_server, read_tones
+from tests.unit.local_server.sdk import QUICK, with_async_sdk, with_sdk
+from tts_trio.local_server import ToneVoice, open_local_server, read_tones
 
 HEADERS = {"xi-api-key": "key"}
 
@@ -133,7 +133,7 @@ def said(messages: list[dict[str, Any]], turn: Turn) -> tuple[str, str]:
 @TEXTS
 async def test_synchronous(turn: Any, text: str) -> None:
     one = turn(text)
-    async with open_local_server(Behavior(close_delay=0.05), voice=ToneVoice()) as server:
+    async with open_local_server(QUICK, voice=ToneVoice()) as server:
 
         def call() -> list[dict[str, Any]]:
             messages: list[dict[str, Any]] = []
@@ -156,7 +156,7 @@ async def test_synchronous(turn: Any, text: str) -> None:
 @TEXTS
 async def test_asynchronous(turn: Any, text: str) -> None:
     one = turn(text)
-    async with open_local_server(Behavior(close_delay=0.05), voice=ToneVoice()) as server:
+    async with open_local_server(QUICK, voice=ToneVoice()) as server:
 
         async def call() -> list[dict[str, Any]]:
             messages: list[dict[str, Any]] = []

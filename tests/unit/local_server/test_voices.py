@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from array import array
 from itertools import accumulate
-from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tts_trio import AudioFormat
@@ -130,26 +127,12 @@ class TestEspeak:
 
         assert 1 < seconds(with_break) < 8
 
-    @pytest.mark.parametrize(("text", "language_code"), [("©orl", "pt"), ("»-p", "vi"), ("⒎-眞", "mr")])
-    def test_what_crashes_espeak_does_not_reach_it(self, text, language_code):
-        script = """if True:
-            import sys
-            from tts_trio.local_server.espeak import EspeakVoice
-            speech = EspeakVoice().speak(sys.argv[1], language_code=sys.argv[2], speed=1, sample_rate=8000)
-            print(len(speech.samples))
-        """
-        command = [sys.executable, "-c", script, text, language_code]
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
-
-        assert int(run.stdout) > 1000
-
     @given(st.text(st.characters(codec=None), max_size=20))
-    @settings(max_examples=60, deadline=None)
     def test_any_text_is_safe(self, text):
         assert_contiguous(speak(EspeakVoice(), text), text)
 
-    def test_forty_thousand_characters(self):
-        text = ((ENGLISH + RUSSIAN) * 300)[:40_000]
+    def test_a_long_text(self, exhaustive):
+        text = ((ENGLISH + RUSSIAN) * 300)[: 40_000 if exhaustive else 4_000]
         speech = speak(EspeakVoice(), text)
 
         assert 10 <= len(text) / seconds(speech) <= 20
@@ -194,24 +177,6 @@ class TestEspeak:
         for text in texts:
             assert_contiguous(speeches[text], text)
             assert seconds(speeches[text]) > 0.5
-
-    def test_starts_from_a_deep_folder(self, tmp_path: Path):
-        script = """if True:
-            import sys
-            from pathlib import Path
-            import espeakng_loader
-            deep = Path(sys.argv[1], "x" * 150, "espeak-ng-data")
-            deep.parent.mkdir()
-            deep.symlink_to(espeakng_loader.get_data_path())
-            espeakng_loader.get_data_path = lambda: str(deep)
-            from tts_trio.local_server.espeak import EspeakVoice
-            speech = EspeakVoice().speak("Да", language_code=None, speed=1, sample_rate=8000)
-            print(len(speech.samples))
-        """
-        run = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
-
-        assert int(run.stdout) > 5000
-        assert run.stderr == ""
 
 
 class TestTones:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tts_trio.speech.alignment import SpokenText
@@ -527,7 +527,6 @@ def check(spoken: SpokenText, delivered: float) -> None:
     assert all(word.end_ms <= delivered + 0.5 for word in words if word.end <= offset)
 
 
-@settings(deadline=None)
 @given(speech=speeches(), delivered=st.floats(0, 1), ahead=st.booleans())
 def test_no_word_is_lost_or_early(speech: Speech, delivered: float, ahead: bool) -> None:
     spoken = spoken_text(*(speech.phrases if ahead else []))
@@ -556,7 +555,6 @@ def test_no_word_is_lost_or_early(speech: Speech, delivered: float, ahead: bool)
     assert spoken.spoken(math.inf) == "".join(speech.phrases).rstrip()
 
 
-@settings(deadline=None)
 @given(speech=speeches(lose=True), delivered=st.floats(0, 1))
 def test_where_times_are_lost_the_end_is_certain(speech: Speech, delivered: float) -> None:
     spoken = spoken_text(*speech.phrases)
@@ -579,7 +577,6 @@ ALIGNMENTS = st.none() | st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     steps=st.lists(
         TEXTS.map(lambda text: text + " ") | st.tuples(st.floats(0, 900), ALIGNMENTS, ALIGNMENTS), max_size=9

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -254,27 +252,3 @@ async def test_metrics_that_are_broken_end_no_call(
     assert audio.outcome.end == "finished"
     for what in ("a dial", "an utterance", "a lost socket"):
         assert f"{what} could not be told of" in caplog.text
-
-
-SPEAK_WITHOUT = """
-import sys
-sys.modules["opentelemetry"] = None  # as if it were not installed
-import trio.testing
-from tests.helpers import *
-
-async def main():
-    async with memory_service() as service, speaking(make_config(language_code='en'), service.open_stream) as tts:
-        async with tts.speak([ENGLISH]) as audio:
-            await listen(audio)
-    print(audio.outcome.end)
-
-trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-"""
-
-
-def test_without_opentelemetry_there_is_nothing() -> None:
-    done = subprocess.run([sys.executable, "-c", SPEAK_WITHOUT], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("finished", "")
-    imported = "import sys, tts_trio; print('opentelemetry' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

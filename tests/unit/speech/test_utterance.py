@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.helpers import TEXTS, make_config
@@ -397,7 +397,6 @@ STEPS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     text=st.sampled_from([*TEXTS.values(), "Да — нет 🙂, ok."]),
     steps=st.lists(st.tuples(STEPS, st.integers(1, 30), st.floats(0, 3)), max_size=60),
@@ -457,7 +456,6 @@ def test_spoken_and_unspoken_are_what_was_accepted(
         assert utterance.error.spoken_text + utterance.error.unspoken_text == accepted
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     text=st.lists(
         st.sampled_from(

@@ -10,10 +10,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
+from tests.helpers import (
+    RUSSIAN,
+    TEXTS,
+    Service,
+    hear_static_text,
+    listen,
+    make_config,
+    memory_service,
+    posts,
+    speaking,
+)
 from tts_trio import SharedAudioCache, TTSConnectionError, TTSManager
 from tts_trio.config.validators import is_instance
-from tts_trio.local_server import Behavior, Fault, Requested
+from tts_trio.local_server import Behavior, Fault
 
 SLOW = Behavior(speed=1.0)
 
@@ -63,15 +73,6 @@ async def process(service: Service, store: Store) -> AsyncGenerator[TTSManager]:
         yield tts
 
 
-async def hear(tts: TTSManager, text: str = RUSSIAN) -> str:
-    async with tts.stream_static_text(text) as audio:
-        return heard(await listen(audio), tts.config)
-
-
-def posts(service: Service) -> int:
-    return sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records)
-
-
 def test_it_is_such_a_cache() -> None:
     shared: SharedAudioCache = Shared(Store())
     assert is_instance(shared, SharedAudioCache)
@@ -83,14 +84,14 @@ async def test_two_processes_make_one_request(autojump_clock: MockClock, languag
     said: list[str] = []
 
     async def say(tts: TTSManager) -> None:
-        said.append(await hear(tts, TEXTS[language]))
+        said.append(await hear_static_text(tts, TEXTS[language]))
 
     async with memory_service() as service, process(service, store) as one, process(service, store) as other:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(say, one)
             nursery.start_soon(say, other)
         assert said == [TEXTS[language]] * 2
-        assert posts(service) == 1
+        assert len(posts(service.server)) == 1
     assert len(store.phrases) == 1
     assert store.claims == {}
 
@@ -101,11 +102,11 @@ async def test_when_the_one_that_claimed_it_gives_up_the_other_asks(autojump_clo
         async with trio.open_nursery() as nursery:
             async with one.stream_static_text(RUSSIAN) as audio:
                 await audio.receive()
-                nursery.start_soon(hear, other)
+                nursery.start_soon(hear_static_text, other, RUSSIAN)
                 await trio.sleep(0.5)
-                assert posts(service) == 1
+                assert len(posts(service.server)) == 1
             with trio.fail_after(0.1):
-                while posts(service) == 1:  # noqa: ASYNC110 - a service tells nobody
+                while len(posts(service.server)) == 1:  # noqa: ASYNC110 - a service tells nobody
                     await trio.sleep(0.01)
         await trio.sleep(0.1)
     assert len(store.phrases) == 1
@@ -123,9 +124,9 @@ async def test_a_claim_that_is_stuck_is_waited_for_a_second(autojump_clock: Mock
         store.claims[key] = object(), 1000.0
         del store.phrases[key]
         began = trio.current_time()
-        assert await hear(one, "Да.") == "Да."
+        assert await hear_static_text(one, "Да.") == "Да."
         assert 1 < trio.current_time() - began < 1.3
-        assert posts(service) == 2
+        assert len(posts(service.server)) == 2
         await trio.sleep(0.1)
         del store.phrases[key]
         began = trio.current_time()
@@ -152,7 +153,7 @@ async def test_the_claim_of_a_process_that_died_is_free_soon(autojump_clock: Moc
             began = trio.current_time()
             async with other.stream_static_text(RUSSIAN):
                 await trio.sleep(0.4)
-                assert posts(service) == 2
+                assert len(posts(service.server)) == 2
             assert trio.current_time() - began < 0.5
             nursery.cancel_scope.cancel()
 
@@ -162,7 +163,7 @@ async def test_what_failed_is_not_claimed_any_more(autojump_clock: MockClock) ->
     failing = Behavior(faults=(Fault("status", "answer", 500, path="/stream"),))
     async with memory_service(failing) as service, process(service, store) as one:
         with pytest.raises(TTSConnectionError):
-            await hear(one)
+            await hear_static_text(one, RUSSIAN)
         await trio.sleep(0.1)
     assert store.claims == {}
     assert store.phrases == {}
@@ -177,10 +178,10 @@ async def test_what_was_stored_in_the_moment_of_the_claim_is_not_asked_for(autoj
             return await super().claim(key, seconds)
 
     async with memory_service() as service, process(service, store) as one:
-        assert await hear(one) == RUSSIAN
+        assert await hear_static_text(one, RUSSIAN) == RUSSIAN
         await trio.sleep(0.1)
         stored = dict(store.phrases)
         store.phrases.clear()
         async with speaking(make_config(audio_cache=Late(store)), service.open_stream) as late:
-            assert await hear(late) == RUSSIAN
-        assert posts(service) == 1
+            assert await hear_static_text(late, RUSSIAN) == RUSSIAN
+        assert len(posts(service.server)) == 1

@@ -10,11 +10,11 @@ from tests.helpers import (
     API_KEY,
     TEXTS,
     VOICE_ID,
-    Service,
     heard,
     listen,
     make_config,
     memory_service,
+    posts,
     speaking,
     tokens,
 )
@@ -31,15 +31,11 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.local_server import Answered, Behavior, Fault, Requested
+from tts_trio.local_server import Answered, Behavior, Fault
 from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest
 from tts_trio.static_text.source import OnEvent, RequestSent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
-
-
-def posts(service: Service) -> list[Requested]:
-    return [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -53,7 +49,7 @@ async def test_a_phrase_is_spoken_whole_in_whole_samples(autojump_clock: trio.te
         outcome = audio.outcome
         assert outcome is not None
         assert (outcome.end, outcome.spoken_text, outcome.unspoken_text) == ("finished", TEXTS[language], "")
-        [request] = posts(service)
+        [request] = posts(service.server)
         assert request.path == f"/v1/text-to-speech/{VOICE_ID}/stream"
         assert request.query["optimize_streaming_latency"] == "4"
         assert request.body["text"] == TEXTS[language]
@@ -110,7 +106,7 @@ async def test_refusals_are_typed_and_retried_where_that_can_help(
         assert API_KEY not in repr(caught.value) + str(caught.value)
         assert caught.value.unspoken_text == "Здравствуйте!"
         assert caught.value.trace_id or kind is ProtocolError
-        assert len(posts(service)) == attempts
+        assert len(posts(service.server)) == attempts
         assert audio.outcome is not None
         assert (audio.outcome.end, audio.outcome.error) == ("failed", caught.value)
 
@@ -166,7 +162,7 @@ async def test_an_answer_that_broke_is_not_asked_for_again(autojump_clock: trio.
                     sound += chunk
         assert sound
         assert TEXTS["en"].startswith(heard(sound, tts.config))
-        assert len(posts(service)) == 1
+        assert len(posts(service.server)) == 1
 
 
 async def test_the_headers_of_an_ogg_stream_are_not_given_twice(autojump_clock: trio.testing.MockClock) -> None:
@@ -180,7 +176,7 @@ async def test_the_headers_of_an_ogg_stream_are_not_given_twice(autojump_clock: 
                 async for chunk in audio:
                     sound += chunk
         assert sound.count(b"OpusHead") == 1
-        assert len(posts(service)) == 1
+        assert len(posts(service.server)) == 1
 
 
 async def test_an_answer_without_audio_is_no_success(autojump_clock: trio.testing.MockClock) -> None:
@@ -193,9 +189,10 @@ async def test_an_answer_without_audio_is_no_success(autojump_clock: trio.testin
 
 
 async def test_a_slow_consumer_bounds_what_is_held(autojump_clock: trio.testing.MockClock) -> None:
+    long = " ".join([TEXTS["ru"]] * 8)  # 80 seconds
     config = make_config(max_lead=1.0)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
-        async with tts.stream_static_text(" ".join([TEXTS["ru"]] * 20)) as audio:  # more than three minutes
+        async with tts.stream_static_text(long) as audio:
             await trio.sleep(100)
             held = audio.statistics().current_buffer_used
             assert held >= 1
@@ -204,7 +201,7 @@ async def test_a_slow_consumer_bounds_what_is_held(autojump_clock: trio.testing.
                 sound += audio.receive_nowait()
             assert 1 <= len(sound) / 32000 < 5
             sound += await listen(audio)
-        assert heard(sound, config) == " ".join([TEXTS["ru"]] * 20)
+        assert heard(sound, config) == long
 
 
 # --- what is said of one phrase
@@ -222,7 +219,7 @@ async def test_a_phrase_can_have_a_context_a_voice_and_settings_of_its_own(
             slow = await listen(audio)
         async with tts.stream_static_text("Да.") as audio:
             assert len(slow) > len(await listen(audio))
-        first, second = posts(service)
+        first, second = posts(service.server)
         assert first.path == "/v1/text-to-speech/x/stream"
         assert first.body["previous_text"] == "Вы Анна?"
         assert first.body["next_text"] == "Ждите."
@@ -244,7 +241,7 @@ async def test_a_context_that_the_model_does_not_take_is_refused_before_it_is_se
             assert caught.value.field == context
             async with tts.stream_static_text("Hello") as audio:
                 assert heard(await listen(audio), config) == "Hello"
-        assert len(posts(service)) == 1
+        assert len(posts(service.server)) == 1
 
 
 async def test_a_phrase_is_stitched_to_those_that_were_answered_whole(autojump_clock: trio.testing.MockClock) -> None:
@@ -252,19 +249,19 @@ async def test_a_phrase_is_stitched_to_those_that_were_answered_whole(autojump_c
     ids: list[str | None] = []
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for _ in range(4):
-            async with tts.stream_static_text(TEXTS["ru"]) as audio:
+            async with tts.stream_static_text("Да.") as audio:
                 await listen(audio)
             ids.append(audio.usage.request_id)
         async with tts.stream_static_text(TEXTS["en"], previous_text="So") as audio:
             await audio.receive()  # left before its end
         async with tts.stream_static_text(TEXTS["en"], voice="another") as audio:
             await audio.receive()
-        async with tts.stream_static_text(TEXTS["en"]) as audio:
+        async with tts.stream_static_text("Yes.") as audio:
             await listen(audio)
         await trio.sleep(7200)
-        async with tts.stream_static_text(TEXTS["en"]) as audio:
+        async with tts.stream_static_text("Yes.") as audio:
             await listen(audio)
-        stitched = [post.body.get("previous_request_ids") for post in posts(service)]
+        stitched = [post.body.get("previous_request_ids") for post in posts(service.server)]
     assert None not in ids
     assert stitched == [None, ids[:1], ids[:2], ids[:3], None, None, ids[1:4], None]
 
@@ -288,7 +285,7 @@ async def test_a_timed_phrase_knows_its_words(
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.stream_static_text(text) as audio:
             sound = await listen(audio)
-        assert posts(service)[0].path.endswith("/stream/with-timestamps")
+        assert posts(service.server)[0].path.endswith("/stream/with-timestamps")
     assert [word.text for word in audio.words] == text.split()
     assert all(word.start_ms < word.end_ms for word in audio.words)
     assert all(word.end_ms <= later.start_ms for word, later in zip(audio.words, audio.words[1:], strict=False))
@@ -320,7 +317,7 @@ async def test_an_error_in_place_of_a_timed_answer_is_typed(autojump_clock: trio
         with pytest.raises(ServiceUnavailableError):
             async with tts.stream_static_text("Да.") as audio:
                 await listen(audio)
-        assert len(posts(service)) == 3
+        assert len(posts(service.server)) == 3
 
 
 # --- deadlines and retries
@@ -334,7 +331,7 @@ async def test_the_first_audio_is_due_from_when_the_connection_is_there(autojump
             async with tts.stream_static_text("Да.") as audio:
                 assert heard(await listen(audio), config) == "Да."
         assert trio.current_time() > 4
-        assert len(posts(service)) == 1
+        assert len(posts(service.server)) == 1
 
 
 @pytest.mark.parametrize(("dial_time", "says", "within"), [(1000, "still connecting", 5.1), (0, "no route", 1.0)])

@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.helpers import RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, speaking
+from tests.helpers import RUSSIAN, TEXTS, heard, listen, make_config, memory_service, posts, speaking
 from tts_trio import (
     EmptyAudioError,
     MemoryCache,
@@ -26,7 +26,6 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio._nurseries import single_error
-from tts_trio.local_server import Requested
 from tts_trio.speech.durations import longest_seconds, most_bytes, shortest_seconds
 from tts_trio.static_text.cached_source import CachedSource
 from tts_trio.static_text.entry import ExpectedAudio, encode, memory
@@ -218,10 +217,6 @@ def stored_text(encoded: bytes) -> bytes:
     return b"tts_trio phrase 1\n" + hashlib.blake2b(content, digest_size=_DIGEST).digest() + content
 
 
-def posts(service: Service) -> int:
-    return sum(isinstance(r, Requested) and r.method == "POST" for r in service.server.records)
-
-
 @pytest.mark.parametrize("bad", BAD)
 async def test_an_entry_that_fails_is_deleted_and_fetched(autojump_clock: MockClock, bad: str) -> None:
     cache = MemoryCache(max_bytes=10**13)
@@ -239,7 +234,7 @@ async def test_an_entry_that_fails_is_deleted_and_fetched(autojump_clock: MockCl
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for _ in range(2):
             assert heard(await say(tts, "Да."), config) == "Да."
-        assert posts(service) == 1
+        assert len(posts(service.server)) == 1
     assert deleted == [wanted.key]
 
 

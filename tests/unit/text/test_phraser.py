@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.phrases import HeardAtOnce
@@ -349,7 +349,6 @@ def inside_tags(text: str) -> set[int]:
 
 
 @given(pieces=TAGGED, sizes=st.lists(st.integers(1, 400), min_size=1), stalls=st.booleans())
-@settings(deadline=None)
 def test_any_ssml_comes_out_whole(pieces: list[str], sizes: list[int], stalls: bool) -> None:
     """In tokens of any size, with stalls or without: nothing raises, nothing is lost or cut inside of tags."""
     text = "".join(pieces)

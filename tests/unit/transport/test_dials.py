@@ -44,7 +44,7 @@ async def fail_to_speak(tts: TTSManager, face: str) -> TTSError:
 # Certificates.
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server_context() -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
@@ -54,9 +54,15 @@ def server_context() -> ssl.SSLContext:
 @pytest.mark.parametrize("face", ["static text", "reply"])
 @pytest.mark.parametrize("trusted", ["the system's certificates", "the ssl_context that was given", "SSL_CERT_FILE"])
 async def test_a_certificate_that_is_refused_is_no_reason_to_try_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server_context: ssl.SSLContext, face: str, trusted: str
+    monkeypatch: pytest.MonkeyPatch,
+    mock_clock: trio.testing.MockClock,
+    tmp_path: Path,
+    server_context: ssl.SSLContext,
+    face: str,
+    trusted: str,
 ) -> None:
     """P26: it is raised at once, after one dial, and says what to give."""
+    mock_clock.rate = 1.0
     given = None
     for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(variable, raising=False)
@@ -77,7 +83,8 @@ async def test_a_certificate_that_is_refused_is_no_reason_to_try_again(
             assert str(error).startswith("ssl_context: the certificate of 127.0.0.1:")
             assert f" is not good by {trusted}: " in str(error)
             assert "name the file of its authority in SSL_CERT_FILE" in str(error)
-            await trio.sleep(0.6)  # longer than the first backoff
+            mock_clock.jump(0.6)  # longer than the first backoff
+            await trio.sleep(0.05)
             assert connections.statistics().dials == 1
 
 
@@ -180,13 +187,13 @@ async def test_a_short_outage_is_waited_out(autojump_clock: trio.testing.MockClo
 @pytest.mark.parametrize("fault", [None, "eof", "reset", "cut"])
 async def test_an_error_is_printed_in_a_few_lines(face: str, fault: str | None) -> None:
     """P25: what was lost and why, and no chain of the exceptions of libraries below us."""
-    faults = () if fault is None else tuple(Fault(fault, at, frame=1) for at in ("audio",))
-    async with open_local_server(Behavior(faults=faults), voice=ToneVoice()) as server:
+    faults = () if fault is None else (Fault(fault, "audio", frame=1),)
+    async with open_local_server(Behavior(faults=faults, model_latency=0.01), voice=ToneVoice()) as server:
         where = server.base_url
         if fault is None:
             with socket.create_server(("127.0.0.1", 0)) as nobody:
                 where = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        config = make_config(base_url=where, max_replays=0, on_lost_connection="raise", timeouts=Timeouts(connect=0.3))
+        config = make_config(base_url=where, max_replays=0, on_lost_connection="raise", timeouts=Timeouts(connect=0.1))
         async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
             error = await fail_to_speak(tts, face)
     assert isinstance(error, TTSConnectionError)

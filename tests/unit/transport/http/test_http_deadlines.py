@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
+from tests.helpers import TEXTS, heard, listen, make_config, memory_service, posts, speaking
 from tts_trio import (
     AudioChannel,
     AuthenticationError,
@@ -16,7 +16,7 @@ from tts_trio import (
     TTSManager,
 )
 from tts_trio.connection_manager import WebSocketConnectionManager
-from tts_trio.local_server import Behavior, Requested
+from tts_trio.local_server import Behavior
 
 SENTENCES = {
     "en": "Hello, and thank you for calling. How can I help?",
@@ -56,8 +56,7 @@ async def test_a_static_text_is_heard_whole_though_the_loop_was_blocked(
             autojump_clock.jump(seconds)
             sound.append(await listen(audio))
         check_whole(audio, b"".join(sound), text, config)
-        posts = [r for r in service.server.records if isinstance(r, Requested) and r.method == "POST"]
-        assert len(posts) == 1
+        assert len(posts(service.server)) == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
