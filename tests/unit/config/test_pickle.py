@@ -68,7 +68,7 @@ async def test_a_cache_of_its_own_is_empty_there() -> None:
 def test_what_belongs_to_one_process_is_refused_in_words() -> None:
     for field, value, says in (
         ("ssl_context", ssl.create_default_context(), "evolve.ssl_context=None."),
-        ("limiter", ConcurrencyLimiter(3), "make one there, or a RedisLimiter"),
+        ("limiter", ConcurrencyLimiter(3), "make a limiter in the other process, or share a RedisLimiter"),
         ("limiter", RedisLimiter("redis://localhost"), "RedisLimiter belongs to one process"),
         ("audio_cache", RedisCache("redis://localhost"), "RedisCache belongs to one process"),
     ):
