@@ -69,15 +69,16 @@ class QuotaExceeded(ServiceError):
     """The account is out of credits: on a socket with contexts the client may not even be told."""
 
 
-@attrs.define(eq=False)
-class InvalidBody(Exception):
-    """A body has the wrong form: HTTP 422 with a list of complaints.
+class InvalidBody(ServiceError):
+    """A body or a query has the wrong form: HTTP 422 with a list of complaints."""
 
-    Attributes:
-        complaints: Objects with `type`, `loc`, `msg` and `input`.
-    """
+    def __init__(self, complaints: list[dict[str, Any]]) -> None:
+        super().__init__(422, "", "")
+        self._complaints = complaints
 
-    complaints: list[dict[str, Any]]
+    def body(self, trace_id: str) -> dict[str, Any]:
+        """Give the JSON body: objects with `type`, `loc`, `msg` and `input`."""
+        return {"detail": self._complaints}
 
 
 def complaint(kind: str, location: list[str | int], message: str, given: object) -> dict[str, Any]:

@@ -113,8 +113,6 @@ def respond(request: Request, account: Account, now: float) -> Answer | SpeechAn
         return _route(request, account, now)
     except errors.ServiceError as error:
         return refuse(error, account)
-    except errors.InvalidBody as invalid:
-        return _answer(422, {"detail": invalid.complaints}, account.trace_id())
 
 
 def refuse(error: errors.ServiceError, account: Account, status: int | None = None) -> Answer:

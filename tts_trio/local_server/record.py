@@ -135,18 +135,18 @@ class Ended(Record):
 
 def as_json(record: Record) -> str:
     """Give a record as one line of JSON, without keys and tokens."""
-    fields = attrs.asdict(record, value_serializer=_plain)
-    return json.dumps({"event": type(record).__name__.lower(), **_masked(fields)}, ensure_ascii=False)
+    return json.dumps({"event": type(record).__name__.lower(), **_plain(attrs.asdict(record))}, ensure_ascii=False)
 
 
-def _plain(_record: type, _field: attrs.Attribute[Any], value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        items: Any = value.items()  # pyright: ignore[reportUnknownVariableType] - any JSON
-        return {name: "…" if str(name).lower() in _SECRETS else _masked(item) for name, item in items}
-    if isinstance(value, list):
-        return [_masked(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - any JSON
-    return value
+def _plain(value: Any) -> Any:
+    """Give what JSON can say of a value, with the secrets in it masked."""
+    match value:
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case Mapping():
+            items: Any = value.items()  # pyright: ignore[reportUnknownVariableType] - any JSON
+            return {name: "…" if str(name).lower() in _SECRETS else _plain(item) for name, item in items}
+        case list():
+            return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - any JSON
+        case _:
+            return value

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import attrs
 import trio
 from trio.testing import MockClock
 
@@ -61,11 +62,11 @@ class LocalServer:
     @property
     def behavior(self) -> Behavior:
         """How the server behaves now. Whoever replaces it also resets the counters of the faults."""
-        return self._service.behavior
+        return self._service.account.behavior
 
     @behavior.setter
     def behavior(self, behavior: Behavior) -> None:
-        self._service.behavior = behavior
+        self._service.behave(behavior)
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends, and close it."""
@@ -117,7 +118,7 @@ class LocalServer:
             RuntimeError: As for `connect`.
         """
         _check_clock(self._voice)
-        self._port = _Port(host, port, nursery, self.serve_stream)
+        self._port = _Port(port, host, nursery, self.serve_stream)
         self._port.open()
         scheme = "http" if self._ssl_context is None else "https"
         name = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - as it was said
@@ -133,18 +134,16 @@ def _check_clock(voice: Voice) -> None:
         )
 
 
+@attrs.define(eq=False)
 class _Port:
     """A listening socket that can be closed and opened again."""
 
-    def __init__(
-        self, host: str, number: int, nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[None]]
-    ) -> None:
-        self.number = number
-        self._host = host
-        self._nursery = nursery
-        self._handler = handler
-        self._scope = trio.CancelScope()
-        self._socket: socket.socket | None = None
+    number: int
+    _host: str
+    _nursery: trio.Nursery
+    _handler: Callable[[trio.SocketStream], Awaitable[None]]
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _socket: socket.socket | None = attrs.field(default=None, init=False)
 
     def open(self) -> None:
         """Listen, on the port of the last time if there was one."""
@@ -183,12 +182,12 @@ async def open_local_server(
     """Serve on a port for as long as the block runs.
 
     Args:
-        behavior: How the server behaves.
-        voice: The voice that speaks, as for `LocalServer`.
+        behavior: As for `LocalServer`, and so are `voice`, `ssl_context` and `record`.
+        voice: The voice that speaks.
         host: The address to listen on. Anybody who reaches it is served, so think before it is not loopback.
         port: The port to listen on; 0: any free one.
-        ssl_context: The context of a server, for TLS; None: no TLS.
-        record: A function that is called with every record; None: they are kept in `records`.
+        ssl_context: The context of a server, for TLS.
+        record: A function that is called with every record.
 
     Yields:
         The server; its `base_url` is where clients go.

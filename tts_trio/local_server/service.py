@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 import attrs
@@ -33,23 +33,31 @@ class Scope:
     audio_messages: int = attrs.field(default=0, init=False)
 
 
-class _Weather:
-    """The faults of one `Behavior`, with their counters: it decides which of them strike.
+class Service:
+    """Everything but the connections; `record` is called with everything that happens."""
 
-    Equal faults share a counter; say `seed=…` to tell them apart.
-    """
+    def __init__(self, behavior: Behavior, voice: Voice, record: Callable[[Record], object]) -> None:
+        self.account = Account(behavior)
+        self.record = record
+        self.behave(behavior)
+        self._voice = voice
+        self._workers = trio.CapacityLimiter(_WORKERS)
+        self._cache: OrderedDict[Order, Clip] = OrderedDict()
+        self._cached_bytes = 0
 
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        self._faults = faults
-        self._passes = dict.fromkeys(faults, 0)
-        self._draws = {fault: random.Random(fault.seed) for fault in faults}  # noqa: S311 - repeatable, not secret
+    def behave(self, behavior: Behavior) -> None:
+        """Behave so from now on. Equal faults share a counter; say `seed=…` to tell them apart."""
+        self.account.behavior = behavior
+        self._passes = Counter[Fault]()
+        self._draws = {fault: random.Random(fault.seed) for fault in behavior.faults}  # noqa: S311 - repeatable
 
     def strike(self, point: Point, scope: Scope) -> list[Fault]:
+        """Pass `point` in `scope`, and return the faults that strike there, in the order they were given."""
         frame = scope.audio_messages
         scope.audio_messages += point == "audio"
         return [
             fault
-            for fault in self._faults
+            for fault in self.account.behavior.faults
             if fault.at == point
             and (not fault.path or f"/{scope.path}".endswith(f"/{fault.path.lstrip('/')}"))
             and (point != "audio" or fault.frame is None or fault.frame == frame)
@@ -59,37 +67,10 @@ class _Weather:
     def _strikes(self, fault: Fault, scope: Scope) -> bool:
         if fault not in scope.decisions:
             passes = self._passes[fault]
-            self._passes[fault] = passes + 1
+            self._passes[fault] += 1
             counted = passes >= fault.skip and (fault.count is None or passes < fault.skip + fault.count)
             scope.decisions[fault] = counted and self._draws[fault].random() < fault.probability
         return scope.decisions[fault]
-
-
-class Service:
-    """Everything but the connections; `record` is called with everything that happens."""
-
-    def __init__(self, behavior: Behavior, voice: Voice, record: Callable[[Record], object]) -> None:
-        self.account = Account(behavior)
-        self.record = record
-        self._weather = _Weather(behavior.faults)
-        self._voice = voice
-        self._workers = trio.CapacityLimiter(_WORKERS)
-        self._cache: OrderedDict[Order, Clip] = OrderedDict()
-        self._cached_bytes = 0
-
-    @property
-    def behavior(self) -> Behavior:
-        """How the server behaves now; replacing it resets the counters of the faults."""
-        return self.account.behavior
-
-    @behavior.setter
-    def behavior(self, behavior: Behavior) -> None:
-        self.account.behavior = behavior
-        self._weather = _Weather(behavior.faults)
-
-    def strike(self, point: Point, scope: Scope) -> list[Fault]:
-        """Pass `point` in `scope`, and return the faults that strike there, in the order they were given."""
-        return self._weather.strike(point, scope)
 
     async def speak(self, order: Order) -> Clip:
         """Speak an order, in a worker thread if the voice is blocking. Equal orders are spoken once and kept."""
@@ -100,17 +81,9 @@ class Service:
             clip = await trio.to_thread.run_sync(render, order, self._voice, limiter=self._workers)
         else:
             clip = render(order, self._voice)
-        if order.encoder is None:
-            self._keep(order, clip)
-        return clip
-
-    def _keep(self, order: Order, clip: Clip) -> None:
-        if order not in self._cache:
+        if order.encoder is None and order not in self._cache:
             self._cache[order] = clip
-            self._cached_bytes += _size(clip)
-        while self._cached_bytes > _CACHE_BYTES:
-            self._cached_bytes -= _size(self._cache.popitem(last=False)[1])
-
-
-def _size(clip: Clip) -> int:
-    return sum(len(piece.audio) for piece in clip.slices)
+            self._cached_bytes += len(clip.audio)
+            while self._cached_bytes > _CACHE_BYTES:
+                self._cached_bytes -= len(self._cache.popitem(last=False)[1].audio)
+        return clip

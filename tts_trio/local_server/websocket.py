@@ -240,7 +240,7 @@ class WebSocketSession:
         elif fault.action == "error_frame":
             error = errors.by_name(str(fault.value))
             await self._send_error(error.frame())
-            await trio.sleep(self._service.behavior.close_delay)
+            await trio.sleep(self._service.account.behavior.close_delay)
             await self._close(errors.POLICY_VIOLATION, error.reason())
             raise HangUp(reset=False)
         return extra is not None
@@ -267,7 +267,7 @@ class WebSocketSession:
     async def _ping(self) -> None:
         """Ping every `ping_interval`, and close with 1011 where no pong comes."""
         while True:
-            behavior = self._service.behavior
+            behavior = self._service.account.behavior
             if behavior.ping_interval is None:
                 await trio.sleep_forever()
             await trio.sleep(behavior.ping_interval)
