@@ -20,15 +20,10 @@ _REMEMBERED = 1000  # requests
 
 @attrs.define(eq=False)
 class Slot:
-    """One generation, which counts against the plan's concurrency.
-
-    Attributes:
-        start: The time at which the generation begins.
-        end: The time at which it is over; an estimate until its length is known.
-    """
+    """One generation, which counts against the plan's concurrency."""
 
     start: float
-    end: float
+    end: float  # an estimate until its length is known
 
 
 class Account:

@@ -54,17 +54,13 @@ POINTS: dict[Point, str] = {
 
 @attrs.frozen
 class Action:
-    """What a kind of fault does.
+    """What a kind of fault does."""
 
-    Attributes:
-        points: The points at which the fault can be injected.
-        value: The default of `Fault.value`; None: the fault takes no value.
-        says: What it does, in one line for people.
-    """
-
-    points: tuple[Point, ...]
-    value: float | str | None
-    says: str
+    points: tuple[Point, ...]  # at which it can be injected
+    value: float | str | None  # the default of `Fault.value`; None: the fault takes no value
+    says: str  # what it does, in one line for people
+    lowest: float = -math.inf  # of its values
+    highest: float = math.inf
 
 
 ERROR_NAMES = (
@@ -78,40 +74,34 @@ ERROR_NAMES = (
 """What an error frame of a fault may be named."""
 
 _UNSENDABLE_CODES = (1005, 1006, 1015)
-_RANGES: dict[str, tuple[float, float]] = {
-    "delay": (0, math.inf),
-    "status": (200, 599),
-    "until_eof": (200, 599),
-    "close": (1000, 4999),
-    "huge_frame": (100, 2**30),
-    "split": (1, 2**30),
-    "trickle": (1, 2**30),
-}
 _EVERYWHERE: tuple[Point, ...] = tuple(POINTS)
 _MESSAGES: tuple[Point, ...] = ("audio", "final")
+_STATUSES = (200, 599)
 
 ACTIONS: dict[str, Action] = {
-    "delay": Action(_EVERYWHERE, math.inf, "wait `value` seconds, then go on (pings are answered meanwhile)"),
+    "delay": Action(_EVERYWHERE, math.inf, "wait `value` seconds, then go on (pings are answered meanwhile)", 0),
     "freeze": Action(_EVERYWHERE, None, "read and write nothing any more, and keep TCP open: a half-open peer"),
     "deafen": Action(
-        ("answer", "audio", "final"), None, "read nothing any more but go on writing: the client's window fills"
+        ("answer", *_MESSAGES), None, "read nothing any more but go on writing: the client's window fills"
     ),
     "reset": Action(_EVERYWHERE, None, "TCP RST"),
     "eof": Action(_EVERYWHERE, None, "TCP FIN without a word: close code 1006, a body cut short"),
-    "status": Action(("answer",), 500, "answer with the HTTP status `value` and the service's body for it"),
+    "status": Action(("answer",), 500, "answer with the HTTP status `value` and the service's body for it", *_STATUSES),
     "until_eof": Action(
-        ("answer",), 401, "as `status`, with a body that has no length and an end of TCP two seconds later"
+        ("answer",), 401, "as `status`, with a body that has no length and an end of TCP two seconds later", *_STATUSES
     ),
     "garbage": Action(("answer", *_MESSAGES), None, "bytes that are neither HTTP nor WebSocket, then go on"),
     "content_type": Action(("answer",), "text/html", "HTTP only: the audio under the content type `value`"),
     "error_200": Action(("answer",), None, "HTTP only: an error as JSON with the status 200"),
-    "close": Action(_MESSAGES, 1011, "WebSocket Close with the code `value`; ends an HTTP connection"),
+    "close": Action(_MESSAGES, 1011, "WebSocket Close with the code `value`; ends an HTTP connection", 1000, 4999),
     "skip": Action(_MESSAGES, None, "leave this message out (`frame=None`: all audio; at `final`: no final)"),
     "invalid_json": Action(_MESSAGES, None, "one more message before this one, which is no JSON"),
     "bad_base64": Action(_MESSAGES, None, "one more message before this one, whose audio is no base64"),
     "unknown_frame": Action(_MESSAGES, None, "one more message before this one, of a type nobody knows"),
     "binary_frame": Action(_MESSAGES, None, "one more message before this one, as a binary frame"),
-    "huge_frame": Action(_MESSAGES, 9 * 2**20, "one more message before this one, of `value` bytes and without audio"),
+    "huge_frame": Action(
+        _MESSAGES, 9 * 2**20, "one more message before this one, of `value` bytes and without audio", 100, 2**30
+    ),
     "error_frame": Action(
         _MESSAGES, "internal_error", "the service's error frame named `value`, then Close 1008 as the service does"
     ),
@@ -120,8 +110,8 @@ ACTIONS: dict[str, Action] = {
     ),
     "early_final": Action(("audio",), None, "isFinal before this audio, which still follows"),
     "cut": Action(_MESSAGES, None, "half of this message's bytes, then TCP RST"),
-    "split": Action(_MESSAGES, 1000, "this message in WebSocket fragments of `value` bytes"),
-    "trickle": Action(("answer", *_MESSAGES), 2000, "the bytes of this message at `value` bytes a second"),
+    "split": Action(_MESSAGES, 1000, "this message in WebSocket fragments of `value` bytes", 1, 2**30),
+    "trickle": Action(("answer", *_MESSAGES), 2000, "the bytes of this message at `value` bytes a second", 1, 2**30),
 }
 
 
@@ -169,9 +159,9 @@ class Fault:
             raise ValueError(f"the value of a {self.action!r} fault is one of {', '.join(ERROR_NAMES)}")
         if self.action == "close" and self.value in _UNSENDABLE_CODES:
             raise ValueError(f"no peer can send the close code {self.value}; for 1006 use 'eof' or 'reset'")
-        low, high = _RANGES.get(self.action, (-math.inf, math.inf))
-        if isinstance(self.value, int | float) and not low <= self.value <= high:
-            raise ValueError(f"the value of a {self.action!r} fault is from {low} to {high}, not {self.value!r}")
+        if isinstance(self.value, int | float) and not action.lowest <= self.value <= action.highest:
+            allowed = f"from {action.lowest} to {action.highest}"
+            raise ValueError(f"the value of a {self.action!r} fault is {allowed}, not {self.value!r}")
 
 
 def _like(value: float | str) -> Any:

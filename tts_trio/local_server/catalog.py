@@ -22,24 +22,14 @@ _V3 = (*_FLASH, "af", "as", "az", "be", "bn", "bs", "ca", "et", "fa", "gl", "gu"
 
 @attrs.frozen
 class Model:
-    """One model.
-
-    Attributes:
-        model_id: The id by which clients name the model.
-        characters: The documented limit of one request. The service takes a tenth more.
-        languages: The languages it speaks, as ISO 639-1 codes.
-        credits_a_character: The price of a character, in credits.
-        dialogue_voices: The most voices of one dialogue. 0: the model is on the text-to-speech WebSockets, and not at
-            the text-to-dialogue endpoints.
-        normalizes: Whether `apply_text_normalization="auto"` turns the normalizer on.
-    """
+    """One model, which is either on the text-to-speech WebSockets or at the text-to-dialogue endpoints."""
 
     model_id: str
-    characters: int
-    languages: tuple[str, ...] = _FLASH
+    characters: int  # the documented limit of one request, of which the service takes a tenth more
+    languages: tuple[str, ...] = _FLASH  # ISO 639-1
     credits_a_character: float = 1.0
-    dialogue_voices: int = 0
-    normalizes: bool = True
+    dialogue_voices: int = 0  # the most of one dialogue; 0: there is none
+    normalizes: bool = True  # `apply_text_normalization="auto"` turns the normalizer on
 
     @property
     def is_v3(self) -> bool:

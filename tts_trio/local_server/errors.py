@@ -17,27 +17,16 @@ _MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the
 
 @attrs.define(eq=False)
 class ServiceError(Exception):
-    """A refusal by the service. The rows of the table below are templates: raise what `given` makes of one.
+    """A refusal by the service. The rows of the table below are templates: raise what `given` makes of one."""
 
-    Attributes:
-        status: The HTTP status.
-        code: The name in the current API.
-        message: The text for people.
-        type: The family of the error on HTTP; "": the body has the older shape.
-        legacy: The older name, which is `detail.status` on HTTP; "": the same as `code`.
-        param: The parameter at fault.
-        docs_url: The page that says more.
-        error: The name on a WebSocket; "": the same as `detail.status`.
-    """
-
-    status: int
-    code: str
-    message: str
-    type: str = ""
-    legacy: str = ""
-    param: str = ""
-    docs_url: str = ""
-    error: str = ""
+    status: int  # of HTTP
+    code: str  # the name in the current API
+    message: str  # for people
+    type: str = ""  # the family of the error on HTTP; "": the body has the older shape
+    legacy: str = ""  # the older name, which is `detail.status` on HTTP; "": the same as `code`
+    param: str = ""  # the parameter at fault
+    docs_url: str = ""  # the page that says more
+    error: str = ""  # the name on a WebSocket; "": the same as `detail.status`
 
     def given(self, **values: object) -> Self:
         """Return the error to raise, with these values in place of the names in braces."""

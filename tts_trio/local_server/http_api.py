@@ -59,21 +59,13 @@ class Answer:
 
 @attrs.frozen
 class SpeechAnswer:
-    """An answer that has to be spoken first.
-
-    Attributes:
-        order: The text to speak, and how.
-        slot: The generation; its start is settled, its end is a guess.
-        form: The last part of the path: "", "/stream", "/with-timestamps" or "/stream/with-timestamps".
-        headers: All headers but those that depend on the speech.
-        lines: The lines of a dialogue; none for text-to-speech.
-    """
+    """An answer that has to be spoken first."""
 
     order: Order
-    slot: Slot
-    form: str
-    headers: Headers
-    lines: Sequence[Line] = ()
+    slot: Slot  # its start is settled, its end is a guess
+    form: str  # the last part of the path: "", "/stream", "/with-timestamps" or "/stream/with-timestamps"
+    headers: Headers  # all but those that depend on the speech
+    lines: Sequence[Line] = ()  # of a dialogue
 
 
 @attrs.frozen
@@ -86,14 +78,9 @@ class Part:
 
 @attrs.frozen
 class Spoken:
-    """A `SpeechAnswer`, spoken.
+    """A `SpeechAnswer`, spoken."""
 
-    Attributes:
-        headers: All headers; without `content-length` the body is chunked.
-        parts: The pieces of the body.
-    """
-
-    headers: Headers
+    headers: Headers  # without `content-length` the body is chunked
     parts: Sequence[Part]
 
 

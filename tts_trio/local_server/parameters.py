@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from tts_trio.local_server import errors
+from tts_trio.local_server import body, catalog, errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behavior import Behavior
-from tts_trio.local_server.body import (
-    Body,
-    DialogueBody,
-    Line,
-    Query,
-    SocketQuery,
-    SpeechBody,
-    SpeechQuery,
-    SpeechSocketQuery,
-    VoiceSettings,
-    parse_body,
-    parse_for_socket,
-    parse_query,
-)
-from tts_trio.local_server.catalog import (
-    DEFAULT_DIALOGUE_MODEL,
-    DEFAULT_DIALOGUE_SOCKET_MODEL,
-    DEFAULT_MODEL,
-    MODELS,
-    Model,
-)
 from tts_trio.local_server.encoding import OUTPUT_FORMATS, STREAMED_FORMATS, check_encodable
 from tts_trio.local_server.speech import Order, single_spaced
 
@@ -56,20 +35,12 @@ _EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}
 
 @attrs.frozen
 class Request:
-    """An HTTP request, an upgrade included.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path without the query.
-        query: The last value of each parameter of the query.
-        headers: The headers, by their names in lower case.
-        body: The body as it came.
-    """
+    """An HTTP request, an upgrade included."""
 
     method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    path: str  # without the query
+    query: Mapping[str, str]  # the last value of each parameter
+    headers: Mapping[str, str]  # by their names in lower case
     body: bytes = b""
 
     def credentials(self) -> str:
@@ -79,31 +50,18 @@ class Request:
 
 @attrs.frozen
 class Parameters:
-    """What a request, or the URL of a WebSocket, says about the speech.
+    """What a request, or the URL of a WebSocket, says about the speech."""
 
-    Attributes:
-        model: The model that speaks.
-        output_format: The name of ElevenLabs for the format of the audio.
-        language_code: The language; None: it is not given, or the model does not speak it.
-        normalize: Whether numbers become words.
-        voice_id: The voice of a text-to-speech WebSocket, which is not checked here; "" elsewhere.
-        speed: The speed of the voice settings.
-        logging: Whether the request goes into the history; False is zero retention.
-        auto_mode: Whether every text message of a WebSocket is a segment.
-        sync_alignment: Whether every audio message of a WebSocket is aligned.
-        inactivity_timeout: The seconds without text after which a WebSocket gives up.
-    """
-
-    model: Model
+    model: catalog.Model
     output_format: str
-    language_code: str | None
-    normalize: bool
-    voice_id: str = ""
-    speed: float = 1.0
-    logging: bool = True
-    auto_mode: bool = False
-    sync_alignment: bool = False
-    inactivity_timeout: float = 20
+    language_code: str | None  # None: it is not given, or the model does not speak it
+    normalize: bool  # numbers become words
+    voice_id: str = ""  # of a text-to-speech WebSocket, which is not checked here
+    speed: float = 1.0  # of the voice settings
+    logging: bool = True  # the request goes into the history; False is zero retention
+    auto_mode: bool = False  # every text message of a WebSocket is a segment
+    sync_alignment: bool = False  # every audio message of a WebSocket is aligned
+    inactivity_timeout: float = 20  # the seconds without text after which a WebSocket gives up
 
     def order(self, text: str) -> Order:
         """Make the order for a text that stands alone."""
@@ -137,7 +95,7 @@ def check_voice(voice_id: str, behavior: Behavior, refusal: errors.ServiceError)
         raise refusal.given(voice_id=voice_id)
 
 
-def check_settings(settings: VoiceSettings) -> None:
+def check_settings(settings: body.VoiceSettings) -> None:
     """Raise a `ServiceError` where a voice setting is out of its range."""
     for name, (low, high) in SETTINGS.items():
         given = getattr(settings, name)
@@ -145,13 +103,13 @@ def check_settings(settings: VoiceSettings) -> None:
             raise errors.INVALID_SETTINGS.given(name=name, low=low, high=high, given=given)
 
 
-def _find_model(model_id: str, *, dialogue: bool = False) -> Model:
+def _find_model(model_id: str, *, dialogue: bool = False) -> catalog.Model:
     """Give a model, of the text-to-dialogue endpoints if `dialogue`.
 
     Raises:
         ServiceError: There is no such model.
     """
-    model = MODELS.get(model_id)
+    model = catalog.MODELS.get(model_id)
     if model is None:
         raise errors.MODEL_NOT_FOUND.given(model_id=model_id)
     if dialogue and not model.dialogue_voices:
@@ -159,7 +117,7 @@ def _find_model(model_id: str, *, dialogue: bool = False) -> Model:
     return model
 
 
-def _find_format(output_format: str, behavior: Behavior, allowed: tuple[str, ...]) -> str:
+def _find_format(output_format: str, behavior: Behavior, allowed: Sequence[str]) -> str:
     """Return the output format, if the client may have it.
 
     Raises:
@@ -176,7 +134,7 @@ def _find_format(output_format: str, behavior: Behavior, allowed: tuple[str, ...
     return output_format
 
 
-def _find_language(language_code: str | None, model: Model, behavior: Behavior) -> str | None:
+def _find_language(language_code: str | None, model: catalog.Model, behavior: Behavior) -> str | None:
     """Give the language if the model has it, else None.
 
     Raises:
@@ -189,7 +147,7 @@ def _find_language(language_code: str | None, model: Model, behavior: Behavior) 
     return None
 
 
-def _normalizes(choice: str | None, model: Model, behavior: Behavior, latency: int | None = None) -> bool:
+def _normalizes(choice: str | None, model: catalog.Model, behavior: Behavior, latency: int | None = None) -> bool:
     """Say whether numbers become words by this `apply_text_normalization` and `optimize_streaming_latency`."""
     if latency == _NO_LATENCY_BUT_NO_NORMALIZER:
         return False
@@ -199,7 +157,7 @@ def _normalizes(choice: str | None, model: Model, behavior: Behavior, latency: i
 
 def parse_http(
     request: Request, voice_id: str | None, behavior: Behavior, *, whole: bool
-) -> tuple[tuple[Line, ...], Parameters]:
+) -> tuple[tuple[body.Line, ...], Parameters]:
     """Check a request for speech, and return its lines and parameters.
 
     Args:
@@ -215,24 +173,24 @@ def parse_http(
     content_type = request.headers.get("content-type", "")
     formats = OUTPUT_FORMATS if whole else STREAMED_FORMATS
     if voice_id is None:
-        body = parse_body(DialogueBody, request.body, content_type)
-        query = parse_query(Query, request.query)
-        lines, settings = tuple(body.inputs), body.settings or VoiceSettings()
-        model = _find_model(body.model_id or DEFAULT_DIALOGUE_MODEL, dialogue=True)
-        parameters = _settle(body, query, model, behavior, formats)
+        said = body.parse_body(body.DialogueBody, request.body, content_type)
+        query = body.parse_query(body.Query, request.query)
+        lines, settings = tuple(said.inputs), said.settings or body.VoiceSettings()
+        model = _find_model(said.model_id or catalog.DEFAULT_DIALOGUE_MODEL, dialogue=True)
+        parameters = _settle(said, query, model, behavior, formats)
     else:
-        body = parse_body(SpeechBody, request.body, content_type)
-        query = parse_query(SpeechQuery, request.query)
-        lines, settings = (Line(text=body.text, voice_id=voice_id),), body.voice_settings or VoiceSettings()
-        model = _find_model(body.model_id or DEFAULT_MODEL)
+        said = body.parse_body(body.SpeechBody, request.body, content_type)
+        query = body.parse_query(body.SpeechQuery, request.query)
+        lines, settings = (body.Line(text=said.text, voice_id=voice_id),), said.voice_settings or body.VoiceSettings()
+        model = _find_model(said.model_id or catalog.DEFAULT_MODEL)
         latency = query.optimize_streaming_latency
         if model.is_v4 and not behavior.v4_over_text_to_speech:
             raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
-        fields = {"previous_text": body.previous_text or None, "next_text": body.next_text or None}
+        fields = {"previous_text": said.previous_text or None, "next_text": said.next_text or None}
         for field, given in {**fields, "optimize_streaming_latency": latency}.items():
             if model.is_v3 and given is not None:
                 raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
-        parameters = _settle(body, query, model, behavior, formats, latency, speed=settings.speed or 1.0)
+        parameters = _settle(said, query, model, behavior, formats, latency, speed=settings.speed or 1.0)
     voices = dict.fromkeys(line.voice_id for line in lines)
     for voice in voices:
         check_voice(voice, behavior, errors.VOICE_NOT_FOUND)
@@ -251,8 +209,8 @@ def parse_websocket(request: Request, voice_id: str, behavior: Behavior) -> Para
     Raises:
         ServiceError: The upgrade is refused.
     """
-    query = parse_for_socket(SpeechSocketQuery, request.query)
-    model = _find_model(query.model_id or DEFAULT_MODEL)
+    query = body.parse_for_socket(body.SpeechSocketQuery, request.query)
+    model = _find_model(query.model_id or catalog.DEFAULT_MODEL)
     if model.dialogue_voices:
         raise errors.NO_SOCKET_MODEL.given(model_id=model.model_id)
     timeout = min(query.inactivity_timeout, _LONGEST_INACTIVITY)
@@ -266,21 +224,22 @@ def parse_dialogue_websocket(request: Request, behavior: Behavior) -> Parameters
     Raises:
         ServiceError: The upgrade is refused.
     """
-    query = parse_for_socket(SocketQuery, request.query)
-    model = _find_model(query.model_id or DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
+    query = body.parse_for_socket(body.SocketQuery, request.query)
+    model = _find_model(query.model_id or catalog.DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
     return _settle_socket(query, model, behavior)
 
 
-def _settle_socket(query: SocketQuery, model: Model, behavior: Behavior, latency: int | None = None) -> Parameters:
-    parameters = _settle(query, query, model, behavior, STREAMED_FORMATS, latency, sync_alignment=query.sync_alignment)
-    if parameters.output_format in _RARE_FORMATS and not behavior.rare_formats_on_websocket:
-        raise errors.INVALID_FORMAT.given(output_format=parameters.output_format)
-    return parameters
+def _settle_socket(
+    query: body.SocketQuery, model: catalog.Model, behavior: Behavior, latency: int | None = None
+) -> Parameters:
+    rare = () if behavior.rare_formats_on_websocket else _RARE_FORMATS
+    formats = [output_format for output_format in STREAMED_FORMATS if output_format not in rare]
+    return _settle(query, query, model, behavior, formats, latency, sync_alignment=query.sync_alignment)
 
 
 def _settle(
-    said: Body | SocketQuery, query: Query, model: Model, behavior: Behavior, formats: tuple[str, ...],
-    latency: int | None = None, **others: Any,
+    said: body.Body | body.SocketQuery, query: body.Query, model: catalog.Model, behavior: Behavior,
+    formats: Sequence[str], latency: int | None = None, **others: Any,
 ) -> Parameters:  # fmt: skip
     return Parameters(
         model,
@@ -292,7 +251,7 @@ def _settle(
     )
 
 
-def _check_text(texts: list[str], model: Model, behavior: Behavior) -> None:
+def _check_text(texts: list[str], model: catalog.Model, behavior: Behavior) -> None:
     """Refuse too much text, and for the dialogue models none at all."""
     for position, text in enumerate(texts):
         if model.dialogue_voices and _is_empty(text):

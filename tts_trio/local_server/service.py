@@ -20,17 +20,11 @@ _WORKERS = 2
 
 @attrs.define(eq=False)
 class Scope:
-    """One connection, request or utterance, for which it is decided once whether a fault strikes.
+    """One connection, request or utterance, for which it is decided once whether a fault strikes."""
 
-    Attributes:
-        path: The path of the request; "": there is none yet.
-        decisions: Whether it strikes, for each fault that was asked about here.
-        audio_messages: The number of passes of the point "audio".
-    """
-
-    path: str = ""
+    path: str = ""  # of the request; "": there is none yet
     decisions: dict[Fault, bool] = attrs.field(factory=dict[Fault, bool], init=False)
-    audio_messages: int = attrs.field(default=0, init=False)
+    audio_messages: int = attrs.field(default=0, init=False)  # that have passed the point "audio"
 
 
 class Service:

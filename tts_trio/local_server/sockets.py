@@ -42,13 +42,9 @@ _FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
 
 @attrs.define(eq=False, kw_only=True)
 class SpeechContext(Utterance):
-    """The one utterance of a stream-input socket, or one context of a multi-stream-input socket.
+    """The one utterance of a stream-input socket, or one context of a multi-stream-input socket."""
 
-    Attributes:
-        flushed: Whether all text so far was flushed.
-    """
-
-    flushed: bool = attrs.field(default=False, init=False)
+    flushed: bool = attrs.field(default=False, init=False)  # all text so far
     _schedule: tuple[int, ...] = attrs.field(init=False)  # the characters at which a generation begins by itself
     _stream: Encoder = attrs.field(init=False)
 

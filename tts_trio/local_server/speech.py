@@ -92,55 +92,35 @@ class Voice(Protocol):
 
 @attrs.frozen
 class Order:
-    """A text to be spoken, and how.
+    """A text to be spoken, and how."""
 
-    Attributes:
-        text: The client's text, with single blanks for whitespace, and none around it.
-        output_format: The name of ElevenLabs for the format of the audio.
-        language_code: The language in ISO 639-1; None: the voice goes by the script.
-        speed: The speed of the voice, from 0.7 to 1.2.
-        normalize: Whether numbers become words.
-        overlapping: Whether the text is aligned in two passes (`Behavior.alignment`), which takes two slices.
-        encoder: The encoder of the stream that this sound is a part of; None: the sound stands alone.
-    """
-
-    text: str
+    text: str  # the client's, with single blanks for whitespace, and none around it
     output_format: str
-    language_code: str | None = None
-    speed: float = 1.0
-    normalize: bool = False
-    overlapping: bool = False
-    encoder: Encoder | None = attrs.field(default=None, eq=False)
+    language_code: str | None = None  # ISO 639-1; None: the voice goes by the script
+    speed: float = 1.0  # from 0.7 to 1.2
+    normalize: bool = False  # numbers become words
+    overlapping: bool = False  # aligned in two passes (`Behavior.alignment`), which takes two slices
+    encoder: Encoder | None = attrs.field(
+        default=None, eq=False
+    )  # of the stream it is a part of; None: it stands alone
 
 
 @attrs.frozen
 class Slice:
-    """A run of the sound, encoded.
+    """A run of the sound, encoded."""
 
-    Attributes:
-        audio: The sound in the output format. A codec holds back a few ms, which come with the next slice.
-        start_ms: The place in the clip where the slice begins.
-        end_ms: The place where it ends.
-    """
-
-    audio: bytes
-    start_ms: float
+    audio: bytes  # in the output format; a codec holds back a few ms, which come with the next slice
+    start_ms: float  # in the clip
     end_ms: float
 
 
 @attrs.frozen
 class Clip:
-    """An order that was spoken.
+    """An order that was spoken."""
 
-    Attributes:
-        slices: The sound, in runs of at most 1.5 s.
-        alignment: The alignment of the client's characters, and of one blank after them.
-        normalized: The alignment of the characters as they are said, with a blank on either side.
-    """
-
-    slices: tuple[Slice, ...]
-    alignment: Alignment
-    normalized: Alignment
+    slices: tuple[Slice, ...]  # of at most 1.5 s
+    alignment: Alignment  # of the client's characters, and of one blank after them
+    normalized: Alignment  # of the characters as they are said, with a blank on either side
 
     @property
     def audio(self) -> bytes:

@@ -21,25 +21,15 @@ from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
 
 @attrs.frozen
 class Send:
-    """A message to be sent.
+    """A message to be sent."""
 
-    Attributes:
-        at: The time at which it is due.
-        kind: The kind of message; "turn" is the end of a generation of text-to-dialogue.
-        message: The JSON of the message.
-        size: The size of its audio, in bytes.
-        text: The client's characters that are aligned with its audio.
-        context_id: The context it belongs to; None: the default context, or a socket without contexts.
-        utterance: The number of the utterance on its socket. A context id can be used again, a number is not.
-    """
-
-    at: float
-    kind: Literal["audio", "turn", "final", "error"]
+    at: float  # the time at which it is due
+    kind: Literal["audio", "turn", "final", "error"]  # "turn" is the end of a generation of text-to-dialogue
     message: dict[str, Any]
-    size: int = 0
-    text: str = ""
-    context_id: str | None = None
-    utterance: int = 0
+    size: int = 0  # of its audio, in bytes
+    text: str = ""  # the client's characters that are aligned with its audio
+    context_id: str | None = None  # None: it belongs to the default context, or to a socket without contexts
+    utterance: int = 0  # its number on the socket: a context id can be used again, a number is not
 
 
 @attrs.frozen
@@ -60,16 +50,11 @@ class Spelling:
 
     A text-to-speech socket sends every key in every message, as recorded (wire/README.md, 2.5). A text-to-dialogue
     socket writes snake_case, and tells the end of every generation (API reference).
-
-    Attributes:
-        dialogue: The endpoint is a text-to-dialogue socket.
-        contexts: Every message names its context.
-        snake: A text-to-speech socket writes `is_final`, as in the reference, rather than `isFinal`, as recorded.
     """
 
-    dialogue: bool = False
-    contexts: bool = False
-    snake: bool = False
+    dialogue: bool = False  # the endpoint is a text-to-dialogue socket
+    contexts: bool = False  # every message names its context
+    snake: bool = False  # text-to-speech writes `is_final`, as in the reference, rather than `isFinal`, as recorded
 
     def audio(
         self, audio: bytes, alignment: Alignment | None, normalized: Alignment | None, context_id: str | None
@@ -123,36 +108,22 @@ class Utterance(ABC):
     Its socket takes `orders`, brings each order's speech to `speak` in the same order, and takes its messages, one
     by one as they become due, with `pop`.
 
-    Attributes:
-        parameters: The parameters of the socket's URL.
-        account: The account that pays.
-        spelling: How the socket spells its messages.
-        context_id: The id of the context; None: the default context, or a socket without contexts.
-        number: The number of the utterance on its socket.
-        first: The first message, which settles some fields for good. Call `take` with it, too.
-        heard_at: The time at which the client's last text for it came.
-        speed: The speed of the voice settings.
-        orders: The orders that nobody has taken yet.
-        sends: The messages that are to be sent, in the order of their times.
-        ended: Whether more text is ignored.
-        begun: Whether some audio was sent.
-
     Raises:
         ServiceError: The first message settles something wrongly.
     """
 
-    parameters: Parameters
+    parameters: Parameters  # of the socket's URL
     account: Account
     spelling: Spelling
-    context_id: str | None
-    number: int
-    first: Mapping[str, Any]
-    heard_at: float
-    speed: float = attrs.field(default=1.0, init=False)
-    orders: deque[Order] = attrs.field(factory=deque[Order], init=False)
-    sends: deque[Send] = attrs.field(factory=deque[Send], init=False)
-    ended: bool = attrs.field(default=False, init=False)
-    begun: bool = attrs.field(default=False, init=False)
+    context_id: str | None  # None: the default context, or a socket without contexts
+    number: int  # on its socket
+    first: Mapping[str, Any]  # the message that settles some things for good; call `take` with it, too
+    heard_at: float  # the time at which the client's last text for it came
+    speed: float = attrs.field(default=1.0, init=False)  # of the voice settings
+    orders: deque[Order] = attrs.field(factory=deque[Order], init=False)  # that nobody has taken yet
+    sends: deque[Send] = attrs.field(factory=deque[Send], init=False)  # in the order of their times
+    ended: bool = attrs.field(default=False, init=False)  # more text is ignored
+    begun: bool = attrs.field(default=False, init=False)  # some audio was sent
     _text: str = attrs.field(default="", init=False)
     _ordered_at: deque[float] = attrs.field(factory=deque[float], init=False)  # of all orders not yet spoken
     _generations: int = attrs.field(default=0, init=False)
