@@ -7,6 +7,7 @@ import json
 import random
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from tests.hostile.faults import Fault
@@ -68,10 +69,11 @@ async def answer(peer: Peer, asked: Asked, number: int) -> None:
     content_type = "application/json" if timed else _TYPES[output_format.partition("_")[0]]
     style = Style.drawn(rng, rng.choice(("first", "each")))
     body = [line(*piece) if timed else piece[0] for piece in pieces(text, output_format, style)]
-    if rng.random() < 0.5:  # as chunks of other sizes
+    if rng.random() < 0.5:  # as chunks of other sizes, and without pauses, for one may hold the smallest part of a clip
         whole = b"".join(body)
         size = rng.choice((1001, 5000))
         body = [whole[at : at + size] for at in range(0, len(whole), size)]
+        style = attrs.evolve(style, pause=0.0)
     headers = {"content-type": content_type, "request-id": f"r{server.requests}", "character-cost": str(len(text))}
     chunked = rng.random() < 0.7
     framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(sum(map(len, body)))}

@@ -156,9 +156,9 @@ class HostileServer:
         if peer.resets or (dropped and not self._over.is_set()):
             tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
-        with trio.move_on_after(0.2 if self._over.is_set() else 0), suppress(trio.BrokenResourceError):
-            await tcp.send_eof() if not self._over.is_set() else None
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            if not self._over.is_set():
+                tcp.socket.shutdown(socket.SHUT_WR)
             await self._drain(tcp, number)
 
     async def _drain(self, tcp: trio.SocketStream, number: int) -> None:
