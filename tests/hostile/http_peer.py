@@ -49,10 +49,7 @@ async def speak_unasked(peer: Peer, fault: Fault) -> None:
             await peer.send(fault.how)
         case _:
             word = poison(1000 + peer.number)
-            peer.poisoned(word)
-            output_format = peer.server.script.conversations[0].config["output_format"]
-            await peer.send(_whole(word * 2, output_format, "audio/pcm"))
-            peer.poisoned(word)
+            await peer.send_unasked(word, _whole(word * 2, peer.server.unasked_format, "audio/pcm"))
 
 
 async def answer(peer: Peer, asked: Asked, number: int) -> None:
@@ -207,12 +204,10 @@ async def _answer_twice(reply: _Reply, fault: Fault, begin: bytes, output_format
     if fault.how == "later":
         await reply.send_all()
         await trio.sleep(fault.delay)
-        peer.poisoned(word)
-        await peer.send(behind)
+        await peer.send_unasked(word, behind)
     else:
         await reply.send_part(1.0)
-        await peer.send(reply.last + behind)
-    peer.poisoned(word)
+        await peer.send_unasked(word, behind, before=reply.last)
 
 
 async def _go_on(reply: _Reply, fault: Fault, headers: dict[str, str], text: str, *, timed: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,7 @@ class Peer:
 
     Attributes:
         resets: It is to end by a reset.
+        sent: How many bytes were sent so far.
     """
 
     def __init__(self, server: HostileServer, tcp: trio.SocketStream, number: int) -> None:
@@ -46,10 +46,11 @@ class Peer:
         self.tcp = tcp
         self.stream: trio.abc.Stream = tcp
         self.resets = False
+        self.sent = 0
         self.key = ""
         self._unread = bytearray()
         self._read = 0  # bytes, so far
-        self._seen = 0.0
+        self._read_there = 0.0  # bytes that the client had read when it wrote what was read last
         self._buffer = bytearray()
         self._sending = trio.Lock()
         self._poisons: dict[str, float] = {}
@@ -80,6 +81,7 @@ class Peer:
         """Write bytes, whole."""
         async with self._sending:
             await self.stream.send_all(data)
+            self.sent += len(data)
 
     async def receive(self) -> bytes:
         """Read bytes: at most what the client wrote at once.
@@ -111,17 +113,22 @@ class Peer:
         self.resets = how == "reset"
         raise Gone
 
-    def poisoned(self, what: str) -> None:
-        """Note that something was said that nobody asked for."""
-        self._poisons[what] = time.perf_counter()
+    def poisoned(self, what: str, known: float) -> None:
+        """Note something that nobody asked for, and that it is known for that once so many bytes in all are read."""
+        self._poisons[what] = known
+
+    async def send_unasked(self, what: str, data: bytes, *, before: bytes = b"") -> None:
+        """Send what nobody asked for, which is known for that by its first byte."""
+        self.poisoned(what, self.sent + len(before) + 1)
+        await self.send(before + data)
 
     def asks(self) -> None:
         """Note that something is asked for, by what was read last.
 
         What the client had not read when it wrote that crossed it: on its way it looks like the answer, for no message
-        says what it answers. What the client wrote later does not count, though this server may be late to read.
+        says what it answers. Both sides count bytes: by their clocks it would depend on who gets the processor when.
         """
-        crossed = {what for what, at in self._poisons.items() if at > self._seen}
+        crossed = {what for what, known in self._poisons.items() if known > self._read_there}
         if crossed:
             self.server.note(f"connection {self.number}: the request crossed {crossed}")
             self.server.crossed.update(crossed)
@@ -180,7 +187,7 @@ class Peer:
         size = len(self._unread)
         if writes:
             size = min(size, writes[0].end - self._read)
-            self._seen = writes[0].seen
+            self._read_there = writes[0].read
         data = bytes(self._unread[:size])
         del self._unread[:size]
         self._read += size

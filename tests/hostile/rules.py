@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 import attrs
 
 POISON = "отрава"
 """What no utterance ever says; the server voices it where nobody asked. A number follows."""
 
 
+_STRANGE = re.compile(r"отр(?:а(?:в(?:а\d*)?)?)?")  # or its beginning, where no word has these letters
+
+
 def poison(number: int) -> str:
     """What nobody is to hear."""
     return f"{POISON}{number}"
+
+
+def is_excused(sound: str, crossed: Collection[str]) -> bool:
+    """Tell whether all that nobody asked for is what a request crossed on its way; the end of it may be cut.
+
+    A WebSocket's messages and HTTP's answers do not say what they answer. So what was on its way when the request left
+    is an answer to it, as far as the client can tell: it is heard, and what really answers may come too late.
+
+    Args:
+        sound: The characters that were heard.
+        crossed: What nobody asked for, and the requests crossed.
+    """
+    strange = _STRANGE.findall(sound)
+    return bool(strange) and all(any(what.startswith(piece) for what in crossed) for piece in strange)
 
 
 @attrs.frozen
@@ -104,7 +124,7 @@ def _join_marks(words: list[str], marks: list[str]) -> tuple[list[str], list[str
 
 def _diagnosis(words: list[str], states: set[tuple[int, int, int]], sound: str, at: int) -> str:
     around = f"…{sound[max(0, at - 25) : at]}|{sound[at : at + 25]}…"
-    if POISON in sound:
+    if _STRANGE.search(sound):
         return f"something was heard that nobody asked for: {around}"
     word, heard, _ = max(states)
     rest = sound[at:]

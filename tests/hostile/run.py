@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 import traceback
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import nullcontext
 from contextvars import ContextVar
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import trio
 
 from tests.helpers.streams import Wrapped
 from tests.helpers.tls import certificates
-from tests.hostile.rules import POISON, Heard, listen_for, words_of
+from tests.hostile.rules import Heard, is_excused, listen_for, words_of
 from tests.hostile.script import Conversation, Saying, Script, script_of
 from tests.hostile.server import HostileServer, ServerThread, Written
 from tts_trio import (
@@ -38,6 +40,7 @@ from tts_trio.transport.streams import open_stream
 
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
 _LIMITER_TIMEOUT = 0.6
+_STILL = 0.03  # seconds, after which the loop stands still: the shortest timeout is more than twice as long
 _LOOKS = 8  # at its sockets, in which the loop has read what had come: `ConnectionPool` and TLS need some each
 _SWITCH = 0.001  # seconds: the server does not wait longer for the client's thread
 _LONGEST = 90.0  # seconds, for a whole seed
@@ -104,27 +107,35 @@ class Loop(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self._lags: list[tuple[float, float]] = []
-        self._looks = deque([0.0], maxlen=_LOOKS)
+        self._looks = deque([time.perf_counter()], maxlen=_LOOKS)
+        self._due = math.inf  # when it is to look again at the latest
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._note(time.perf_counter() - self._looks[-1])
+        self._due = time.perf_counter() + timeout
 
     def after_io_wait(self, timeout: float) -> None:
         self._looks.append(time.perf_counter())
+        self._note(self._looks[-1] - self._due)
+
+    def _note(self, lag: float) -> None:
+        if lag > _STILL:
+            self._lags.append((time.perf_counter(), lag))
 
     @property
     def has_seen(self) -> float:
         """What came before this time has been read by now, if anybody reads."""
         return self._looks[0]
 
-    async def watch(self) -> None:
-        while True:
-            before = time.perf_counter()
-            await trio.sleep(0.01)
-            lag = time.perf_counter() - before - 0.01
-            if lag > 0.03:
-                self._lags.append((time.perf_counter(), lag))
+    def was_late(self, since: float) -> bool:
+        """Whether it stood still for a while: a task blocked it, or it got no processor."""
+        return self.excused(since) > 0
 
     def excused(self, since: float) -> float:
         """How much longer something may have taken: a peer is waited for a second more after the loop stood still."""
-        return sum(2 * lag + 1.0 for at, lag in self._lags if at >= since)
+        lags = [lag for _, lag in takewhile(lambda noted: noted[0] >= since, reversed(self._lags))]
+        this_turn = time.perf_counter() - self._looks[-1]
+        return sum(2 * lag + 1.0 for lag in [*lags, this_turn] if lag > _STILL)
 
 
 async def run_seed(seed: int, thread: ServerThread, loop: Loop) -> Report:
@@ -197,9 +208,7 @@ class _Seed:
                 nursery.start_soon(self._converse, index, conversation, limiter)
         if limiter is not None and limiter.held:
             self._report.broke(f"slots of the limiter were left: {limiter!r}")
-        for sound, rule in self._wrong:  # by now the server has read what may have crossed it
-            if not self._crossed(sound):
-                self._report.broke(rule)
+        self._judge_sounds()
         for audio, end in self._audios:
             if audio.outcome is None or audio.outcome.end != end:
                 self._report.broke(f"it ended as {end}, and then as {audio.outcome}")
@@ -208,6 +217,12 @@ class _Seed:
                 await trio.sleep(0.005)
         if self._fetches():
             self._report.broke(f"a request of a cache was left: {self._fetches()}")
+
+    def _judge_sounds(self) -> None:
+        """Judge what sounded wrong, now that the server has read all requests: one may have crossed what was heard."""
+        for sound, rule in self._wrong:
+            if not is_excused(sound, self._server.crossed):
+                self._report.broke(rule)
 
     def _fetches(self) -> list[object]:
         try:
@@ -256,8 +271,9 @@ class _Seed:
         """The next utterance on a good server works.
 
         What was said to the conversation before may still be told to it, a few times. A try does not count while the
-        server gets no processor: then it is no good one. It may be late without that, so that the rest is said anew:
-        where no times tell how much was heard, from a word or two before that.
+        server gets no processor, for then it is no good one, or while the loop of the client stands still. It may be
+        late without that, so that the rest is said anew: where no times tell how much was heard, from a word or two
+        before that.
         """
         for kind in ("speak", "static"):
             text = f"Дальше{index}{'аб'[kind == 'static']} all{index}{kind} в порядке{kind}{index}."
@@ -265,7 +281,7 @@ class _Seed:
             failures = tries = 0
             while True:
                 began = time.perf_counter()
-                utterance = _Utterance(text)
+                utterance = self._utterance(text)
                 try:
                     block = tts.speak([text]) if kind == "speak" else tts.stream_static_text(text)
                     with trio.fail_after(30):
@@ -274,7 +290,7 @@ class _Seed:
                                 utterance.sound += chunk
                 except (TTSError, trio.TooSlowError) as error:
                     tries += 1
-                    late = self._server.was_late(began)
+                    late = self._was_late(began)
                     failures += not late
                     self._report.note(f"on the good server {kind} {index}: {error!r}; {tts.config.limiter!r} {late=}")
                     if failures == _TRIES or tries == _MOST_TRIES:
@@ -285,13 +301,16 @@ class _Seed:
                 else:
                     self._report.note(f"on the good server {kind} {index} finished; {tts.config.limiter!r}")
                     heard = utterance.heard(tts.config, again=again)
-                    if heard.wrong or heard.whole != len(words_of(text)):
+                    if heard.wrong:
+                        rule = f"on the good server {text!r} was heard as {heard}"
+                        self._wrong.append((utterance.text_heard(tts.config), rule))
+                    elif heard.whole != len(words_of(text)):
                         self._report.broke(f"on the good server {text!r} was heard as {heard}")
                     break
             self._report.tries += tries
 
     async def _say(self, tts: TTSManager, conversation: Conversation, saying: Saying) -> None:
-        utterance = _Utterance(saying.text)
+        utterance = self._utterance(saying.text)
         began = time.perf_counter()
         error: BaseException | None = None
         try:
@@ -312,6 +331,9 @@ class _Seed:
         if error is not None and not isinstance(error, TTSError):
             self._report.broke(f"{error!r} came out of {saying.text!r}")
         self._check(tts.config, conversation, saying, utterance, error, began, took)
+
+    def _utterance(self, text: str) -> _Utterance:
+        return _Utterance(text, unasked_format=self._server.unasked_format)
 
     async def _perform(self, tts: TTSManager, saying: Saying, utterance: _Utterance) -> None:
         if saying.kind == "static":
@@ -442,8 +464,9 @@ class _Seed:
         if not estimated and not heard.wrong and heard.whole > spoken + 1 and not in_frames:
             broke(f"{about}: {heard.whole} words were heard, {spoken} are told as spoken")
 
-    def _crossed(self, sound: str) -> bool:
-        return POISON in sound and any(word in sound for word in self._server.crossed)
+    def _was_late(self, since: float) -> bool:
+        """Whether the server, or the loop of the client, got no processor for a while: then honest sound is late."""
+        return self._server.was_late(since) or self._loop.was_late(since)
 
     def _is_estimated(self, config: TTSConfig, kind: str, text: str) -> bool:
         """Whether it was sent without times of the words that can be read, as far as anything was."""
@@ -469,7 +492,7 @@ class _Seed:
         shared = saying.kind == "static" and any(s.text == saying.text for c in others for s in c.sayings)
         if shared and utterance.sound and isinstance(error, TTSError):
             return  # it had heard the beginning of the same answer, and nobody begins anew what was heard
-        if self._server.was_late(began) and isinstance(error, TTSConnectionError):
+        if self._was_late(began) and isinstance(error, TTSConnectionError):
             return
         self._report.broke(f"the server was honest to {conversation.key}, and {saying.text!r} {end}: {error!r}")
 
@@ -500,13 +523,24 @@ class _Told(Wrapped):
         tcp: Any = stream  # or TLS on it
         super().__init__(stream)
         self._loop = loop
-        self._written = 0
+        self._read = self._written = 0
+        self._unread_since = time.perf_counter()  # while somebody reads, infinity
         self._writes = server.writes[tcp.socket.getsockname()[1]] = deque()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._written += len(data)
-        self._writes.append(Written(self._written, self._loop.has_seen))
+        somebody_reads = self._unread_since > self._loop.has_seen
+        self._writes.append(Written(self._written, self._read if somebody_reads else math.inf))
         await self.stream.send_all(data)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self._unread_since = math.inf
+        try:
+            data = await self.stream.receive_some(max_bytes)
+        finally:
+            self._unread_since = time.perf_counter()
+        self._read += len(data)
+        return data
 
 
 @attrs.define
@@ -515,6 +549,7 @@ class _Utterance:
 
     Attributes:
         text: What is said.
+        unasked_format: The format in which the server says something on a connection of which it knows nothing.
         accepted: As much of it as was given.
         doubtful: A token that may have been taken, too.
         sound: What was heard.
@@ -526,6 +561,7 @@ class _Utterance:
     """
 
     text: str
+    unasked_format: str
     accepted: str = ""
     doubtful: str = ""
     sound: bytearray = attrs.field(factory=bytearray)
@@ -536,7 +572,9 @@ class _Utterance:
     audio: AudioChannel | None = None
 
     def text_heard(self, config: TTSConfig) -> str:
-        return read_tones(bytes(self.sound), config.output_format)
+        """What was heard in its own format, and behind that what was heard in the other."""
+        formats = dict.fromkeys((config.output_format, self.unasked_format))
+        return "".join(read_tones(bytes(self.sound), output_format) for output_format in formats)
 
     def heard(self, config: TTSConfig, *, again: int) -> Heard:
         return listen_for(self.text, self.text_heard(config), again=again)
@@ -592,13 +630,10 @@ async def _run_many(
         reports.append(report)
         on_report(report)
 
-    async with trio.open_nursery() as watching:
-        watching.start_soon(loop.watch)
-        async with trio.open_nursery() as nursery:
-            for seed in seeds:
-                await limit.acquire()
-                nursery.start_soon(run, seed)
-        watching.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        for seed in seeds:
+            await limit.acquire()
+            nursery.start_soon(run, seed)
     await trio.sleep(0.01)
     left = Report(-1)
     tasks = [task.name for task in _system_tasks() if "tts_trio" in task.name]

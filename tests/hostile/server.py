@@ -32,11 +32,11 @@ class Written(NamedTuple):
 
     Attributes:
         end: How many bytes it had written with it.
-        seen: What came to the client before this time had been read when it wrote this.
+        read: How many bytes of the connection it had read when it wrote this; infinitely many where nobody read.
     """
 
     end: int
-    seen: float
+    read: float
 
 
 @attrs.define(eq=False, slots=False)
@@ -87,6 +87,11 @@ class HostileServer:
     @property
     def port(self) -> int:
         return self._listening.getsockname()[1]
+
+    @property
+    def unasked_format(self) -> str:
+        """What is said on a connection of which nobody knows whose it is has this format."""
+        return self.script.conversations[0].config["output_format"]
 
     def hostile_to(self, key: str) -> bool:
         return self._hostile.get(key, True)

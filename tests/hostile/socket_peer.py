@@ -68,18 +68,20 @@ async def upgrade(peer: Peer, asked: Asked) -> None:
                 await peer.send(head[:-2].encode())
                 await peer.say_nothing()
             case _:
-                behind = _at_once(peer, asked, fault)
+                behind = _at_once(peer, asked, fault, before=len(head))
     await peer.send(head.encode() + behind)
     await _Socket(peer, asked, rng).serve()
 
 
-def _at_once(peer: Peer, asked: Asked, fault: Fault) -> bytes:
+def _at_once(peer: Peer, asked: Asked, fault: Fault, *, before: int) -> bytes:
     match fault.how:
         case "poison":
             word = poison(3000 + peer.number)
             output_format = _format(asked)
-            peer.poisoned(word)
-            return raw_frame(1, frame(sound_of(word, output_format), None, snake="dialogue" in asked.path).encode())
+            message = frame(sound_of(word, output_format), None, snake="dialogue" in asked.path)
+            unasked = raw_frame(1, message.encode())
+            peer.poisoned(word, peer.sent + before + len(unasked))
+            return unasked
         case "final":
             return raw_frame(1, final(snake="dialogue" in asked.path).encode())
         case "error":
@@ -234,16 +236,17 @@ class _Socket:
             return
         with trio.move_on_after(fault.delay):
             await self._begun.wait()
+        if self._begun.is_set():  # maybe in the turn in which the time came: from now on it would be an answer
             return
         match fault.name:
             case "speak":
                 word = poison(4000 + self.peer.number)
-                self.peer.poisoned(word)
+                self.peer.poisoned(word, math.inf)  # while it waits to be sent
                 context = None if self.single else self.rng.choice(("1", "2", None))
                 await self.send(
                     frame(sound_of(word, self.output_format), times_of(word), context=context, snake=self.dialogue)
                 )
-                self.peer.poisoned(word)
+                self.peer.poisoned(word, self.peer.sent)
             case "final":
                 await self.send(final(context=None if self.single else "1", snake=self.dialogue))
             case "error":
