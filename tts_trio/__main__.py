@@ -1,4 +1,4 @@
-"""`python -m tts_trio` is `tts-trio`."""
+"""`python -m tts_trio` runs the command `tts-trio`."""
 
 import sys
 

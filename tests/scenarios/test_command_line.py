@@ -73,8 +73,8 @@ def test_llm_speaks_standard_input_as_it_comes(tmp_path: Path) -> None:
 
 
 ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
-    (["say"], {}, 2, "give a text"),
-    (["say", "Hi", "--llm"], {}, 2, "--llm reads standard input"),
+    (["say"], {}, 2, "TEXT: it is missing; give a text"),
+    (["say", "Hi", "--llm"], {}, 2, "--llm: it reads the text from standard input"),
     (["say", "Hi", "-o", "a.flac"], {}, 2, ".wav"),
     (["say", "Hi", "-o", "a.mp3", "--format", "pcm_16000"], {}, 2, "mp3_44100_128"),
     (["say", "Hi", "--format", "wav"], {}, 2, "pcm_16000"),
@@ -89,7 +89,7 @@ ERRORS: list[tuple[list[str], dict[str, str], int, str]] = [
     (["serve", "--port", "99999"], {}, 2, "--port: 99999 is not allowed; it must be from 0 to 65535"),
     (["say", "Hi"], {"ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}, 2, "ELEVENLABS_API_KEY is not set"),
     (["say", "Hi"], {"ELEVENLABS_LANGUAGE_CODE": "russian"}, 2, "language_code"),
-    (["say", "Hi", "--cache", ""], {}, 2, "--cache: give a file"),
+    (["say", "Hi", "--cache", ""], {}, 2, "--cache: it is missing; give a file"),
     (["say", "Hi"], {"ELEVENLABS_API_KEY": API_KEY}, 2, "voice_id: it is missing"),
     (
         ["say", "Hi"],
@@ -119,7 +119,7 @@ def test_nothing_to_say_on_standard_input_is_an_error(tmp_path: Path) -> None:
         done = run("say", "--llm", cwd=tmp_path, input=text.encode())
         assert done.returncode == 2
         said = done.stderr.decode().splitlines()[-1]
-        assert said == "tts-trio: error: standard input had nothing that can be spoken"
+        assert said == "tts-trio: error: standard input: it has nothing to speak; it must have a letter or a digit"
         assert list(tmp_path.iterdir()) == []
 
 
@@ -239,9 +239,9 @@ def test_without_rich_a_command_says_what_to_install() -> None:
 @pytest.mark.parametrize(
     ("command", "closed", "says"),
     [
-        ("say --llm", "<&-", "standard input is closed; give a file"),
-        ("say Hi -o -", ">&-", "standard output is closed; give a file"),
-        ("prefetch - --cache kept", "<&-", "standard input is closed; give a file"),
+        ("say --llm", "<&-", "standard input is closed; open it, or give a file"),
+        ("say Hi -o -", ">&-", "standard output is closed; open it, or give a file"),
+        ("prefetch - --cache kept", "<&-", "standard input is closed; open it, or give a file"),
     ],
 )
 def test_a_stream_that_is_closed_is_not_mistaken_for_a_socket(
@@ -260,7 +260,7 @@ def test_a_port_that_is_taken(run_here: RunHere) -> None:
         done = run_here("serve", "--port", str(port))
     assert done.code == 1
     assert done.err == (
-        f"tts-trio: error: --port: {port} is taken by another program; give another one, or 0 for any that is free\n"
+        f"tts-trio: error: --port: {port} is in use by another program; give another port, or 0 for a free one\n"
     )
 
 
@@ -391,7 +391,7 @@ def test_prefetch_names_the_lines_that_were_not_kept(
     done = run_here("prefetch", "texts.txt", "--cache", "small", **service)
     assert done.code == 1
     line = done.err.splitlines()[-1]
-    assert line == "tts-trio: error: texts.txt, line 2, line 4: not kept by <SqliteCache small>"
+    assert line == "tts-trio: error: texts.txt, line 2, line 4: <SqliteCache small> did not store the audio"
     assert " 1 static texts" in run_here("cache", "stats", "--cache", "small").out
 
 
@@ -407,15 +407,21 @@ _A_REDIS = "redis://host:port/database"
             _NOBODY,
             "Да.",
             2,
-            "--cache: give a file, or redis://host:port/database; or set TTS_TRIO_CACHE",
+            "--cache: it is missing; give a file or redis://host:port/database, or set TTS_TRIO_CACHE",
         ),
-        (["cache", "stats"], {}, "", 2, "--cache: give a file"),
-        (["cache", "stats", "--cache", "phrases.dv"], {}, "", 2, "there is no file 'phrases.dv'"),
+        (["cache", "stats"], {}, "", 2, "--cache: it is missing; give a file"),
+        (["cache", "stats", "--cache", "phrases.dv"], {}, "", 2, "the file 'phrases.dv' does not exist"),
         (["cache", "clear", "--cache", "."], {}, "", 2, "'.'"),
         (["prefetch", "t"], _NOBODY, "", 2, "no text"),
         (["prefetch", "t"], {}, "Да.", 2, "ELEVENLABS_API_KEY"),
         (["prefetch", "t", "--cache", "x"], _NOBODY, "Да.\n\n…\n", 2, "t, line 3: text: nothing in it can be spoken"),
-        (["prefetch", "t", "--cache", "x"], _NOBODY, "Да.\n" + "да " * 400, 2, "t, line 2: a text of more than 1000"),
+        (
+            ["prefetch", "t", "--cache", "x"],
+            _NOBODY,
+            "Да.\n" + "да " * 400,
+            2,
+            "t, line 2: a text may have at most 1000",
+        ),
         (["prefetch", "t", "--cache", "x", "--format", "wav"], _NOBODY, "Hello", 2, "pcm_16000"),
         (["cache", "stats", "--cache", "redis://localhost:abc/0"], {}, "", 2, _A_REDIS),
         (["cache", "stats", "--cache", "redis:/x"], {}, "", 2, _A_REDIS),

@@ -212,7 +212,7 @@ def test_a_folder_that_may_not_be_written_is_refused_before_the_call(
     monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
     assert main(["demo", "--fast", "-o", str(tmp_path)]) == 2
-    assert "must be a folder that may be written" in capsys.readouterr().err
+    assert "must be a folder that this user may write to" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -236,7 +236,7 @@ def test_fast_takes_less_than_ten_seconds_and_leaves_two_files(
     ("arguments", "key", "says"),
     [
         (["-o", "nowhere/at/all"], None, "--output: 'nowhere/at/all' must be a folder"),
-        (["--fast"], "sk_0123456789abcdef", "--fast: the service takes its time"),
+        (["--fast"], "sk_0123456789abcdef", "--fast: it needs the built-in voice"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -10,10 +10,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: Those after the program's name; None: the process's own.
+        arguments: The arguments after the program's name; None: those of the process.
 
     Returns:
-        The exit code: 0, 1 for a failure, 2 for bad usage, and 128 and the number of the signal that ended it.
+        The exit code: 0, 1 for a failure, 2 for bad usage, or 128 plus the number of the signal that ended it.
     """
     try:
         from tts_trio.cli.command_line import run

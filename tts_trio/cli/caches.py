@@ -1,4 +1,4 @@
-"""Which cache of static texts a command works on; and `tts-trio cache`: see what is in it, or empty it."""
+"""`tts-trio cache`, which shows or empties a cache of static texts; and the option `--cache` of other commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tts_trio.cli.console import show
 from tts_trio.static_text.redis_cache import RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # which a letter of a drive is not
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # two letters or more, unlike the letter of a Windows drive
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +28,14 @@ def add_cache_argument(parser: argparse.ArgumentParser) -> None:
 
 @asynccontextmanager
 async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteCache]:
-    """Open the cache that was named; a file where there is no URL.
+    """Open the cache of `--cache`: a `RedisCache` for a URL, else a `SqliteCache` for a file.
 
     Raises:
-        UsageError: None was named.
-        ConfigurationError: It is the URL of something else than Redis.
+        UsageError: No cache was given.
+        ConfigurationError: The URL is not one of Redis.
     """
     if not where:
-        raise UsageError("--cache: give a file, or redis://host:port/database; or set TTS_TRIO_CACHE")
+        raise UsageError("--cache: it is missing; give a file or redis://host:port/database, or set TTS_TRIO_CACHE")
     if _URL.match(where):
         async with RedisCache(where) as cache:
             yield cache
@@ -54,7 +54,7 @@ def add_to(add_command: AddCommand) -> None:
 async def _cache(options: argparse.Namespace) -> None:
     async with chosen_cache(options.cache) as cache:
         if isinstance(cache, SqliteCache) and not cache.path.is_file():
-            raise UsageError(f"--cache: there is no file {str(cache.path)!r}; `tts-trio prefetch` makes one")
+            raise UsageError(f"--cache: the file {str(cache.path)!r} does not exist; `tts-trio prefetch` makes it")
         if options.action == "clear":
             await cache.clear()
         kept = await cache.statistics()

@@ -1,4 +1,4 @@
-"""Parses the command line, runs the command, and says in one line what went wrong."""
+"""Parses the command line, runs the command, and reports an error in one line."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tts_trio.cli.console import complain, logged_warnings
 from tts_trio.errors import ConfigurationError, TTSError
 
 _BAD_USAGE = 2
-_BY_SIGNAL = 128  # and its number: what a shell says of a program that a signal ended
+_BY_SIGNAL = 128  # plus the signal's number: the exit code of a shell for a program that a signal ended
 _SIGPIPE = 13
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where to read what is right."""
+    """Reports bad usage in one line, which names the help."""
 
     def error(self, message: str) -> NoReturn:
-        """End the program."""
+        """Report the error, and exit with code 2."""
         complain(f"{message}; see {self.prog} --help")
         sys.exit(_BAD_USAGE)
 
@@ -36,16 +36,16 @@ class Parser(argparse.ArgumentParser):
 def run(arguments: Sequence[str] | None) -> int:
     """Run the command line and return its exit code; see `tts_trio.cli.main`."""
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        reconfigure(errors="replace")  # a console or a pipe that cannot show a letter shows "?"
+        reconfigure(errors="replace")  # a letter that the console's encoding does not have becomes "?"
     options = _options(arguments)
     try:
-        with logged_warnings(), single_error():  # Ctrl-C too, wherever in a nursery it struck
+        with logged_warnings(), single_error():  # a KeyboardInterrupt may come in the group of a nursery
             return trio.run(_until_ended, options, _ending_signals(), clock=options.clock(options))
     except (UsageError, ConfigurationError) as error:
         complain(str(error))
         return _BAD_USAGE
-    except BrokenPipeError:  # who reads our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+    except BrokenPipeError:  # the reader of our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes standard output at exit
         return _BY_SIGNAL + _SIGPIPE
     except TTSError as error:
         complain(str(error))
@@ -73,12 +73,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _real_time(_options: argparse.Namespace) -> trio.abc.Clock | None:
-    """Return what `trio.run` counts time by, unless the command says otherwise: None is its own clock."""
+    """Return the clock for `trio.run` of a command that sets none: None, trio's own."""
     return None
 
 
 async def _until_ended(options: argparse.Namespace, ending: Sequence[signal.Signals]) -> int:
-    """Run a command until it is done, or until a signal ends it as an orderly cancellation; return the exit code."""
+    """Run a command until it ends, or until a signal cancels it; return the exit code."""
     code = 0
     async with trio.open_nursery() as nursery:
 
@@ -97,9 +97,9 @@ async def _until_ended(options: argparse.Namespace, ending: Sequence[signal.Sign
 
 
 def _ending_signals() -> list[signal.Signals]:
-    """Those that would end the program on the spot. `nohup` and a shell's background ignore some of them.
+    """Return the signals that would end the program without a cleanup, SIGINT (Ctrl-C) among them.
 
-    Ctrl-C is one of them: a KeyboardInterrupt that strikes in a task comes in the group of each nursery around it.
+    A signal that is ignored already, as `nohup` and a shell's background do, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         return []

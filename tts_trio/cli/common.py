@@ -1,4 +1,4 @@
-"""What commands have in common: bad usage in one line, and with which service they speak."""
+"""What the commands share: their options, the error for bad usage, and the choice of the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tts_trio.cli.console import note
 from tts_trio.config.config import TTSConfig
 
 AddCommand: TypeAlias = Callable[..., argparse.ArgumentParser]
-"""`add_parser` of the command line; a command's default `run` is an async function of the parsed options."""
+"""`add_parser` of the command line. Each command sets `run`, an async function of the parsed options."""
 
 _LOCAL: dict[str, Any] = {"api_key": "local", "voice_id": "espeak"}
 
@@ -23,50 +23,50 @@ _OPTIONS = {
     "model_id": ("--model", "ID", "model id (default: eleven_flash_v2_5)"),
     "language_code": ("--language", "CODE", "ISO 639-1, such as ru"),
 }
-"""By the fields of the configuration that they give; a command may have options of its own for others."""
+"""The options that several commands share, by the field of the configuration that each sets: flag, metavar, help."""
 
 
 def add_options(parser: argparse.ArgumentParser, *fields: str) -> None:
-    """Add the options of a command for these fields of the configuration."""
+    """Add the options for these fields of the configuration to a command."""
     for field in fields:
         flag, metavar, says = _OPTIONS[field]
         parser.add_argument(flag, dest=field, metavar=metavar, help=says)
 
 
 def given_in(options: argparse.Namespace, *fields: str) -> dict[str, Any]:
-    """Return those of these fields of the configuration that were given on the command line."""
+    """Return the values of these fields of the configuration, as far as the command line gives them."""
     return {field: value for field in fields if (value := getattr(options, field)) is not None}
 
 
 class UsageError(Exception):
-    """What was asked for on the command line cannot be done; the text says what can."""
+    """The command line asks for something that is not possible. The message says what is."""
 
 
 def check_open(stream: TextIO | None, name: str) -> None:
-    """Refuse a standard stream that is closed: its number may be a socket's by now.
+    """Check that a standard stream is open. The number of a closed one may belong to a socket by now.
 
     Raises:
         UsageError: It is closed.
     """
     if stream is None:
-        raise UsageError(f"{name} is closed; give a file")
+        raise UsageError(f"{name} is closed; open it, or give a file")
 
 
 @asynccontextmanager
 async def configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
-    """The service of the environment, or, with no key there, a local server for as long as the block runs.
+    """Give the configuration of the environment; with no API key there, run a local server until the block ends.
 
     Raises:
-        UsageError: There is no key for the service that the environment names, or no local server.
-        ConfigurationError: A value is not allowed.
+        UsageError: The environment has a base URL and no API key, or the local server is not installed.
+        ConfigurationError: A value is not allowed; the message names the field and what is allowed.
     """
     if os.environ.get("ELEVENLABS_API_KEY"):
         yield TTSConfig.from_env(**given)
         return
     if url := os.environ.get("ELEVENLABS_BASE_URL"):
         raise UsageError(
-            f"ELEVENLABS_BASE_URL is {url}, and ELEVENLABS_API_KEY is not set: set the key (`tts-trio serve` takes "
-            "any), or unset the URL to speak with the local voice"
+            f"ELEVENLABS_API_KEY is not set, but ELEVENLABS_BASE_URL is {url}; set the key (any one for `tts-trio "
+            "serve`), or unset the URL to use the local voice"
         )
     local_server = import_local_server()
     with voice_needed():
@@ -77,10 +77,10 @@ async def configured(given: dict[str, Any]) -> AsyncGenerator[TTSConfig]:
 
 
 def import_local_server() -> ModuleType:
-    """Return the local server's package.
+    """Return the package of the local server.
 
     Raises:
-        UsageError: It is not installed.
+        UsageError: It is not installed; the message says how to install it.
     """
     try:
         from tts_trio import local_server
@@ -93,10 +93,10 @@ def import_local_server() -> ModuleType:
 
 @contextmanager
 def voice_needed() -> Generator[None]:
-    """Say in one line what the local server's voice needs, where it is not installed.
+    """Turn an ImportError of the local server's voice into bad usage.
 
     Raises:
-        UsageError: It is not installed.
+        UsageError: The voice is not installed; the message says how to install it.
     """
     try:
         yield

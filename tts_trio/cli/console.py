@@ -1,10 +1,9 @@
-"""The one look of all commands, by rich: what goes where, on a terminal, into a pipe and without colors.
+"""The output of all commands, by rich: on a terminal, into a pipe, and without colors.
 
-What was asked for goes to `out`. What happens meanwhile, warnings and errors go to `err`, one line each: a pipe gets
-them whole, and a terminal wraps them. Both leave markup and emoji in a text as they are, and obey NO_COLOR,
-FORCE_COLOR, COLUMNS and TERM=dumb. `progress` and `status` are seen on a terminal only, and clear their line when they
-end; what is printed to `err` meanwhile stands above it. Nothing here draws from a thread of its own: that would disturb
-what is measured.
+The result of a command goes to `out`. Notes, warnings and errors go to `err`, one line each; a terminal wraps them, and
+a pipe gets them whole. Both leave markup and emoji in a text as they are, and obey NO_COLOR, FORCE_COLOR, COLUMNS and
+TERM=dumb. `progress` and `status` are shown on a terminal only, and clear their line at their end; lines printed to
+`err` meanwhile appear above it. Nothing here draws in a thread of its own, which would disturb the measurements.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-_PIPE_COLUMNS = 1000  # a table that goes into a pipe is as wide as it needs
+_PIPE_COLUMNS = 1000  # so that a table in a pipe is as wide as it needs
 
 
 class _Console(Console):
-    """A console that lets a broken pipe through, for `main` to end quietly."""
+    """A console that raises a BrokenPipeError, for `run` to end quietly."""
 
     def on_broken_pipe(self) -> None:
-        """Raise again what is being handled."""
+        """Raise the BrokenPipeError again."""
         raise
 
 
@@ -42,7 +41,7 @@ _pipe = _console(width=_PIPE_COLUMNS)
 
 
 def show(result: RenderableType, *, style: str | None = None) -> None:
-    """Print what was asked for: a line, a table or anything of rich's. In a pipe no line is broken."""
+    """Print a result: a line, a table or another renderable of rich. In a pipe no line is wrapped."""
     if out.is_terminal:
         out.print(result, style=style)
     else:
@@ -50,28 +49,28 @@ def show(result: RenderableType, *, style: str | None = None) -> None:
 
 
 def note(message: str, *, style: str = "dim") -> None:
-    """Say in a line what is going on."""
+    """Print a line about what the command does."""
     _tell(Text(message, style))
 
 
 def warn(message: str) -> None:
-    """Warn in a line."""
+    """Print a warning in a line."""
     _tell(Text.assemble(("tts-trio: warning: ", "yellow"), message))
 
 
 def complain(message: str) -> None:
-    """Say in a line what is wrong and what to do."""
+    """Print an error in a line."""
     _tell(Text.assemble(("tts-trio: error: ", "bold red"), message))
 
 
 def _tell(line: Text) -> None:
-    err.print(line, soft_wrap=not err.is_terminal)  # a terminal breaks it between words
+    err.print(line, soft_wrap=not err.is_terminal)  # on a terminal rich wraps the line between words
 
 
 def table(rows: Iterable[Mapping[str, str]]) -> Table:
-    """Make a table of rows, under the names of their fields: the first column to the left, the others to the right.
+    """Return a table of rows, under the names of their fields: the first column aligned left, the others right.
 
-    A terminal that is too narrow breaks the names and the first column, and no number.
+    A narrow terminal wraps the names and the first column, but no number.
     """
     rows = list(rows)
     made = Table(box=None, pad_edge=False, header_style="bold")
@@ -91,7 +90,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> Table:
 
 
 def bar(size: float, begin: float, end: float, *, width: int, style: str = "cyan") -> RenderableType:
-    """Draw the part of a scale between two values, in blocks, or where there are none in number signs."""
+    """Draw the part of a scale between two values, in blocks; in number signs where the encoding has no blocks."""
     if out.encoding.startswith("utf"):
         return Bar(size, begin, end, width=width, color=style)
     left, right = (round(width * value / size) for value in (begin, end))
@@ -99,20 +98,20 @@ def bar(size: float, begin: float, end: float, *, width: int, style: str = "cyan
 
 
 class Advance(Protocol):
-    """What `progress` gives."""
+    """The function that `progress` gives."""
 
     def __call__(self, steps: int = 1, doing: str | None = None) -> None:
-        """Count steps that are done, and say what comes now."""
+        """Count steps that are done, and show what is done next."""
         ...
 
 
 @contextmanager
 def progress(doing: str, total: int) -> Generator[Advance]:
-    """Show a bar for as long as the block runs.
+    """Show a progress bar until the block ends.
 
     Args:
-        doing: What is being done; what does not fit in 80 columns is cut.
-        total: Of the steps.
+        doing: What is being done; it is cut to fit into 80 columns.
+        total: The number of steps.
     """
     if not err.is_interactive:
         yield lambda steps=1, doing=None: None
@@ -137,22 +136,22 @@ def progress(doing: str, total: int) -> Generator[Advance]:
 
 @contextmanager
 def status() -> Generator[Callable[[str], None]]:
-    """Show a line that each next one replaces, for as long as the block runs."""
+    """Show a line until the block ends; each call of the given function replaces it."""
     with Live(console=err, transient=True, auto_refresh=False) as live:
         yield lambda text: live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 class _Warnings(logging.Handler):
-    """Shows what is logged in the look of the commands."""
+    """Prints log records as the commands print warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a message."""
+        """Print a record."""
         warn(record.getMessage())
 
 
 @contextmanager
 def logged_warnings() -> Generator[None]:
-    """Show warnings and errors that are logged while the block runs."""
+    """Print the warnings and errors that are logged until the block ends."""
     handler = _Warnings(logging.WARNING)
     logging.getLogger().addHandler(handler)
     try:

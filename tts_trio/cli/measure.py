@@ -1,4 +1,4 @@
-"""What it takes until something is heard, part by part: what `tts-trio probe` measures in each of its rounds."""
+"""Measures the time to the first audio in its parts, for the rounds of `tts-trio probe`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tts_trio.wire.http import stream_request
 
 Passed: TypeAlias = Callable[[str], None]
 Dial: TypeAlias = Callable[[TTSConfig, Passed], Awaitable[trio.abc.Stream]]
-"""Opens a stream, and calls `passed` after each part of that: `transport.open_stream`."""
+"""A function that opens a stream, and calls `passed` after each step, as `transport.streams.open_stream` does."""
 
 STEPS = ("DNS", "TCP", "proxy", "TLS", "upgrade", "audio")
-"""The parts of the way to the first sound, in their order. Not every way has all of them."""
+"""The steps to the first audio, in their order. A round may not have all of them."""
 
 
 @attrs.frozen
 class Sample:
-    """One round over one way.
+    """One round over the WebSocket or over HTTP.
 
     Attributes:
-        steps: Seconds of each part of the way from nothing to the first sound, by their names in `STEPS`.
-        cold: Seconds from nothing to the first sound: their sum.
-        hot: Seconds to the first sound over a connection that was there.
-        region: Where the service says that it answered (`x-region`), or None.
+        steps: The seconds of each step from no connection to the first audio, by their names in `STEPS`.
+        cold: The seconds from no connection to the first audio: the sum of `steps`.
+        hot: The seconds from the text to the first audio over a hot connection.
+        region: The region of the service that answered (`x-region`), or None.
     """
 
     steps: Mapping[str, float]
@@ -44,7 +44,7 @@ class Sample:
 
 
 class _Steps:
-    """Times the parts of the first dial of several."""
+    """Times the steps of the first dial."""
 
     def __init__(self, dial: Dial) -> None:
         self.seconds: dict[str, float] = {}
@@ -53,13 +53,13 @@ class _Steps:
         self._dials = 0
 
     def passed(self, step: str) -> None:
-        """Take note that a part is done."""
+        """Note that a step is done."""
         now = trio.current_time()
         self.seconds[step] = now - self._last
         self._last = now
 
     async def open_stream(self, config: TTSConfig) -> trio.abc.Stream:
-        """Open a stream; only the first one is timed, the others are made ahead of need."""
+        """Open a stream. Only the first one is timed; the others are spares."""
         self._dials += 1
         if self._dials > 1:
             return await self._dial(config, lambda step: None)
@@ -70,13 +70,13 @@ class _Steps:
             trio.socket.set_custom_hostname_resolver(None)
 
     def sample(self, hot: float, region: str | None = None) -> Sample:
-        """Return what was measured."""
+        """Return the sample of this round."""
         return Sample(self.seconds, sum(self.seconds.values()), hot, region)
 
 
 @attrs.frozen
 class _Resolver(trio.abc.HostnameResolver):
-    """Looks names up as trio does, and says when it has."""
+    """Resolves host names as trio does, and calls `passed` after it."""
 
     passed: Passed
 
@@ -100,10 +100,10 @@ class _Resolver(trio.abc.HostnameResolver):
 
 
 async def measure_websocket(config: TTSConfig, text: str, dial: Dial) -> Sample:
-    """Speak over a WebSocket that is not there yet, and then over the one that is hot behind it.
+    """Speak a text over a new WebSocket, and then over a hot one.
 
     Raises:
-        TTSError: It could not be done.
+        TTSError: There was no connection, or no audio.
     """
     steps = _Steps(dial)
     async with WebSocketConnectionManager(config, open_stream=steps.open_stream) as connections:
@@ -119,7 +119,7 @@ async def measure_websocket(config: TTSConfig, text: str, dial: Dial) -> Sample:
 
 
 async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> None:
-    """Speak, and return with the first sound; the rest is interrupted."""
+    """Speak a text, and return at its first audio. The end of the caller's block interrupts the rest."""
     results, came = trio.open_memory_channel[AudioReceived | Final | TTSError](math.inf)
     connection.take(results.send_nowait, results.send_nowait)
     connection.send_text(f"{text} ")
@@ -128,7 +128,7 @@ async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> 
         with trio.fail_after(config.timeouts.reply):
             result = await came.receive()
     except trio.TooSlowError:
-        raise ServiceTimeoutError(f"no audio within {config.timeouts.reply:g} s") from None
+        raise ServiceTimeoutError(f"the service sent no audio within {config.timeouts.reply:g} s") from None
     if isinstance(result, TTSError):
         raise result
     if isinstance(result, Final):
@@ -136,10 +136,10 @@ async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> 
 
 
 async def measure_http(config: TTSConfig, text: str, dial: Dial) -> Sample:
-    """Ask over an HTTP connection that is not there yet, and again over the same.
+    """Request a text over a new HTTP connection, and then over the same one.
 
     Raises:
-        TTSError: It could not be done.
+        TTSError: There was no connection, or no audio.
     """
     from tts_trio.transport.http import HttpConnections  # as everywhere: httpx is loaded late
 
@@ -154,4 +154,4 @@ async def measure_http(config: TTSConfig, text: str, dial: Dial) -> Sample:
         async with http.stream(request) as answer:
             async for _ in answer:
                 return steps.sample(trio.current_time() - began, answer.headers.get("x-region"))
-    raise EmptyAudioError("the answer had no audio")
+    raise EmptyAudioError("the service answered without audio")

@@ -21,7 +21,7 @@ from tts_trio.static_text.redis_cache import RedisCache
 from tts_trio.static_text.sqlite_cache import SqliteCache
 
 _STANDARD_INPUT = "-"
-_CACHE_TIMEOUT = 5.0  # seconds: nobody is on the line
+_CACHE_TIMEOUT = 5.0  # seconds: no caller waits
 
 
 def add_to(add_command: AddCommand) -> None:
@@ -29,10 +29,11 @@ def add_to(add_command: AddCommand) -> None:
     parser = add_command(
         "prefetch",
         help="fill a cache of static texts from a file",
-        description="Ask the service for texts and keep their audio, so that they are said later without it. What is "
-        "kept is found again by the same voice, model, format, language and settings only.",
+        description="Request the audio of texts from the service and store it in a cache, so that they are spoken "
+        "later without the service. A text is found again with the same voice, model, format, language and settings "
+        "only.",
     )
-    parser.add_argument("file", metavar="FILE", help="a text a line, in UTF-8; '-' is standard input")
+    parser.add_argument("file", metavar="FILE", help="one text a line, in UTF-8; '-' is standard input")
     add_options(parser, "voice_id", "model_id", "language_code")
     parser.add_argument(
         "--format", dest="output_format", metavar="FORMAT", help="such as ulaw_8000 (default: pcm_16000)"
@@ -44,20 +45,20 @@ def add_to(add_command: AddCommand) -> None:
 async def _prefetch(options: argparse.Namespace) -> None:
     if not os.environ.get("ELEVENLABS_API_KEY"):
         raise UsageError(
-            "prefetch needs ELEVENLABS_API_KEY: what a local voice says is found again at the same address only; for "
-            "that of `tts-trio serve` set ELEVENLABS_BASE_URL, and any key"
+            "ELEVENLABS_API_KEY is not set, and prefetch needs it; for the voice of `tts-trio serve` set "
+            "ELEVENLABS_BASE_URL, and any key"
         )
     if options.file == _STANDARD_INPUT:
         check_open(sys.stdin, "standard input")
     texts = await trio.to_thread.run_sync(_texts, options.file, abandon_on_cancel=True)
     if not texts:
-        raise UsageError(f"{options.file}: there is no text in it")
+        raise UsageError(f"{options.file}: the file has no text; give one text a line")
     given = given_in(options, "voice_id", "model_id", "language_code", "output_format")
     async with chosen_cache(options.cache) as cache:
         config = TTSConfig.from_env(**given, audio_cache=cache, timeouts=Timeouts(cache=_CACHE_TIMEOUT))
         for text, line in texts.items():
             _check(text, config, f"{options.file}, line {line}")
-        await cache.statistics()  # fails now, if it is to fail
+        await cache.statistics()  # a cache that cannot be reached fails here, before any credits are used
         kept: set[str] = set()
         with progress("prefetching", len(texts)) as advance:
 
@@ -68,19 +69,19 @@ async def _prefetch(options: argparse.Namespace) -> None:
             async with open_tts(config) as tts:
                 await tts.prefetch(texts, on_cached=on_cached)
         if missing := [f"line {line}" for text, line in texts.items() if text not in kept]:
-            raise OSError(f"{options.file}, {', '.join(missing)}: not kept by {cache!r}")
+            raise OSError(f"{options.file}, {', '.join(missing)}: {cache!r} did not store the audio")
         found = await cache.statistics()
     note(f"{len(texts)} static texts are in {cache!r}, of {found.entries} and {found.bytes} bytes")
     note(f"a program finds them with TTSConfig(..., audio_cache={_constructor(cache)})")
 
 
 def _constructor(cache: RedisCache | SqliteCache) -> str:
-    """How a program makes this cache."""
+    """Return the Python expression that makes this cache."""
     return f"SqliteCache({str(cache.path)!r})" if isinstance(cache, SqliteCache) else "RedisCache(...)"
 
 
 def _texts(file: str) -> dict[str, int]:
-    """The texts of a file, each with the number of the first line that has it."""
+    """Return the texts of a file, each with the number of the first line that has it."""
     texts: dict[str, int] = {}
     for number, line in enumerate(_read(file).split("\n"), 1):
         if text := line.strip():
@@ -89,13 +90,13 @@ def _texts(file: str) -> dict[str, int]:
 
 
 def _check(text: str, config: TTSConfig, where: str) -> None:
-    """Refuse a text that cannot be spoken or kept."""
+    """Check that a text can be spoken and cached."""
     try:
-        order = StaticTextRequest.checked(config, text)
+        request = StaticTextRequest.checked(config, text)
     except ConfigurationError as error:
         raise UsageError(f"{where}: {error}") from None
-    if not order.cacheable:
-        raise UsageError(f"{where}: a text of more than {LONGEST_CACHED} characters is not kept")
+    if not request.cacheable:
+        raise UsageError(f"{where}: a text may have at most {LONGEST_CACHED} characters to be cached; split it")
 
 
 def _read(file: str) -> str:
@@ -105,4 +106,4 @@ def _read(file: str) -> str:
         with open(0, encoding="utf-8", closefd=False) as standard_input:
             return standard_input.read()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: it is not UTF-8: {error.reason}") from None
+        raise UsageError(f"{file}: the file must be UTF-8: {error.reason}") from None

@@ -1,4 +1,4 @@
-"""`tts-trio probe`: what the way to the service costs from here, part by part, and what hot connections save."""
+"""`tts-trio probe`: measures each step to the service from this machine, and what a hot connection saves."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def add_to(add_command: AddCommand) -> None:
     """Add the command to the command line."""
     probe = add_command(
         "probe",
-        help="measure the way to the service",
-        description="Measure the way to the service: DNS, TCP, TLS, upgrade and first audio, over the WebSocket and "
-        "over HTTP, from nothing (cold) and over a connection that is there (hot). The service is ElevenLabs, with the "
-        "key in ELEVENLABS_API_KEY and the voice in ELEVENLABS_VOICE_ID; with no key, a local server. Each round "
-        "speaks a short text four times for each URL, which costs credits.",
+        help="measure the time to the first audio",
+        description="Measure the time to the first audio in its steps (DNS, TCP, TLS, upgrade, audio), over the "
+        "WebSocket and over HTTP, with a new connection (cold) and with one that is open (hot). The service is "
+        "ElevenLabs, with the key in ELEVENLABS_API_KEY and the voice in ELEVENLABS_VOICE_ID; with no key, a local "
+        "server. Each round speaks a short text four times for each URL, which costs credits.",
     )
     probe.add_argument(
         "urls", nargs="*", metavar="URL",
         help="base URLs to compare, such as https://api.elevenlabs.io https://api.us.elevenlabs.io "
         "(default: ELEVENLABS_BASE_URL)",
     )  # fmt: skip
-    probe.add_argument("--rounds", type=int, default=10, metavar="N", help="how often (default: %(default)s)")
+    probe.add_argument("--rounds", type=int, default=10, metavar="N", help="number of rounds (default: %(default)s)")
     add_options(probe, "voice_id", "model_id")
-    probe.add_argument("--endpoint", metavar="NAME", help="of the WebSocket (default: stream-input)")
-    probe.add_argument("--text", default=_TEXT, help="what is said (default: %(default)s)")
+    probe.add_argument("--endpoint", metavar="NAME", help="WebSocket endpoint (default: stream-input)")
+    probe.add_argument("--text", default=_TEXT, help="text to speak (default: %(default)s)")
     probe.set_defaults(run=_probe)
 
 
@@ -53,7 +53,7 @@ async def _probe(options: argparse.Namespace) -> None:
             ways.append((config, measure_websocket, Series(config.base_url, websocket_endpoint(config))))
             ways.append((config, measure_http, Series(config.base_url, "HTTP")))
         with progress("probing", options.rounds * len(ways)) as advance:
-            for _ in range(options.rounds):  # round by round, so that a change of the weather strikes all alike
+            for _ in range(options.rounds):  # all series in each round, so that a change of the network affects all
                 for config, measure, series in ways:
                     advance(0, f"{urlsplit(series.base_url).hostname} {series.way}")
                     if series.failure is None:

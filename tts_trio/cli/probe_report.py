@@ -1,4 +1,4 @@
-"""What `tts-trio probe` prints: a table, waterfalls and a conclusion."""
+"""The report of `tts-trio probe`: a table, waterfalls and a conclusion."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _BAR = 55  # columns
 
 @attrs.define
 class Series:
-    """All rounds over one way to one host.
+    """All rounds to one host over the WebSocket or over HTTP.
 
     Attributes:
-        base_url: The host.
-        way: The WebSocket's endpoint, or HTTP.
-        samples: The rounds.
-        failure: Why it was given up, or None.
+        base_url: The base URL of the host.
+        way: The WebSocket's endpoint, or "HTTP".
+        samples: The rounds that succeeded.
+        failure: The error that ended the series, or None.
     """
 
     base_url: str
@@ -34,27 +34,27 @@ class Series:
     failure: TTSError | None = None
 
     def percentile(self, percent: float, part: Callable[[Sample], float | None]) -> float | None:
-        """Return a percentile of something over the rounds that have it, in seconds; None if none has."""
+        """Return a percentile over the rounds that have a value for this part, in seconds; None if none has."""
         values = [value for sample in self.samples if (value := part(sample)) is not None]
         return percentile(values, percent) if values else None
 
     def step(self, name: str) -> float | None:
-        """Return the median of a part of the cold way."""
+        """Return the median of a step with a new connection, in seconds."""
         return self.percentile(50, lambda sample: sample.steps.get(name))
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """Return the smallest of the values that so many percent of them do not exceed."""
+    """Return the smallest value that at least so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def report(series: Sequence[Series]) -> list[RenderableType]:
-    """Return the parts of the whole report, to be printed one below the other."""
+    """Return the parts of the report, to be printed one below the other."""
     parts: list[RenderableType] = []
     for url in dict.fromkeys(each.base_url for each in series):
         here = [each for each in series if each.base_url == url]
-        region = next((sample.region for each in here for sample in each.samples if sample.region), "not told")
+        region = next((sample.region for each in here for sample in each.samples if sample.region), "unknown")
         parts += [Text(url, style="bold"), f"region: {region}", ""]
         if measured := [each for each in here if each.samples]:
             parts += [table(map(_row, measured)), ""]
@@ -78,7 +78,7 @@ def _row(series: Series) -> dict[str, str]:
 
 
 def _waterfall(series: Series) -> Table:
-    """The medians of the parts, each where it begins."""
+    """Draw the medians of the steps, each from where it begins."""
     steps = [(step, seconds) for step in STEPS if (seconds := series.step(step)) is not None]
     hot = series.percentile(50, lambda sample: sample.hot) or 0.0
     scale = max(sum(seconds for _, seconds in steps), hot)
@@ -92,7 +92,7 @@ def _waterfall(series: Series) -> Table:
 
 
 def _conclusion(series: Sequence[Series]) -> list[RenderableType]:
-    """Which is the fastest for a reply and for a static text, and what being hot is worth there."""
+    """Say which series is the fastest for replies and for static texts, and what a hot connection saves there."""
     lines: list[RenderableType] = []
     for kind, ways in (
         ("replies", [each for each in series if each.samples and each.way != "HTTP"]),
@@ -106,6 +106,6 @@ def _conclusion(series: Sequence[Series]) -> list[RenderableType]:
         where = f"{best.base_url} ({best.way})"
         lines += [
             f"Fastest for {kind}: {where}",
-            f"  hot, the first audio comes after {hot * 1000:.0f} ms; being hot saves {saved * 1000:.0f} ms each time.",
+            f"  hot, the first audio comes after {hot * 1000:.0f} ms; a hot connection saves {saved * 1000:.0f} ms.",
         ]
     return lines

@@ -27,7 +27,7 @@ from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.manager import TTSManager
 from tts_trio.transport.streams import open_stream
 
-# What a file is by its ending: the format to ask for, and the codec it must have.
+# By the ending of a file: the default format, and the codec that every format for this ending must have.
 _ENDINGS = {
     ".wav": ("pcm_24000", "pcm"),
     ".pcm": ("pcm_24000", "pcm"),
@@ -40,13 +40,13 @@ _STANDARD_OUTPUT = "-"
 _STANDARD_INPUT = 0
 _STANDARD_OUTPUT_FD = 1
 _RUSSIAN = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюя")
-_CACHE_TIMEOUT = 5.0  # seconds: nobody is on the line
-_STREAMED_FORMAT = "mp3_44100_128"  # to a player, which must know it by itself
+_CACHE_TIMEOUT = 5.0  # seconds: no caller waits
+_STREAMED_FORMAT = "mp3_44100_128"  # a player recognizes mp3 by its bytes
 
 
 @attrs.define
 class _Report:
-    """What a person wants to know of an utterance, on standard error."""
+    """Reports on standard error how an utterance went."""
 
     server: str
     clock: AudioClock
@@ -56,14 +56,14 @@ class _Report:
     first_audio: float | None = None
 
     def chunk(self, audio: bytes) -> None:
-        """Take note of audio."""
+        """Count a piece of audio."""
         self.clock.feed(audio)
         if self.first_audio is None:
             self.first_audio = trio.current_time() - self.started
         self.show(f"speaking: {self.clock.seconds:.1f} s")
 
     def finish(self, target: str) -> None:
-        """Say how it went."""
+        """Print the report."""
         connected = "-" if self.connected is None else f"{self.connected * 1000:.0f} ms"
         first = "-" if self.first_audio is None else f"{self.first_audio * 1000:.0f} ms"
         took = trio.current_time() - self.started
@@ -81,24 +81,28 @@ def add_to(add_command: AddCommand) -> None:
         description="Speak a text into a file. The service is ElevenLabs, with the key in ELEVENLABS_API_KEY and the "
         "voice in ELEVENLABS_VOICE_ID; with no key, a local server with its built-in voice.",
     )
-    say.add_argument("text", nargs="?", help="what to say; with --llm it is read from standard input")
+    say.add_argument("text", nargs="?", help="text to speak; with --llm it is read from standard input")
     say.add_argument(
         "-o", "--output", default="speech.wav", metavar="FILE",
-        help=f"its ending says what it is: {' '.join(_ENDINGS)}; '-' streams to standard output "
+        help=f"file to write, whose ending sets its kind: {' '.join(_ENDINGS)}; '-' streams to standard output "
         "(default: %(default)s)",
     )  # fmt: skip
     add_options(say, "voice_id", "model_id", "language_code")
     say.add_argument("--format", metavar="FORMAT", help="such as pcm_16000 or ulaw_8000 (default: by the ending)")
     add_cache_argument(say)
     say.add_argument(
-        "--llm", action="store_true", help="speak standard input as it comes, over the WebSocket; else HTTP is used"
+        "--llm", action="store_true", help="speak standard input as it comes, over the WebSocket instead of HTTP"
     )
     say.set_defaults(run=_say)
 
 
 async def _say(options: argparse.Namespace) -> None:
     if options.llm == (options.text is not None):
-        raise UsageError("--llm reads standard input: give no text with it" if options.llm else "give a text to say")
+        raise UsageError(
+            "--llm: it reads the text from standard input; leave TEXT out"
+            if options.llm
+            else "TEXT: it is missing; give a text to speak, or --llm"
+        )
     if options.llm:
         check_open(sys.stdin, "standard input")
     name = _format_for(options.output, options.format)
@@ -107,7 +111,7 @@ async def _say(options: argparse.Namespace) -> None:
         "on_lost_connection": "raise" if name.startswith("opus") else "resume",
     }
     told = "language_code" in given or os.environ.get("ELEVENLABS_LANGUAGE_CODE")
-    if not (told or options.llm or options.cache):  # a cache has what was asked for in the same language, or in none
+    if not (told or options.llm or options.cache):  # the language is a part of a cache's key, so it is not guessed
         given["language_code"] = _language_of(options.text)
     target = "standard output" if options.output == _STANDARD_OUTPUT else options.output
     with status() as show:
@@ -134,7 +138,7 @@ async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report
             await connections.connect()
             if os.isatty(_STANDARD_INPUT):
                 report.show("")
-                note("write what to say; Ctrl-D ends it")
+                note("type the text to speak; Ctrl-D ends it")
         speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
         with _sink(options.output, config.format) as write:
             report.started = trio.current_time()
@@ -143,12 +147,12 @@ async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report
                     await write(chunk)
                     report.chunk(chunk)
             if report.first_audio is None:
-                raise UsageError("standard input had nothing that can be spoken")
+                raise UsageError("standard input: it has nothing to speak; it must have a letter or a digit")
 
 
 @asynccontextmanager
 async def _said_before(where: str | None, config: TTSConfig) -> AsyncGenerator[TTSConfig]:
-    """Take what was said before from the cache that was named, and keep what is said now."""
+    """Give the configuration with the cache of `--cache`, if there is one."""
     if where is None:
         yield config
     else:
@@ -157,10 +161,9 @@ async def _said_before(where: str | None, config: TTSConfig) -> AsyncGenerator[T
 
 
 def _language_of(text: str) -> str | None:
-    """Return the language of a text where its script tells: those of Russian's letters and no others of Cyrillic.
+    """Return "ru" for a text whose Cyrillic letters are all Russian ones, else None.
 
-    Latin letters tell nothing to the service; the local voice, which speaks where there is no key, reads them in
-    English.
+    For the local voice, which speaks where there is no API key, a text of Latin letters is "en".
     """
     names = [unicodedata.name(letter, "") for letter in text if letter.isalpha()]
     cyrillic = {letter for letter in text.lower() if unicodedata.name(letter, "").startswith("CYRILLIC")}
@@ -171,14 +174,18 @@ def _language_of(text: str) -> str | None:
 
 
 def _format_for(output: str, wanted: str | None) -> str:
-    """The output format for a file, or an error that says which would do."""
+    """Return the output format for a file.
+
+    Raises:
+        UsageError: The file cannot be written, or the format does not fit its ending; the message says what does.
+    """
     if wanted is not None and wanted not in OUTPUT_FORMATS:
         raise UsageError(f"--format: {wanted!r} is not allowed; it must be one of {', '.join(OUTPUT_FORMATS)}")
     if output == _STANDARD_OUTPUT:
         check_open(sys.stdout, "standard output")
         if sys.stdout.isatty():
             raise UsageError(
-                "--output: '-' is a terminal; pipe it into a player, such as: | ffplay -nodisp -autoexit -"
+                "--output: '-' is a terminal here; pipe it into a player, such as: | ffplay -nodisp -autoexit -"
             )
         return wanted or _STREAMED_FORMAT
     if Path(output).is_dir():
@@ -194,7 +201,7 @@ def _format_for(output: str, wanted: str | None) -> str:
 
 
 async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC900 - closed by `speak`
-    """What is read, as it comes; the time counts from the first of it."""
+    """Give standard input as it comes. The time to the first audio counts from its first bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     came = False
     while data := await trio.to_thread.run_sync(os.read, _STANDARD_INPUT, 65536, abandon_on_cancel=True):
@@ -206,7 +213,7 @@ async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC
 
 @contextmanager
 def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], Awaitable[object]]]:
-    """Where the audio goes: a function that writes it. A file is there when it is whole, or as it was before."""
+    """Give a function that writes audio to the output. A file gets its name when it is complete."""
     if output == _STANDARD_OUTPUT:
         yield _write_to_standard_output
         return
@@ -217,20 +224,20 @@ def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], Awaitab
             file = part.open("wb")
         with file, _writer(file, form, target.suffix.lower()) as write:
 
-            async def write_to_file(audio: bytes) -> None:  # noqa: ASYNC124 - as the other one
+            async def write_to_file(audio: bytes) -> None:  # noqa: ASYNC124 - of the type of the other one
                 write(audio)
 
             yield write_to_file
         with _named(output):
             part.replace(target)
     except BaseException:
-        with suppress(OSError):  # it may be what could not be opened
+        with suppress(OSError):  # the file may not exist
             part.unlink()
         raise
 
 
 async def _write_to_standard_output(audio: bytes) -> None:
-    """Write in a thread, without a lock of Python's: where the reader has stopped, we are to end all the same."""
+    """Write in a thread, by `os.write`: a reader that has stopped must not keep the program from ending."""
     while audio:
         written = await trio.to_thread.run_sync(os.write, _STANDARD_OUTPUT_FD, audio, abandon_on_cancel=True)
         audio = audio[written:]
@@ -250,7 +257,7 @@ def _writer(file: BinaryIO, form: AudioFormat, ending: str) -> Generator[Callabl
 
 @contextmanager
 def _named(output: str) -> Generator[None]:
-    """Let what fails name the file that was asked for."""
+    """Name the file of `--output` in an OSError, in place of the one that was written first."""
     try:
         yield
     except OSError as error:

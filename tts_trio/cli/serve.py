@@ -13,7 +13,7 @@ from tts_trio.cli.console import show
 
 def add_to(add_command: AddCommand) -> None:
     """Add the command to the command line."""
-    # Its arguments are the local server's own, which may not be installed: it parses them itself.
+    # The local server, which may not be installed, parses the arguments of this command itself.
     parser = add_command("serve", help="run the local server", add_help=False)
     parser.set_defaults(run=partial(_serve, type(parser)), parses_itself=True)
 
@@ -28,6 +28,6 @@ async def _serve(of: type[argparse.ArgumentParser], options: argparse.Namespace)
             await command.serve(parsed, show)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            message = f"--port: {parsed.port} is taken by another program; give another one, or 0 for any that is free"
+            message = f"--port: {parsed.port} is in use by another program; give another port, or 0 for a free one"
             raise OSError(message) from None
         raise

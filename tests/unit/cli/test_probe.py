@@ -101,7 +101,7 @@ def test_the_report() -> None:
     assert "HTTP: no connection to [here]" in lines
     assert "region: europe-west4" in lines
     assert f"Fastest for replies: {near} (stream-input)" in lines
-    assert "  hot, the first audio comes after 275 ms; being hot saves 138 ms each time." in lines
+    assert "  hot, the first audio comes after 275 ms; a hot connection saves 138 ms." in lines
     assert f"Fastest for static texts: {near} (HTTP)" in lines
 
 

@@ -1,4 +1,4 @@
-"""The call: plays the scene, and writes the score."""
+"""Plays the scene of the demo as a call, and writes its score."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from tts_trio.speech.playout import PacedFrames
 from tts_trio.text import phrases_for
 
 CallerVoice: TypeAlias = Callable[[str], bytes]
-"""What the caller says, as samples at the rate of the line."""
+"""A function that speaks a text for the caller, in samples at the rate of the line."""
 
-_LEAD_MS = 100.0  # between the pacer and the caller's ear
+_LEAD_MS = 100.0  # audio that the pacer sends ahead of the caller's ear
 _FRAME_MS = 20
 _TOKEN_CHARACTERS = 4  # an English token of today's models has some four characters
 _TOKENS_A_SECOND = 50
-_PAUSE = 0.35  # seconds between two turns, as people leave
-_NOTICED = 0.25  # seconds of the caller's speech until a voice activity detector has noticed it
-_LOOK = 0.01  # seconds between two looks at what was heard
+_PAUSE = 0.35  # seconds between two turns, as between people
+_NOTICED = 0.25  # seconds of the caller's speech after which a voice activity detector notices it
+_LOOK = 0.01  # seconds between two readings of what was heard
 
 
 @attrs.define(eq=False)
@@ -42,10 +42,10 @@ class Call:
 
     Attributes:
         config: The voice and the service.
-        link: The way to the service.
-        line: What the caller hears, and says.
+        link: Opens the connections to the service, and cuts one.
+        line: Plays what the caller and the agent say.
         caller_voice: Speaks for the caller.
-        score: What happened so far.
+        score: The record of what has happened so far.
     """
 
     config: TTSConfig
@@ -59,7 +59,7 @@ class Call:
         """Play a scene.
 
         Raises:
-            TTSError: The agent cannot speak.
+            TTSError: The agent could not speak.
         """
         config = self.config.evolve(phrase_policy=self._phrases, static_timestamps=True)
         async with (
@@ -80,7 +80,7 @@ class Call:
                 await trio.sleep(_PAUSE)
 
     def interrupt(self) -> None:
-        """Have the caller interrupt the agent now."""
+        """Interrupt the agent now, as a caller does."""
         if self._speaking is not None:
             self._speaking.scope.cancel(reason="barge-in")
 
@@ -90,7 +90,7 @@ class Call:
         self.score.seconds = self.line.now()
 
     def caller_begins(self, text: str) -> tuple[Turn, float]:
-        """Have the caller say something; return his turn, and when it will be over, by trio's clock."""
+        """Begin a turn of the caller; return it and the time of its end, in seconds of trio's clock."""
         turn = self._begin("caller", text)
         return turn, self.line.say(self.caller_voice(text))
 
@@ -106,7 +106,7 @@ class Call:
         return turn
 
     async def _tokens(self, turn: Turn, reply: Reply) -> AsyncGenerator[str]:  # noqa: ASYNC900 - closed by `speak`
-        """What an LLM writes, 50 tokens a second."""
+        """Give the reply as an LLM writes it: 50 tokens a second, with its pauses."""
         for part in reply.writes:
             if isinstance(part, str):
                 for start in range(0, len(part), _TOKEN_CHARACTERS):
@@ -120,7 +120,7 @@ class Call:
                 await trio.sleep(part)
 
     def _phrases(self) -> Phrases:
-        """What cuts the reply that begins now into phrases, as by default, and writes them down."""
+        """Return a phraser of the default policy that records the phrases of the reply that begins now."""
         phraser = phrases_for(PhrasePolicy(), language_code=self.config.language_code, ssml=False)
         return _NotedPhrases(phraser, self.score.turns[-1], self.line)
 
@@ -148,7 +148,7 @@ class Call:
 
 @attrs.define(eq=False)
 class _Speaking:
-    """The agent, while it speaks: what is heard of a turn, and what happens to it."""
+    """A turn of the agent while it is spoken: plays it, and records what is heard of it."""
 
     call: Call
     turn: Turn
@@ -162,7 +162,7 @@ class _Speaking:
     _losses: int = 0
 
     async def run(self, reply: Reply | None) -> None:
-        """Play it until it is over, or interrupted."""
+        """Play the turn until its end, or until it is interrupted."""
         self._losses = self.connections.statistics().losses
         with single_error(), self.scope:
             async with trio.open_nursery() as nursery:
@@ -187,7 +187,7 @@ class _Speaking:
             await trio.sleep(_LOOK)
 
     async def _meddle(self, reply: Reply) -> None:
-        """Do what the script has happen to a reply."""
+        """Cut the connection, or interrupt the agent, where the script says so."""
         if reply.lost_after is not None:
             await self._until(reply.lost_after, lambda: self.audio.words[-1].end_ms if self.audio.words else 0.0)
             self.call.link.cut()
@@ -198,11 +198,11 @@ class _Speaking:
             self.scope.cancel(reason="barge-in")
 
     async def _until(self, words: str, ms: Callable[[], float]) -> None:
-        while words not in self.audio.spoken(ms()):  # noqa: ASYNC110 - what was heard is a matter of time
+        while words not in self.audio.spoken(ms()):  # noqa: ASYNC110 - time passes without an event to wait for
             await trio.sleep(_LOOK)
 
     def _look(self) -> None:
-        """Write down what can be seen now."""
+        """Record the present state."""
         audio, turn, score, line = self.audio, self.turn, self.call.score, self.call.line
         now = line.now()
         if not turn.received or turn.received[-1][1] != audio.received_ms:
@@ -239,7 +239,7 @@ class _Speaking:
             turn.events.append(Event(now, "first audio", str(turn.first_audio)))
 
     def end(self) -> None:
-        """Write down what was heard in the end."""
+        """Record what was heard, and how the turn ended."""
         turn, line = self.turn, self.call.line
         self._look()
         played_ms = self.frames.played_ms
@@ -256,14 +256,14 @@ class _Speaking:
             turn.events.append(Event(line.now(), "barge-in", f"the caller interrupts: {of}"))
 
     def _at(self, ms: float) -> float:
-        """When a place in the audio was heard, in seconds of the call."""
+        """Return when a place in the audio was heard, in seconds of the call."""
         frame = min(int(ms // _FRAME_MS), len(self._begins) - 1)
         return self._begins[frame] / self.call.line.sample_rate + (ms - frame * _FRAME_MS) / 1000
 
 
 @attrs.define
 class _NotedPhrases:
-    """Phrases, and when they leave."""
+    """A phraser that records the phrases and when they were sent."""
 
     _phraser: Phrases
     _turn: Turn

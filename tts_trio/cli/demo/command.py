@@ -1,4 +1,4 @@
-"""Runs the demo: with whom it speaks, where it is shown, and what it leaves behind."""
+"""Runs the demo: chooses the service, shows the call, and writes the two files."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from tts_trio.transport.streams import open_stream
 Dial: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
 
 _SAMPLE_RATE = 16000
-_CALLER_PITCH = 1.25  # of the built-in voice: the two sides are to be told apart
-_MUTE_SECONDS = 0.065  # a character of a caller who has no voice, since the local server is not installed
-_LOOK = 0.05  # seconds between two looks for a turn that is over
+_CALLER_PITCH = 1.25  # times that of the built-in voice, so that one can tell the two sides apart
+_MUTE_SECONDS = 0.065  # of silence for each character of the caller, where the local server is not installed
+_LOOK = 0.05  # seconds between two checks for a turn that has ended
 
 
 async def run(options: argparse.Namespace) -> None:
     """Play the call.
 
     Raises:
-        UsageError: It cannot be played in this way.
-        TTSError: The agent cannot speak.
-        OSError: The files cannot be written.
+        UsageError: The options do not go together, or the folder cannot be written to.
+        TTSError: The agent could not speak.
+        OSError: The files could not be written.
     """
     folder = _folder(options.output)
     has_key = bool(os.environ.get("ELEVENLABS_API_KEY"))
     if options.fast and has_key:
-        raise UsageError("--fast: the service takes its time; unset ELEVENLABS_API_KEY for the built-in voice")
+        raise UsageError("--fast: it needs the built-in voice; unset ELEVENLABS_API_KEY, or leave --fast out")
     shown = console.err if options.json else console.out
     scene = SCENES[options.language]
     service = "ElevenLabs" if has_key else "the built-in voice"
     shown.print(f"a call: the agent speaks through {service}")
     if has_key:
-        shown.print(f"it costs {characters(scene)} characters, and those that the cut connection repeats")
+        shown.print(f"it costs {characters(scene)} characters, and those that are sent again after the cut connection")
     async with _service(options) as (config, dial):
         score = Score(options.language, service)
         call = Call(config, Link(dial), Line(_SAMPLE_RATE), _caller_voice(options.language), score)
@@ -69,7 +69,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def is_live(shown: Console) -> bool:
-    """Whether there is a screen that can be drawn anew, and keys: a standard input that is closed has none."""
+    """Whether the output is a terminal that can be redrawn, and standard input one that gives keys."""
     return shown.is_interactive and sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -77,8 +77,8 @@ def _folder(name: str) -> Path:
     folder = Path(name)
     if not folder.is_dir():
         raise UsageError(f"--output: {name!r} must be a folder that exists")
-    if not os.access(folder, os.W_OK):  # before the call, which takes its time and may cost something
-        raise UsageError(f"--output: {name!r} must be a folder that may be written")
+    if not os.access(folder, os.W_OK):  # checked before the call, which takes 45 s and may cost credits
+        raise UsageError(f"--output: {name!r} must be a folder that this user may write to")
     return folder
 
 
@@ -89,7 +89,7 @@ def _leave(call: Call, folder: Path) -> None:
 
 @asynccontextmanager
 async def _service(options: argparse.Namespace) -> AsyncGenerator[tuple[TTSConfig, Dial]]:
-    """With which configuration the agent speaks, and how its connections are opened."""
+    """Give the configuration with which the agent speaks, and the function that opens its connections."""
     given: dict[str, Any] = {
         **given_in(options, "voice_id", "model_id"),
         "language_code": options.language,
@@ -99,12 +99,12 @@ async def _service(options: argparse.Namespace) -> AsyncGenerator[tuple[TTSConfi
         async with configured(given) as config:
             yield config, open_stream
         return
-    # In memory, so that nothing but the call's own timers makes it wait, and these are MockClock's.
+    # The server runs in memory, so that the call waits for its own timers only, and MockClock skips these.
     local_server = import_local_server()
 
     with voice_needed():
         voice = local_server.EspeakVoice()
-    voice.blocking = False  # a worker thread would be real time
+    voice.blocking = False  # MockClock does not skip the time of a worker thread
     server = local_server.LocalServer(voice=voice)
     with single_error():
         async with trio.open_nursery() as nursery:
@@ -119,7 +119,7 @@ async def _service(options: argparse.Namespace) -> AsyncGenerator[tuple[TTSConfi
 
 
 def _caller_voice(language: str) -> CallerVoice:
-    """The built-in voice, higher than it is; silence where it is not installed."""
+    """Return the built-in voice at a higher pitch; one of silence where it is not installed."""
     try:
         from tts_trio.local_server.encoding import Encoder
         from tts_trio.local_server.espeak import EspeakVoice
@@ -130,7 +130,7 @@ def _caller_voice(language: str) -> CallerVoice:
 
     @lru_cache
     def speak(text: str) -> bytes:
-        # Slower, and played faster by as much: it is as quick as before, and higher.
+        # It speaks slower by the factor by which its samples are played faster: the speed stays, the pitch rises.
         speech = voice.speak(text, language_code=language, speed=1 / _CALLER_PITCH, sample_rate=_SAMPLE_RATE)
         encoder = Encoder(f"pcm_{_SAMPLE_RATE}")
         return encoder.encode(speech.samples, round(speech.sample_rate * _CALLER_PITCH)) + encoder.flush()
@@ -139,7 +139,7 @@ def _caller_voice(language: str) -> CallerVoice:
 
 
 async def _play_plain(call: Call, scene: Sequence[Turn], shown: Console) -> None:
-    """Play the call, and print each turn when it is over."""
+    """Play the call, and print each turn when it has ended."""
 
     async def tell() -> None:
         told = 0
@@ -157,7 +157,7 @@ async def _play_plain(call: Call, scene: Sequence[Turn], shown: Console) -> None
 
 
 async def _play_live(call: Call, scene: Sequence[Turn], shown: Console) -> None:
-    """Play the call, and show it while it goes on; keys take part in it."""
+    """Play the call, and show it while it goes on. Space interrupts the agent, and q ends the call."""
     with single_error():
         async with screen.keys() as pressed, trio.open_nursery() as nursery:
 

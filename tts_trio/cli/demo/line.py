@@ -9,23 +9,28 @@ from array import array
 
 import trio
 
-_BYTES = 2  # a sample: signed 16-bit, little-endian, mono
+_BYTES = 2  # of a sample: signed 16-bit, little-endian, mono
 
 
 class _Side:
-    """One side of the call, from its beginning, silence included."""
+    """The audio of one side of the call, from its beginning, silence included."""
 
     def __init__(self) -> None:
         self.played = bytearray()
 
     def play(self, audio: bytes, now: int) -> int:
-        """Play after what is being played, else now, in samples; return where it begins."""
+        """Play audio now, or after the audio that is being played; return the sample at which it begins.
+
+        Args:
+            audio: The audio.
+            now: The sample that the line plays now.
+        """
         begins = max(now, len(self.played) // _BYTES)
         self.played += bytes(begins * _BYTES - len(self.played)) + audio
         return begins
 
     def stop(self, now: int) -> None:
-        """Play no more: what was not played by now never is."""
+        """Drop the audio that was not played before this sample."""
         del self.played[now * _BYTES :]
 
 
@@ -33,14 +38,14 @@ class Line:
     """A line on which a caller and an agent speak.
 
     Attributes:
-        sample_rate: In Hz, of signed 16-bit little-endian mono.
+        sample_rate: The sample rate in Hz, of signed 16-bit little-endian mono.
         began: When the call began, in seconds of trio's clock.
-        caller: What the caller said, as it was heard.
-        agent: What the agent said, as it was heard.
+        caller: The audio of the caller, as it was heard.
+        agent: The audio of the agent, as it was heard.
     """
 
     def __init__(self, sample_rate: int) -> None:
-        """Pick the line up."""
+        """Begin the call."""
         self.sample_rate = sample_rate
         self.began = trio.current_time()
         self.caller = _Side()
@@ -55,12 +60,12 @@ class Line:
         return round(self.now() * self.sample_rate)
 
     def say(self, audio: bytes) -> float:
-        """Have the caller speak; return when he will have spoken, by trio's clock."""
+        """Play audio of the caller; return the time of its end, in seconds of trio's clock."""
         begins = self.caller.play(audio, self.position())
         return self.began + (begins + len(audio) // _BYTES) / self.sample_rate
 
     def end(self) -> None:
-        """Hang up: both sides are as long as the call was."""
+        """Hang up, and make both sides as long as the call was."""
         now = self.position()
         for side in (self.caller, self.agent):
             side.stop(now)
@@ -83,7 +88,7 @@ class Line:
 
 
 def peaks(audio: bytes, samples: int) -> list[float]:
-    """Return the loudest sample of each run of so many, from 0 to 1."""
+    """Return the peak of each run of so many samples, from 0 to 1."""
     heard = _samples(audio)
     runs = (heard[start : start + samples] for start in range(0, len(heard), samples))
     return [round(max(max(run), -min(run)) / 32768, 3) for run in runs]

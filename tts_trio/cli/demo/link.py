@@ -1,4 +1,4 @@
-"""The way to the service, which can be cut in the middle of a word."""
+"""Opens connections to the service that the demo can cut in the middle of a word."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class _Way(trio.abc.Stream):
 
 @attrs.define(eq=False)
 class Link:
-    """Opens connections, and cuts the one on which something came last.
+    """Opens connections, and cuts the one that received data last.
 
     Attributes:
         dial: Opens a connection.
-        latest: The connection on which something came last.
+        latest: The connection that received data last.
     """
 
     dial: Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
@@ -65,6 +65,6 @@ class Link:
         return _Way(await self.dial(config), self)
 
     def cut(self) -> None:
-        """Cut the connection on which something came last, as a middlebox does that forgets a flow."""
+        """Cut the connection that received data last, as a middlebox that drops a flow."""
         if self.latest is not None:
             self.latest.cut()

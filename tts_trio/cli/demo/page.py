@@ -1,4 +1,4 @@
-"""The call as a page: one file, nothing from outside, drawn like a score."""
+"""Draws the call as an HTML page, in one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PEAK_SECONDS = 0.01
 
 
 def draw(score: Score, line: Line) -> str:
-    """Return the page, with the sound in it."""
+    """Return the page, with the audio in it."""
     template = resources.files("tts_trio.cli.demo").joinpath("page.html").read_text(encoding="utf-8")
     samples = round(line.sample_rate * _PEAK_SECONDS)
     call = score.to_json() | {
@@ -23,5 +23,5 @@ def draw(score: Score, line: Line) -> str:
         "agent_peaks": peaks(bytes(line.agent.played), samples),
         "sound": f"data:audio/wav;base64,{base64.b64encode(line.wav()).decode('ascii')}",
     }
-    # Inside of a script element nothing may look like its end.
+    # "</" would end the script element that holds the call.
     return template.replace(_PLACE, json.dumps(call, ensure_ascii=False).replace("</", "<\\/"))

@@ -1,4 +1,4 @@
-"""What is told of the call without a picture: a line for each turn, and a table at its end."""
+"""Reports the call as text: some lines for each turn, and a table at the end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rich.text import Text
 
 from tts_trio.cli.demo.score import Score, Turn
 
-_WITH_PARTS = 66  # columns of the whole table
+_WITH_PARTS = 66  # columns of the table with the parts of the time to the first audio
 
 
 def tell(console: Console, turn: Turn) -> None:
-    """Print a turn that is over."""
+    """Print a turn that has ended."""
     speaker = "caller" if turn.speaker == "caller" else "agent"
     lines = [f"{turn.began:5.1f} s  {speaker:7} {turn.heard}"]
     if turn.unheard:
@@ -23,7 +23,7 @@ def tell(console: Console, turn: Turn) -> None:
 
 
 def table(score: Score, width: int) -> Table:
-    """Return the table of the agent's turns; the parts of the first audio's time are left out where it is narrow."""
+    """Return the table of the agent's turns. A narrow one leaves the parts of the time to the first audio out."""
     named = ("\ntext", "\nlink", "\nmodel", "\nclient") if width >= _WITH_PARTS else ()
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     shown.add_column("turn", no_wrap=True)

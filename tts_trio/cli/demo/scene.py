@@ -1,4 +1,4 @@
-"""The script of the call: who says what, and what goes wrong."""
+"""The script of the call: what each side says, and where the demo interrupts it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Caller:
 
 @attrs.frozen
 class Static:
-    """The agent speaks a text that is known as a whole."""
+    """The agent speaks a static text."""
 
     text: str
 
 
 @attrs.frozen
 class Reply:
-    """The agent speaks what an LLM writes.
+    """The agent speaks an LLM's reply.
 
     Attributes:
-        writes: What the LLM writes, in order; a number is a pause in seconds, in which it calls a tool.
-        interrupted_after: When the caller has heard these words, he says `interruption`.
-        interruption: What he says then.
-        lost_after: When the sound of these words has come, the connection is cut.
+        writes: The parts of the reply in order. A number is a pause in seconds, in which the LLM calls a tool.
+        interrupted_after: The words after which the caller interrupts; None: he does not.
+        interruption: What the caller says then.
+        lost_after: The words after whose audio the connection is cut; None: it is not.
     """
 
     writes: tuple[str | float, ...]
@@ -40,7 +40,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """All that it writes."""
+        """The whole text of the reply."""
         return "".join(part for part in self.writes if isinstance(part, str))
 
 
@@ -116,7 +116,7 @@ SCENES: Mapping[str, Sequence[Turn]] = {
 
 
 def characters(scene: Sequence[Turn]) -> int:
-    """Return how many characters the agent has to say at most, a text that the cache will have counted once."""
+    """Return how many characters the service speaks at most. A static text counts once, as it is cached."""
     texts = [turn.text for turn in scene if isinstance(turn, Reply)]
     static = {turn.text for turn in scene if isinstance(turn, Static)}
     return sum(map(len, (*texts, *static)))

@@ -1,4 +1,4 @@
-"""The score of a call: what everybody wrote, sent, received and heard, over one axis of time."""
+"""The score of a call: what was written, sent, received and heard, on one axis of time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EventKind: TypeAlias = Literal["first audio", "cache", "tool", "barge-in", "lost
 
 @attrs.frozen
 class Event:
-    """Something that happened.
+    """An event of the call.
 
     Attributes:
-        at: Seconds since the call began, as everywhere here.
-        kind: What it was.
-        text: One line for people.
+        at: The seconds since the call began, as all times here.
+        kind: The kind of the event.
+        text: A line for people.
     """
 
     at: float
@@ -31,8 +31,8 @@ class Word:
 
     Attributes:
         text: The word, as it was written.
-        begins: When it was first heard.
-        ends: When it had been heard.
+        begins: When its audio began.
+        ends: When its audio ended.
     """
 
     text: str
@@ -42,13 +42,13 @@ class Word:
 
 @attrs.frozen
 class FirstAudio:
-    """The way to the first sound of a turn, in milliseconds.
+    """The parts of the time to the first audio of a turn, in milliseconds.
 
     Attributes:
-        text: The LLM's first phrase was not complete.
-        link: There was no connection.
-        model: The service had not answered; the way there and back is a part of it.
-        client: The sound was in this process, and not yet in the hands of its caller.
+        text: The wait for the LLM's first phrase.
+        link: The wait for a connection.
+        model: The wait for the service, with the round trip.
+        client: The time from the arrival of the audio to its delivery.
     """
 
     text: float
@@ -58,7 +58,7 @@ class FirstAudio:
 
     @property
     def total(self) -> float:
-        """From the first word of the text to the first sound."""
+        """The time from the first text to the first audio."""
         return self.text + self.link + self.model + self.client
 
     def __str__(self) -> str:
@@ -68,21 +68,21 @@ class FirstAudio:
 
 @attrs.define
 class Turn:
-    """What one side said without a break.
+    """A turn: what one side says without a break.
 
     Attributes:
-        speaker: Who speaks: the caller, or the agent with a static text or with an LLM's reply.
-        began: When it began.
+        speaker: The caller, or the agent with a static text or with an LLM's reply.
+        began: When the turn began.
         written: The text so far.
-        tokens: When each piece of it was written.
-        phrases: When each phrase of it was sent.
-        received: When more of its sound had come: how many milliseconds of it, and how many of them were heard by then.
-        heard: The beginning of the text that was heard; of an agent's reply, what goes into the LLM's history.
-        words: The words of that.
-        first_audio: The way to the first sound.
-        silence_ms: How long the caller heard nothing in the middle of it.
-        events: What happened.
-        end: How it ended; None while it goes on.
+        tokens: The pieces of the text, each with the time at which it was written.
+        phrases: The phrases, each with the time at which it was sent.
+        received: The progress of the audio: a time, the milliseconds received by then, and those heard by then.
+        heard: The beginning of the text that was heard; of a reply, the text for the LLM's history.
+        words: The words that were heard whole.
+        first_audio: The time to the first audio; None before it.
+        silence_ms: How long the caller heard nothing in the middle of the turn.
+        events: The events of the turn.
+        end: How the turn ended; None while it goes on.
     """
 
     speaker: Speaker
@@ -100,7 +100,7 @@ class Turn:
 
     @property
     def unheard(self) -> str:
-        """The rest of the text."""
+        """The text that was not heard."""
         return self.written[len(self.heard) :]
 
     def event(self, kind: EventKind) -> Event | None:
@@ -113,14 +113,14 @@ class Score:
     """A call.
 
     Attributes:
-        language: ISO 639-1.
-        service: Who spoke for the agent.
-        turns: In order.
+        language: The language of the call, an ISO 639-1 code.
+        service: The service that speaks for the agent.
+        turns: The turns so far, in order.
         seconds: How long the call has lasted.
-        hot: WebSockets that wait for the next reply.
-        in_use: Replies that go on over one.
-        dialing: WebSockets on their way.
-        lead_ms: Sound that came and was not heard yet.
+        hot: The number of WebSockets that can take the next reply.
+        in_use: The number of replies that are spoken over WebSockets.
+        dialing: The number of WebSockets that are being dialed.
+        lead_ms: The audio that was received and not heard yet, in milliseconds.
     """
 
     language: str
@@ -133,7 +133,7 @@ class Score:
     lead_ms: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for `json.dumps`, times in seconds to the tenth of a millisecond."""
+        """Return the call as an object for `json.dumps`, times in seconds with four decimals."""
         return {
             "language": self.language,
             "service": self.service,

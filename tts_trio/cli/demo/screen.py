@@ -1,4 +1,4 @@
-"""The call on a terminal, while it goes on: what is written, sent, and heard word by word."""
+"""Shows the call on a terminal while it goes on: what is written, sent and heard, word by word."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ STYLES: dict[EventKind, str] = {
     "barge-in": "red",
     "lost": "yellow",
 }
-"""How the events are shown."""
+"""The style of each kind of event."""
 
 
 async def show(call: Call, console: Console) -> None:
-    """Show a call until this task is cancelled; the terminal is then as it was."""
+    """Show a call until this task is cancelled, and then restore the terminal."""
     with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
             live.update(Screen(call.score), refresh=True)
@@ -42,7 +42,7 @@ async def show(call: Call, console: Console) -> None:
 
 @asynccontextmanager
 async def keys() -> AsyncGenerator[AsyncGenerator[str]]:
-    """Give the keys that are pressed, one by one, without waiting for the end of a line. None on Windows."""
+    """Give the keys that are pressed, each at once and not at the end of a line. On Windows it gives none."""
     try:
         import termios
         import tty
@@ -62,7 +62,7 @@ async def _pressed(terminal: int) -> AsyncGenerator[str]:  # noqa: ASYNC900 - it
     while True:
         await trio.lowlevel.wait_readable(terminal)
         pressed = os.read(terminal, 16).decode(errors="replace")
-        if not pressed:  # the terminal is gone
+        if not pressed:  # the terminal was closed
             return
         for key in pressed:
             yield key
@@ -95,7 +95,7 @@ def _reply(turn: Turn) -> Text:
 
 
 def _end_of_sent(turn: Turn) -> int:
-    """Where the phrases that were sent end in the text, which they differ from in blanks only."""
+    """Return where the sent phrases end in the text. They differ from it in blanks only, so non-blanks are counted."""
     remaining = sum(not char.isspace() for _, phrase in turn.phrases for char in phrase)
     for index, char in enumerate(turn.written):
         if not remaining:
@@ -106,7 +106,7 @@ def _end_of_sent(turn: Turn) -> int:
 
 @attrs.frozen
 class Screen:
-    """The whole screen: the end of what was said, and a foot."""
+    """The whole screen: the last lines of the transcript, and a footer."""
 
     score: Score
 
