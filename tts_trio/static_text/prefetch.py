@@ -17,7 +17,7 @@ from tts_trio.static_text.entry import ExpectedAudio
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import AudioSource, ResponseStarted, SourceEvent
 
-_MOST_REFUSALS = 4
+_MOST_REFUSALS = 5
 _BACKOFF = Backoff(first=0.5)
 
 
