@@ -64,7 +64,8 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             trio.ClosedResourceError: The channel was closed, or its block was left.
         """
         self._utterance.awaited = True
-        await trio.lowlevel.checkpoint()
+        if self._utterance.readable:
+            await trio.lowlevel.checkpoint()
         while not self._utterance.readable:
             await self._readers.park()
         return self.receive_nowait()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,9 +36,13 @@ _LATEST_MS = 24 * 3600 * 1000
 
 def cache_key(base_url: str, request: SpeechRequest) -> str:
     """Return the key of a request's answer: 64 hexadecimal digits, in which nothing can be read."""
+    return hashlib.sha256(b"%b\n%b\n%b" % (_server(base_url), request.path.encode(), request.body)).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _server(base_url: str) -> bytes:
     server = urlsplit(base_url)
-    parts = (f"{server.netloc}{server.path.rstrip('/')}".encode(), request.path.encode(), request.body)
-    return hashlib.sha256(b"\n".join(parts)).hexdigest()
+    return f"{server.netloc}{server.path.rstrip('/')}".encode()
 
 
 def encode(key: str, pieces: Sequence[AudioReceived]) -> bytes:

@@ -119,15 +119,13 @@ class GuardedCache:
     async def _guard(self, timeout: float, failed: T, use: Callable[..., Awaitable[T]], *arguments: object) -> T:  # noqa: ASYNC109 - of a cache's
         """Use the cache, or give `failed` where it is slow or broken, with one warning for each time it gets so."""
         try:
-            with trio.fail_after(timeout):
+            with trio.move_on_after(timeout):
                 result = await use(*arguments)
-        except trio.TooSlowError:
+                self._well = True
+                return result
             self._complain(f"nothing within {timeout * 1000:g} ms")
         except Exception as error:  # noqa: BLE001 - a cache may be anybody's
             self._complain(f"{type(error).__name__}: {error}")
-        else:
-            self._well = True
-            return result
         return failed
 
     def _complain(self, what: str) -> None:

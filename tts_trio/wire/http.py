@@ -27,6 +27,7 @@ _LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
 _LONGEST_ERROR = 65536  # bytes: a longer line is no message of an error
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # which `json.dumps` makes for each call
 
 _MOST_DIGITS = 10
 
@@ -107,7 +108,7 @@ def stream_request(
     form = "stream/with-timestamps" if timed else "stream"
     return SpeechRequest(
         path=f"/v1/{where}/{form}?{encode_query(query)}",
-        body=json.dumps(given, ensure_ascii=False).encode(),
+        body=_encode(given).encode(),
         timed=timed,
         text=text,
     )
