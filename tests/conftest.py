@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import random
@@ -61,8 +62,11 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
 
 @pytest.fixture
 def exhaustive(request: pytest.FixtureRequest) -> bool:
-    """Whether to try everything, rather than a seeded sample."""
-    return bool(request.config.getoption("--exhaustive"))
+    """Whether to try everything, rather than a seeded sample; it takes the time that it takes."""
+    everything = bool(request.config.getoption("--exhaustive"))
+    if everything:
+        faulthandler.cancel_dump_traceback_later()
+    return everything
 
 
 @pytest.fixture
