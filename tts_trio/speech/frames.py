@@ -1,4 +1,4 @@
-"""Frames of one length: what telephone lines take."""
+"""Cuts audio into frames of one length, as telephone lines take them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tts_trio.speech.utterance import Utterance
 
 
 async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], utterance: Utterance) -> bytes:
-    """Return what an iteration over a channel, or over frames that are made of it, gives next.
+    """Return the next piece of an iteration over an audio channel, or over its frames.
 
     Raises:
-        StopAsyncIteration: The utterance is finished, or `audio.close()` was called: who did so knows.
-        TTSError: It failed.
-        trio.ClosedResourceError: Its block was left, or that of its manager.
+        StopAsyncIteration: The utterance is finished, or `audio.close()` was called.
+        TTSError: The utterance failed.
+        trio.ClosedResourceError: The block of the utterance, or of its manager, was left.
     """
     try:
         return await pieces.receive()
@@ -28,25 +28,27 @@ async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], utterance: Utteranc
 
 
 class Frames(trio.abc.ReceiveChannel[bytes]):
-    """Audio in frames of exactly one length; made by `audio.frames(ms=20)`.
+    """The audio of an utterance in frames of exactly one length, returned by `audio.frames(ms=20)`.
 
-    The last one is filled up with the format's own silence. Of 20 ms of `ulaw_8000`, a frame has 160 bytes.
+    The last frame is filled up with the format's own silence. A frame of 20 ms of `ulaw_8000` has 160 bytes.
     """
 
     def __init__(self, audio: trio.abc.ReceiveChannel[bytes], utterance: Utterance, ms: int) -> None:
-        """Cut the audio of an utterance's channel; see `AudioChannel.frames`."""
+        """Cut an audio channel into frames; see `AudioChannel.frames`."""
         whole(1, 10_000).check("ms", ms)
         sound = utterance.format
         if sound.silence is None:
             raise ConfigurationError(
-                f"output_format: {sound.name!r} cannot be cut into frames of {ms} ms, since its samples are not "
-                "separate in the bytes; use ulaw_8000, alaw_8000 or one of pcm_*",
+                f"output_format: {sound.name!r} cannot be cut into frames of equal length; it must be ulaw_8000, "
+                "alaw_8000 or one of pcm_*",
                 field="output_format",
             )
         samples, rest = divmod(sound.sample_rate * ms, 1000)
         if rest:
             raise ConfigurationError(
-                f"ms: {ms!r} ms are not a whole number of samples at {sound.sample_rate} Hz; use 20", field="ms"
+                f"ms: {ms!r} is not allowed at {sound.sample_rate} Hz, as a frame must have a whole number of samples; "
+                "20 is allowed",
+                field="ms",
             )
         self._audio = audio
         self._utterance = utterance
@@ -55,18 +57,18 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
         self._held = bytearray()
 
     async def receive(self) -> bytes:
-        """Return the next frame.
+        """Wait for the next frame, and return it.
 
         Raises:
             trio.EndOfChannel: The utterance is finished.
-            TTSError: It failed; what came before was returned.
-            trio.ClosedResourceError: The audio was closed, or its block was left.
+            TTSError: The utterance failed. The frames of all audio received before were returned.
+            trio.ClosedResourceError: The audio was closed, or the block of the utterance was left.
         """
         await trio.lowlevel.checkpoint()
         while len(self._held) < self._size or self._utterance.playback.left:
             try:
                 self._held += await self._audio.receive()
-            except (trio.EndOfChannel, TTSError):  # raised again by the next call
+            except (trio.EndOfChannel, TTSError):  # the channel raises it again for the next frame
                 if not self._held:
                     raise
                 self._held += self._silence * ((self._size - len(self._held)) // len(self._silence))
@@ -78,5 +80,5 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
         return await next_piece(self, self._utterance)
 
     async def aclose(self) -> None:
-        """Close the audio: what is not finished is interrupted."""
+        """Close the audio, which interrupts an unfinished utterance."""
         await self._audio.aclose()

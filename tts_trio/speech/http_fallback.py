@@ -1,4 +1,4 @@
-"""What speaks a reply when no WebSocket can be had: phrase by phrase over HTTP."""
+"""Speaks a reply phrase by phrase over HTTP when there is no WebSocket."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 
 
 class PhrasesOverHttp:
-    """Takes the place of a `Connection` for a part of a reply, mostly one phrase: HTTP brings no times of the words.
+    """Takes the place of a `Connection` for the phrases that are ready, mostly one.
+
+    HTTP sends no times of the words. So each part of a reply that ends with a `Final` is short, and the text that was
+    spoken by then is known.
 
     Attributes:
-        trace_id: The service's id of the last request; None where it gave none.
+        trace_id: The service's trace id of the last request; None where it sent none.
     """
 
     def __init__(self, config: TTSConfig, http: HttpConnections, nursery: trio.Nursery) -> None:
-        """Prepare; nothing is asked before the first phrase.
+        """Prepare. No request is made before the first phrase.
 
         Args:
-            config: With which voice and settings.
+            config: The voice and the settings.
             http: The hot HTTP connections.
-            nursery: Where the requests are made.
+            nursery: The nursery in which the requests are made.
         """
         self.trace_id: str | None = None
         self._config = config
@@ -40,22 +43,25 @@ class PhrasesOverHttp:
         self._scope = trio.CancelScope()
 
     def take(self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]) -> None:
-        """Begin; as with a `Connection`, audio and the final go to `on_event`, and a failure to `on_loss`."""
+        """Start the task that makes the requests.
+
+        As with a `Connection`, `on_event` is called with the audio and the final, and `on_loss` with an error.
+        """
         self._nursery.start_soon(self._run, on_event, on_loss)
 
     def send_text(self, phrase: str) -> None:
-        """Speak a phrase."""
+        """Queue a phrase, to be requested when the answers for those before it are complete."""
         self._to_speak.send_nowait(phrase)
 
     def end_text(self) -> None:
-        """Do nothing: the answer to a request ends by itself."""
+        """Do nothing: the answer to each request ends without it."""
 
     def close(self) -> None:
-        """Drop the request under way: nothing more is heard of it."""
-        self._scope.cancel(reason="the reply goes on elsewhere, or has ended")
+        """Cancel the request. Neither `on_event` nor `on_loss` is called afterwards."""
+        self._scope.cancel(reason="the reply has left this connection")
 
     def abandon(self, _error: TTSError) -> None:
-        """Do what `close` does."""
+        """Do what `close` does: there is no socket to retire."""
         self.close()
 
     @trio.lowlevel.enable_ki_protection

@@ -1,4 +1,4 @@
-"""Audio by the clock, for telephone lines: as little ahead of the caller's ear as the way there needs."""
+"""Gives audio at the speed at which it is played, for telephone lines, with a short lead over the caller's ear."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tts_trio.speech.utterance import Utterance
 
 
 class PacedFrames(trio.abc.ReceiveChannel[bytes]):
-    """The frames of an utterance when they are due; made by `audio.paced()`.
+    """The frames of an utterance, each when it is due, returned by `audio.paced()`.
 
-    What it tells stays valid when the block of the utterance is left.
+    The properties stay valid when the block of the utterance was left.
     """
 
     def __init__(
         self, frames: Frames, utterance: Utterance, changed: Callable[[], None], ms: int, lead_ms: float
     ) -> None:
-        """Pace the frames of an utterance, of so many milliseconds each; see `AudioChannel.paced`.
+        """Pace the frames of an utterance; see `AudioChannel.paced`.
 
         Args:
-            frames: What is given when it is due.
-            utterance: Whose playback counts the frames given.
-            changed: Called after every change of the utterance that is made here.
-            ms: The length of a frame.
+            frames: The frames.
+            utterance: The utterance, whose `playback` counts the frames that were returned.
+            changed: The function to call after each change of the utterance.
+            ms: The length of a frame, in milliseconds.
             lead_ms: As in `AudioChannel.paced`.
         """
         number(ms, 1e9, "a number of milliseconds").check("lead_ms", lead_ms)
@@ -41,12 +41,12 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         self._playback.paced = True
 
     async def receive(self) -> bytes:
-        """Return the next frame, when all but `lead_ms` of those before it have been played.
+        """Wait until all but `lead_ms` of the earlier frames were played, and return the next frame.
 
         Raises:
-            trio.EndOfChannel: The utterance is finished, and has been played to its end.
-            TTSError: It failed; what came before was returned, and has been played.
-            trio.ClosedResourceError: The audio was closed, or its block was left.
+            trio.EndOfChannel: The utterance is finished, and was played to its end.
+            TTSError: The utterance failed. The frames of all audio received before were returned and played.
+            trio.ClosedResourceError: The audio was closed, or the block of the utterance was left.
         """
         try:
             self._due = self._due or await self._frames.receive()
@@ -66,29 +66,29 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         return await next_piece(self, self._utterance)
 
     async def aclose(self) -> None:
-        """Close the audio: what is not finished is interrupted, and what was not played never is."""
+        """Close the audio, which interrupts an unfinished utterance. Frames that were not played are dropped."""
         await self._frames.aclose()
 
     @property
     def played_ms(self) -> float:
-        """How much the caller has heard, in milliseconds: until now, or until the audio was closed."""
-        now = 0.0 if self._playback.left else trio.current_time()  # what is closed may have outlived trio's run
+        """How much audio the caller has heard until now, or until the audio was closed, in milliseconds."""
+        now = 0.0 if self._playback.left else trio.current_time()  # a closed one may be read outside of `trio.run`
         return self._playback.heard(now) * 1000
 
     @property
     def unplayed_ms(self) -> float:
-        """How much audio came from the service and was not played, in milliseconds; the lead is a part of it."""
+        """How much audio has come from the service and was not heard yet, in milliseconds; it includes the lead."""
         return max(0.0, self._utterance.segments.received_seconds * 1000 - self.played_ms)
 
     @property
     def underruns(self) -> int:
-        """How often the caller heard nothing because no frame was there when it was due.
+        """How often the caller heard a gap because no frame had come when it was due.
 
-        A silence counts when it is over: by the next frame, or by a barge-in.
+        A gap counts when the next frame or a barge-in has ended it.
         """
         return self._playback.underruns
 
     @property
     def underrun_ms(self) -> float:
-        """How long these silences were, all together, in milliseconds."""
+        """The sum of these gaps, in milliseconds."""
         return self._playback.silence * 1000

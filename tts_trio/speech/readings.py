@@ -1,7 +1,7 @@
-"""What the service's times say: characters, the words of these, and when they are heard.
+"""Reads the service's alignments: their characters, the words of these, and when each is heard.
 
-An alignment is a list of characters with their times. It may be malformed, count from anywhere, break off inside a
-word, and bring a character in two halves.
+An alignment is a list of characters with their times. It may be malformed, its times may count from any moment, it may
+break off inside of a word, and it may have the two halves of a character as two characters.
 """
 
 from __future__ import annotations
@@ -17,82 +17,87 @@ import attrs
 from tts_trio.text import speakable
 from tts_trio.wire.events import Alignment
 
-# Scripts without blanks between words that can be cut anywhere: kana and Chinese characters.
-# A range an atomic group: as one set they would take the regular expressions' compiler 50 times as long.
+# Kana and Chinese characters, which are written without blanks and can be cut anywhere.
+# Each range is an atomic group, since the `re` module takes 50 times as long to compile one set of all ranges.
 CJK = "(?:(?>[\u3041-\u9fff])|(?>[\uf900-\ufaff])|(?>[\uff66-\uff9d])|(?>[\U00020000-\U000323af]))"
 _WORD = re.compile(rf"[^\w\s]*{CJK}[^\w\s]*|(?:(?!{CJK})\S)+")
 
 _SENTENCE_ENDS = frozenset(".!?…。！？")
 
-_LONGEST_MS = 3_600_000
-_LONGEST_WORD = 200
+_LONGEST_MS = 3_600_000  # of a time in an alignment
+_LONGEST_WORD = 200  # characters of a word that is normalized
 
 
 class Glyph(NamedTuple):
-    """One character of an alignment and its time, in milliseconds from where the alignment counts."""
+    """One character of an alignment, and its times in milliseconds from the alignment's zero."""
 
     char: str
     start_ms: float
     end_ms: float
 
     def later(self, ms: float) -> Glyph:
-        """The same, counted from somewhere else."""
+        """Return the character with its times moved by so many milliseconds."""
         return Glyph(self.char, self.start_ms + ms, self.end_ms + ms)
 
 
 class Times(NamedTuple):
-    """When a word is heard, in milliseconds: the pause of a mark after it may be long, and have a sound of its own."""
+    """When a word and its marks are heard, in milliseconds. The pause of a mark may be long, and may have a sound."""
 
     start_ms: float
+    """When the word begins."""
     end_ms: float
     """When its last letter or digit ends."""
     mark_ms: float
-    """When the marks after that end."""
+    """When the marks after that letter end."""
 
 
 class ReadWord(NamedTuple):
-    """One word of a reading; `end` is the index of the glyph after it."""
+    """One word of a reading."""
 
     key: str
+    """The word's spelling for comparisons (`key_of`)."""
     ends_sentence: bool
+    """Whether a mark after the word ends a sentence."""
     end: int
+    """The index of the glyph after the word."""
     times: Times
+    """When the word is heard."""
 
 
 @attrs.frozen
 class Reading:
-    """A well-formed alignment, or a piece of one together with what came before it.
+    """A well-formed alignment, perhaps with characters of earlier alignments before its own.
 
     Attributes:
-        glyphs: Its characters, at least one.
-        start_ms: When the message began to count.
+        glyphs: The characters, at least one.
+        start_ms: When the first character of the alignment itself begins.
     """
 
     glyphs: Sequence[Glyph]
     start_ms: float
 
     def after(self, earlier: Sequence[Glyph]) -> Reading:
-        """The same with earlier characters before it, their times as in this one."""
+        """Return the reading with earlier characters before it, whose times count from the same zero."""
         return attrs.evolve(self, glyphs=[*earlier, *self.glyphs])
 
     @property
     def end_ms(self) -> float:
-        """When its last character ends."""
+        """When the last character ends."""
         return self.glyphs[-1].end_ms
 
     @property
     def ends_in_blank(self) -> bool:
-        """Whether it ends as the service ends the alignment of a whole clip (wire/README.md, 2.5)."""
+        """Whether it ends with a blank, as the service ends the alignment of a whole clip (wire/README.md, 2.5)."""
         return self.glyphs[-1].char.isspace()
 
     @property
     def breaks_off(self) -> bool:
-        """Whether it ends in the middle of its last word, or may."""
+        """Whether it may end in the middle of its last word."""
         return self.glyphs[-1].char.isalnum()
 
     @functools.cached_property
     def words(self) -> Sequence[ReadWord]:
-        """Its words, without those that are punctuation only."""
+        """The words, without those of punctuation only."""
         text = "".join(glyph.char for glyph in self.glyphs)
         return [
             ReadWord(key, ends_sentence(word), end, self.times(start, start + letters_end(word), end))
@@ -101,20 +106,20 @@ class Reading:
         ]
 
     def times(self, start: int, letters: int, end: int) -> Times:
-        """When the word is heard whose glyphs are from `start` to `end`, its letters and digits to `letters`."""
+        """Return when a word is heard: its glyphs are `start` to `end`, its letters and digits `start` to `letters`."""
         return Times(self.glyphs[start].start_ms, self.glyphs[letters - 1].end_ms, self.glyphs[end - 1].end_ms)
 
 
 def word_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where the words of a text begin and end.
+    """Give where the words of a text begin and end.
 
-    Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
+    A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word.
     """
     return (match.span() for match in _WORD.finditer(text))
 
 
 def letters_end(word: str) -> int:
-    """Where the last letter, digit or spoken sign of a word ends; at its end if it has none."""
+    """Return where the last letter, digit or spoken sign of a word ends; the word's length if it has none."""
     for end in range(len(word), 0, -1):
         if speakable(word[end - 1]) or unicodedata.combining(word[end - 1]):
             return end
@@ -122,7 +127,7 @@ def letters_end(word: str) -> int:
 
 
 def read_alignment(alignment: Alignment | None) -> Reading | None:
-    """Check an alignment and take it apart; None if there is none or it is malformed."""
+    """Return the reading of an alignment; None if there is no alignment, or it is malformed."""
     if alignment is None or len({len(column) for column in attrs.astuple(alignment, recurse=False)}) != 1:
         return None
     glyphs: list[Glyph] = []
@@ -140,7 +145,7 @@ def read_alignment(alignment: Alignment | None) -> Reading | None:
 
 
 def _join_surrogates(glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
-    """Put characters together that JSON brought in two halves, each with a time of its own."""
+    """Join the characters that JSON had in two halves of a surrogate pair, each with times of its own."""
     high: Glyph | None = None
     for glyph in glyphs:
         if high is not None and "\udc00" <= glyph.char <= "\udfff":
@@ -158,8 +163,8 @@ def _join_surrogates(glyphs: Sequence[Glyph]) -> Iterator[Glyph]:
 
 
 def key_of(word: str) -> str:
-    """What two spellings of one word have in common."""
-    if len(word) > _LONGEST_WORD:  # to normalize takes the square of its length, if all of it are accents
+    """Return the form in which two spellings of a word are equal: letters and digits, in one case, without accents."""
+    if len(word) > _LONGEST_WORD:  # normalizing a word of accents takes a time that grows with its length squared
         return word
     return "".join(char for char in unicodedata.normalize("NFKD", word).casefold() if char.isalnum())
 

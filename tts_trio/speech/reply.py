@@ -1,8 +1,8 @@
-"""The task that runs an LLM's reply: its text leaves in phrases over a connection that is already hot.
+"""The task that runs an LLM's reply: it sends the phrases over a hot connection, and replays them over another one.
 
-The utterance knows what is to happen when (`utterance.py`); here it is made to happen, in a task of the manager's, out
-of reach of the caller's cancellation: what the caller's task does is to hand over text and to take audio, and neither
-waits for the network.
+The utterance (`utterance.py`) decides what happens when, and the reply does it. The reply runs in a task of the
+manager, which a cancellation of the caller's task does not reach. The caller's task only queues text and takes audio,
+and neither waits for the network.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REPLAY = Backoff(first=0.2, longest=0.2)  # from the second replay on
-_REFUSED = Backoff(first=0.2)
+_REPLAY = Backoff(first=0.2, longest=0.2)  # before each replay but the first
+_REFUSED = Backoff(first=0.2)  # after a refusal for the plan's concurrency
 
 
 AcquireConnection: TypeAlias = Callable[[], Awaitable[Connection]]
-"""Returns a hot connection; waits for one up to `timeouts.connect`, and raises a `TTSError` without one."""
+"""Waits up to `timeouts.connect` for a hot connection, and returns it; raises a `TTSError` if there is none."""
 
 
 class Reply(Driver):
-    """An LLM's reply: its text comes in pieces, and leaves in phrases over a connection that is already hot."""
+    """Runs an LLM's reply: the caller sends its text in pieces, and the reply sends it on in phrases."""
 
     kind: ClassVar[str] = "reply"
 
@@ -55,10 +55,10 @@ class Reply(Driver):
         """Begin a reply.
 
         Args:
-            config: The voice, the format, the deadlines.
-            acquire: Takes another connection when one is over; this reply closes it.
-            http: What speaks it if there is none, with `fallback="http"`.
-            connection: The one to begin with; None: there was none to be had, so it is spoken over HTTP.
+            config: The voice, the format and the timeouts.
+            acquire: Acquires the next connection when one was lost or has ended. The reply closes it.
+            http: The HTTP connections for `fallback="http"`.
+            connection: The first connection; None: there was no connection, so the reply is spoken over HTTP.
         """
         super().__init__(config)
         self.text: TextChannel = TextChannel(self.utterance, self.changed)
@@ -67,7 +67,7 @@ class Reply(Driver):
         self._slot: object = None
         self._slot_lost = trio.Event()
         self._refusals = 0
-        self._pause = 0.0  # seconds, after a refusal
+        self._pause = 0.0  # seconds to wait after a refusal before the next slot
         self._config = config
         self._acquire = acquire
         self._http = http
@@ -82,7 +82,7 @@ class Reply(Driver):
             self._use(connection)
 
     async def run(self) -> None:
-        """Keep the deadlines, and go on over another connection where one is over, until the utterance ends."""
+        """Run the timeouts, and acquire the next connection whenever one has ended, until the utterance ends."""
         with self._ending(), self._scope, single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_deadlines)
@@ -94,7 +94,10 @@ class Reply(Driver):
 
     @trio.lowlevel.enable_ki_protection
     async def _hold_slot(self, limiter: Limiter) -> None:
-        """Hold a slot from the first phrase until the utterance has ended; another one where it is lost or refused."""
+        """Hold a slot of the limiter from the first phrase until the utterance ends.
+
+        When the slot was lost, or the service refused the utterance all the same, wait for another slot.
+        """
         await self._has_phrases.wait()
         while True:
             async with limiter.slot() as self._slot:
@@ -106,7 +109,7 @@ class Reply(Driver):
             self._pause = 0.0
 
     def _lose_slot(self) -> None:
-        """Let nothing leave before there is another slot."""
+        """Give the slot back, and send no phrase before there is another one."""
         self.utterance.admitted = False
         self._slot_lost.set()
 
@@ -122,7 +125,7 @@ class Reply(Driver):
             self.changed()
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
-        if self.utterance.replays.count > 1:  # the first time at once, then not all calls in the same instant
+        if self.utterance.replays.count > 1:  # the first replay at once, the others spread out over all calls
             await trio.sleep(_REPLAY.after(self.utterance.replays.count - 1))
         if not self._over_http:
             try:
@@ -130,7 +133,7 @@ class Reply(Driver):
             except TTSConnectionError as error:
                 if self._config.fallback is None:
                     raise
-                logger.warning("a reply goes on over HTTP: %s", error)
+                logger.warning("a reply is spoken over HTTP, as there is no WebSocket: %s", error)
                 self._over_http = True
         return PhrasesOverHttp(self._config, self._http, nursery)
 
@@ -162,7 +165,7 @@ class Reply(Driver):
             self.utterance.receipt = Receipt(trace_id=connection.trace_id)
 
     def changed(self) -> None:
-        """Do what the state of the utterance asks for, after any change of it."""
+        """Send what the utterance has to send, close a connection that has ended, and wake the readers."""
         now = trio.current_time()
         if self.utterance.has_phrases:
             self._has_phrases.set()

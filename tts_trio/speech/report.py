@@ -1,4 +1,4 @@
-"""What is told of one utterance, while it goes on and when it has ended."""
+"""The results of one utterance: its outcome, its spoken text, its timeline and its usage."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from tts_trio.speech.segments import Segments
 
 
 class Report:
-    """How an utterance ended, what of its text was spoken, and what it cost; `Utterance` makes that happen.
+    """The results of an utterance so far. `Utterance`, which is derived from it, makes the utterance happen.
 
     Attributes:
-        ended: How it ended, as far as the service is concerned, or None.
-        timeline: When its parts happened.
-        receipt: What the service said of its cost.
-        segments: What was accepted, sent, received and delivered.
-        replays: How many times a part of it was sent again over another connection, and whether it may be once more.
+        ended: How the utterance ended on the service's side, or None. Audio may still wait for delivery.
+        timeline: When the parts of the utterance happened.
+        receipt: What the service said about the cost.
+        segments: The text and the audio that were accepted, sent, received and delivered.
+        replays: How often a part of the text was sent again over another connection, and whether it may be once more.
     """
 
     def __init__(self, config: TTSConfig, now: float, *, in_messages: bool) -> None:
-        """Begin an utterance; `in_messages` is as in `Segments`."""
+        """Begin an utterance.
+
+        Args:
+            config: The configuration.
+            now: The time, in seconds.
+            in_messages: As for `Segments`.
+        """
         self.ended: End | None = None
         self.timeline: Timeline = Timeline(started=now)
         self.receipt: Receipt = Receipt()
@@ -33,27 +39,30 @@ class Report:
         self._failure: TTSError | None = None
 
     def _note_failure(self, error: TTSError) -> None:
-        """Note why it failed. Others may be told of the same error: a copy of it tells what was spoken here."""
+        """Note the error by which the utterance failed.
+
+        Several utterances may fail by the same error, so this one keeps a copy, to which its spoken text is added.
+        """
         self._failure = copy.copy(error)
         self._failure.__cause__ = error.__cause__
 
     @property
     def usage(self) -> Usage:
-        """What it cost so far."""
+        """What the utterance cost so far."""
         receipt = self.receipt
         characters = self.segments.characters_sent if receipt.charged else 0
         return Usage(characters, receipt.credits, receipt.request_id, receipt.trace_id, self.replays.count)
 
     @property
     def error(self) -> TTSError | None:
-        """Why it failed, with what was spoken, of what was delivered by now; None if it did not."""
+        """Why the utterance failed, with the text that was spoken in the audio delivered by now; None if it did not."""
         if self._failure is not None:
             self._failure.spoken_text, self._failure.unspoken_text = self._divided()
         return self._failure
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended; None while it goes on, and while audio of a finished one is still to be delivered."""
+        """How the utterance ended; None while it goes on, or while audio of a finished one waits for delivery."""
         if self.ended is None or (self.ended == "finished" and self.segments.waiting):
             return None
         delivered_ms = self.segments.delivered_seconds * 1000
@@ -61,16 +70,16 @@ class Report:
         return Outcome(self.ended, self.error, delivered_ms, *self._divided(), estimated)
 
     def spoken(self, until_ms: float) -> str:
-        """Return the accepted text up to the last word that had ended after so many milliseconds of audio.
+        """Return the accepted text up to the last word that ends in the first `until_ms` milliseconds of audio.
 
-        Where the service did not say when the words are heard, that is estimated by the text's length.
+        If the service sent no times of the words, they are estimated by the length of the text.
         """
         if self.ended == "finished" and until_ms >= self.segments.received_seconds * 1000:
             return self.segments.accepted
         return self.segments.spoken(until_ms)
 
     def _divided(self) -> tuple[str, str]:
-        """The text accepted, divided into what was spoken, of what was delivered, and the rest."""
+        """Return the accepted text in two parts: the text spoken in the delivered audio, and the rest."""
         all_delivered = self.ended == "finished" and not self.segments.waiting
         spoken = self.spoken(math.inf if all_delivered else self.segments.delivered_seconds * 1000)
         return spoken, self.segments.accepted[len(spoken) :]

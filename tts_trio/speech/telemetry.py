@@ -1,20 +1,20 @@
-"""OpenTelemetry: a span for each utterance, and metrics, where `opentelemetry-api` is installed; else nothing.
+"""OpenTelemetry: a span for each utterance, and metrics. It needs `opentelemetry-api`, and does nothing without it.
 
-Instruments, with the attributes `gen_ai.request.model`, `server.address`, `tts.utterance.kind`, and where they apply
-`error.type`, `tts.utterance.end`, `tts.cache.hit`; never a text, never a key:
+The instruments have the attributes `gen_ai.request.model`, `server.address`, `tts.utterance.kind`, and where they apply
+`error.type`, `tts.utterance.end`, `tts.cache.hit`. They contain no text and no API key.
 
     tts.client.time_to_first_audio    s            from the first text of an utterance to its first audio
-    tts.client.delivery.duration      s            from its first audio until the caller has it: what this library adds
-    tts.client.utterance.duration     s            of the block of an utterance
-    tts.client.connect.duration       s            of a dial, until the socket is hot, or failed
-    tts.client.connection.losses      {connection} sockets lost after they had been hot
-    tts.client.utterance.replays      {replay}     how often a part was said again over another connection
-    tts.client.utterance.characters   {character}  handed to the service: what is paid for
-    tts.client.cache.hits             {phrase}     that the service was not asked for
-    tts.client.audio.discarded        By           audio that came and that nobody heard
+    tts.client.delivery.duration      s            from its first audio to its delivery: what this library adds
+    tts.client.utterance.duration     s            from the entry to the exit of the block of an utterance
+    tts.client.connect.duration       s            from the beginning of a dial until the socket is hot or has failed
+    tts.client.connection.losses      {connection} hot sockets that were lost
+    tts.client.utterance.replays      {replay}     parts of a text that were sent again over another connection
+    tts.client.utterance.characters   {character}  characters that were sent to the service, which bills them
+    tts.client.cache.hits             {phrase}     static texts that were spoken without asking the service
+    tts.client.audio.discarded        By           audio that was received and not delivered
 
-Spans are made when an utterance ends, as children of what is current then, with its own times; they carry the ids that
-the service's support asks for.
+A span is made when an utterance ends, with the utterance's own times, as a child of the span that is current then. It
+has the ids that the service's support asks for.
 """
 
 from __future__ import annotations
@@ -46,28 +46,33 @@ _PARTS = ("first_text", "first_sent", "first_received", "first_delivered")
 
 
 class Telemetry(Protocol):
-    """What is told of one conversation."""
+    """Records the events of one conversation."""
 
     def utterance_ended(self, kind: str, utterance: Summary) -> None:
-        """Tell of an utterance that is over, its block left.
+        """Record an utterance whose block was left.
 
         Args:
             kind: "reply" or "static text".
-            utterance: What became of it.
+            utterance: The results of the utterance.
         """
         ...
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
-        """A socket has become hot, or could not."""
+        """Record a dial.
+
+        Args:
+            seconds: How long it took.
+            error: Why it failed; None: the socket is hot.
+        """
         ...
 
     def socket_lost(self, error: TTSError) -> None:
-        """A socket was lost after it had become hot."""
+        """Record the loss of a hot socket."""
         ...
 
 
 class _Silence:
-    """Tells nobody: there is no OpenTelemetry."""
+    """Records nothing, since OpenTelemetry is not installed."""
 
     def utterance_ended(self, kind: str, utterance: Summary) -> None:
         pass
@@ -81,7 +86,7 @@ class _Silence:
 
 @attrs.frozen
 class _Instruments:
-    """What measurements go into."""
+    """The instruments of OpenTelemetry, made once for each pair of providers."""
 
     tracer: Tracer
     first_audio: Histogram
@@ -107,20 +112,20 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> _Instruments
         tracer=tracers.get_tracer(_SCOPE, version),
         first_audio=histogram("tts.client.time_to_first_audio", description="From the first text to the first audio"),
         delivery=histogram(
-            "tts.client.delivery.duration", description="From the first audio to the caller's having it"
+            "tts.client.delivery.duration", description="From the first audio to its delivery to the caller"
         ),
-        duration=histogram("tts.client.utterance.duration", description="Of the block of an utterance"),
-        connect=histogram("tts.client.connect.duration", description="Of a dial, until the socket is hot, or failed"),
+        duration=histogram("tts.client.utterance.duration", description="Duration of the block of an utterance"),
+        connect=histogram("tts.client.connect.duration", description="Duration of a dial, successful or not"),
         losses=meter.create_counter("tts.client.connection.losses", "{connection}", "Hot sockets that were lost"),
-        replays=meter.create_counter("tts.client.utterance.replays", "{replay}", "Parts that were said again"),
-        characters=meter.create_counter("tts.client.utterance.characters", "{character}", "Handed to the service"),
-        hits=meter.create_counter("tts.client.cache.hits", "{phrase}", "That the service was not asked for"),
-        discarded=meter.create_counter("tts.client.audio.discarded", "By", "Audio that came and that nobody heard"),
+        replays=meter.create_counter("tts.client.utterance.replays", "{replay}", "Parts that were sent again"),
+        characters=meter.create_counter("tts.client.utterance.characters", "{character}", "Sent to the service"),
+        hits=meter.create_counter("tts.client.cache.hits", "{phrase}", "Static texts that the cache had"),
+        discarded=meter.create_counter("tts.client.audio.discarded", "By", "Audio received and not delivered"),
     )
 
 
 class _OpenTelemetry:
-    """Tells OpenTelemetry."""
+    """Records the events of a conversation by OpenTelemetry."""
 
     def __init__(self, config: TTSConfig, instruments: _Instruments) -> None:
         url = urlsplit(config.base_url)
@@ -132,7 +137,7 @@ class _OpenTelemetry:
 
     def utterance_ended(self, kind: str, utterance: Summary) -> None:
         with _harmless("an utterance"):
-            self._tell(kind, utterance)
+            self._record(kind, utterance)
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
         with _harmless("a dial"):
@@ -142,7 +147,7 @@ class _OpenTelemetry:
         with _harmless("a lost socket"):
             self._instruments.losses.add(1, self._attributes | _error_type(error))
 
-    def _tell(self, kind: str, utterance: Summary) -> None:
+    def _record(self, kind: str, utterance: Summary) -> None:
         usage, timeline = utterance.usage, utterance.timeline
         now = trio.current_time()
         cached = timeline.first_received is not None and usage.characters == 0
@@ -167,7 +172,7 @@ class _OpenTelemetry:
     def _make_span(self, kind: str, utterance: Summary, now: float, attributes: dict[str, str | bool]) -> None:
         from opentelemetry.trace import SpanKind, StatusCode
 
-        wall = time.time_ns() - round(now * 1e9)  # trio's clock began anywhere
+        wall = time.time_ns() - round(now * 1e9)  # the zero of trio's clock, in nanoseconds since 1970
         timeline, usage, error = utterance.timeline, utterance.usage, utterance.error
         span = self._instruments.tracer.start_span(
             f"tts {kind}",
@@ -189,17 +194,17 @@ class _OpenTelemetry:
             }
             span.set_attributes({name: value for name, value in details.items() if value is not None})
             if error is not None:
-                span.set_status(StatusCode.ERROR)  # its message may quote a text
+                span.set_status(StatusCode.ERROR)  # without the error's message, which may quote a text
         span.end(wall + round(now * 1e9))
 
 
 @contextmanager
 def _harmless(what: str) -> Generator[None]:
-    """Whatever an exporter does, the call goes on."""
+    """Log an exception of OpenTelemetry, so that it does not end the call."""
     try:
         yield
     except Exception:
-        logger.exception("%s could not be told of", what)
+        logger.exception("OpenTelemetry did not record %s", what)
 
 
 def _error_type(error: TTSError | None) -> dict[str, str]:
@@ -207,7 +212,7 @@ def _error_type(error: TTSError | None) -> dict[str, str]:
 
 
 def telemetry_for(config: TTSConfig) -> Telemetry:
-    """Return what a conversation tells of itself to: the process's OpenTelemetry providers, or nobody."""
+    """Return what records a conversation: OpenTelemetry by the process's providers, or nothing."""
     try:
         from opentelemetry import metrics, trace
     except ImportError:

@@ -219,7 +219,7 @@ async def test_an_exporter_that_fails_costs_no_call(
             await listen(audio)
     assert audio.outcome is not None
     assert audio.outcome.end == "finished"
-    assert "could not be told of" in caplog.text
+    assert "OpenTelemetry did not record an utterance" in caplog.text
 
 
 async def test_metrics_that_are_broken_end_no_call(
@@ -251,4 +251,4 @@ async def test_metrics_that_are_broken_end_no_call(
     assert audio.outcome is not None
     assert audio.outcome.end == "finished"
     for what in ("a dial", "an utterance", "a lost socket"):
-        assert f"{what} could not be told of" in caplog.text
+        assert f"OpenTelemetry did not record {what}" in caplog.text
