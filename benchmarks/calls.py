@@ -1,102 +1,135 @@
-"""Many calls in one process on one core: what a second of audio costs, what the load adds to its delay, and memory.
+"""Many calls in one process on one core: what everything that a call needs in service costs, in CPU, delay and memory.
 
-Each call has a client of its own, whose connections are open before it is measured. All speak the same text, beginning
-one after the other, and the service generates it in real time; the service is a process on another core, and notes when
-it says what. Every number of calls and every client gets a fresh process. "CPU" is that of the client's process from
-the moment when all are ready to the end, for each second of audio; the dials are counted apart. "Delay" is from the
-service's saying something to the first of it being in the caller's hands; "bare trio-websocket" is a loop on that
-library, which tts_trio uses, and shows what of the delay and of the CPU is not ours.
+Each call has a client of its own, which is made ready before it is measured, and speaks one reply of 10 s; 40 replies
+begin each second. Every message of the service has the times of its characters and comes in real time:
 
-    python -m benchmarks calls [--quick] [--calls N …] [--peers [PEER …]]
+- every 250 ms, with 8,000 bytes of PCM at 16 kHz, which are 11 KB of JSON;
+- every 20 ms, as telephony has it, with 160 bytes of µ-law at 8 kHz: a quarter of the calls.
+
+The service is a process on another core, whose messages are made before, and which notes when it sends each. "CPU" is
+that of the client's process from the moment when all are ready until all have spoken, in ms for each second of audio,
+with the dials for the next replies, the pings and whatever else it does in that time; the "opening" is all it spent
+until then, in ms a call. "Delay" is from the service's sending to the first of the message being in the caller's hands,
+in ms; "memory" is what the process grew by until all were ready, in kB a call. The floor is the least code on asyncio
+that does the same. The clients take turns, round by round, each time in a fresh process; the medians of the rounds
+count, and "of the floor" is the median of the ratios within a round.
+
+    python -m benchmarks calls [--quick] [--calls N …] [--messages MS …] [--rounds N] [--peers [PEER …]]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
 from benchmarks import field, pictures, timing
 from benchmarks.children import ChildFailed, Contestant, Service, open_contestant, open_service
 from benchmarks.script import Report, Target, add_peers, options_of, peers_of
+from benchmarks.service.replay import CHARACTERS_A_SECOND, SHAPES
 from tts_trio.cli.console import Advance, progress, warn
 
-_OWN = (field.OURS, field.FLOOR, "bare trio-websocket")
+_OWN = (field.OURS, field.OURS_MULTI, field.FLOOR_ASYNCIO)
 _TEXT = (
     "Your order left our warehouse this morning, and it should be with you by Friday at the latest. "
-    "Would you like a message when the driver is near?"
+    "Would you like to have a message when the driver is near your house?"
 )
-_SHORT_TEXT = "Your order left our warehouse this morning. Is Friday fine?"
-_BYTES_A_SECOND = 32000  # pcm_16000
-_LEAST_SECONDS_A_CHARACTER = 0.05  # of tones, which are 60 ms: what is shorter is cut
-_RAMP = 5.0  # seconds over which the calls begin to speak
+_SHORT_TEXT = "Your order left our warehouse. Is Friday fine?"
+_FORMATS = {shape.message_ms: output_format for output_format, shape in SHAPES.items()}
+_TELEPHONY_MS = 20
+_FEWER = {
+    250: 1,
+    _TELEPHONY_MS: 4,
+}  # where messages are that frequent, so many calls alone would be more than a core can do
+_NO_TELEPHONY = ("livekit", "pipecat")  # which have no µ-law
+_BEGINNINGS_A_SECOND = 40
 _SECONDS_A_DIAL = 0.015  # at most, of one process: until then the connections behind those in use are open, too
 
 
 @attrs.frozen
-class Cell:
-    """What so many calls of one client cost.
+class Load:
+    """What the calls of a run have to do.
 
     Attributes:
-        client: Its name.
-        calls: How many.
+        calls: How many there are.
+        message_ms: Milliseconds of sound in each of the service's messages.
+        text: What each call says.
+    """
+
+    calls: int
+    message_ms: int
+    text: str
+
+    @property
+    def output_format(self) -> str:
+        """The format that comes so."""
+        return _FORMATS[self.message_ms]
+
+    @property
+    def seconds(self) -> float:
+        """How long the text sounds."""
+        return len(self.text) / CHARACTERS_A_SECOND
+
+    def title(self) -> str:
+        """What it is called in the tables."""
+        return f"{self.calls} calls, a message every {self.message_ms} ms"
+
+
+@attrs.frozen
+class Cell:
+    """What a load costs one client.
+
+    Attributes:
         cpu: Milliseconds for each second of audio.
         median: Delay, in milliseconds; None: there was no audio.
         p99: The same at the 99th percentile.
-        memory: Kilobytes a call, when all are ready to speak.
-        dial: Milliseconds of CPU for making a client ready.
+        opening: Milliseconds of CPU for each call, until all are ready.
+        memory: Kilobytes a call, when all are ready.
         failures: Calls that failed, or whose audio did not come whole.
     """
 
-    client: str
-    calls: int
     cpu: float
     median: float | None
     p99: float | None
+    opening: float
     memory: float
-    dial: float
     failures: int
 
 
-def measure(service: Service, contestant: Contestant, calls: int, text: str, ramp: float) -> Cell:
-    """Have so many calls speak at once."""
-    base_url = service.base_url(0.0)
-    _warm_up(contestant, base_url)
-    before = contestant.do("close")
-    voices = [f"call{number}" for number in range(calls)]
-    service.events()
-    contestant.do("open", base_url=base_url, voices=voices)
-    ready = contestant.do("prepare")
-    time.sleep(1.0)
-    lead = 1.0 + calls * _SECONDS_A_DIAL
-    turn = {"pieces": _tokens(text), "rate": field.RATE}
-    rows = [[turn | {"begins_in": lead + ramp * number / calls}] for number in range(calls)]
-    spoken = contestant.do("speak", rows=rows, steady_after=lead - 0.2)
-    records = [record for (record,) in spoken["answer"]["records"]]
-    steady = spoken["answer"]["steady"]
-    events = service.events()
-    delays = _delays(records, voices, events)
-    whole = [record for record in records if _is_whole(record, text)]
-    seconds = sum(size for record in records for _, size in record["audio"]) / _BYTES_A_SECOND
-    return Cell(
-        client=contestant.name,
-        calls=calls,
-        cpu=1000 * (spoken["cpu"] - steady["cpu"]) / max(seconds, 1e-9),
-        median=1000 * statistics.median(delays) if delays else None,
-        p99=1000 * percentile(delays, 99) if delays else None,
-        memory=(steady["memory"] - before["memory"]) / calls / 1000,
-        dial=1000 * (ready["cpu"] - before["cpu"]) / calls,
-        failures=calls - len(whole),
-    )
+Round = dict[str, Cell]
+"""The cells of one round, by client."""
 
 
-def _warm_up(contestant: Contestant, base_url: str) -> None:
+def measure(service: Service, contestant: Contestant, load: Load) -> Cell:
+    """Have the calls speak."""
+    base_url = service.replay_url
     contestant.do("open", base_url=base_url, voices=["warm-up"])
     contestant.do("prepare")
     field.speak(contestant, {"pieces": ["Yes."]})
+    before = contestant.do("close")
+    voices = [f"call{number}" for number in range(load.calls)]
+    contestant.do("open", base_url=base_url, voices=voices)
+    contestant.do("prepare")
+    service.events()
+    lead = 0.5 + load.calls * _SECONDS_A_DIAL
+    turn = {"pieces": _tokens(load.text), "rate": field.RATE}
+    rows = [[turn | {"begins_in": lead + number / _BEGINNINGS_A_SECOND}] for number in range(load.calls)]
+    spoken = contestant.do("speak", rows=rows, steady_after=lead - 0.1)
+    records = [record for (record,) in spoken["answer"]["records"]]
+    steady = spoken["answer"]["steady"]
+    delays = _delays(records, voices, service.events())
+    bytes_a_second = SHAPES[load.output_format].bytes_a_second
+    sizes = [sum(size for _, size in record["audio"]) for record in records]
+    whole = load.seconds * bytes_a_second
+    return Cell(
+        cpu=1000 * (spoken["cpu"] - steady["cpu"]) / max(sum(sizes) / bytes_a_second, 1e-9),
+        median=1000 * statistics.median(delays) if delays else None,
+        p99=1000 * percentile(delays, 99) if delays else None,
+        opening=1000 * (steady["cpu"] - before["cpu"]) / load.calls,
+        memory=(steady["memory"] - before["memory"]) / load.calls / 1000,
+        failures=sum("error" in record or size < whole for record, size in zip(records, sizes, strict=True)),
+    )
 
 
 def _tokens(text: str) -> list[str]:
@@ -105,25 +138,14 @@ def _tokens(text: str) -> list[str]:
 
 
 def _delays(records: Sequence[timing.Record], voices: Sequence[str], events: Sequence[timing.Event]) -> list[float]:
-    by_connection: dict[int, list[timing.Event]] = {}
-    voice_of: dict[int, str] = {}
+    by_voice: dict[str, list[timing.Event]] = {voice: [] for voice in voices}
     for event in events:
-        by_connection.setdefault(event["connection"], []).append(event)
-        if event["kind"] == "request":
-            voice_of[event["connection"]] = event["path"].split("/")[3]
-    by_voice: dict[str, list[timing.Event]] = {}
-    for connection, own in by_connection.items():
-        by_voice.setdefault(voice_of.get(connection, ""), []).extend(own)
+        by_voice[event["voice"]].append(event)
     return [
         delay
         for record, voice in zip(records, voices, strict=True)
-        for delay in timing.deliveries(record, by_voice.get(voice, []))
+        for delay in timing.deliveries(record, by_voice[voice])
     ]
-
-
-def _is_whole(record: timing.Record, text: str) -> bool:
-    size = sum(size for _, size in record["audio"])
-    return "error" not in record and size >= _LEAST_SECONDS_A_CHARACTER * len(text) * _BYTES_A_SECOND
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -133,65 +155,89 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def medians(cells: Sequence[Cell]) -> list[Cell]:
-    """Make one cell of those of the same client and number of calls: medians, and all failures."""
-    groups: dict[tuple[str, int], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.client, cell.calls), []).append(cell)
-    return [
-        attrs.evolve(
-            group[0],
-            cpu=statistics.median(cell.cpu for cell in group),
-            median=_median([cell.median for cell in group]),
-            p99=_median([cell.p99 for cell in group]),
-            memory=statistics.median(cell.memory for cell in group),
-            dial=statistics.median(cell.dial for cell in group),
-            failures=sum(cell.failures for cell in group),
-        )
-        for group in groups.values()
-    ]
+def rows(rounds: Sequence[Round]) -> Iterator[dict[str, object]]:
+    """Make a row for each client: the medians of all rounds, and all failures."""
+    for client in dict.fromkeys(client for cells in rounds for client in cells):
+        yield {"client": client} | {
+            "cpu": _median(rounds, client, "cpu"),
+            "cpu, of the floor": _ratio(rounds, client, "cpu"),
+            "median": _median(rounds, client, "median"),
+            "p99": _median(rounds, client, "p99"),
+            "p99, of the floor": _ratio(rounds, client, "p99"),
+            "opening": _median(rounds, client, "opening"),
+            "opening, of the floor": _ratio(rounds, client, "opening"),
+            "memory": _median(rounds, client, "memory"),
+            "failures": sum(cells[client].failures for cells in rounds if client in cells),
+        }
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+def _median(rounds: Sequence[Round], client: str, measure: str) -> float | None:
+    known = [value for cells in rounds if client in cells and (value := getattr(cells[client], measure)) is not None]
     return statistics.median(known) if known else None
 
 
-def targets(cells: Iterable[Cell], calls: int) -> list[Target]:
-    """Compare so many calls with what they are to be."""
-    by_client = {cell.client: cell for cell in cells if cell.calls == calls}
-    ours, floor = by_client[field.OURS], by_client[field.FLOOR]
-    assert ours.p99 is not None
-    return [
-        Target(f"CPU a second of audio, {calls} calls, of the floor, ms", ours.cpu, floor.cpu, 2.0),
-        Target(f"delay, 99th percentile, {calls} calls, of the floor, ms", ours.p99, floor.p99, 3.0),
-        Target("memory a call, kB", ours.memory, None, 250.0),
+def _ratio(rounds: Sequence[Round], client: str, measure: str) -> float | None:
+    pairs = [
+        (getattr(cells[client], measure), getattr(cells[field.FLOOR_ASYNCIO], measure))
+        for cells in rounds
+        if client in cells and field.FLOOR_ASYNCIO in cells
     ]
+    ratios = [own / floor for own, floor in pairs if own is not None and floor]
+    return statistics.median(ratios) if ratios else None
+
+
+def targets(load: Load, rounds: Sequence[Round]) -> Iterator[Target]:
+    """Compare what a load costs us with what it is to cost."""
+    for row in rows(rounds):
+        for measure, column, limit in _TARGETS:
+            if row["client"] in (field.OURS, field.OURS_MULTI) and isinstance(value := row[column], float):
+                yield Target(f"{row['client']}, {load.calls} calls: {measure}", value, None, limit)
+
+
+_TARGETS = (
+    ("CPU a second of audio, of the floor", "cpu, of the floor", 1.7),
+    ("delay, 99th percentile, of the floor", "p99, of the floor", 3.0),
+    ("CPU to open a call, of the floor", "opening, of the floor", 1.7),
+    ("memory a call, kB", "memory", 200.0),
+)
 
 
 def main() -> None:
     """Measure, and tell."""
     parser = options_of(__doc__ or "")
     add_peers(parser)
+    parser.add_argument("--calls", type=int, nargs="+", metavar="N", help="how many (default: 200; quick: 20)")
     parser.add_argument(
-        "--calls", type=int, nargs="+", metavar="N",
-        help="how many (default: 1 10 50 100 200 400); of a number that is there several times the medians count",
-    )  # fmt: skip
+        "--messages", type=int, nargs="+", choices=_FORMATS, metavar="MS", help="how frequent (default: 250 20)"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="how many (default: 5; quick: 1)")
     options = parser.parse_args()
-    numbers: list[int] = options.calls or ([1, 20] if options.quick else [1, 10, 50, 100, 200, 400])
-    others = peers_of(options)
+    text = _SHORT_TEXT if options.quick else _TEXT
+    numbers: list[int] = options.calls or [20 if options.quick else 200]
+    loads = [
+        Load(max(1, number // _FEWER[message_ms]), message_ms, text)
+        for message_ms in options.messages or _FORMATS
+        for number in numbers
+    ]
+    commands = field.commands(_OWN, peers_of(options))
+    count: int = options.rounds or (1 if options.quick else 5)
     result = Report("calls", options)
-    with open_service() as service, progress("calls", len(numbers) * (len(_OWN) + len(others))) as advance:
-        cells = medians(run(service, numbers, field.commands(_OWN, others), options, advance))
-    for number in sorted(set(numbers)):
-        result.add(f"{number} calls", (attrs.asdict(cell) for cell in cells if cell.calls == number))
-    most = 200 if 200 in numbers else numbers[-1]
-    result.add("Targets", (target.row() for target in targets(cells, most)))
-    names = dict.fromkeys(cell.client for cell in cells)
+    with open_service() as service, progress("calls", count * sum(len(_able(commands, load)) for load in loads)) as go:
+        measured = run(service, loads, commands, count, go)
+    for load, rounds in measured.items():
+        result.add(load.title(), rows(rounds))
+    first = {load: rounds for load, rounds in measured.items() if load.message_ms == loads[0].message_ms}
+    result.add("Targets", (target.row() for load, rounds in first.items() for target in targets(load, rounds)))
+    _draw(result, {load.calls: rounds for load, rounds in first.items()})
+    result.write()
+
+
+def _draw(result: Report, measured: dict[int, list[Round]]) -> None:
+    names = list(dict.fromkeys(name for rounds in measured.values() for cells in rounds for name in cells))
     pictures.curves(
         result.picture(),
         [
-            (title, {name: {cell.calls: getattr(cell, key) for cell in cells if cell.client == name} for name in names})
+            (title, {name: {calls: _median(measured[calls], name, key) for calls in measured} for name in names})
             for title, key in (
                 ("CPU, ms a second of audio", "cpu"),
                 ("Delay, 99th percentile, ms", "p99"),
@@ -200,29 +246,29 @@ def main() -> None:
         ],
         "calls",
     )
-    result.write()
+
+
+def _able(commands: dict[str, list[str]], load: Load) -> list[str]:
+    """Return the clients that have the format of a load."""
+    return [name for name in commands if load.message_ms != _TELEPHONY_MS or name not in _NO_TELEPHONY]
 
 
 def run(
-    service: Service,
-    numbers: Sequence[int],
-    commands: dict[str, list[str]],
-    options: argparse.Namespace,
-    advance: Advance,
-) -> list[Cell]:
-    """Measure every client with every number of calls."""
-    service.behave(speed=1.0)
-    text, ramp = (_SHORT_TEXT, 1.0) if options.quick else (_TEXT, _RAMP)
-    cells: list[Cell] = []
-    for number in numbers:
-        for name, command in commands.items():
-            try:
-                with open_contestant(name, command, service.environment) as contestant:
-                    cells.append(measure(service, contestant, number, text, ramp))
-            except ChildFailed as failure:  # so many are too many for it: there is no cell
-                warn(f"{number} calls of {name}: {failure}")
-            advance()
-    return cells
+    service: Service, loads: Iterable[Load], commands: dict[str, list[str]], rounds: int, advance: Advance
+) -> dict[Load, list[Round]]:
+    """Measure every client with every load, round by round."""
+    measured: dict[Load, list[Round]] = {load: [{} for _ in range(rounds)] for load in loads}
+    for number in range(rounds):
+        for load, cells in measured.items():
+            environment = service.environment | {"ELEVENLABS_OUTPUT_FORMAT": load.output_format}
+            for name in field.rotated(_able(commands, load), number):
+                try:
+                    with open_contestant(name, commands[name], environment) as contestant:
+                        cells[number][name] = measure(service, contestant, load)
+                except ChildFailed as failure:  # so many are too many for it: there is no cell
+                    warn(f"{load.title()}, {name}: {failure}")
+                advance()
+    return measured
 
 
 if __name__ == "__main__":

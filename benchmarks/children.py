@@ -109,6 +109,11 @@ class Service:
         """Return where it is, over a link of a round trip in `ROUND_TRIPS`."""
         return f"https://127.0.0.1:{self._ports[ROUND_TRIPS.index(round_trip)]}"
 
+    @property
+    def replay_url(self) -> str:
+        """Where the service for hundreds of calls is, without a link."""
+        return f"https://127.0.0.1:{self._ports[-1]}"
+
     def behave(self, **behavior: Any) -> None:
         """Behave so from now on; the fields are those of `Behavior`."""
         self._child.ask(behavior=behavior)

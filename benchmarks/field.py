@@ -11,18 +11,21 @@ from benchmarks.children import Contestant
 from tests.corpus import LANGUAGES, Reply, replies
 
 OURS = "tts_trio"
+OURS_MULTI = "tts_trio, multi-stream-input"
 FLOOR_TOKENS = "floor, tokens"
 FLOOR = "floor, sentences"
+FLOOR_ASYNCIO = "floor, asyncio"
 RATE = 50.0  # pieces of text a second
 VOICE = "any"
 
 _OWN = {
     OURS: ("ours", "balanced"),
+    OURS_MULTI: ("ours", "balanced", "multi-stream-input"),
     "tts_trio, eager": ("ours", "eager"),
     "tts_trio, sentence": ("ours", "sentence"),
     FLOOR_TOKENS: ("floor", "tokens"),
     FLOOR: ("floor", "sentences"),
-    "bare trio-websocket": ("bare_trio_websocket", "sentences"),
+    FLOOR_ASYNCIO: ("asyncio_floor",),
 }
 
 _T = TypeVar("_T")
@@ -30,7 +33,8 @@ _T = TypeVar("_T")
 
 def commands(own: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
     """Return the commands of the clients' processes, by the names that the tables have."""
-    return {name: [sys.executable, "-m", f"benchmarks.clients.{_OWN[name][0]}", _OWN[name][1]] for name in own} | {
+    modules = {name: [f"benchmarks.clients.{_OWN[name][0]}", *_OWN[name][1:]] for name in own}
+    return {name: [sys.executable, "-m", *module] for name, module in modules.items()} | {
         name: peers.command(name) for name in others
     }
 

@@ -14,7 +14,7 @@ from benchmarks.clients.turn import Turn
 from benchmarks.clients.worker import run_on_asyncio
 
 _MODEL = "eleven_flash_v2_5"
-_FORMAT = "pcm_16000"
+_FORMAT = os.environ.get("ELEVENLABS_OUTPUT_FORMAT", "pcm_16000")
 
 
 class Sdk:

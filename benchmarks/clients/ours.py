@@ -1,8 +1,7 @@
-"""tts_trio, with one of the presets of its phrase policy: `python -m benchmarks.clients.ours balanced`."""
+"""tts_trio: `python -m benchmarks.clients.ours POLICY [ENDPOINT]`, where the policy is a preset of `PhrasePolicy`."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -60,11 +59,12 @@ class Ours:
 @asynccontextmanager
 async def open_client(base_url: str, voice: str) -> AsyncGenerator[Ours]:
     """Open a conversation."""
-    config = TTSConfig(
-        api_key=os.environ["ELEVENLABS_API_KEY"],
+    policy, *endpoint = sys.argv[1:]
+    config = TTSConfig.from_env(
         voice_id=voice,
         base_url=base_url,
-        phrase_policy=_POLICIES[sys.argv[1]],
+        phrase_policy=_POLICIES[policy],
+        endpoint=endpoint[0] if endpoint else None,
     )
     async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
         yield Ours(connections, tts)

@@ -1,5 +1,7 @@
 """The service of the measurements, in a process of its own: the local server behind TLS and links with a round trip.
 
+On one more port, `replay` serves hundreds of calls.
+
 It speaks in tones, which cost it next to nothing, and notes when it hears and when it says what: the time of a message
 is that at which it begins to be encrypted, on the server's side of the link. Commands come in as JSON lines:
 
@@ -9,6 +11,7 @@ is that at which it begins to be encrypted, on the server's side of the link. Co
 
 from __future__ import annotations
 
+import itertools
 import json
 import ssl
 import sys
@@ -19,6 +22,7 @@ from typing import Any
 import trio
 import trustme
 
+from benchmarks.service.replay import replay
 from benchmarks.slow_link import SlowLink
 from tts_trio.local_server import (
     Accepted,
@@ -76,11 +80,12 @@ class MeasuredService:
         """Serve, and obey, until there are no more commands."""
         context = _certify(ca_file)
         async with trio.open_nursery() as nursery:
+            handlers = [self._handler(context, round_trip) for round_trip in ROUND_TRIPS]
             ports: list[int] = []
-            for round_trip in ROUND_TRIPS:
+            for handler in (*handlers, self._replayer(context)):
                 listener = (await trio.open_tcp_listeners(0, host=_HOST, backlog=_BACKLOG))[0]
                 ports.append(listener.socket.getsockname()[1])
-                nursery.start_soon(trio.serve_listeners, self._handler(context, round_trip), [listener])
+                nursery.start_soon(trio.serve_listeners, handler, [listener])
             print(json.dumps({"ports": ports}), flush=True)
             while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
                 print(json.dumps(self._obey(json.loads(line))), flush=True)
@@ -105,6 +110,25 @@ class MeasuredService:
                     self._accepted = StampedStream(encrypted)
                     await self._server.serve_stream(self._accepted)
                 nursery.cancel_scope.cancel()
+
+        return serve
+
+    def _replayer(self, context: ssl.SSLContext) -> Any:
+        numbers = itertools.count()
+
+        async def serve(stream: trio.SocketStream) -> None:
+            encrypted = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+            connection = next(numbers)
+
+            def note(**event: Any) -> None:
+                self._events.append({"connection": connection, **event})
+
+            try:
+                await encrypted.do_handshake()
+            except trio.BrokenResourceError:
+                await trio.aclose_forcefully(stream)
+            else:
+                await replay(encrypted, note)
 
         return serve
 
