@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tts_trio.local_server.encoding import needs_extra
 from tts_trio.local_server.speech import Speech
@@ -76,10 +76,6 @@ class _Word(NamedTuple):
 class _Event(ctypes.Structure):
     """`espeak_EVENT` of eSpeak NG's `speak_lib.h`."""
 
-    type: int
-    text_position: int
-    length: int
-    sample: int
     _fields_ = (
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
@@ -128,7 +124,7 @@ class _Engine:
         borders = _borders(len(text), self._words, len(self._samples) // 2)
         return Speech.of(text, bytes(self._samples), _SAMPLE_RATE, borders)
 
-    def _receive(self, samples: int | None, count: int, events: Sequence[_Event]) -> int:
+    def _receive(self, samples: int | None, count: int, events: Any) -> int:
         if samples:
             self._samples += ctypes.string_at(samples, 2 * count)
         i = 0

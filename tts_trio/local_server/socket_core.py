@@ -42,7 +42,6 @@ class SocketCore(ABC, Generic[U]):
         self._parameters = parameters
         self._account = account
         self._utterances: list[U] = []  # from their first message to their isFinal
-        self._opened = 0  # utterances, so far
         self._being_rendered: deque[U] = deque()  # whose orders were taken, in the order of their taking
         self._effects: deque[Send | Close] = deque()  # of the socket, rather than of an utterance
         self._opened_at = now
@@ -75,11 +74,11 @@ class SocketCore(ABC, Generic[U]):
             for utterance in self._utterances:
                 utterance.free_slots()
 
-    def drop(self, number: int, now: float) -> None:
+    def drop(self, utterance: Utterance, now: float) -> None:
         """End an utterance at once and send nothing more of it; the others go on."""
-        for utterance in [utterance for utterance in self._utterances if utterance.number == number]:
-            utterance.stop()
-            self._utterances.remove(utterance)
+        utterance.stop()
+        if utterance in self._utterances:
+            self._utterances.remove(cast("U", utterance))
             self._finished(now)
 
     # --- what comes out
@@ -186,13 +185,11 @@ class SocketCore(ABC, Generic[U]):
 
     def _open(self, first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
         """Begin an utterance."""
-        self._opened += 1
         utterance = self._kind(
             parameters=self._parameters,
             account=self._account,
             spelling=self.spelling,
             context_id=context_id,
-            number=self._opened,
             first=first,
             heard_at=heard_at,
         )

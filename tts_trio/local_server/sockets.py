@@ -9,19 +9,11 @@ from typing import Any, cast
 
 import attrs
 
-from tts_trio.local_server import errors
+from tts_trio.local_server import errors, parameters
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.body import VoiceSettings, parse_for_socket
 from tts_trio.local_server.encoding import Encoder
-from tts_trio.local_server.parameters import (
-    SETTINGS,
-    Parameters,
-    Request,
-    check_settings,
-    check_voice,
-    parse_dialogue_websocket,
-    parse_websocket,
-)
+from tts_trio.local_server.parameters import Parameters, Request, check_voice
 from tts_trio.local_server.socket_core import ContextSocket, SocketCore, field_of
 from tts_trio.local_server.speech import Alignment, Clip, silence, tagged
 from tts_trio.local_server.utterance import Utterance
@@ -94,7 +86,7 @@ def _settings(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _speed(settings: Any) -> float:
     """Give the speed that the first message sets, clamped: a WebSocket does not refuse one out of range."""
-    low, high = SETTINGS["speed"]
+    low, high = parameters.SETTINGS["speed"]
     speed = cast("dict[str, Any]", settings).get("speed") if isinstance(settings, dict) else None
     return float(max(low, min(speed, high))) if isinstance(speed, int | float) else 1.0
 
@@ -186,7 +178,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
         elif race == "silent_final":
             context.interrupt(now, late, silently=True)
         else:
-            self.drop(context.number, now)
+            self.drop(context, now)
 
 
 # --- text-to-dialogue, for the v3 and v4 models
@@ -208,7 +200,7 @@ class DialogueContext(Utterance):
         if len(set(self._voices)) > self.parameters.model.dialogue_voices:
             raise errors.TOO_MANY_VOICES.given(limit=self.parameters.model.dialogue_voices)
         settings: Any = self.first.get("voice_settings") or {}
-        check_settings(parse_for_socket(VoiceSettings, settings, "voice_settings"))
+        parameters.check_settings(parse_for_socket(VoiceSettings, settings, "voice_settings"))
 
     def refuse_settings(self, later: Mapping[str, Any]) -> None:
         """Refuse fields that only the first message may have."""
@@ -318,10 +310,10 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
 
 
 SOCKETS: dict[str, tuple[type[SocketCore[Any]], Callable[..., Parameters]]] = {
-    r"/v1/text-to-speech/([^/]*)/stream-input": (StreamInput, parse_websocket),
-    r"/v1/text-to-speech/([^/]*)/multi-stream-input": (MultiStreamInput, parse_websocket),
-    r"/v1/text-to-dialogue/stream-input": (DialogueInput, parse_dialogue_websocket),
-    r"/v1/text-to-dialogue/multi-stream-input": (MultiDialogueInput, parse_dialogue_websocket),
+    r"/v1/text-to-speech/([^/]*)/stream-input": (StreamInput, parameters.parse_websocket),
+    r"/v1/text-to-speech/([^/]*)/multi-stream-input": (MultiStreamInput, parameters.parse_websocket),
+    r"/v1/text-to-dialogue/stream-input": (DialogueInput, parameters.parse_dialogue_websocket),
+    r"/v1/text-to-dialogue/multi-stream-input": (MultiDialogueInput, parameters.parse_dialogue_websocket),
 }
 """By the pattern of the path, whose group is the voice id: what speaks there, and what reads its URL."""
 
@@ -334,8 +326,8 @@ def open_core(request: Request, account: Account, now: float) -> SocketCore[Any]
     """
     for pattern, (core, parse) in SOCKETS.items():
         if match := re.fullmatch(pattern, request.path):
-            parameters = parse(request, *match.groups(), account.behavior)
+            read = parse(request, *match.groups(), account.behavior)
             if account.behavior.over_concurrency == "upgrade":
                 account.admit(now)
-            return core(request, parameters, account, now)
+            return core(request, read, account, now)
     return None

@@ -29,7 +29,7 @@ class Send:
     size: int = 0  # of its audio, in bytes
     text: str = ""  # the client's characters that are aligned with its audio
     context_id: str | None = None  # None: it belongs to the default context, or to a socket without contexts
-    utterance: int = 0  # its number on the socket: a context id can be used again, a number is not
+    utterance: Utterance | None = None  # it is a part of; None: of none, as an error frame
 
 
 @attrs.frozen
@@ -116,7 +116,6 @@ class Utterance(ABC):
     account: Account
     spelling: Spelling
     context_id: str | None  # None: the default context, or a socket without contexts
-    number: int  # on its socket
     first: Mapping[str, Any]  # the message that settles some things for good; call `take` with it, too
     heard_at: float  # the time at which the client's last text for it came
     speed: float = attrs.field(default=1.0, init=False)  # of the voice settings
@@ -245,7 +244,7 @@ class Utterance(ABC):
     def _send(
         self, at: float, kind: Literal["audio", "turn", "final"], message: dict[str, Any], size: int = 0, text: str = ""
     ) -> None:
-        self.sends.append(Send(at, kind, message, size, text, self.context_id, self.number))
+        self.sends.append(Send(at, kind, message, size, text, self.context_id, self))
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
         """Give `alignment` and `normalizedAlignment` of one slice."""

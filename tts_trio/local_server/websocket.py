@@ -21,7 +21,7 @@ from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Sen
 from tts_trio.local_server.service import Scope, Service
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.speech import Order
-from tts_trio.local_server.utterance import Close, Send, Spelling
+from tts_trio.local_server.utterance import Close, Send, Spelling, Utterance
 from tts_trio.local_server.wire import FrameBoundary, HangUp, Wire
 
 _CLOSING_SECONDS = 10.0  # the server waits for the client's half of the closing handshake
@@ -59,7 +59,7 @@ class WebSocketSession:
         self._protocol = WSConnection(ConnectionType.SERVER)
         self._boundary = FrameBoundary()
         self._path = request.path
-        self._scopes: dict[int, Scope] = {}  # by the number of the utterance, until its isFinal
+        self._scopes: dict[Utterance, Scope] = {}  # until their isFinal
         self._text: list[str] = []  # of a message in fragments
         self._wake = trio.Event()
         self._pong = trio.Event()
@@ -197,7 +197,7 @@ class WebSocketSession:
     async def _say(self, send: Send) -> None:
         """Send a message of the core's, with the faults that strike here."""
         deeds: list[Fault] = []
-        if send.kind == "audio" or send.kind == "final":
+        if send.utterance and (send.kind == "audio" or send.kind == "final"):
             scope = self._scopes.setdefault(send.utterance, Scope(self._path))
             if send.kind == "final":
                 del self._scopes[send.utterance]
@@ -207,7 +207,7 @@ class WebSocketSession:
         match action:
             case "skip":
                 return
-            case "context_error":
+            case "context_error" if send.utterance:
                 frame = errors.by_name(str(value)).frame()
                 await self._send_error(self._core.spelling.named(frame, send.context_id), send.context_id)
                 self._core.drop(send.utterance, trio.current_time())
