@@ -58,6 +58,15 @@ async def test_a_websocket_over_tls() -> None:
     assert tones(heard).strip() == ENGLISH
 
 
+async def test_a_port_that_is_taken() -> None:
+    """The error is a bare OSError, as documented."""
+    async with open_local_server(voice=ToneVoice()) as server:
+        port = int(server.base_url.rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            async with open_local_server(voice=ToneVoice(), port=port):
+                pytest.fail("two servers on one port")
+
+
 async def test_an_outage_and_its_end() -> None:
     async with open_local_server(QUICK, voice=ToneVoice()) as server:
         port = int(server.base_url.rpartition(":")[2])

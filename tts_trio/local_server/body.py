@@ -170,16 +170,13 @@ def parse_body(kind: type[B], data: bytes, content_type: str) -> B:
             given = parse_json(data)
         except ValueError as error:
             place = error.pos if isinstance(error, json.JSONDecodeError) else 0
-            complaint = errors.complaint("json_invalid", ["body", place], "JSON decode error", {})
+            complaint = _complaint("json_invalid", ["body", place], "JSON decode error", {})
             raise errors.InvalidBody([complaint]) from error
         given = {} if given is None else given
     if not isinstance(given, dict):  # then every field is missing, the optional ones too: FastAPI's words
         raise errors.InvalidBody([_missing(name) for name in kind.model_fields])
     present = {name: value for name, value in cast("dict[str, Any]", given).items() if value is not None}
-    try:
-        return kind.model_validate(present)
-    except ValidationError as error:
-        raise errors.InvalidBody(_complaints(error, "body")) from None
+    return _validated(kind, present, "body")
 
 
 def parse_query(kind: type[M], query: Mapping[str, str]) -> M:
@@ -188,10 +185,7 @@ def parse_query(kind: type[M], query: Mapping[str, str]) -> M:
     Raises:
         InvalidBody: A parameter has a wrong type or range.
     """
-    try:
-        return kind.model_validate(query)
-    except ValidationError as error:
-        raise errors.InvalidBody(_complaints(error, "query")) from None
+    return _validated(kind, query, "query")
 
 
 def parse_for_socket(kind: type[M], given: Any, *place: str) -> M:
@@ -215,14 +209,22 @@ def _is_json(content_type: str) -> bool:
     return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _complaints(error: ValidationError, *location: str) -> list[dict[str, Any]]:
-    return [
-        _missing(str(item["loc"][0]))
-        if item["type"] == "missing" and len(item["loc"]) == 1
-        else errors.complaint(item["type"], [*location, *item["loc"]], item["msg"], item["input"])
-        for item in error.errors(include_url=False, include_context=False)
-    ]
+def _validated(kind: type[M], given: Mapping[str, Any], place: str) -> M:
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        complaints = [
+            _missing(str(item["loc"][0]))
+            if item["type"] == "missing" and len(item["loc"]) == 1
+            else _complaint(item["type"], [place, *item["loc"]], item["msg"], item["input"])
+            for item in error.errors(include_url=False, include_context=False)
+        ]
+        raise errors.InvalidBody(complaints) from None
 
 
 def _missing(name: str) -> dict[str, Any]:
-    return errors.complaint("missing", ["body", name], "Field required", None)  # wire/README.md, 4.1: no input here
+    return _complaint("missing", ["body", name], "Field required", None)  # wire/README.md, 4.1: no input here
+
+
+def _complaint(kind: str, location: list[str | int], message: str, given: object) -> dict[str, Any]:
+    return {"type": kind, "loc": location, "msg": message, "input": given}

@@ -36,11 +36,6 @@ class Model:
         """Whether the model refuses parameters that the others take."""
         return self.model_id.startswith("eleven_v3")
 
-    @property
-    def is_v4(self) -> bool:
-        """Whether it is not settled that plain text-to-speech has the model."""
-        return self.model_id.startswith("eleven_v4")
-
 
 MODELS = {
     model.model_id: model

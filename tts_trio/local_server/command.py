@@ -6,10 +6,10 @@ import argparse
 import json
 import ssl
 import textwrap
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import trio
@@ -97,7 +97,7 @@ def parse_fault(text: str) -> Fault:
     """
     head, *pairs = text.split(",")
     action, _, point = head.partition("@")
-    values = dict(_pair(pair) for pair in pairs)
+    values = dict(map(_pair, pairs))
     if unknown := set(values) - _FAULT_FIELDS:
         raise argparse.ArgumentTypeError(f"a fault has no {', '.join(sorted(unknown))}")
     if action not in ACTIONS or point not in POINTS:
@@ -207,25 +207,21 @@ def _epilog() -> str:
         "skip=N, count=N": "let N passes through first; strike N passes (default: all)",
         "probability=P, seed=N": "strike by chance, repeatably",
     }
-    tables = (
-        ("--behavior KEY=VALUE, the default first (true, false, none; lists with commas):", switches),
-        ("--fault ACTION@POINT[,NAME=VALUE…], actions:", actions),
-        ("points:", dict(POINTS)),
-        ("names:", options),
-    )
-    examples = "for example: --fault reset@audio,frame=2,skip=1,count=1 --fault status@answer,value=429,count=1"
-    return "\n\n".join([*(_table(title, rows) for title, rows in tables), examples])
-
-
-def _table(title: str, rows: dict[Any, str]) -> str:
-    lines = [
-        textwrap.fill(f"{name}: {text}", 100, initial_indent="  ", subsequent_indent="      ")
-        for name, text in rows.items()
-    ]
-    return "\n".join([title, *lines])
+    tables: dict[str, Mapping[Any, str]] = {
+        "--behavior KEY=VALUE, the default first (true, false, none; lists with commas):": switches,
+        "--fault ACTION@POINT[,NAME=VALUE…], actions:": actions,
+        "points:": POINTS,
+        "names:": options,
+    }
+    lines: list[str] = []
+    for title, rows in tables.items():
+        lines.append(title)
+        for name, text in rows.items():
+            lines.append(textwrap.fill(f"{name}: {text}", 100, initial_indent="  ", subsequent_indent="      "))
+        lines.append("")
+    example = "for example: --fault reset@audio,frame=2,skip=1,count=1 --fault status@answer,value=429,count=1"
+    return "\n".join([*lines, example])
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, cast("tuple[object, ...]", value)))
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    return "" if value == () else str(value).lower() if isinstance(value, bool) or value is None else str(value)

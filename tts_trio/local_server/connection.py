@@ -53,7 +53,7 @@ class Connection:
                 self._wire.arm_reset()
         finally:
             half_a_request = self._http.their_state is h11.SEND_BODY or bool(self._http.trailing_data[0])
-            torn = self._socket.torn if self._socket else half_a_request
+            torn = self._socket.boundary.inside if self._socket else half_a_request
             by = "client" if self._wire.ended_by_client else "server"
             self._wire.record(Ended, by=by, torn=torn)
             await trio.aclose_forcefully(self._wire.stream)
@@ -64,20 +64,16 @@ class Connection:
         if ssl_context is not None:
             await self._wire.pass_point("tls", scope)
             await self._wire.start_tls(ssl_context)
-        while request := await self._next_request():
-            await self._answer(request)
+        while isinstance(head := await self._next_event(), h11.Request):
+            await self._answer(head)
             if self._socket or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()
 
     # --- requests
 
-    async def _next_request(self) -> h11.Request | None:
-        """Read the head of a request; None at the end of the connection."""
-        event = await self._next_event()
-        return event if isinstance(event, h11.Request) else None
-
-    async def _next_event(self) -> h11.Event | None:
+    async def _next_event(self) -> h11.Request | h11.Data | h11.EndOfMessage | None:
+        """Read the head of a request, a part of its body, or its end; None at the end of the connection."""
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._wire.receive())

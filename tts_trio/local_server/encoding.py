@@ -85,11 +85,6 @@ def _codes(law: str) -> bytes:
     return bytes(positive + negative)
 
 
-def _compressed(samples: bytes, law: str) -> bytes:
-    codes = _codes(law)
-    return bytes([codes[sample] for sample in memoryview(samples).cast("H")])
-
-
 class Encoder:
     """Encodes one stream of mono sound.
 
@@ -132,7 +127,10 @@ class Encoder:
         if not samples:
             return samples
         if sample_rate == self._sample_rate and self._name in _WITHOUT_FFMPEG:
-            return samples if self._name == "pcm" else _compressed(samples, self._name)
+            if self._name == "pcm":
+                return samples
+            codes = _codes(self._name)
+            return bytes([codes[sample] for sample in memoryview(samples).cast("H")])
         frame = self._pyav().AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
         frame.sample_rate = sample_rate
         frame.planes[0].update(samples)

@@ -70,11 +70,6 @@ class InvalidBody(ServiceError):
         return {"detail": self._complaints}
 
 
-def complaint(kind: str, location: list[str | int], message: str, given: object) -> dict[str, Any]:
-    """Give one item of a 422 body."""
-    return {"type": kind, "loc": location, "msg": message, "input": given}
-
-
 _AUTHENTICATION, _INVALID = "authentication_error", "validation_error"
 
 # --- who it is: without credentials on HTTP and on a WebSocket, with unknown ones (two answers of HTTP)
@@ -88,9 +83,7 @@ INVALID_KEY = ServiceError(401, "unauthorized", "Invalid API key", _AUTHENTICATI
 MALFORMED_KEY = ServiceError(400, "invalid_api_key", "API key is invalid.", _AUTHENTICATION, param="api_key")
 
 # --- voices: on HTTP, on a WebSocket, above the plan (which is not a lack of credits), too many in a dialogue
-VOICE_NOT_FOUND = ServiceError(
-    404, "voice_not_found", "A voice with voice_id '{voice_id}' was not found.", "not_found"
-)  # fmt: skip
+VOICE_NOT_FOUND = ServiceError(404, "voice_not_found", "A voice with voice_id '{voice_id}' was not found.", "not_found")
 VOICE_DOES_NOT_EXIST = ServiceError(404, "voice_id_does_not_exist", "A voice with voice_id {voice_id} does not exist.")
 PAID_PLAN_REQUIRED = ServiceError(
     402, "paid_plan_required", "Free users cannot use library voices via the API.", "payment_required",
@@ -144,9 +137,7 @@ SETTINGS_CHANGED = ServiceError(
 FIRST_MESSAGE_ONLY = ServiceError(
     400, "invalid_parameters", "{field} can only be set in the first message", param="{field}"
 )  # fmt: skip
-CONTEXT_IS_CLOSING = ServiceError(
-    400, "invalid_parameters", "Context {context_id} is closing.", param="context_id"
-)  # fmt: skip
+CONTEXT_IS_CLOSING = ServiceError(400, "invalid_parameters", "Context {context_id} is closing.", param="context_id")
 TEXT_TOO_LONG = ServiceError(
     400, "{code}", "This request's text has {given} characters and exceeds the character limit of {limit} characters."
 )

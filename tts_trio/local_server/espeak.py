@@ -183,12 +183,12 @@ def _audible(text: str) -> str:
     1.52 crashes at some symbols whose names it borrows from another language ("©orl" in Portuguese) and at some
     hyphens ("»-p" in Vietnamese). Letters, numbers and common punctuation remain.
     """
-    return "".join([character if _is_audible(character) else " " for character in text])
 
+    def is_audible(character: str) -> bool:
+        is_letter_mark_or_number = unicodedata.category(character)[0] in "LMN"
+        return is_letter_mark_or_number or character in _PUNCTUATION or character.isspace()
 
-def _is_audible(character: str) -> bool:
-    is_letter_mark_or_number = unicodedata.category(character)[0] in "LMN"
-    return is_letter_mark_or_number or character in _PUNCTUATION or character.isspace()
+    return "".join([character if is_audible(character) else " " for character in text])
 
 
 def _borders(characters: int, words: Sequence[_Word], samples: int) -> list[float]:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import attrs
 import trio
 
 WINDOW = 256 * 1024
 """Bytes that one side can write before the other reads, as with the buffers of a loopback connection."""
 
 
+@attrs.define(eq=False)
 class _Pipe:
     """One direction of a connection."""
 
-    def __init__(self) -> None:
-        self.data: bytearray = bytearray()
-        self.ended = False  # FIN: an end comes after the data
-        self.dead = False  # RST, or the reader is gone
-        self.changed: trio.lowlevel.ParkingLot = trio.lowlevel.ParkingLot()
-
-    def change(self) -> None:
-        """Wake those who wait for the pipe."""
-        self.changed.unpark_all()
+    data: bytearray = attrs.field(factory=bytearray)
+    ended: bool = False  # FIN: an end comes after the data
+    dead: bool = False  # RST, or the reader is gone
+    changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
@@ -43,7 +40,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 room = WINDOW - len(self._outgoing.data)
                 self._outgoing.data += rest[:room]
                 rest = rest[room:]
-                self._outgoing.change()
+                self._outgoing.changed.unpark_all()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room in the window."""
@@ -61,14 +58,14 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 raise trio.BrokenResourceError("connection reset by peer")
             data = bytes(pipe.data[: max_bytes or 65536])
             del pipe.data[: len(data)]
-            pipe.change()
+            pipe.changed.unpark_all()
             return data
 
     async def send_eof(self) -> None:
         """Send FIN."""
         async with self._alone("sending"):
             self._outgoing.ended = True
-            self._outgoing.change()
+            self._outgoing.changed.unpark_all()
 
     async def aclose(self) -> None:
         """Close both directions; what was sent can still be read."""
@@ -93,8 +90,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError("the connection is gone")
 
     def _wake(self) -> None:
-        self._outgoing.change()
-        self._incoming.change()
+        self._outgoing.changed.unpark_all()
+        self._incoming.changed.unpark_all()
 
     def _check_open(self) -> None:
         if self._closed:

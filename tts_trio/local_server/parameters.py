@@ -30,6 +30,7 @@ _OVERLONG_PERCENT = 110  # of the documented limit: so much is taken
 _TAG = re.compile(r"\[[^\]]*\]")
 _RARE_FORMATS = {"mp3_24000_48", "pcm_32000", "pcm_48000"}
 _LONGEST_INACTIVITY = 180
+_SILENT = {"Zs", "Zl", "Zp", "Cc", "Cf", "So"}  # blanks and emoji, by Unicode's categories
 _EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}  # and skin tones
 
 
@@ -184,7 +185,7 @@ def parse_http(
         lines, settings = (body.Line(text=said.text, voice_id=voice_id),), said.voice_settings or body.VoiceSettings()
         model = _find_model(said.model_id or catalog.DEFAULT_MODEL)
         latency = query.optimize_streaming_latency
-        if model.is_v4 and not behavior.v4_over_text_to_speech:
+        if model.model_id.startswith("eleven_v4") and not behavior.v4_over_text_to_speech:
             raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
         fields = {"previous_text": said.previous_text or None, "next_text": said.next_text or None}
         for field, given in {**fields, "optimize_streaming_latency": latency}.items():
@@ -263,8 +264,5 @@ def _check_text(texts: list[str], model: catalog.Model, behavior: Behavior) -> N
 
 def _is_empty(text: str) -> bool:
     """Say whether nothing but blanks, tags ("[laughs]") and emoji are in a text."""
-    return not any(map(_is_text, _TAG.sub("", text)))
-
-
-def _is_text(character: str) -> bool:
-    return unicodedata.category(character) not in {"Zs", "Zl", "Zp", "Cc", "Cf", "So"} and character not in _EMOJI_PARTS
+    rest = _TAG.sub("", text)
+    return all(unicodedata.category(character) in _SILENT or character in _EMOJI_PARTS for character in rest)

@@ -202,8 +202,8 @@ async def open_local_server(
     server = LocalServer(behavior, voice=voice, ssl_context=ssl_context, record=record)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        server.listen(nursery, host=host, port=port)
         try:
+            server.listen(nursery, host=host, port=port)
             yield server
         except trio.Cancelled:
             raise

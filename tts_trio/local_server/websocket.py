@@ -57,7 +57,7 @@ class WebSocketSession:
         self._service = service
         self._core = core
         self._protocol = WSConnection(ConnectionType.SERVER)
-        self._boundary = FrameBoundary()
+        self.boundary = FrameBoundary()  # in the client's bytes
         self._path = request.path
         self._scopes: dict[Utterance, Scope] = {}  # until their isFinal
         self._text: list[str] = []  # of a message in fragments
@@ -66,11 +66,6 @@ class WebSocketSession:
         self._to_render, self._orders = trio.open_memory_channel[Order](float("inf"))
         self._nursery: trio.Nursery
         self._hang_up: HangUp | None = None
-
-    @property
-    def torn(self) -> bool:
-        """Whether the client's bytes so far end in the middle of a frame."""
-        return self._boundary.inside
 
     def accept(self, upgrade_headers: list[tuple[bytes, bytes]], headers: Headers) -> bytes:
         """Accept the upgrade that h11 has read, and return the bytes of the 101.
@@ -94,15 +89,11 @@ class WebSocketSession:
         Raises:
             HangUp: The connection is to be dropped, rather than closed.
         """
-        try:
-            async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._until_over, lambda: self._listen(trailing))
-                self._nursery.start_soon(self._until_over, self._render)
-                self._nursery.start_soon(self._until_over, self._ping)
-                await self._until_over(self._talk)
-        finally:
-            self._to_render.close()
-            self._orders.close()
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._until_over, lambda: self._listen(trailing))
+            self._nursery.start_soon(self._until_over, self._render)
+            self._nursery.start_soon(self._until_over, self._ping)
+            await self._until_over(self._talk)
         if self._hang_up:
             raise self._hang_up
 
@@ -117,16 +108,13 @@ class WebSocketSession:
     # --- what the client says
 
     async def _listen(self, trailing: bytes) -> None:
-        data = trailing
-        while True:
-            if data:
-                self._boundary.feed(data)
-                self._protocol.receive_data(data)
-                for event in self._protocol.events():
-                    await self._take(event)
+        data = trailing or await self._wire.receive()
+        while data:
+            self.boundary.feed(data)
+            self._protocol.receive_data(data)
+            for event in self._protocol.events():
+                await self._take(event)
             data = await self._wire.receive()
-            if not data:
-                return
 
     async def _take(self, event: ws.Event) -> None:
         match event:

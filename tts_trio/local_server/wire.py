@@ -142,20 +142,17 @@ class Wire:
 
     def arm_reset(self) -> None:
         """Make the close of the stream an RST."""
-        _arm_reset(self.stream)
+        stream: Any = self.stream
+        if isinstance(stream, trio.SSLStream):
+            stream = cast("Any", stream).transport_stream
+        if isinstance(stream, MemoryStream):
+            stream.reset()
+        elif isinstance(stream, trio.SocketStream):
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _deafen(self) -> None:
         self._deaf = True
         self._reading.cancel()
-
-
-def _arm_reset(stream: Any) -> None:
-    if isinstance(stream, trio.SSLStream):
-        _arm_reset(cast("Any", stream).transport_stream)
-    elif isinstance(stream, MemoryStream):
-        stream.reset()
-    elif isinstance(stream, trio.SocketStream):
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class FrameBoundary:

@@ -15,9 +15,8 @@ from trio.testing import MockClock
 from tests.unit.local_server.plain import ENGLISH, RUSSIAN, PlainHTTP, town
 from tts_trio.local_server import EspeakVoice, Requested, ToneVoice, open_local_server, read_tones
 from tts_trio.local_server.memory import WINDOW, memory_connection
-from tts_trio.local_server.normalizer import normalize
 from tts_trio.local_server.record import Received, as_json
-from tts_trio.local_server.speech import Order, render
+from tts_trio.local_server.speech import Order, normalize, render
 from tts_trio.local_server.wire import FrameBoundary
 
 # --- the normalizer
