@@ -64,7 +64,8 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
             TTSError: The utterance failed. The frames of all audio received before were returned.
             trio.ClosedResourceError: The audio was closed, or the block of the utterance was left.
         """
-        await trio.lowlevel.checkpoint()
+        if len(self._held) >= self._size:
+            await trio.lowlevel.checkpoint()
         while len(self._held) < self._size or self._utterance.playback.left:
             try:
                 self._held += await self._audio.receive()
