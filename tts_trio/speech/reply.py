@@ -24,7 +24,7 @@ from tts_trio.speech.driver import Driver
 from tts_trio.speech.http_fallback import PhrasesOverHttp
 from tts_trio.speech.results import Receipt
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.timers import has_expired
+from tts_trio.transport.timers import Timer, has_expired
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Reply(Driver):
         self._connection: Connection | PhrasesOverHttp | None = None
         self._connection_over = trio.Event()
         self._scope = trio.CancelScope()
-        self._timer = trio.CancelScope()
+        self._timer = Timer(self.utterance.deadline)
         if connection is None:
             self._connection_over.set()
         else:
@@ -116,8 +116,7 @@ class Reply(Driver):
     @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self.utterance.deadline()) as self._timer:
-                await trio.sleep_forever()
+            await self._timer.wait()
             await has_expired(self.utterance.overdue_at)
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
@@ -181,7 +180,7 @@ class Reply(Driver):
             self._connection.close()
             self._connection = None
             self._connection_over.set()
-        self._timer.deadline = self.utterance.deadline()
+        self._timer.reset()
         self._wake_readers()
         if self.utterance.ended is not None:
             self._scope.cancel(reason="the utterance has ended")

@@ -25,7 +25,7 @@ from tts_trio.static_text.source import AudioSource, RequestSent, ResponseStarte
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text
-from tts_trio.transport.timers import has_expired
+from tts_trio.transport.timers import Timer, has_expired
 from tts_trio.wire.events import Final
 from tts_trio.wire.http import SpeechRequest, stream_request
 
@@ -179,7 +179,7 @@ class StaticText(Driver):
         self._answered: ResponseStarted | None = None
         self._scope = trio.CancelScope()
         self._asking = trio.CancelScope()
-        self._timer = trio.CancelScope()
+        self._timer = Timer(self.utterance.overdue_at)
         self._heard_more = trio.Event()
         self._losses = 0
         self._retry_at = 0.0
@@ -211,8 +211,7 @@ class StaticText(Driver):
     @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self.utterance.overdue_at()) as self._timer:
-                await trio.sleep_forever()
+            await self._timer.wait()
             if await has_expired(self.utterance.overdue_at):
                 self.utterance.expire(trio.current_time())
                 self._asking.cancel(reason="the service is late")
@@ -256,7 +255,7 @@ class StaticText(Driver):
                 if self.utterance.ended is not None:
                     self._asking.cancel(reason="it failed by what came")
                 await self._wait_for_room()
-        self._timer.deadline = self.utterance.overdue_at()
+        self._timer.reset()
 
     async def _wait_for_room(self) -> None:
         """Wait until the listener needs more; the service, which has to wait then, is not late."""

@@ -25,7 +25,7 @@ _TURNS = 400
 _LATE = 0.05
 _ROUND_TRIP = 1.0
 
-_TICK = 0.1  # seconds: where the loop took longer for them, it stood still
+TICK = 0.1  # seconds: where the loop took longer for them, it stood still
 
 
 async def has_expired(deadline: Callable[[], float]) -> bool:
@@ -56,6 +56,39 @@ def grace_after(deadline: float) -> float:
     return _ROUND_TRIP if trio.current_time() - deadline > _LATE else 0.0
 
 
+class Timer:
+    """Wakes a task when something is due. What is due when may change at any time.
+
+    To set another deadline costs about as much as a task switch, and most deadlines only move on with every message. So
+    the timer is set again only where something is due earlier than it fires; otherwise it fires too early, once.
+    """
+
+    def __init__(self, due: Callable[[], float]) -> None:
+        """Prepare a timer.
+
+        Args:
+            due: Returns when something is due, in seconds of trio's clock.
+        """
+        self._due = due
+        self._scope = trio.CancelScope()
+
+    def reset(self) -> None:
+        """Take note that something may be due earlier than it was."""
+        due = self._due()
+        if due < self._scope.deadline:
+            self._scope.deadline = due
+
+    def fire(self) -> None:
+        """Wake the task now, if it waits."""
+        self._scope.cancel(reason="there is something to do")
+
+    async def wait(self) -> float:
+        """Wait until something may be due, and return how many seconds late it is: the loop stood still for them."""
+        with trio.CancelScope(deadline=self._due()) as self._scope:
+            await trio.sleep_forever()
+        return max(0.0, trio.current_time() - self._scope.deadline)
+
+
 @attrs.define
 class Countdown:
     """A timeout for one wait after another, which counts the seconds in which the loop runs.
@@ -70,7 +103,7 @@ class Countdown:
         """Wait for an event, and tell whether it came in time."""
         ends = trio.current_time() + self.seconds
         while not event.is_set() and (now := trio.current_time()) < ends:
-            tick = min(now + _TICK, ends)
+            tick = min(now + TICK, ends)
             with trio.move_on_at(tick):
                 await event.wait()
             ends += max(0.0, trio.current_time() - tick)
