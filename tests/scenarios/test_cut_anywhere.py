@@ -156,23 +156,22 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
     def on_event(event: AudioReceived | Final) -> None:
         utterance.receive(event, 1.0)
 
-    async with trio.open_nursery() as nursery:
-        socket._opened(nursery)
-        connection = socket.acquire()
-        connection.take(on_event, lambda error: utterance.lost(error, 1.0))
-        utterance.accept("Раз, два. One, two.", 0.0)
-        utterance.complete(0.0)
-        utterance.connected()
-        for message in ["", *messages]:
-            socket._receive(message)
-            if not utterance.has_connection and utterance.ended is None:
-                utterance.connected()
-            utterance.phrases_to_send(1.0)  # as after every change
-            utterance.end_to_send(1.0)
-            while sound := utterance.deliver(1.0):
-                assert len(sound) % 2 == 0
-            assert utterance.deadline() >= 0
-        nursery.cancel_scope.cancel()
+    socket._opened()
+    connection = socket.acquire()
+    connection.take(on_event, lambda error: utterance.lost(error, 1.0))
+    utterance.accept("Раз, два. One, two.", 0.0)
+    utterance.complete(0.0)
+    utterance.connected()
+    for message in ["", *messages]:
+        socket._receive(message)
+        if not utterance.has_connection and utterance.ended is None:
+            utterance.connected()
+        utterance.phrases_to_send(1.0)  # as after every change
+        utterance.end_to_send(1.0)
+        while sound := utterance.deliver(1.0):
+            assert len(sound) % 2 == 0
+        assert utterance.deadline() >= 0
+
     assert socket.error is None or isinstance(socket.error, TTSError)
     assert utterance.error is None or isinstance(utterance.error, TTSError)
     utterance.interrupt(2.0)

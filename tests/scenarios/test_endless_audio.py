@@ -27,7 +27,7 @@ from tts_trio import (
 from tts_trio.config.audio_clock import most_bytes
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.speech.utterance import Utterance
-from tts_trio.transport import handshake, websocket
+from tts_trio.transport import framing
 from tts_trio.wire.events import AudioReceived
 
 every_language = pytest.mark.parametrize("language", TEXTS)
@@ -225,8 +225,7 @@ async def test_a_message_of_empty_fragments_has_an_end(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P23: trio-websocket counts a message in bytes; fragments without any have no end there."""
-    for module in (handshake, websocket):
-        monkeypatch.setattr(module, "MAX_UNFINISHED", 2**20)
+    monkeypatch.setattr(framing, "MAX_MESSAGE", 2**20)
 
     class Fragments(Hose):
         async def _speak(self, stream: trio.abc.Stream, peer: wsproto.WSConnection, context_id: str | None) -> None:

@@ -5,8 +5,6 @@ trio-websocket loses what the peer said, or waits for ever. Here the answer is k
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import h11
@@ -22,8 +20,6 @@ from tts_trio.transport.streams import dial_failed
 
 logger = guarded_logger(__name__)
 
-MAX_MESSAGE = 16 * 2**20  # the service's own examples allow 16 MiB; a long sentence of PCM passes 1 MiB
-MAX_UNFINISHED = 2 * MAX_MESSAGE  # bytes without the end of a message: fragments of nothing would have no end
 _WHOLE_TEXT = b"\x81"  # the first byte of a frame that is a whole message of text (RFC 6455, 5.2)
 _QUOTED = 80  # characters of an answer that is none
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
@@ -33,14 +29,12 @@ class HandshakeStream(trio.abc.Stream):
     """A stream under trio-websocket that raises where the peer hangs up in the handshake, and keeps the answer.
 
     trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
-    body is cut short. It bounds the bytes of a message, but not its fragments, which may be empty. It hands a message
-    on in a later turn of the loop than that in which its bytes came, and it waits for whoever writes before it writes a
-    message, so what had been written when something came is noted here.
+    body is cut short. It may hand a message on in a later turn of the loop than that in which its bytes came, and it
+    waits for whoever writes before it writes a message, so what had been written when something came is noted here.
 
     Attributes:
         established: Whether the WebSocket is open.
         answer: The bytes that came before it was open.
-        unfinished: How many bytes came since the last message was complete.
         written: How many messages of text the stream has begun to write.
         written_before: How many of them it had begun to write when the last bytes came.
     """
@@ -49,33 +43,28 @@ class HandshakeStream(trio.abc.Stream):
         self._stream = stream
         self.established = False
         self.answer = bytearray()
-        self.unfinished = 0
         self.written = self.written_before = 0
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Read, and raise where the peer hangs up in the handshake, or no message ends."""
-        with self._noticing_the_end():
-            data = bytes(await self._stream.receive_some(max_bytes))
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Read, and raise `HungUp` where the peer hangs up in the handshake."""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError as error:
+            if self.established:
+                raise
+            raise HungUp from error
         self.written_before = self.written
         if not self.established:
             self.answer += data[: _MAX_REFUSAL - len(self.answer)]
             if not data:
                 raise HungUp
-        self.unfinished += len(data)
-        if self.unfinished > MAX_UNFINISHED:
-            raise trio.BrokenResourceError
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write a frame, or the handshake, and raise `HungUp` where the peer hangs up in that."""
         self.written += data[:1] == _WHOLE_TEXT
-        with self._noticing_the_end():
-            await self._stream.send_all(data)
-
-    @contextmanager
-    def _noticing_the_end(self) -> Generator[None]:
         try:
-            yield
+            await self._stream.send_all(data)
         except trio.BrokenResourceError as error:
             if self.established:
                 raise

@@ -9,9 +9,8 @@ from enum import Enum
 
 import trio
 
-from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
-from tts_trio.errors import TTSConnectionError, TTSError, unexpected
+from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.slots import Slots
@@ -90,12 +89,18 @@ class HotSocket:
         self.slots = Slots(self._endpoint, self)
         self._retired_for: TTSError | None = None
         self._last_frame = math.inf
-        self._timer = trio.CancelScope()
         from tts_trio.transport.websocket import (
             WebSocket,  # loaded late: trio-websocket is a third of the cost of `import trio`
         )
 
-        self._websocket = WebSocket(config, self._endpoint.path(), open_stream=open_stream, on_message=self._receive)
+        self._websocket = WebSocket(
+            config,
+            self._endpoint.path(),
+            open_stream=open_stream,
+            on_message=self._receive,
+            due=self._due,
+            on_due=self._do_what_is_due,
+        )
 
     def __repr__(self) -> str:
         state = self.state.name.lower()
@@ -160,10 +165,7 @@ class HotSocket:
         """
         self.began = trio.current_time()
         try:
-            with single_error():
-                async with trio.open_nursery() as nursery:
-                    await self._websocket.run(turn, self.slots.first_frames(), lambda: self._opened(nursery))
-                    nursery.cancel_scope.cancel(reason="the connection has ended")
+            await self._websocket.run(turn, self.slots.first_frames(), self._opened)
         finally:
             self.slots.lose(self.error or TTSConnectionError("the connection was closed"))
 
@@ -174,10 +176,7 @@ class HotSocket:
         self._last_frame = trio.current_time()
         for frame in frames:
             self._websocket.send(frame)
-        # A frame only delays what is due, so the timer may stay where it is, and fire early; but the first frame of a
-        # context makes a keep-alive due.
-        if self._timer.deadline > self._last_frame + self._config.keep_alive_interval:
-            self._timer.deadline = self._due()
+        self._websocket.reset_timer()  # the first frame of a context makes a keep-alive due
         return self._websocket.sent
 
     def probe(self) -> None:
@@ -214,7 +213,7 @@ class HotSocket:
             self.probe()
         else:
             self._free(connection)
-        self._timer.deadline = self._due()
+        self._websocket.reset_timer()
 
     def retire(self, error: TTSError) -> None:
         """Take no more utterances, and end, for this reason, with the last of those that go on."""
@@ -240,11 +239,10 @@ class HotSocket:
         else:
             self._websocket.abandon(self._retired_for)
 
-    def _opened(self, nursery: trio.Nursery) -> None:
+    def _opened(self) -> None:
         self._go(SocketState.HOT)
         self.hot_since = self._last_frame = trio.current_time()
         self.slots.offer()
-        nursery.start_soon(self._keep_time)
         self._on_hot(self)
 
     def _offer(self) -> None:
@@ -256,18 +254,6 @@ class HotSocket:
         """Free the slot of a context that the service has closed."""
         self.slots.free(connection)
         self._offer()
-
-    @trio.lowlevel.enable_ki_protection
-    async def _keep_time(self) -> None:
-        while True:
-            with trio.CancelScope(deadline=self._due()) as self._timer:
-                await trio.sleep_forever()
-            await has_expired(self._lost_slot_at)
-            try:
-                self._do_what_is_due(trio.current_time())
-            except Exception as error:
-                logger.exception("the timer of a connection failed")
-                return self._websocket.abandon(unexpected("connection", error))
 
     def _due(self) -> float:
         waiting = (c.last_frame for c in self.slots if c.context.awaits_text)
@@ -288,7 +274,9 @@ class HotSocket:
             return math.inf
         return self.slots.silent_since() + self._config.timeouts.reply
 
-    def _do_what_is_due(self, now: float) -> None:
+    async def _do_what_is_due(self) -> None:
+        await has_expired(self._lost_slot_at)
+        now = trio.current_time()
         if self._old_at() <= now:
             self._go(SocketState.AGING)
             self._on_old(self)
@@ -325,7 +313,7 @@ class HotSocket:
                     connection.received(event)
                     if connection.state == "ended":
                         self._free(connection)
-                        self._timer.deadline = self._due()
+                        self._websocket.reset_timer()
             case ErrorReceived():
                 self._receive_error(event, context_id, connection)
             case Unreadable():

@@ -9,9 +9,10 @@ writes whole frames, and closing is an event and a bounded wait.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import cast
+from functools import partial
 from urllib.parse import urlsplit
 
 import attrs
@@ -24,31 +25,32 @@ from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.errors.classification import classify
 from tts_trio.errors.redaction import guarded_logger, redact
 from tts_trio.transport.dialing import DialTurn
-from tts_trio.transport.handshake import MAX_MESSAGE, MAX_UNFINISHED, HandshakeStream, explain
+from tts_trio.transport.framing import FramedConnection
+from tts_trio.transport.handshake import HandshakeStream, explain
 from tts_trio.transport.streams import USER_AGENT, OpenStream
-from tts_trio.transport.timers import wait_event
+from tts_trio.transport.timers import TICK, Timer, has_expired
 
 logger = guarded_logger(__name__)
 
-_RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
 _PROBE_TIMEOUT = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
 
 
-@attrs.frozen
-class _Protecting:
-    """What trio-websocket needs of a nursery, for a reader that Ctrl-C is not raised in: there it could be lost."""
+@attrs.define(eq=False)
+class _Ping:
+    """A ping that is not answered yet.
 
-    nursery: trio.Nursery
+    Attributes:
+        payload: What its pong will name.
+        since: When it was sent.
+        overdue_at: When its pong is overdue; later, where the loop stood still.
+        is_probe: Whether any message will do for the pong.
+    """
 
-    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Start a task."""
-        self.nursery.start_soon(self._run, function)
-
-    @staticmethod
-    @trio.lowlevel.enable_ki_protection
-    async def _run(function: Callable[[], Awaitable[None]]) -> None:
-        await function()
+    payload: bytes
+    since: float
+    overdue_at: float
+    is_probe: bool
 
 
 class WebSocket:
@@ -70,6 +72,8 @@ class WebSocket:
         *,
         open_stream: OpenStream,
         on_message: Callable[[str | bytes], None],
+        due: Callable[[], float],
+        on_due: Callable[[], Awaitable[None]],
     ) -> None:
         """Prepare a WebSocket; nothing is dialed yet.
 
@@ -78,6 +82,9 @@ class WebSocket:
             path: The path and query, below the base URL.
             open_stream: A function that opens the byte stream.
             on_message: A function that is called with each message as it comes; it must not block.
+            due: A function that returns when something is to be done on the open socket, in seconds of trio's clock.
+                After it has become earlier, `reset_timer` is to be called.
+            on_due: A function that does it.
         """
         self.is_open = False
         self.trace_id: str | None = None
@@ -88,17 +95,23 @@ class WebSocket:
         self._path = path
         self._open_stream = open_stream
         self._on_message = on_message
-        self._outbox, self._unsent = trio.open_memory_channel[str](math.inf)
-        self._closing = trio.Event()
+        self._due = due
+        self._on_due = on_due
+        self._outbox = deque[str | _Ping]()
+        self._writer = trio.lowlevel.ParkingLot()
+        self._closing = False
         self._goodbye: str | None = None
-        self._probe, self._probes = trio.open_memory_channel[float](math.inf)
+        self._timer = Timer(self._next_deadline)
+        self._next_ping = math.inf
+        self._pings = 0
+        self._unanswered = deque[_Ping]()
         self._last_message = -math.inf
         self._writing_since = math.inf
 
     @property
     def ending(self) -> bool:
         """Whether it was lost, or told to close: nothing more is written to it."""
-        return self._closing.is_set()
+        return self._closing
 
     @property
     def stuck(self) -> bool:
@@ -107,9 +120,9 @@ class WebSocket:
 
     def send(self, message: str) -> None:
         """Hand a message to the writer. Never blocks; a message for a socket that is ending is dropped."""
-        if not self._closing.is_set():
+        if not self._closing:
             self.sent += 1
-            self._outbox.send_nowait(message)
+            self._write_soon(message)
 
     def probe(self) -> None:
         """Find out whether the socket is half-open. Never blocks.
@@ -117,7 +130,12 @@ class WebSocket:
         A ping is sent. The socket is lost if neither its pong nor any message comes within a second, or if nothing
         could be written for so long.
         """
-        self._probe.send_nowait(trio.current_time())
+        if not self._closing:
+            self._ping(_PROBE_TIMEOUT, is_probe=True)
+
+    def reset_timer(self) -> None:
+        """Take note that something may be due earlier than it was."""
+        self._timer.reset()
 
     def close(self, goodbye: str | None = None) -> None:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
@@ -125,15 +143,19 @@ class WebSocket:
         Args:
             goodbye: A last message, which is written before the Close frame.
         """
-        if not self._closing.is_set():
+        if not self._closing:
             self._goodbye = goodbye
-            self._closing.set()
+            self._end()
 
     def abandon(self, error: TTSError) -> None:
         """Give the socket up, with the reason. Never blocks; only the first reason counts."""
-        if not self._closing.is_set():
+        if not self._closing:
             self.error = error
-            self._closing.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._closing = True
+        self._timer.fire()
 
     async def run(self, turn: DialTurn, first_messages: Iterable[str], on_open: Callable[[], None]) -> None:
         """Dial, then own the socket until it is closed or lost.
@@ -154,7 +176,6 @@ class WebSocket:
                     stream = HandshakeStream(await self._open_stream(self._config))
                     async with trio.open_nursery() as nursery:
                         websocket = await self._upgrade(nursery, stream)
-                        nursery.start_soon(self._read, websocket, stream)
                         for message in first_messages:
                             self.sent += 1
                             await websocket.send_message(message)
@@ -166,9 +187,7 @@ class WebSocket:
                         if not self.ending:
                             on_open()
                         nursery.start_soon(self._write, websocket)
-                        nursery.start_soon(self._ping, websocket, nursery)
-                        nursery.start_soon(self._run_probes, websocket, nursery)
-                        await self._closing.wait()
+                        await self._keep_time()
                         if self.error is None:
                             await self._say_goodbye(websocket)
                         nursery.cancel_scope.cancel(reason="the WebSocket is closed")
@@ -180,27 +199,39 @@ class WebSocket:
             if not self.is_open:
                 raise cause from cause.__cause__
         finally:
-            self._closing.set()
+            self._closing = True
             try:
                 if stream is not None:
                     await trio.aclose_forcefully(stream)
             finally:
                 self.closed.set()
 
-    async def _upgrade(self, nursery: trio.Nursery, stream: HandshakeStream) -> trio_websocket.WebSocketConnection:
+    async def _upgrade(self, nursery: trio.Nursery, stream: HandshakeStream) -> FramedConnection:
         url = urlsplit(self._config.base_url)
-        websocket = await trio_websocket.wrap_client_stream(
-            cast("trio.Nursery", _Protecting(nursery)),
-            cast("trio.SocketStream", stream),  # it takes any stream, but is typed for two
+
+        def take(message: str | bytes) -> None:
+            self.written = stream.written_before
+            try:
+                self._on_message(message)
+            except Exception as error:  # noqa: BLE001 - logged there
+                self.abandon(explain(error, self._config, stream))
+            if self.error is not None:
+                raise self.error
+            self._last_message = trio.current_time()
+
+        websocket = FramedConnection(
+            stream,
             url.netloc,
             url.path.rstrip("/") + self._path,
-            extra_headers=[
+            [
                 (b"xi-api-key", self._config.api_key.encode("ascii")),
                 (b"user-agent", USER_AGENT.encode("ascii")),
             ],
-            receive_buffer_size=_RECEIVE_BYTES,
-            max_message_size=MAX_MESSAGE,
+            on_message=take,
+            on_pong=self._pong,
         )
+        nursery.start_soon(self._read, websocket)
+        await websocket.wait_open()
         stream.established = True
         self.trace_id = next(
             (redact(value.decode("latin-1")) for name, value in websocket.handshake_headers if name == b"x-trace-id"),
@@ -209,78 +240,96 @@ class WebSocket:
         return websocket
 
     @trio.lowlevel.enable_ki_protection
-    async def _read(self, websocket: trio_websocket.WebSocketConnection, stream: HandshakeStream) -> None:
+    async def _read(self, websocket: FramedConnection) -> None:
+        await websocket.read()
+        if not self._closing:
+            raise self._loss(websocket)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self, websocket: FramedConnection) -> None:
         try:
-            while self.error is None:
-                message = await websocket.get_message()
-                stream.unfinished = 0
-                self.written = stream.written_before
-                self._on_message(message)
-                self._last_message = trio.current_time()
-        except trio_websocket.ConnectionClosed as closed:
-            if self._closing.is_set():
-                return
-            reason = closed.reason
-            if stream.unfinished > MAX_UNFINISHED:
-                says = f"a message did not end within {MAX_UNFINISHED} bytes"
-                self.abandon(TTSConnectionError(says, trace_id=self.trace_id))
-            elif reason is not None:
-                self.abandon(classify(reason.reason, close_code=reason.code, trace_id=self.trace_id))
-            else:
-                self.abandon(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
-        raise self.error or AssertionError("unreachable: the loop ends by an error")
-
-    @trio.lowlevel.enable_ki_protection
-    async def _write(self, websocket: trio_websocket.WebSocketConnection) -> None:
-        with suppress(trio_websocket.ConnectionClosed):  # the reader knows why
-            async for message in self._unsent:
-                if self._closing.is_set():
-                    return
+            while not self._closing:
+                if not self._outbox:
+                    await self._writer.park()
+                    continue
+                message = self._outbox.popleft()
                 self._writing_since = trio.current_time()
-                await websocket.send_message(message)
+                if isinstance(message, str):
+                    await websocket.send_message(message)
+                else:
+                    await websocket.send_ping(message.payload)
                 self._writing_since = math.inf
+        except trio_websocket.ConnectionClosed:
+            self.abandon(self._loss(websocket))
 
-    @trio.lowlevel.enable_ki_protection
-    async def _ping(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
-        timeout = self._config.timeouts.ping
-        while True:
-            await trio.sleep(self._config.ping_interval)
-            if not await self._pong_comes(websocket, nursery, timeout):
-                self.abandon(TTSConnectionError(f"the service did not answer a ping within {timeout:g} s"))
+    def _write_soon(self, message: str | _Ping) -> None:
+        self._outbox.append(message)
+        self._writer.unpark()
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run_probes(self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery) -> None:
-        async for since in self._probes:
-            nursery.start_soon(self._run_probe, websocket, nursery, since)
+    def _loss(self, websocket: FramedConnection) -> TTSError:
+        """Return why the peer ended it."""
+        closed = websocket.closed
+        if closed is None:
+            return TTSConnectionError("the connection was lost", trace_id=self.trace_id)
+        return classify(closed.reason, close_code=closed.code, trace_id=self.trace_id)
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run_probe(
-        self, websocket: trio_websocket.WebSocketConnection, nursery: trio.Nursery, since: float
-    ) -> None:
-        if await self._pong_comes(websocket, nursery, _PROBE_TIMEOUT):
-            return
-        # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
-        if self._last_message < since or self._writing_since <= since:
-            self.abandon(TTSConnectionError(f"the service did not answer within {_PROBE_TIMEOUT:g} s"))
+    # The task that owns the socket keeps the time, too: that of its own pings, and of what else is to be done on it.
 
-    async def _pong_comes(
-        self,
-        websocket: trio_websocket.WebSocketConnection,
-        nursery: trio.Nursery,
-        timeout: float,  # noqa: ASYNC109 - no cancel scope: that could tear a frame
-    ) -> bool:
-        """Send a ping, and tell whether its pong comes in time."""
-        pong = trio.Event()
-        nursery.start_soon(self._ping_once, websocket, pong)
-        return await wait_event(pong, timeout)
+    async def _keep_time(self) -> None:
+        """Do what is due when it is due, until the socket ends."""
+        self._next_ping = trio.current_time() + self._config.ping_interval
+        while not self._closing:
+            stood_still = await self._timer.wait()
+            for ping in self._unanswered:
+                ping.overdue_at += stood_still
+            if self._next_ping <= trio.current_time():
+                self._next_ping = trio.current_time() + self._config.ping_interval
+                self._ping(self._config.timeouts.ping, is_probe=False)
+            await self._judge_pings()
+            if not self._closing:
+                await self._on_due()
 
-    @trio.lowlevel.enable_ki_protection
-    async def _ping_once(self, websocket: trio_websocket.WebSocketConnection, pong: trio.Event) -> None:
-        with suppress(trio_websocket.ConnectionClosed):
-            await websocket.ping()
-            pong.set()
+    def _next_deadline(self) -> float:
+        deadline = min(self._next_ping, self._due())
+        if self._unanswered:
+            tick = trio.current_time() + TICK
+            deadline = min(deadline, tick, *(ping.overdue_at for ping in self._unanswered))
+        return deadline
 
-    async def _say_goodbye(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    def _ping(self, timeout: float, *, is_probe: bool) -> None:
+        """Send a ping that is to be answered in so many seconds."""
+        self._pings += 1
+        now = trio.current_time()
+        ping = _Ping(self._pings.to_bytes(4), now, now + timeout, is_probe)
+        self._unanswered.append(ping)
+        self._write_soon(ping)
+        self._timer.reset()
+
+    def _pong(self, payload: bytes) -> None:
+        """Take note of a pong, which answers the pings before its own, too (RFC 6455, 5.5.3)."""
+        if any(ping.payload == payload for ping in self._unanswered):
+            while self._unanswered.popleft().payload != payload:
+                pass
+
+    async def _judge_pings(self) -> None:
+        """Give the socket up where a pong is overdue."""
+        for ping in [ping for ping in self._unanswered if ping.overdue_at <= trio.current_time()]:
+            if not await has_expired(partial(self._overdue_since, ping)):
+                continue
+            if not ping.is_probe:
+                says = f"a ping within {self._config.timeouts.ping:g} s"
+            # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
+            elif self._last_message < ping.since or self._writing_since <= ping.since:
+                says = f"within {_PROBE_TIMEOUT:g} s"
+            else:
+                self._unanswered.remove(ping)
+                continue
+            self.abandon(TTSConnectionError(f"the service did not answer {says}"))
+
+    def _overdue_since(self, ping: _Ping) -> float:
+        return ping.overdue_at if ping in self._unanswered and not self._closing else math.inf
+
+    async def _say_goodbye(self, websocket: FramedConnection) -> None:
         with trio.move_on_after(self._config.timeouts.close), suppress(trio_websocket.ConnectionClosed):
             if self._goodbye is not None:
                 await websocket.send_message(self._goodbye)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
-from tests.helpers import API_KEY, listen, make_config, memory_service, speaking
+from tests.helpers import API_KEY, Service, listen, make_config, memory_service, speaking
 from tests.helpers.streams import Wrapped
 from tts_trio import (
     AuthenticationError,
@@ -43,16 +44,26 @@ DIALS: list[tuple[Fault, type[TTSError], str, float]] = [
 ]
 
 
+def websocket_to(service: Service, on_message: Callable[[str | bytes], None] = lambda _message: None) -> WebSocket:
+    return WebSocket(
+        make_config(),
+        ENDPOINT.path(),
+        open_stream=service.open_stream,
+        on_message=on_message,
+        due=lambda: math.inf,
+        on_due=trio.lowlevel.checkpoint,
+    )
+
+
 async def run(websocket: WebSocket, first_messages: list[str], on_open: Callable[[], None]) -> None:
     await websocket.run(await DialTurn.wait(make_config().base_url), first_messages, on_open)
 
 
 @asynccontextmanager
 async def dialing(behavior: Behavior) -> AsyncGenerator[tuple[WebSocket, list[str | bytes], trio.Nursery]]:
-    config = make_config()
     messages: list[str | bytes] = []
     async with memory_service(behavior) as service:
-        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=messages.append)
+        websocket = websocket_to(service, messages.append)
         yield websocket, messages, service.nursery
 
 
@@ -75,14 +86,13 @@ async def test_a_dial_that_fails_says_why_in_time(
 async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock) -> None:
     error = None
     async with memory_service(Behavior(concurrency=1, over_concurrency="upgrade", speed=0.1)) as service:
-        config = make_config()
-        first = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
+        first = websocket_to(service)
         hot = trio.Event()
         service.nursery.start_soon(run, first, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
         first.send(ENDPOINT.text(None, "Длинная фраза, которую долго говорить. "))
         await trio.sleep(0.2)
-        second = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
+        second = websocket_to(service)
         with pytest.raises(ConcurrencyError) as caught:
             await run(second, [" "], lambda: None)
         error = caught.value
@@ -141,9 +151,8 @@ async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.M
 @pytest.mark.parametrize("point", ["freeze", "deafen"])
 async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.testing.MockClock, point: str) -> None:
     """P7, P16: a peer that reads nothing any more holds up nobody."""
-    config = make_config()
     async with memory_service(Behavior(faults=(Fault(point, "audio"),))) as service:
-        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
+        websocket = websocket_to(service)
         hot = trio.Event()
         service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
@@ -159,9 +168,8 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
 
 
 async def test_a_polite_close_and_no_torn_frame(autojump_clock: trio.testing.MockClock) -> None:
-    config = make_config()
     async with memory_service() as service:
-        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=lambda _: None)
+        websocket = websocket_to(service)
         hot = trio.Event()
         service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()
@@ -183,9 +191,8 @@ async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
     def broken(_message: str | bytes) -> None:
         raise LookupError("a bug")
 
-    config = make_config()
     async with memory_service() as service:
-        websocket = WebSocket(config, ENDPOINT.path(), open_stream=service.open_stream, on_message=broken)
+        websocket = websocket_to(service, broken)
         hot = trio.Event()
         service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
         await hot.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -272,7 +273,12 @@ async def test_what_came_before_the_text_was_written_is_told_from_what_came_behi
             return Stream(await opener(config))
 
         websocket = WebSocket(
-            config, endpoint.path(), open_stream=open_stream, on_message=lambda _: written.append(websocket.written)
+            config,
+            endpoint.path(),
+            open_stream=open_stream,
+            on_message=lambda _: written.append(websocket.written),
+            due=lambda: math.inf,
+            on_due=trio.lowlevel.checkpoint,
         )
         with trio.move_on_after(5):
             await websocket.run(await DialTurn.wait(config.base_url), [endpoint.begin(None)], lambda: None)

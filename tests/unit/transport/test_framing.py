@@ -1,0 +1,146 @@
+"""What is used of trio-websocket that it keeps for its subclasses, in the releases that the package allows."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import trio
+import wsproto
+from wsproto.events import AcceptConnection, BytesMessage, Event, Ping, Pong, Request, TextMessage
+
+from tts_trio import TTSConnectionError
+from tts_trio.transport import framing
+from tts_trio.transport.framing import FramedConnection
+
+
+class Peer:
+    """The server's end, which sends what it is told."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.protocol = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+
+    async def accept(self) -> None:
+        assert isinstance(await self.hear(), Request)
+        await self.send(AcceptConnection())
+
+    async def hear(self) -> Event:
+        while (event := next(self.protocol.events(), None)) is None:
+            self.protocol.receive_data(await self.stream.receive_some())
+        return event
+
+    async def send(self, *events: Event) -> None:
+        await self.stream.send_all(b"".join(map(self.protocol.send, events)))
+
+
+class TaskSteps(trio.abc.Instrument):
+    """Notes which tasks run."""
+
+    def __init__(self) -> None:
+        self.tasks: list[trio.lowlevel.Task] = []
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.tasks.append(task)
+
+
+@asynccontextmanager
+async def connected() -> AsyncGenerator[tuple[FramedConnection, Peer, list[str | bytes], list[bytes]]]:
+    messages: list[str | bytes] = []
+    pongs: list[bytes] = []
+    ours, theirs = trio.testing.memory_stream_pair()
+    connection = FramedConnection(ours, "host", "/path", [], on_message=messages.append, on_pong=pongs.append)
+    peer = Peer(theirs)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.read)
+        nursery.start_soon(peer.accept)
+        await connection.wait_open()
+        yield connection, peer, messages, pongs
+        nursery.cancel_scope.cancel()
+
+
+def test_only_releases_that_were_tried_are_allowed() -> None:
+    """What is used of trio-websocket is no part of its interface, so that another release may be without it."""
+    pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
+    [allowed] = [each for each in pyproject["project"]["dependencies"] if each.startswith("trio-websocket")]
+    assert allowed == "trio-websocket>=0.12.2,<0.13"
+    assert re.match(r"0\.12\.", version("trio-websocket"))
+
+
+async def test_a_message_is_handed_on_by_the_task_that_reads_it() -> None:
+    """No other task runs between the bytes and whoever takes the message."""
+    async with connected() as (_, peer, messages, _pongs):
+        await trio.testing.wait_all_tasks_blocked()
+        steps = TaskSteps()
+        trio.lowlevel.add_instrument(steps)
+        await peer.send(TextMessage("Да."))
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
+    assert messages == ["Да."]
+    assert len({*steps.tasks} - {trio.lowlevel.current_task()}) == 1
+
+
+async def test_messages_of_several_fragments_are_joined() -> None:
+    async with connected() as (_, peer, messages, _pongs):
+        for event in (
+            TextMessage("Добрый ", message_finished=False),
+            TextMessage("день", message_finished=True),
+            BytesMessage(b"\0", message_finished=False),
+            BytesMessage(b"\1", message_finished=True),
+            TextMessage("", message_finished=True),
+        ):
+            await peer.send(event)
+        await trio.testing.wait_all_tasks_blocked()
+        assert messages == ["Добрый день", b"\0\1", ""]
+
+
+async def test_a_ping_is_sent_without_waiting_for_its_pong() -> None:
+    async with connected() as (connection, peer, _messages, pongs):
+        with trio.fail_after(1):
+            await connection.send_ping(b"1")
+            await connection.send_ping(b"2")
+        for payload in (b"1", b"2"):
+            event = await peer.hear()
+            assert isinstance(event, Ping)
+            assert event.payload == payload
+        await peer.send(Pong(b"2"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert pongs == [b"2"]
+
+
+async def test_pings_of_the_peer_are_answered() -> None:
+    async with connected() as (_, peer, _messages, _pongs):
+        await peer.send(Ping(b"here?"))
+        event = await peer.hear()
+        assert isinstance(event, Pong)
+        assert event.payload == b"here?"
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["messages", "fragments"])
+async def test_a_flood_of_tiny_messages_does_not_hold_the_loop(finished: bool) -> None:
+    """P36: a read has room for 32,768 of them; other tasks run between them."""
+    async with connected() as (_, peer, messages, _pongs):
+        first = peer.protocol.send(TextMessage("", message_finished=finished))
+        await peer.stream.send_all(first * 1000)
+        turns = 0
+        while len(messages) < 1000 and turns < 31:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+        assert turns == 31
+        assert len(messages) < 1000 or not finished
+
+
+async def test_a_message_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P23, P36: by its size, and by the number of its fragments."""
+    monkeypatch.setattr(framing, "MAX_MESSAGE", 1000)
+    for text, count in (("а" * 100, 11), ("", 1001)):
+        with pytest.RaisesGroup(TTSConnectionError):
+            async with connected() as (_, peer, messages, _pongs):
+                await peer.send(*[TextMessage(text, message_finished=False)] * count)
+                await trio.sleep(1)
+        assert messages == []

@@ -1,0 +1,97 @@
+"""trio-websocket's connection, without the task switches between its reader and whoever takes the messages.
+
+`get_message` costs a message two more task switches and a socket one more task: trio-websocket's reader puts the
+message into a channel, and another task takes it out. Here the reader itself hands it on. trio-websocket is left with
+the rest: the handshake, the frames, the answers to pings, and closing.
+
+This uses what trio-websocket keeps for itself and its subclasses. All of it has been there for years, and
+`tests/unit/transport/test_framing.py` tells whether the releases that `pyproject.toml` allows have it still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+import trio_websocket
+import wsproto
+from wsproto.connection import ConnectionType
+from wsproto.events import BytesMessage, Ping, Pong, TextMessage
+
+from tts_trio.errors import TTSConnectionError
+
+# In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
+# examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
+MAX_MESSAGE = 17 * 2**20
+
+_RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
+_AT_ONCE = 32  # messages, or fragments, in one turn of the loop: of two bytes each, a read has room for 32,768
+
+
+class FramedConnection(trio_websocket.WebSocketConnection):
+    """The client's end of a WebSocket over a stream. `send_message`, `ping`, `aclose` are trio-websocket's own."""
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        host: str,
+        path: str,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        on_message: Callable[[str | bytes], None],
+        on_pong: Callable[[bytes], None],
+    ) -> None:
+        """Prepare the handshake; `read` begins it.
+
+        Args:
+            stream: The byte stream.
+            host: The host that the request names.
+            path: The path and query of the request.
+            headers: More headers of the request.
+            on_message: A function that is called with each message as it comes; it raises a `TTSError`, or nothing.
+            on_pong: A function that is called with the payload of each pong.
+        """
+        super().__init__(
+            stream,
+            wsproto.WSConnection(ConnectionType.CLIENT),
+            host=host,
+            path=path,
+            client_extra_headers=headers,
+            receive_buffer_size=_RECEIVE_BYTES,
+        )
+        self._on_message = on_message
+        self._on_pong = on_pong
+        self._parts: list[Any] = []
+        self._size = 0
+        self._handed_on = 0
+
+    async def read(self) -> None:
+        """Do the handshake, and read until the WebSocket is closed or lost; `closed` says why."""
+        await self._reader_task()
+
+    async def wait_open(self) -> None:
+        """Wait until the handshake is done; where it fails, `read` raises."""
+        await self._open_handshake.wait()
+
+    async def send_ping(self, payload: bytes) -> None:
+        """Send a ping; it is not waited for its pong."""
+        if self.closed is not None:
+            raise trio_websocket.ConnectionClosed(self.closed)
+        await self._send(Ping(payload=payload))
+
+    async def _handle_message_event(self, event: BytesMessage | TextMessage) -> None:
+        self._parts.append(event.data)
+        self._size += len(event.data) + 1
+        if self._size > MAX_MESSAGE:
+            raise TTSConnectionError(f"a message did not end within {MAX_MESSAGE} bytes")
+        if event.message_finished:
+            parts, self._parts, self._size = self._parts, [], 0
+            self._on_message("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
+        self._handed_on = (self._handed_on + 1) % _AT_ONCE
+        if not self._handed_on:
+            await trio.lowlevel.checkpoint()
+
+    async def _handle_pong_event(self, event: Pong) -> None:
+        self._on_pong(bytes(event.payload))
+        await super()._handle_pong_event(event)
