@@ -17,8 +17,10 @@ import trio
 from tts_trio._nurseries import asynccontextmanager, single_error
 
 # Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
-# largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes.
+# largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes. Where
+# others keep the loop busy they would take seconds, so the seconds count, too; a turn that is blocked is one turn.
 _TURNS = 400
+_LONGEST_LOOK = 1.0
 
 # A timer that fires so late tells that the loop, or the process, stood still. Then the peer may have waited for us, too
 # (a full window, text that we had not written, a machine that was paused), and is given a round trip.
@@ -36,15 +38,16 @@ async def has_expired(deadline: Callable[[], float]) -> bool:
 
     Returns:
         False as soon as it lies in the future: at once if it does so already. True after about 10 ms without that, and
-        after a second where the loop had stood still.
+        after a second at most where the loop is busy, or had stood still.
     """
     grace_ends = trio.current_time() + grace_after(deadline())
-    turns = 0
-    while deadline() <= trio.current_time():
-        if turns < _TURNS:
-            turns += 1
+    turns, looked = 0, 0.0
+    while deadline() <= (now := trio.current_time()):
+        if turns < _TURNS and looked < _LONGEST_LOOK:
             await trio.lowlevel.checkpoint()
-        elif trio.current_time() < grace_ends:
+            turns += 1
+            looked += min(trio.current_time() - now, _LATE)
+        elif now < grace_ends:
             await trio.sleep(0.01)
         else:
             return True

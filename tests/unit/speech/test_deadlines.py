@@ -100,6 +100,28 @@ async def test_a_deadline_that_moves_has_not_passed(autojump_clock: trio.testing
         assert not await has_expired(lambda: deadline)
 
 
+@pytest.mark.parametrize(("turn", "turns"), [(0.0, 400), (0.001, 400), (0.01, 100), (1.5, 20)])
+async def test_where_others_keep_the_loop_busy_a_timeout_is_a_second_longer(
+    autojump_clock: trio.testing.MockClock, turn: float, turns: int
+) -> None:
+    """P33: and not as long as all these turns take; but a turn in which the loop is blocked is no long look."""
+    looks = 0
+
+    async def work() -> None:
+        nonlocal looks
+        while True:
+            await trio.lowlevel.checkpoint()
+            autojump_clock.jump(turn)
+            looks += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        began = trio.current_time()
+        assert await has_expired(lambda: began)
+        nursery.cancel_scope.cancel()
+    assert turns - 2 <= looks <= 1.5 * turns  # which of two tasks of a turn runs first is drawn by lot
+
+
 @pytest.mark.parametrize("begins", [0.0, 0.3, 7.77])
 async def test_a_wait_ends_when_it_should(autojump_clock: trio.testing.MockClock, begins: float) -> None:
     """To the last bit, though it looks at the clock in between; and what the loop stood still for does not count."""
