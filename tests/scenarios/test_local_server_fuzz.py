@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import VOICE, PlainHTTP, town
+from tests.helpers.plain import VOICE, PlainHTTP, town
 from tts_trio.local_server import Behavior, Ended, LocalServer, ToneVoice
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.http_api import SpeechAnswer, respond, speak

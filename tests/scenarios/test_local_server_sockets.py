@@ -9,8 +9,8 @@ import httpx
 import pytest
 import trio
 
+from tests.helpers.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones
 from tests.helpers.tls import certificates
-from tests.unit.local_server.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones
 from tts_trio.local_server import (
     Behavior,
     EspeakVoice,

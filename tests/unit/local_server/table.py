@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, Heard, Reply, Town, town
+from tests.helpers.plain import ENGLISH, Heard, Reply, Town, town
 
 Row = Callable[[Town], Awaitable[None]]
 

@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from tests.unit.local_server.plain import ENGLISH, PlainHTTP
+from tests.helpers.plain import ENGLISH, PlainHTTP
 from tts_trio.cli import main
 from tts_trio.local_server import ACTIONS, POINTS, Behavior, Fault, read_tones
 from tts_trio.local_server.command import parse, parse_behavior, parse_fault, parser, serve

@@ -13,7 +13,7 @@ import json
 
 import pytest
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, Town
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE, Town
 from tests.unit.local_server.table import Table, speak
 from tts_trio.local_server import read_tones
 from tts_trio.local_server.encoding import STREAMED_FORMATS

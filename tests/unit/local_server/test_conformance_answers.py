@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.unit.local_server.plain import RUSSIAN, VOICE, Town
+from tests.helpers.plain import RUSSIAN, VOICE, Town
 from tests.unit.local_server.table import Table, speak
 
 TABLE = Table()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, Reply, Town, kinds
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE, Reply, Town, kinds
 from tests.unit.local_server.table import Table, say, speak
 from tts_trio.local_server.catalog import MODELS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, Town, kinds, tones
+from tests.helpers.plain import ENGLISH, RUSSIAN, Town, kinds, tones
 from tests.unit.local_server.table import Table, audio_of, chars, say
 from tts_trio.local_server import read_tones
 from tts_trio.local_server.encoding import STREAMED_FORMATS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, Reply, Town, town
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE, Reply, Town, town
 from tts_trio.local_server import read_tones
 
 TEXTS = pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])

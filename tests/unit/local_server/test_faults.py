@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import (
+from tests.helpers.plain import (
     ENGLISH,
     RUSSIAN,
     VOICE,

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, KEY, RUSSIAN, VOICE, Heard, PlainSocket, Town, kinds, of, tones, town
+from tests.helpers.plain import ENGLISH, KEY, RUSSIAN, VOICE, Heard, PlainSocket, Town, kinds, of, tones, town
 from tts_trio.local_server import EspeakVoice, Fault, Received, Sent, open_local_server
 
 TEXTS = pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, PlainHTTP, town
+from tests.helpers.plain import ENGLISH, RUSSIAN, PlainHTTP, town
 from tts_trio.local_server import EspeakVoice, Requested, ToneVoice, open_local_server, read_tones
 from tts_trio.local_server.memory import WINDOW, memory_connection
 from tts_trio.local_server.record import Received, as_json

@@ -18,8 +18,8 @@ from elevenlabs.types import AudioOutput, CloseConnection, FinalOutput, Initiali
 from elevenlabs.types.realtime_voice_settings import RealtimeVoiceSettings
 from trio.testing import MockClock
 
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE, town
 from tests.helpers.tls import certificates
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, town
 from tests.unit.local_server.sdk import QUICK, with_async_sdk, with_sdk
 from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server, read_tones
 

@@ -40,7 +40,7 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE
 from tests.unit.local_server.sdk import QUICK, with_async_sdk, with_sdk
 from tts_trio.local_server import ToneVoice, open_local_server, read_tones
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.helpers import Sample
-from tests.unit.local_server.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones, town
+from tests.helpers.plain import ENGLISH, KEY, RUSSIAN, VOICE, PlainHTTP, PlainSocket, kinds, tones, town
 from tts_trio.local_server import (
     Accepted,
     Behavior,

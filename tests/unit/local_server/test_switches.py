@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
+from tests.helpers.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
 from tts_trio.local_server import Behavior, read_tones
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, kinds, of, tones, town
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, kinds, of, tones, town
 from tts_trio.local_server import Fault, Sent
 
 TEXTS = pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])

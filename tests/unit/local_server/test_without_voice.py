@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from tests.unit.local_server.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, Reply, Town, town
+from tests.helpers.plain import ENGLISH, RUSSIAN, VOICE, PlainSocket, Reply, Town, town
 from tts_trio.cli import main
 from tts_trio.local_server import EspeakVoice, LocalServer, open_local_server, read_tones
 from tts_trio.local_server.encoding import Encoder

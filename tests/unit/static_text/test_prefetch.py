@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -14,16 +14,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import ENGLISH, RUSSIAN, Service, heard, listen, make_config, memory_service, posts, speaking
+from tests.helpers.raw_server import answering
 from tts_trio import (
     AuthenticationError,
     ConcurrencyError,
     ConfigurationError,
     MemoryCache,
     ServiceTimeoutError,
-    TTSConfig,
     TTSError,
-    TTSManager,
-    WebSocketConnectionManager,
 )
 from tts_trio.local_server import Answered, Behavior
 
@@ -193,34 +191,6 @@ async def test_who_is_waited_for_does_not_wait_for_a_prefetch_of_the_same_phrase
                 async with tts.stream_static_text("Да.") as audio:
                     assert heard(await listen(audio), config) == "Да."
             nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def answering(
-    config: TTSConfig, answer: Callable[[trio.abc.Stream], Awaitable[None]]
-) -> AsyncGenerator[tuple[TTSManager, list[float]]]:
-    """Yield a manager whose requests over HTTP are answered by a function, and the times at which they came."""
-    asked: list[float] = []
-
-    async def serve(stream: trio.abc.Stream) -> None:
-        while data := await stream.receive_some():
-            if data.startswith(b"POST"):
-                asked.append(trio.current_time())
-                with suppress(trio.BrokenResourceError):
-                    await answer(stream)
-
-    async with trio.open_nursery() as nursery:
-
-        async def open_stream(_config: TTSConfig) -> trio.abc.Stream:
-            await trio.lowlevel.checkpoint()
-            ours, theirs = trio.testing.memory_stream_pair()
-            nursery.start_soon(serve, theirs)
-            return ours
-
-        connections = WebSocketConnectionManager(config, open_stream=open_stream)
-        async with connections, TTSManager(config, connections) as tts:
-            yield tts, asked
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(("retry_after", "waits"), [("86400", 0), ("inf", 0), ("nan", 0), ("-1", 0), ("3", 3)])

@@ -23,6 +23,7 @@ from tests.helpers import (
     posts,
     speaking,
 )
+from tests.helpers.raw_server import answering
 from tts_trio import (
     AuthenticationError,
     ConcurrencyError,
@@ -298,36 +299,21 @@ async def test_what_is_wrong_with_the_text_is_told_to_all(autojump_clock: MockCl
     body = {"detail": {"type": "invalid_request", "code": "content_against_policy", "message": "not this"}}
 
     async def refuse(stream: trio.abc.Stream) -> None:
-        async with stream:
-            while data := await stream.receive_some():
-                if data.startswith(b"POST"):
-                    asked.append(data)
-                    await trio.sleep(0.1)
-                    text = json.dumps(body)
-                    head = f"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
-                    await stream.send_all(f"{head}\r\n\r\n{text}".encode())
+        await trio.sleep(0.1)
+        text = json.dumps(body)
+        head = f"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {len(text)}"
+        await stream.send_all(f"{head}\r\n\r\n{text}".encode())
 
-    asked: list[bytes] = []
     refused: list[PolicyError] = []
-    async with trio.open_nursery() as nursery:
 
-        async def open_stream(_config: TTSConfig) -> trio.abc.Stream:
-            await trio.lowlevel.checkpoint()
-            ours, theirs = trio.testing.memory_stream_pair()
-            nursery.start_soon(refuse, theirs)
-            return ours
+    async def call(tts: TTSManager) -> None:
+        with pytest.raises(PolicyError) as caught:
+            await hear_static_text(tts, TEXT)
+        refused.append(caught.value)
 
-        connections = WebSocketConnectionManager(config, open_stream=open_stream)
-        async with connections, TTSManager(config, connections) as tts, trio.open_nursery() as callers:
-
-            async def call() -> None:
-                with pytest.raises(PolicyError) as caught:
-                    await hear_static_text(tts, TEXT)
-                refused.append(caught.value)
-
-            for _ in range(3):
-                callers.start_soon(call)
-        nursery.cancel_scope.cancel()
+    async with answering(config, refuse) as (tts, asked), trio.open_nursery() as callers:
+        for _ in range(3):
+            callers.start_soon(call, tts)
     assert len(refused) == 3
     assert len(asked) == 1
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking
-from tests.unit.transport.http.raw_server import receive_request, serving
+from tests.helpers.raw_server import receive_request, serving
 from tts_trio import AuthenticationError, ProtocolError, TTSConnectionError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server import Behavior
 from tts_trio.transport.http.answer import may_be_text

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from tests.helpers import listen
+from tests.helpers.raw_server import receive_request, serving
 from tests.helpers.streams import Wrapped
-from tests.unit.transport.http.raw_server import receive_request, serving
 from tts_trio import ProtocolError, TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.transport.http import HttpConnections
 from tts_trio.wire.http import SpeechRequest

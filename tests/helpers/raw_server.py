@@ -9,7 +9,7 @@ import trio
 
 from tests.helpers import API_KEY
 from tests.helpers.tls import certificates
-from tts_trio import TTSConfig
+from tts_trio import TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.streams import OpenStream, open_stream
 
@@ -58,3 +58,20 @@ async def serving(over: str, script: Script) -> AsyncGenerator[tuple[TTSConfig, 
             nursery.start_soon(trio.serve_listeners, serve, [accepting])
         yield config, opener
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def answering(config: TTSConfig, answer: Script) -> AsyncGenerator[tuple[TTSManager, list[float]]]:
+    """Yield a manager whose requests over HTTP are answered by a function, and the times at which they came."""
+    asked: list[float] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        while True:  # a WebSocket, which asks for nothing, waits here
+            await receive_request(stream)
+            asked.append(trio.current_time())
+            await answer(stream)
+
+    async with serving("memory", script) as (_, opener):
+        connections = WebSocketConnectionManager(config, open_stream=opener)
+        async with connections, TTSManager(config, connections) as tts:
+            yield tts, asked
