@@ -1,7 +1,7 @@
-"""The two ends that the caller holds: `TextChannel` takes the reply's text, `AudioChannel` gives its sound.
+"""The two channels of the caller: `TextChannel` takes the text of a reply, and `AudioChannel` gives its audio.
 
 Both are trio channels with the methods of trio's memory channels. Neither holds text or audio: they change the
-utterance, and call `changed` so that its driver does what the change asks for.
+utterance, and then call `changed`, by which its driver acts on the change.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class AudioStatistics:
     """The state of an `AudioChannel`, named as in `trio.MemoryChannelStatistics`.
 
     Attributes:
-        current_buffer_used: How many pieces of audio wait to be received.
-        tasks_waiting_receive: How many tasks wait for one.
+        current_buffer_used: The number of pieces of audio that wait to be received.
+        tasks_waiting_receive: The number of tasks that wait for a piece.
     """
 
     current_buffer_used: int
@@ -33,22 +33,22 @@ class AudioStatistics:
 
 
 class AudioChannel(trio.abc.ReceiveChannel[bytes]):
-    """The sound of one utterance as it comes: `async for chunk in audio`, in whole samples, of any length.
+    """The audio of one utterance as it comes: `async for chunk in audio`, in pieces of whole samples, of any length.
 
-    A failure of the utterance is raised by `receive` after all audio that came before it. What is told about the
-    utterance stays valid when the block is left.
+    When the utterance fails, `receive` returns all audio that came before, and then raises the error. The properties
+    stay valid when the block of the utterance was left.
 
     Attributes:
         format: The format of the audio.
     """
 
     def __init__(self, utterance: Utterance, changed: Callable[[], None], readers: trio.lowlevel.ParkingLot) -> None:
-        """Give the sound of an utterance; made by its driver.
+        """Make the channel of an utterance; its driver does.
 
         Args:
-            utterance: What has the audio.
-            changed: Called after every change of the utterance that is made here.
-            readers: Where tasks wait in `receive`; the driver wakes them when `utterance.readable` has become true.
+            utterance: The utterance, which holds the audio.
+            changed: The function to call after each change of the utterance.
+            readers: Where the tasks in `receive` wait. The driver wakes them when `utterance.readable` becomes true.
         """
         self.format: AudioFormat = utterance.format
         self._utterance = utterance
@@ -56,12 +56,12 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self._readers = readers
 
     async def receive(self) -> bytes:
-        """Return the next piece of audio.
+        """Wait for the next piece of audio, and return it.
 
         Raises:
             trio.EndOfChannel: The utterance is finished.
-            TTSError: It failed; what came before was returned.
-            trio.ClosedResourceError: The channel was closed, or its block was left.
+            TTSError: The utterance failed. All audio that came before was returned.
+            trio.ClosedResourceError: The channel was closed, or the block of the utterance was left.
         """
         self._utterance.awaited = True
         if self._utterance.readable:
@@ -72,10 +72,10 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     @trio.lowlevel.enable_ki_protection
     def receive_nowait(self) -> bytes:
-        """Like `receive`, without waiting.
+        """Return the next piece of audio without waiting; it also raises what `receive` does.
 
         Raises:
-            trio.WouldBlock: No audio is there yet.
+            trio.WouldBlock: No audio has come yet.
         """
         utterance = self._utterance
         utterance.awaited = True
@@ -96,11 +96,11 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Interrupt what is not finished, and drop what was not delivered. At once, without any waiting.
+        """Interrupt an unfinished utterance, and drop the audio that was not delivered, without waiting.
 
-        An iteration over the audio, or over frames of it, ends then as at the end of the utterance, and `outcome` tells
-        which it was; `receive` raises `trio.ClosedResourceError`. When it is closed already, or its block was left,
-        this does nothing, wherever it is called.
+        An iteration over the audio or its frames then ends as at the end of the utterance, and `outcome` tells which of
+        the two it was. `receive` raises `trio.ClosedResourceError`. On a closed channel, or when the block of the
+        utterance was left, `close` does nothing, even outside of `trio.run`.
         """
         if not self._utterance.playback.left:
             self._utterance.leave(trio.current_time(), dismissed=True)
@@ -122,131 +122,131 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()  # without a checkpoint, whose cancellation would take the place of the body's own error
+        self.close()  # without a checkpoint, at which a cancellation would replace the error of the body
 
     def frames(self, ms: int = 20) -> Frames:
-        """Give this audio in frames of one length, as they come; `paced` gives them when they are due.
+        """Return the audio in frames of one length, as they come. `paced` gives each frame when it is due.
 
         Args:
-            ms: The length of a frame. The last one is filled up with the format's silence.
+            ms: The length of a frame, in whole milliseconds. The last frame is filled up with the format's silence.
 
         Returns:
-            A channel, which is read instead of this one: `async for frame in audio.frames()`.
+            A channel to read in place of this one: `async for frame in audio.frames()`.
 
         Raises:
-            ConfigurationError: The format is mp3 or opus, which have frames of their own; or so many milliseconds are
-                not a whole number of samples.
+            ConfigurationError: The format is mp3 or opus, which cannot be cut into frames of equal length; or `ms`
+                milliseconds are not a whole number of samples.
         """
         return Frames(self, self._utterance, ms)
 
     def paced(self, ms: int = 20, *, lead_ms: float = 200.0) -> PacedFrames:
-        """Give this audio by the clock, in frames, for a far end that plays what it gets in real time.
+        """Return the audio in frames that are given by the clock, for a far end that plays them in real time.
 
-        A frame is given `lead_ms` before it is due, and never earlier, so that a barge-in finds little that is
-        still to be played. Leaving the block of the utterance, or closing `audio`, ends it at once;
-        `audio.spoken(played_ms)` is then what the caller heard, while `audio.outcome` counts what was taken from the
-        channel.
+        Each frame is given `lead_ms` before the caller hears it, and never earlier, so that after a barge-in the far
+        end has little left to play. Leaving the block of the utterance, or closing `audio`, ends the frames at once.
+        `audio.spoken(frames.played_ms)` is then the text that the caller heard, while `audio.outcome` counts all audio
+        that was taken from the channel.
 
             async with tts.speak(llm_tokens) as audio:
                 frames = audio.paced()
-                async for frame in frames:  # ends when the last one has been played
+                async for frame in frames:  # ends when the last frame was played
                     await line.send(frame)
             history.append(audio.spoken(frames.played_ms))
 
         Args:
-            ms: The length of a frame, in milliseconds.
-            lead_ms: How far the far end is ahead of the caller's ear, in milliseconds, against jitter on the way and in
-                this process; at least one frame.
+            ms: The length of a frame, in whole milliseconds.
+            lead_ms: How many milliseconds of audio the far end has ahead of the caller's ear, against jitter on the
+                network and in this process; at least one frame.
 
         Returns:
-            The frames, which are read instead of this channel, as an async iterable; and what was played of them.
+            A channel to read in place of this one, which also tells how much was played.
 
         Raises:
-            ConfigurationError: The format is none of PCM and of the telephone codecs, so that it cannot be cut into
-                frames; or `lead_ms` is shorter than a frame.
+            ConfigurationError: The format is mp3 or opus, which cannot be cut into frames of equal length; `ms`
+                milliseconds are not a whole number of samples; or `lead_ms` is shorter than a frame.
         """
         return PacedFrames(self.frames(ms), self._utterance, self._changed, ms, lead_ms)
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, or its block was left."""
+        """Whether the channel was closed, or the block of the utterance was left."""
         return self._utterance.playback.left
 
     @property
     def dismissed(self) -> bool:
-        """Whether `close` was called before its block was left."""
+        """Whether `close` was called before the block of the utterance was left."""
         return self._utterance.dismissed
 
     def statistics(self) -> AudioStatistics:
-        """Return how many pieces wait, and how many tasks wait for one."""
+        """Return how many pieces of audio wait, and how many tasks wait for one."""
         return AudioStatistics(self._utterance.segments.waiting, len(self._readers))
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """The words that have come so far; times are in milliseconds of the audio of this channel.
+        """The words whose audio has come so far, with times in milliseconds from the beginning of the audio.
 
-        Where the service does not time words (`sync_alignment=False`, `fallback="http"`, a static text without
-        `static_timestamps`), their times are estimated by the length of the text: `Word.estimated`.
+        If the service sends no times (`sync_alignment=False`, `fallback="http"`, a static text without
+        `static_timestamps`), they are estimated by the length of the text, and `Word.estimated` is True.
         """
         return self._utterance.segments.words
 
     def spoken(self, until_ms: float) -> str:
-        """Return the text that is heard in the first `until_ms` milliseconds of this audio, in whole words.
+        """Return the whole words that sound in the first `until_ms` milliseconds of the audio.
 
-        Where the service does not time words, that is estimated in proportion to the sound: see `words`.
+        If the service sends no times of the words, they are estimated: see `words`.
         """
         return self._utterance.spoken(until_ms)
 
     @property
     def received_ms(self) -> float:
-        """How much audio came from the service so far, in milliseconds."""
+        """How much audio has come from the service so far, in milliseconds."""
         return self._utterance.segments.received_seconds * 1000
 
     @property
     def timeline(self) -> Timeline:
-        """When its parts happened, by trio's clock."""
+        """When the parts of the utterance happened, in seconds of trio's clock."""
         return self._utterance.timeline
 
     @property
     def usage(self) -> Usage:
-        """What it cost, and the service's ids of it."""
+        """What the utterance cost, and the service's ids of it."""
         return self._utterance.usage
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended and what was delivered; None while it goes on."""
+        """How the utterance ended and what was delivered; None while it goes on."""
         return self._utterance.outcome
 
 
 class TextChannel(trio.abc.SendChannel[str | None]):
-    """The text of one reply, in pieces of any size: `await text.send(token)`; `text.close()` when it is complete.
+    """The text of one reply, in pieces of any size: `await text.send(token)`, and `text.close()` at its end.
 
-    Closing it means that the reply is complete. `with text:` closes it at its end, but not when an error or a
-    cancellation comes out of it: then the reply is abandoned, and no tail of it is spoken.
+    Closing the channel means that the reply is complete. A block `with text:` closes it at its end. If an error or a
+    cancellation leaves the block, the reply is interrupted instead, and its remaining text is not spoken.
     """
 
     def __init__(self, utterance: Utterance, changed: Callable[[], None]) -> None:
-        """Take the text of an utterance; made by its driver.
+        """Make the channel of an utterance; its driver does.
 
         Args:
-            utterance: What takes the text.
-            changed: Called after every change of the utterance that is made here.
+            utterance: The utterance, which takes the text.
+            changed: The function to call after each change of the utterance.
         """
         self._utterance = utterance
         self._changed = changed
         self._closed = False
 
     async def send(self, value: str | None) -> None:
-        """Add a piece of text. It never waits for audio.
+        """Add a piece of text. This never waits for audio.
 
         Args:
-            value: The text. "" and None, which the deltas of an LLM's API may have, are skipped. Half of a surrogate
-                pair waits for the other half in the next piece; a lone one becomes U+FFFD.
+            value: The text. "" and None, which an LLM's API may send, are skipped. Half of a surrogate pair waits for
+                the other half in the next piece; a lone half becomes U+FFFD.
 
         Raises:
-            TypeError: It is neither a `str` nor None.
+            TypeError: `value` is neither a `str` nor None.
             ConfigurationError: The reply would be longer than `max_characters`.
-            UtteranceEndedError: The reply has ended.
+            UtteranceEndedError: The reply is finished, or was interrupted.
             TTSError: The reply failed.
             trio.ClosedResourceError: This channel was closed.
         """
@@ -255,7 +255,7 @@ class TextChannel(trio.abc.SendChannel[str | None]):
 
     @trio.lowlevel.enable_ki_protection
     def send_nowait(self, value: str | None) -> None:
-        """Like `send`, without a checkpoint."""
+        """Do what `send` does, without a checkpoint."""
         if self._closed:
             raise trio.ClosedResourceError("this text channel was closed")
         self._utterance.accept("" if value is None else value, trio.current_time())
@@ -263,7 +263,7 @@ class TextChannel(trio.abc.SendChannel[str | None]):
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Say that the reply is complete: its rest is spoken, and the audio ends after it."""
+        """Close the text: the reply is complete, its rest is spoken, and then the audio ends."""
         if not self._closed:
             self._closed = True
             self._utterance.complete(trio.current_time())

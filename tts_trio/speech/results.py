@@ -1,4 +1,4 @@
-"""What is told of an utterance: how it ended, when its parts happened, and what it cost."""
+"""The records of an utterance's results: how it ended, when its parts happened, and what it cost."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ End: TypeAlias = Literal["finished", "interrupted", "failed"]
 
 @attrs.frozen
 class Word:
-    """A word of the source text and its place in the audio received.
+    """A word of the text, and its place in the received audio.
 
-    Words are what stands between blanks, with its punctuation; each Chinese or Japanese character is one.
+    A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word.
 
     Attributes:
         text: The word as it was sent.
-        start: Where it begins in the text that was sent, in characters: the text accepted, but for the blanks at the
-            end of a phrase, which are one there.
-        end: Where it ends there.
-        start_ms: When it begins, in milliseconds from the beginning of the utterance's audio.
-        end_ms: When its last letter or digit ends there; punctuation after that may be a pause, and is no part of it.
-        estimated: Whether its times are estimated, by its place in a text whose words the service did not time.
+        start: Where the word begins in the text that was sent, in characters. The text that was sent is the accepted
+            text with one blank at the end of each phrase.
+        end: Where the word ends in that text.
+        start_ms: When the word begins, in milliseconds from the beginning of the utterance's audio.
+        end_ms: When its last letter or digit ends there. The punctuation after it may be a pause, and does not count.
+        estimated: Whether its times are estimated by the length of the text, because the service sent none.
     """
 
     text: str
@@ -40,13 +40,14 @@ class Outcome:
     """How an utterance ended.
 
     Attributes:
-        end: "finished": all was handed to the caller. "interrupted": the caller left before. "failed": see `error`.
-        error: Why it failed; None otherwise.
-        delivered_ms: Audio handed to the caller, in milliseconds.
-        spoken_text: The part of the accepted text whose sound was handed to the caller whole, word by word.
-        unspoken_text: The rest: `spoken_text + unspoken_text` is the text that was accepted.
-        estimated: Whether the two are divided by an estimate, because the service did not say when the words are heard:
-            by the sound handed over, in proportion to the length of the text, in whole words.
+        end: "finished": all audio was delivered to the caller. "interrupted": the caller left before. "failed": see
+            `error`.
+        error: Why the utterance failed; None if it did not.
+        delivered_ms: The audio that was delivered to the caller, in milliseconds.
+        spoken_text: The beginning of the accepted text, up to the last word whose audio was delivered whole.
+        unspoken_text: The rest: `spoken_text + unspoken_text` is the accepted text.
+        estimated: Whether the text is divided by an estimate, because the service sent no times of the words: in
+            proportion to the delivered audio, between two words.
     """
 
     end: End
@@ -62,12 +63,12 @@ class Timeline:
     """When the parts of an utterance happened, in seconds of trio's clock (`trio.current_time`); None: not yet.
 
     Attributes:
-        started: It was begun.
+        started: The utterance began.
         first_text: The first text was accepted.
-        first_sent: The first phrase was handed to the connection.
+        first_sent: The first phrase was given to the connection, which sends it.
         first_received: The first audio came from the service.
-        first_delivered: The first audio was handed to the caller.
-        ended: It finished, was interrupted, or failed.
+        first_delivered: The first audio was delivered to the caller.
+        ended: The utterance was finished, was interrupted, or failed.
     """
 
     started: float
@@ -80,14 +81,15 @@ class Timeline:
 
 @attrs.frozen
 class Usage:
-    """What an utterance cost, and the ids to tell the service's support.
+    """What an utterance cost, and the ids that the service's support asks for.
 
     Attributes:
-        characters: Characters of text handed to the service, those of replays included.
-        credits: What the service says that it charged (`character-cost`); None where it does not say (WebSocket).
-        request_id: The service's id of the request; None where it gives none (WebSocket).
-        trace_id: The service's trace id of the request or of the WebSocket's handshake.
-        replays: How many times a part of the text was sent again, over another connection.
+        characters: The characters of text that were sent to the service, replays included.
+        credits: The credits that the service charged (header `character-cost`); None over WebSockets, where it does not
+            say so.
+        request_id: The service's id of the request (header `request-id`); None over WebSockets.
+        trace_id: The service's trace id of the request or of the WebSocket's handshake (header `x-trace-id`).
+        replays: How often a part of the text was sent again over another connection.
     """
 
     characters: int
@@ -99,10 +101,11 @@ class Usage:
 
 @attrs.frozen
 class Receipt:
-    """What the service says of the cost of an utterance.
+    """What the service says about the cost of an utterance.
 
     Attributes:
-        charged: Whether the service charges for it; an answer from a cache, or that others asked for, costs nothing.
+        charged: Whether the service charges for the utterance. An answer from a cache, or one that another utterance
+            has requested, costs nothing.
         credits: As in `Usage`.
         request_id: As in `Usage`.
         trace_id: As in `Usage`.
@@ -116,15 +119,15 @@ class Receipt:
 
 @attrs.frozen
 class Summary:
-    """What telemetry is told of an utterance that is over.
+    """The results of an utterance that telemetry records.
 
     Attributes:
-        end: How it ended, as far as the service is concerned.
-        error: Why it failed; None otherwise.
+        end: How the utterance ended on the service's side.
+        error: Why it failed; None if it did not.
         timeline: When its parts happened.
         usage: What it cost.
-        received_seconds: Audio received, less what was taken back to be said again.
-        discarded_bytes: Audio received that was never delivered to the caller.
+        received_seconds: The audio that was received, without audio that was dropped because its word is sent again.
+        discarded_bytes: The bytes of audio that were received and not delivered.
     """
 
     end: End | None

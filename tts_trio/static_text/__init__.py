@@ -1,3 +1,3 @@
-"""A text that is known as a whole: over HTTP, and from a cache."""
+"""Speaks texts that are known as a whole, over HTTP or from a cache."""
 
 from __future__ import annotations

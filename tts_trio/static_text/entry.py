@@ -1,11 +1,10 @@
-"""How audio is stored: its key, bytes that tell whether they are what was stored, and whether they can be this text.
+"""The entries of a cache: their keys, their bytes with a checksum, and the check that they can be the audio of a text.
 
-The key is the request itself, so it covers whatever changes the sound: the text and what stands before and after it,
+The key is a hash of the whole request, which has everything that changes the audio: the text and the texts around it,
 the voice and its settings, model, format, language, seed, dictionaries, normalization, `optimize_streaming_latency`,
-whether times are asked for, and the server that is asked, path and all, so that a test's robot voice is never taken for
-the real one.
-The API key is no part of the request. What the service keeps by itself is not covered: the stored settings of a voice,
-which may differ from account to account, and what a voice sounds like after it was trained anew.
+and whether times are requested. The server and its path are a part of it too, so that the voice of a test server is
+never taken for the real one. The API key is not a part of it. Settings that the service stores are not a part of it
+either: the stored settings of a voice, which may differ between accounts, and the training of a voice.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from tts_trio.wire.http import SpeechRequest
 _MAGIC = b"tts_trio phrase 1\n"
 _DIGEST_BYTES = 16
 _LENGTH_BYTES = 4
-_PIECE_BYTES = 200  # of memory, for a piece beside its audio
-_CHARACTER_BYTES = 64  # for a character and its times
+_PIECE_BYTES = 200  # of memory for a piece, without its audio and times
+_CHARACTER_BYTES = 64  # of memory for a character and its times
 _LATEST_MS = 24 * 3600 * 1000
 
 
 def cache_key(base_url: str, request: SpeechRequest) -> str:
-    """Return the key of a request's answer: 64 hexadecimal digits, in which nothing can be read."""
+    """Return the key of a request's answer: a SHA-256 of 64 hexadecimal digits, which does not show the text."""
     return hashlib.sha256(b"%b\n%b\n%b" % (_server(base_url), request.path.encode(), request.body)).hexdigest()
 
 
@@ -46,7 +45,7 @@ def _server(base_url: str) -> bytes:
 
 
 def encode(key: str, pieces: Sequence[AudioReceived]) -> bytes:
-    """Return whole audio as bytes, in the pieces in which it came."""
+    """Return the pieces of whole audio, with their times, as the bytes of an entry."""
     head = json.dumps(
         [
             key,
@@ -62,20 +61,20 @@ def encode(key: str, pieces: Sequence[AudioReceived]) -> bytes:
 
 
 def decode(key: str, stored: bytes) -> tuple[AudioReceived, ...]:
-    """Return the pieces of stored audio.
+    """Return the pieces of an entry.
 
     Raises:
-        ValueError: These are not the bytes that were stored under this key.
+        ValueError: These are not the bytes that `encode` made for this key.
     """
     begin = len(_MAGIC) + _DIGEST_BYTES
     content = stored[begin:]
     if stored[:begin] != _MAGIC + _digest(content):
-        raise ValueError("its checksum is wrong")
+        raise ValueError("the checksum is wrong")
     head_end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "big")
     try:
         stored_key, shapes = json.loads(content[_LENGTH_BYTES:head_end])
         if stored_key != key:
-            raise ValueError("it belongs to another key")
+            raise ValueError("it is the entry of another key")
         pieces: list[AudioReceived] = []
         at = head_end
         for length, alignment, normalized in shapes:
@@ -84,20 +83,20 @@ def decode(key: str, stored: bytes) -> tuple[AudioReceived, ...]:
             pieces.append(AudioReceived(content[at : at + length], _load(alignment), _load(normalized)))
             at += length
     except (TypeError, RecursionError) as error:
-        raise ValueError(f"it has another shape: {error}") from None
+        raise ValueError(f"the head has another shape: {error}") from None
     if at != len(content):
-        raise ValueError("its audio is not what its pieces take")
+        raise ValueError("the audio does not have the length of its pieces")
     return tuple(pieces)
 
 
 @attrs.frozen
 class ExpectedAudio:
-    """Audio that is looked for in a cache, or is to be kept there.
+    """Audio that a cache may have, or that is stored in one.
 
     Attributes:
-        key: What it is kept under.
-        text: What is spoken in it.
-        format: In which format.
+        key: The key of the entry.
+        text: The text that is spoken.
+        format: The format of the audio.
     """
 
     key: str
@@ -106,41 +105,41 @@ class ExpectedAudio:
 
     @classmethod
     def of(cls, config: TTSConfig, request: SpeechRequest) -> ExpectedAudio:
-        """Return what the answer to a request is to be."""
+        """Return the audio that the answer to a request has to be."""
         return cls(cache_key(config.base_url, request), request.text, config.format)
 
     @property
     def most_memory(self) -> int:
-        """Bytes that its pieces take at the most."""
+        """The most bytes of memory that the pieces of the audio can take."""
         return most_bytes(self.text, self.format)
 
     def sounds(self, pieces: Sequence[AudioReceived], seconds: float = 0.0) -> bool:
-        """Whether the whole samples, frames or pages in these pieces sound, and for so many seconds at least."""
+        """Whether the whole samples, frames or pages in these pieces last at least so many seconds, and more than 0."""
         clock = AudioClock(self.format)
         for piece in pieces:
             clock.feed(piece.audio)
-            if clock.seconds and clock.seconds >= seconds:  # no more is decoded: somebody may wait for it
+            if clock.seconds and clock.seconds >= seconds:  # stop early: a caller may wait for this audio
                 return True
         return False
 
     def check(self, pieces: Sequence[AudioReceived]) -> None:
-        """Check that these can be the text: they decode to sound that is about as long as its text takes.
+        """Check that these pieces can be the audio of the text: their size, their times and their duration.
 
         Raises:
-            ValueError: It cannot.
+            ValueError: They cannot.
         """
         if sum(map(memory, pieces)) > self.most_memory:
-            raise ValueError("it is too large for its text")
+            raise ValueError("the audio is too large for its text")
         for piece in pieces:
             for alignment in (piece.alignment, piece.normalized_alignment):
                 if alignment is not None:
                     _check_times(alignment)
         if not self.sounds(pieces, shortest_seconds(self.text)):
-            raise ValueError(f"it has less sound than its {len(self.text)} characters make")
+            raise ValueError(f"the audio is too short for the {len(self.text)} characters of its text")
 
 
 def memory(piece: AudioReceived) -> int:
-    """Return how many bytes a piece takes in memory, about."""
+    """Return about how many bytes a piece takes in memory."""
     times = (piece.alignment, piece.normalized_alignment)
     return (
         _PIECE_BYTES + len(piece.audio) + sum(_CHARACTER_BYTES * len(each.chars) for each in times if each is not None)
@@ -150,9 +149,9 @@ def memory(piece: AudioReceived) -> int:
 def _check_times(alignment: Alignment) -> None:
     chars, starts, durations = alignment.chars, alignment.starts_ms, alignment.durations_ms
     if not len(chars) == len(starts) == len(durations) or not all(type(char) is str for char in chars):
-        raise ValueError("its characters do not fit their times")
+        raise ValueError("the characters and the times differ in number")
     if not all(type(ms) is int and -_LATEST_MS <= ms <= _LATEST_MS for ms in (*starts, *durations)):
-        raise ValueError("its times are none")
+        raise ValueError("a time is not a number of milliseconds within a day")
 
 
 def _digest(content: bytes) -> bytes:

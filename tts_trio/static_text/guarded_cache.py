@@ -1,4 +1,4 @@
-"""An audio cache that cannot hurt: whatever goes wrong with it counts as a miss."""
+"""Guards against a cache that is slow, broken or wrong: each of its failures counts as a miss."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0  # seconds, for what nobody on the line waits for
-_LEASE = 0.3  # seconds, after which the claim of a process that died lapses; one that lives renews it
-_POLL = 0.02  # seconds between two looks at what another process fetches
+_PATIENCE = 1.0  # seconds to wait for the cache where no caller waits
+_LEASE = 0.3  # seconds after which a claim expires unless its process renews it
+_POLL = 0.02  # seconds between two checks whether another process has stored the audio
 
 
 class GuardedCache:
-    """A cache behind timeouts and checks: it never raises, and returns only what was stored.
+    """A cache with timeouts and checks around it. It never raises, and returns only what was stored.
 
     Attributes:
-        cache: What is behind it.
+        cache: The cache itself.
     """
 
     def __init__(self, cache: AudioCache, timeout: float) -> None:
-        """Use a cache.
+        """Guard a cache.
 
         Args:
-            cache: Any, trustworthy or not.
-            timeout: The longest wait for what is asked of it while somebody waits for the audio, in seconds.
+            cache: Any cache, one of the user's own too.
+            timeout: The longest wait for the cache while a caller waits for the audio, in seconds.
         """
         self.cache = cache
         self._shared = cache if is_instance(cache, SharedAudioCache) else None
@@ -43,11 +43,11 @@ class GuardedCache:
         self._well = True
 
     async def get(self, wanted: ExpectedAudio) -> tuple[AudioReceived, ...] | None:
-        """Return the pieces of the whole audio, or None."""
+        """Return the pieces of the audio, or None."""
         return await self._get(wanted, self._timeout)
 
     async def holds(self, wanted: ExpectedAudio) -> bool:
-        """Whether the whole audio is there; for those who are in no hurry."""
+        """Whether the cache has the audio. It waits for the cache longer than `get` does."""
         return await self._get(wanted, _PATIENCE) is not None
 
     async def _get(self, wanted: ExpectedAudio, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
@@ -57,15 +57,15 @@ class GuardedCache:
         try:
             pieces = decode(wanted.key, stored)
             wanted.check(pieces)
-        except Exception as error:  # noqa: BLE001 - a cache may be anybody's, and give anything
-            logger.warning("an entry of %r is not what was stored, so the service is asked: %s", self.cache, error)
+        except Exception as error:  # noqa: BLE001 - a cache of a user's may return anything
+            logger.warning("an entry of %r is damaged, so the service is asked: %s", self.cache, error)
             if is_instance(self.cache, DeletingAudioCache):
                 await self._guard(timeout, None, self.cache.delete, wanted.key)
             return None
         return pieces
 
     async def put(self, wanted: ExpectedAudio, pieces: Sequence[AudioReceived]) -> None:
-        """Store the audio, if it is whole."""
+        """Store the audio, if it can be the whole audio of its text."""
         try:
             wanted.check(pieces)
         except ValueError as error:
@@ -74,14 +74,14 @@ class GuardedCache:
         await self._guard(_PATIENCE, None, self.cache.put, wanted.key, encode(wanted.key, pieces))
 
     async def claim(self, wanted: ExpectedAudio, patience: float) -> tuple[AudioReceived, ...] | None:
-        """Agree with other processes on which of them asks for audio that is not there.
+        """Claim audio that the cache does not have, so that only this process requests it from the service.
 
         Args:
             wanted: The audio.
-            patience: Seconds to wait for another process that has claimed it.
+            patience: The seconds to wait for another process that has claimed it.
 
         Returns:
-            The audio, which another process has stored; None: this process is to ask the service.
+            The audio, if another process has stored it meanwhile; None: this process has to request it.
         """
         if (cache := self._shared) is None or not self._well:
             return None
@@ -90,12 +90,12 @@ class GuardedCache:
                 await trio.sleep(_POLL)
                 if (pieces := await self.get(wanted)) is not None:
                     return pieces
-            return await self.get(wanted)  # it may have been stored between the two
+            return await self.get(wanted)  # another process may have stored it just before the claim
         return None
 
     @asynccontextmanager
     async def claimed(self, wanted: ExpectedAudio) -> AsyncGenerator[None]:
-        """Keep the claim for as long as the block runs, and take it back."""
+        """Renew the claim until the block ends, and then release it."""
         if (cache := self._shared) is None:
             yield
             return
@@ -117,18 +117,21 @@ class GuardedCache:
                 await self._guard(_PATIENCE, None, cache.release, wanted.key)
 
     async def _guard(self, timeout: float, failed: T, use: Callable[..., Awaitable[T]], *arguments: object) -> T:  # noqa: ASYNC109 - of a cache's
-        """Use the cache, or give `failed` where it is slow or broken, with one warning for each time it gets so."""
+        """Call a method of the cache; return `failed` where it is slow or raises.
+
+        The first failure after a success is logged as a warning.
+        """
         try:
             with trio.move_on_after(timeout):
                 result = await use(*arguments)
                 self._well = True
                 return result
-            self._complain(f"nothing within {timeout * 1000:g} ms")
-        except Exception as error:  # noqa: BLE001 - a cache may be anybody's
+            self._complain(f"no answer within {timeout * 1000:g} ms")
+        except Exception as error:  # noqa: BLE001 - a cache of a user's may raise anything
             self._complain(f"{type(error).__name__}: {error}")
         return failed
 
     def _complain(self, what: str) -> None:
         log = logger.warning if self._well else logger.debug
-        log("%r is of no use now, so the service is asked: %s", self.cache, what)
+        log("the cache %r fails, so the service is asked: %s", self.cache, what)
         self._well = False

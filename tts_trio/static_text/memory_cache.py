@@ -10,24 +10,25 @@ from typing import Any
 
 from tts_trio.config.protocols import BYTES, CacheStatistics
 
-_DEFAULT_BYTES = 64 * 2**20  # a good half hour of pcm_16000, two hours and a quarter of ulaw_8000
+_DEFAULT_BYTES = 64 * 2**20  # 35 minutes of pcm_16000, or 2.3 hours of ulaw_8000
 
 
 class MemoryCache:
-    """Keeps the audio that was used last, up to a number of bytes.
+    """Keeps the audio that was used last in memory, up to a number of bytes.
 
-    One may be used by all conversations of a process, in all of its threads. Conversations of accounts whose voices
-    have different stored settings want one for each account, or `voice_settings`.
+    All conversations of a process, in all of its threads, may use one cache. If two accounts have different stored
+    settings of a voice, give each a cache of its own, or set `voice_settings`.
     """
 
     def __init__(self, max_bytes: int = _DEFAULT_BYTES) -> None:
         """Make an empty cache.
 
         Args:
-            max_bytes: Above which the entries that were unused for longest are evicted; 0 keeps none.
+            max_bytes: The most bytes in the cache, 0 to 2**50. Above it, the entries that were used longest ago are
+                evicted. With 0 nothing is kept.
 
         Raises:
-            ConfigurationError: It is no whole number of bytes.
+            ConfigurationError: `max_bytes` is not allowed; the message says what is.
         """
         BYTES.check("max_bytes", max_bytes)
         self._max_bytes = max_bytes
@@ -36,7 +37,7 @@ class MemoryCache:
         self._lock, self._process = threading.Lock(), os.getpid()
 
     def _locked(self) -> threading.Lock:
-        """Return the lock; a new one in a fork, where the thread that held it may be missing."""
+        """Return the lock. After a fork it is a new one, since the thread that held the old one may not exist."""
         if self._process != os.getpid():
             self._lock, self._process = threading.Lock(), os.getpid()
             self._bytes = sum(map(len, self._entries.values()))
@@ -46,11 +47,11 @@ class MemoryCache:
         return f"<MemoryCache, {len(self._entries)} entries, {self._bytes} of {self._max_bytes} bytes>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle it without its entries: another process fills its own."""
+        """Pickle the cache without its entries: the other process fills its own."""
         return MemoryCache, (self._max_bytes,)
 
     async def get(self, key: str) -> bytes | None:  # noqa: ASYNC910 - nothing to wait for
-        """Return what was stored, or None."""
+        """Return the value stored under the key, or None."""
         with self._locked():
             if key not in self._entries:
                 return None
@@ -58,9 +59,9 @@ class MemoryCache:
             return self._entries[key]
 
     async def put(self, key: str, value: bytes) -> None:  # noqa: ASYNC910 - nothing to wait for
-        """Store audio; what is larger than the whole cache is not kept."""
+        """Store a value under the key. A value that is larger than the whole cache is not kept."""
         if len(value) > self._max_bytes:
-            return  # rather than push out all others first
+            return  # it would evict all others first
         with self._locked():
             self._bytes += len(value) - len(self._entries.pop(key, b""))
             self._entries[key] = value
@@ -68,12 +69,12 @@ class MemoryCache:
                 self._bytes -= len(self._entries.popitem(last=False)[1])
 
     async def delete(self, key: str) -> None:  # noqa: ASYNC910 - nothing to wait for
-        """Delete an entry, if it is there."""
+        """Delete the value stored under the key, if there is one."""
         with self._locked():
             self._bytes -= len(self._entries.pop(key, b""))
 
     async def statistics(self) -> CacheStatistics:  # noqa: ASYNC910 - nothing to wait for
-        """Tell what is in it."""
+        """Return how much the cache holds."""
         return CacheStatistics(len(self._entries), self._bytes)
 
     async def clear(self) -> None:  # noqa: ASYNC910 - nothing to wait for

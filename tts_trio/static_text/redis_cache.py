@@ -13,7 +13,7 @@ _TEN_YEARS = 10 * 365 * 24 * 3600
 _KEY_CHARACTERS = 64
 
 # Claims a key, or extends the claim, unless another process has claimed it. ARGV: token, milliseconds. A claim without
-# an end, or with one that no process of ours would give it, is nobody's.
+# an expiry, or with a later one than this library sets, does not count.
 _CLAIM = """
 local owner = redis.call('get', KEYS[1])
 local left = redis.call('pttl', KEYS[1])
@@ -22,7 +22,7 @@ redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# Takes back a claim unless it is another's by now.
+# Deletes a claim, unless it is another process's by now.
 _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
@@ -33,20 +33,21 @@ class RedisCache(RedisClient):
             config = TTSConfig.from_env(audio_cache=cache)
             ...  # every conversation of this process
 
-    If no process has a text's audio, one of them asks the service: a short lock in Redis says which. Give the server a
-    `maxmemory` and `maxmemory-policy allkeys-lru`. If it is full, hung or gone, the service is asked.
+    If no process has the audio of a text, a short lock in Redis lets one of them request it from the service. Give the
+    Redis server a `maxmemory` and the `maxmemory-policy allkeys-lru`. If the server is full, hangs or is gone, the
+    audio is requested from the service.
     """
 
     def __init__(self, url: str, *, prefix: str = "tts_trio:", lifetime: float = _MONTH) -> None:
-        """Name the server; it is connected to when the block is entered, in the background.
+        """Make a cache. It connects to the server in the background when its block is entered.
 
         Args:
             url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
-            prefix: Of all keys. Accounts that are not to share their audio need one each.
-            lifetime: Seconds after which an unused entry is deleted: from 1 to ten years.
+            prefix: The beginning of all keys. Accounts that must not share their audio need different ones.
+            lifetime: The seconds after which an unused entry is deleted, 1 to 315,360,000 (ten years).
 
         Raises:
-            ConfigurationError: A value is not allowed.
+            ConfigurationError: A value is not allowed; the message names the argument and what is allowed.
         """
         super().__init__(url)
         TEXT.check("prefix", prefix)
@@ -56,47 +57,47 @@ class RedisCache(RedisClient):
         self._token = secrets.token_hex(8)
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was stored, or None.
+        """Return the value stored under the key, or None.
 
         Raises:
-            OSError: Redis cannot be reached, or was not a moment ago, or refuses.
-            RuntimeError: The block was left, or not entered.
+            OSError: Redis cannot be reached, could not be reached a moment ago, or refuses the command.
+            RuntimeError: The block was left, or was not entered.
         """
         return await self._ask(lambda client: client.getex(self._prefix + key, ex=self._lifetime))
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store audio; raises as `get` does."""
+        """Store a value under the key; it raises what `get` does."""
         await self._ask(lambda client: client.set(self._prefix + key, value, ex=self._lifetime))
 
     async def delete(self, key: str) -> None:
-        """Delete an entry, if it is there; raises as `get` does."""
+        """Delete the value stored under the key, if there is one; it raises what `get` does."""
         await self._ask(lambda client: client.unlink([self._prefix + key]))
 
     async def claim(self, key: str, seconds: float) -> bool:
-        """Claim a key for so many seconds, or extend the claim; False: another process has claimed it.
+        """Claim a key for so many seconds, or extend the claim; return False where another process has claimed it.
 
-        Raises as `get` does.
+        It raises what `get` does.
         """
         arguments = [self._token, max(1, round(seconds * 1000))]
         return bool(await self._ask(lambda client: client.eval(_CLAIM, keys=[self._claim(key)], args=arguments)))
 
     async def release(self, key: str) -> None:
-        """Take back a claim of this cache; raises as `get` does."""
+        """Give up this cache's claim of a key; it raises what `get` does."""
         await self._ask(lambda client: client.eval(_RELEASE, keys=[self._claim(key)], args=[self._token]))
 
     async def statistics(self) -> CacheStatistics:
-        """Tell what is in it, by looking at each entry; raises as `get` does."""
+        """Return how much the cache holds, with a command for each entry; it raises what `get` does."""
         keys = await self._keys()
         sizes = [await self._ask(lambda client, key=key: client.strlen(key)) for key in keys]
         return CacheStatistics(len(keys), sum(sizes))
 
     async def clear(self) -> None:
-        """Delete everything below the prefix; raises as `get` does."""
+        """Delete all entries of this prefix; it raises what `get` does."""
         for key in await self._keys():
             await self._ask(lambda client, key=key: client.unlink([key]))
 
     async def _keys(self) -> list[bytes]:
-        """The keys of all entries."""
+        """Return the keys of all entries."""
         prefix = self._prefix.encode()
         cursor, keys = 0, set[bytes]()
         while True:

@@ -1,4 +1,4 @@
-"""An audio cache in a file, for the processes of one machine; it survives restarts."""
+"""An audio cache in an SQLite file, which survives restarts, for the processes of one machine."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _PATH = unless_none(
 
 _DEFAULT_BYTES = 2**30
 _BUSY_TIMEOUT = 1.0  # seconds to wait for another process's write
-_THREADS = 8  # at once: own ones, for those of trio's default limiter are what names are looked up in
-_HUNG = 2.0  # seconds in which none of them began or ended anything, above the busy timeout
-_USED_AGAIN = 3600.0  # seconds, after which a use is worth a write
+_THREADS = 8  # at once, and not from trio's default limiter, which DNS lookups need
+_HUNG = 2.0  # seconds, above the busy timeout: if all threads do nothing for so long, the disk hangs
+_USED_AGAIN = 3600.0  # seconds after which the time of use of an entry is written again
 
-_VERSION = 1  # of the schema; the files of the version before that have 0, and are migrated
+_VERSION = 1  # of the schema; files of version 0 are migrated
 _SCHEMA = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS phrases
     (key TEXT PRIMARY KEY, value BLOB NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS phrases_by_use ON phrases (used, bytes);
 
--- What all entries take, kept by triggers: a sum over all of them would make each entry cost more than the one before.
+-- The bytes of all entries, which triggers keep: the cost of a sum would grow with the number of entries.
 CREATE TABLE IF NOT EXISTS total (bytes INTEGER NOT NULL);
 DELETE FROM total;
 INSERT INTO total SELECT COALESCE(SUM(bytes), 0) FROM phrases;
@@ -55,7 +55,7 @@ _DELETE_OLDEST = "DELETE FROM phrases WHERE rowid = (SELECT rowid FROM phrases O
 
 
 def default_path() -> Path:
-    """Return the path of this user's file: `$XDG_CACHE_HOME/tts_trio/phrases.sqlite3`, or below `~/.cache`."""
+    """Return the path of this user's cache: `tts_trio/phrases.sqlite3` below `$XDG_CACHE_HOME`, or below `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "tts_trio" / "phrases.sqlite3"
 
@@ -63,37 +63,41 @@ def default_path() -> Path:
 class SqliteCache:
     """Keeps the audio that was used last in an SQLite file, up to a number of bytes.
 
-    Any number of processes and conversations may use one file. Nothing is kept open between two uses, so there is
-    nothing to close, and a fork does no harm. What is made is for its owner only: the file (0600), and directories
-    (0700); other rights that it has got are left as they are. A file that may be read and not written is read.
+    Any number of processes and conversations may use one file. The cache opens the file for each use, so there is
+    nothing to close, and a fork does no harm. A new file gets the mode 0600, and new directories 0700; an existing file
+    keeps its mode. A file that may only be read is read.
+
+    Attributes:
+        path: The path of the file.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int = _DEFAULT_BYTES) -> None:
-        """Name the file; it is made when something is stored first.
+        """Make a cache. Its file is made when the first value is stored.
 
         Args:
-            path: Of the file; None for `default_path()`.
-            max_bytes: Above which the entries that were unused for longest are evicted; 0 keeps none.
+            path: The path of the file; None: `default_path()`.
+            max_bytes: The most bytes in the cache, 0 to 2**50. Above it, the entries that were used longest ago are
+                evicted. With 0 nothing is kept.
 
         Raises:
-            ConfigurationError: A value is not allowed.
+            ConfigurationError: A value is not allowed; the message names the argument and what is allowed.
         """
         _PATH.check("path", path)
         BYTES.check("max_bytes", max_bytes)
         self.path: Path = Path(path) if path is not None else default_path()
         self._max_bytes = max_bytes
         self._threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tts_trio audio in a file")
-        self._moved = time.monotonic()  # when one of the threads last began or ended something
+        self._moved = time.monotonic()  # when one of the threads last began or ended its work
 
     def __repr__(self) -> str:
         return f"<SqliteCache {self.path}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the name of the file: another process may use it too."""
+        """Pickle the path of the file, which another process may use too."""
         return SqliteCache, (self.path, self._max_bytes)
 
     async def get(self, key: str) -> bytes | None:
-        """Return what was stored, or None.
+        """Return the value stored under the key, or None.
 
         Raises:
             OSError: The file cannot be read, or its disk hangs.
@@ -101,35 +105,35 @@ class SqliteCache:
         return await self._in_thread(partial(self._get, key))
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store audio; what is larger than the whole cache is not kept.
+        """Store a value under the key. A value that is larger than the whole cache is not kept.
 
         Raises:
-            OSError: The file, or its directory, cannot be written, or its disk hangs.
+            OSError: The file or its directory cannot be written, or its disk hangs.
         """
         if len(value) <= self._max_bytes:
             await self._in_thread(partial(self._put, key, value))
 
     async def delete(self, key: str) -> None:
-        """Delete an entry, if it is there; raises as `put` does."""
+        """Delete the value stored under the key, if there is one; it raises what `put` does."""
         await self._in_thread(partial(self._delete, key))
 
     async def statistics(self) -> CacheStatistics:
-        """Tell what is in it."""
+        """Return how much the cache holds; it raises what `get` does."""
         return await self._in_thread(self._statistics)
 
     async def clear(self) -> None:
-        """Delete all entries."""
+        """Delete all entries; it raises what `put` does."""
         await self._in_thread(self._clear)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         threads = self._threads_of_this_run()
         if not threads.available_tokens and time.monotonic() - self._moved > _HUNG:
             raise OSError(f"{self.path}: its disk hangs")
-        # SQLite leaves nothing half done, so a thread that nobody waits for any more may finish by itself.
+        # A cancelled caller may abandon the thread: SQLite's transactions are whole or do not happen.
         return await trio.to_thread.run_sync(partial(self._work, work), abandon_on_cancel=True, limiter=threads)
 
     def _threads_of_this_run(self) -> trio.CapacityLimiter:
-        # Of this run only: the place of a thread that outlives it is never given back.
+        # A limiter for each `trio.run`: a thread that outlives its run never gives its token back.
         return of_this_run(self._threads, lambda: trio.CapacityLimiter(_THREADS))
 
     def _work(self, work: Callable[[], T]) -> T:
@@ -144,7 +148,7 @@ class SqliteCache:
         """Open the file for one transaction.
 
         Raises:
-            OSError: It is no database, or cannot be read or written.
+            OSError: The file is no database, or cannot be read or written.
         """
         import sqlite3  # loaded late: most use another cache
 
@@ -163,7 +167,7 @@ class SqliteCache:
         return sqlite3.connect(f"{self.path.absolute().as_uri()}?{options}", uri=True, timeout=_BUSY_TIMEOUT)
 
     def _connect_to_read(self) -> sqlite3.Connection:
-        """Connect, without the files beside it that SQLite writes for readers too, where they cannot be made."""
+        """Connect to read the file, even if SQLite cannot make the files beside it that readers need."""
         import sqlite3
 
         for options in ("mode=rw", "mode=ro"):
@@ -196,13 +200,13 @@ class SqliteCache:
     def _put(self, key: str, value: bytes) -> None:
         if not self.path.exists():
             _make_directory(self.path.parent)
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))  # SQLite's own files beside it are as it is
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             entry = (key, value, len(value), time.time())
             connection.execute("INSERT OR REPLACE INTO phrases VALUES (?, ?, ?, ?)", entry)
             while connection.execute("SELECT bytes > ? FROM total", (self._max_bytes,)).fetchone()[0]:
-                if not connection.execute(_DELETE_OLDEST).rowcount:  # somebody else's program has miscounted
+                if not connection.execute(_DELETE_OLDEST).rowcount:  # another program has changed the total
                     connection.execute("UPDATE total SET bytes = (SELECT COALESCE(SUM(bytes), 0) FROM phrases)")
                     break
 
@@ -227,7 +231,7 @@ class SqliteCache:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or migrate those of an earlier version, where it was not done yet."""
+    """Make the tables of a new file, or migrate those of an earlier version."""
     connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut costs entries, not the file
     if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
         _has_table(connection)
@@ -236,24 +240,24 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _has_table(connection: sqlite3.Connection) -> bool:
-    """Whether the table is there; in a file that was made a moment ago it is not yet.
+    """Whether the file has the table of entries. A file that was just made does not have it yet.
 
     Raises:
-        sqlite3.DatabaseError: There are others only.
+        sqlite3.DatabaseError: The file has the tables of another program.
     """
     import sqlite3
 
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     if tables and "phrases" not in tables:
-        raise sqlite3.DatabaseError("it is a database of another program")
+        raise sqlite3.DatabaseError("it is the database of another program; give another file")
     return bool(tables)
 
 
 def _note_use(connection: sqlite3.Connection, key: str, *, good: bool) -> None:
-    """Note that an entry was used, or delete one that is damaged; not where that would have to wait."""
+    """Write the time of use of an entry, or delete a damaged one; skip both where it would have to wait."""
     import sqlite3
 
-    with suppress(sqlite3.OperationalError):  # another process writes, or the file may be read only
+    with suppress(sqlite3.OperationalError):  # another process writes, or the file is read-only
         connection.execute("PRAGMA busy_timeout = 0")
         if good:
             connection.execute("UPDATE phrases SET used = ? WHERE key = ?", (time.time(), key))
