@@ -18,48 +18,21 @@ the audio:
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 
-import attrs
-
-from tts_trio.speech.readings import Glyph, Reading, read_alignment
+from tts_trio.speech.readings import Glyph, is_well_formed, read_alignment
 from tts_trio.speech.results import Word
-from tts_trio.speech.sent_text import Place, SentText
+from tts_trio.speech.sent_text import SentText
+from tts_trio.speech.timed_words import ROUNDING_MS, EstimatedWords, Origin, Reached, TimedWords
 from tts_trio.text.words import CHARACTERS_A_SECOND
-from tts_trio.wire.events import Alignment
+from tts_trio.wire.events import Alignment, AudioReceived
 
-# Alignments are in whole milliseconds, audio is not: a word that ends within the rounding has ended.
-_ROUNDING_MS = 0.5
-
-# How much longer than its audio the times of a clip may be, up to its last letter. The text-to-speech models' audio is
-# as long as its times, the mark and the blank at their end included (wire/README.md, 2.5): only a frame of a codec may
-# be missing (26 ms of mp3, 20 of opus), which is less than a letter of the fastest speech. The times of the dialogues
-# are 13 % longer than their audio (above).
-_ROUNDED_MS = 30.0
+# The times of the dialogues are so much longer than their audio, up to the last letter: 13 % (above).
 _OVERRUN = 0.15
-
 
 # Longer than any clip that is sent in pieces: what is never found is not kept for ever.
 _LONGEST_UNKNOWN = 1000
-
-
-@attrs.frozen
-class _Timed:
-    """A word, and when the marks after its last letter end."""
-
-    word: Word
-    mark_ms: float
-
-
-@attrs.frozen
-class _Reached:
-    """All text up to an offset has been spoken by a time."""
-
-    offset: int
-    ms: float
 
 
 class SpokenText:
@@ -75,6 +48,7 @@ class SpokenText:
         in_messages: bool = True,
         held_back_ms: float = 0.0,
         characters_a_second: float = CHARACTERS_A_SECOND,
+        origin: Origin | None = None,
     ) -> None:
         """Begin an utterance.
 
@@ -84,22 +58,19 @@ class SpokenText:
                 may have been cut anywhere, and only its end tells that it was not.
             held_back_ms: So much of the audio of a clip may come with the next one.
             characters_a_second: How fast it is spoken, as far as that is known before its end.
+            origin: What `words` counts from, if not from the beginning of this text and of its audio.
         """
-        self._characters_a_second = characters_a_second
         self._ended = False  # the service said so: this is all of its audio
         self._dialogue = dialogue
         self._in_messages = in_messages
         self._held_back_ms = held_back_ms
         self._sent = SentText()
+        self._timed = TimedWords(self._sent, origin or Origin())
+        self._estimates = EstimatedWords(self._sent, origin or Origin(), characters_a_second)
         self._received_ms = 0.0
         self._valid_ms = math.inf  # where a part of the audio is missing; what came after that counts for nothing
-        self._cut_ms: float | None = None  # when the word began that is aligned in part
-        self._timed: list[_Timed] = []  # some may lie beyond the audio that came so far
-        self._untimed: list[_Reached] = []  # where text ended whose words have no times of their own
-        # The clip that is being timed: where it began, its first word in `_timed`, what its times count from, where
-        # they end so far, and whether they broke off, so that the next alignment goes on with them.
-        self._clip_ms = 0.0
-        self._clip_words = 0
+        # What the times of the clip count from, where they end so far, and whether they broke off, so that the next
+        # alignment goes on with them.
         self._base_ms: float | None = None
         self._aligned_ms = 0.0
         self._broken_off = False
@@ -112,6 +83,8 @@ class SpokenText:
     # How a message is taken. Its times count from a place in the audio that it does not tell, and its characters are
     # those of a place in the text that it does not tell either:
     #
+    # 0. Mostly its characters are the next ones of the text, which one comparison of strings shows. Then 1 and 2 are
+    #    done, and its words are looked at when somebody asks for them (`timed_words.py`).
     # 1. What it says is read (`readings.py`). If the message before broke off, what was not found of that one comes
     #    before it: the text may have "42", of which "сорок д" says nothing, and "сорок два" all.
     # 2. Its place in the text is looked for (`sent_text.py`): behind what is aligned, or where a later phrase begins.
@@ -119,29 +92,46 @@ class SpokenText:
     #    message's own audio. So the clip before has ended: by the end of its last letter it is known whether a part of
     #    its audio is missing. If it is, what comes from here on is not for the listener (`lost_audio`).
     # 4. Its times run on from those before, or begin anew: behind those before, or with the clip (`_base_for`).
-    # 5. Its words get their times (`_record`). They are heard when so much audio has come.
+    # 5. Its words get their times. They are heard when so much audio has come.
     # 6. If it broke off inside a phrase, or before all that it says was found, the next one goes on with it.
 
-    def received(self, ms: float, alignment: Alignment | None, normalized: Alignment | None) -> None:
-        """Note one audio message.
-
-        Args:
-            ms: How much audio it carried, in milliseconds.
-            alignment: Its times of the characters sent, if any.
-            normalized: Its times of the characters read, if any.
-        """
+    def received(self, ms: float, message: AudioReceived) -> None:
+        """Note one audio message; `ms` is how much audio it carried, in milliseconds."""
         begins_ms = self._received_ms
         self._received_ms += ms
+        if self._valid_ms < math.inf:
+            return
+        source = message.alignment
+        if source is not None and not self._unknown and is_well_formed(source):
+            cursor = self._sent.end_of("".join(source.chars))
+            if cursor is not None:
+                self._go_on(source, cursor, begins_ms)
+                return
+        self._look_for(source, message.normalized_alignment, begins_ms)
+
+    def _go_on(self, source: Alignment, cursor: int, begins_ms: float) -> None:
+        """Take times of the next characters of the text."""
+        continues = self._broken_off and not self._dialogue
+        base_ms = self._base_for(source.starts_ms[0], begins_ms, continues=continues)
+        if not self._count_from(base_ms, begins_ms, continues=continues):
+            return
+        self._aligned_ms = base_ms + (source.starts_ms[-1] + source.durations_ms[-1])
+        self._timed.note(source, self._sent.cursor, base_ms)
+        self._sent.align(cursor)
+        self._broken_off = not source.chars[-1][-1].isspace() and self._sent.is_inside_phrase
+        self._end_message()
+
+    def _look_for(self, alignment: Alignment | None, normalized: Alignment | None, begins_ms: float) -> None:
+        """Take times of which it is not known what text they are of."""
         source, read = read_alignment(alignment), read_alignment(normalized)
         said = read or source
-        if said is None or self._valid_ms < math.inf:
+        if said is None:
             return
         continues = self._broken_off and not self._dialogue
         if self._unknown:
-            base_ms = self._base_for(said, begins_ms, continues=continues)
+            base_ms = self._base_for(said.start_ms, begins_ms, continues=continues)
             said = said.after([glyph.later(-base_ms) for glyph in self._unknown])
-        heard_ms = self._timed[-1].mark_ms if self._timed else 0.0
-        place = self._sent.locate(source, said, may_pass=begins_ms > heard_ms)
+        place = self._sent.locate(source, said, may_pass=begins_ms > self._timed.heard_ms)
         if place is not None:
             begun_before = bool(self._unknown) and place.reading is said
             continues = continues and (begun_before or place.first == self._sent.word)
@@ -150,31 +140,46 @@ class SpokenText:
         self._unknown = ()
         if place is None and not self._broken_off:
             return
-        base_ms = self._base_for(said, begins_ms, continues=continues)
-        if base_ms != self._base_ms and not continues:
-            if self._is_missing(begins_ms, self._held_back_ms, _OVERRUN if self._dialogue else 0.0):
-                self._valid_ms = begins_ms
-                return
-            self._end_clip(begins_ms)
-            self._clip_ms, self._clip_words = begins_ms, len(self._timed)
-        self._base_ms, self._aligned_ms = base_ms, base_ms + said.end_ms
+        base_ms = self._base_for(said.start_ms, begins_ms, continues=continues)
+        if not self._count_from(base_ms, begins_ms, continues=continues):
+            return
+        self._aligned_ms = base_ms + said.end_ms
         if place is not None:
-            self._record(place, base_ms)
+            self._timed.record(place, base_ms, passed=place.first > self._sent.word)
+            self._sent.align(place.cursor)
             self._broken_off = self._broken_off and (self._sent.is_inside_phrase or place.known < len(said.glyphs))
         if self._broken_off:
             known = place.known if place else 0
             self._unknown = [glyph.later(base_ms) for glyph in said.glyphs[known:][-_LONGEST_UNKNOWN:]]
-        if self._dialogue and self._in_messages and not self._is_missing(self._received_ms, 0.0, _OVERRUN):
-            self._end_clip(self._received_ms)
+        self._end_message()
+
+    def _count_from(self, base_ms: float, begins_ms: float, *, continues: bool) -> bool:
+        """Let times count from here, and begin a clip if that is a new place; False: some of the clip before is lost.
+
+        Args:
+            base_ms: What they count from.
+            begins_ms: Where the audio of the message begins.
+            continues: Whether they go on with the clip before.
+        """
+        if base_ms != self._base_ms and not continues:
+            if self._timed.are_missing(begins_ms, self._held_back_ms, _OVERRUN if self._dialogue else 0.0):
+                self._valid_ms = begins_ms
+                return False
+            self._timed.begin_clip(begins_ms)
+        self._base_ms = base_ms
+        return True
+
+    def _end_message(self) -> None:
+        if self._dialogue and self._in_messages and not self._timed.are_missing(self._received_ms, 0.0, _OVERRUN):
+            self._timed.end_clip(self._received_ms)
 
     def final(self) -> None:
         """Note that the service said that all is spoken."""
-        self._end_clip(self._received_ms)
+        self._timed.end(self._received_ms)
+        self._estimates.end(self._received_ms)
         self._ended = True
-        if self._received_ms > 0:
-            self._pass(len(self._sent.spans), self._received_ms)
-        self._sent.cursor = len(self._sent.text)
-        self._cut_ms = self._base_ms = None
+        self._sent.align(len(self._sent.text))
+        self._base_ms = None
         self._broken_off = False
         self._unknown = ()
 
@@ -189,16 +194,17 @@ class SpokenText:
 
         Estimates give way to times when the first of these come.
         """
-        if self.estimated:
-            return tuple(self._estimated_until(self._received_ms))
-        ms = self._heard_ms
-        words = [timed.word for timed in self._timed[: self._words_until(ms + _ROUNDING_MS)]]
-        return tuple(attrs.evolve(w, start_ms=min(w.start_ms, ms), end_ms=min(w.end_ms, ms)) for w in words)
+        return self._estimates.until(self._received_ms) if self.estimated else self._timed.until(self._heard_ms)
 
     @property
     def covered(self) -> int:
         """How many characters of the text are aligned, whether or not all their audio came; it never shrinks."""
         return self._sent.covered
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether nothing is to be heard behind what is aligned."""
+        return self._sent.is_covered
 
     @property
     def received_ms(self) -> float:
@@ -213,7 +219,7 @@ class SpokenText:
     @property
     def estimated(self) -> bool:
         """Whether there is audio, and no word has a time."""
-        return not self._timed and self._received_ms > 0
+        return self._received_ms > 0 and not self._timed
 
     def rate(self) -> float | None:
         """How fast it was spoken, in characters a second, if all its audio came."""
@@ -232,7 +238,7 @@ class SpokenText:
         """
         held_back_ms = 0.0 if strictly else self._held_back_ms
         share = _OVERRUN if self._dialogue or not strictly else 0.0
-        return self.lost_audio or self._is_missing(self._received_ms, held_back_ms, share)
+        return self.lost_audio or self._timed.are_missing(self._received_ms, held_back_ms, share)
 
     def spoken(self, until_ms: float) -> str:
         """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
@@ -250,7 +256,7 @@ class SpokenText:
         reached = self._reached(delivered_ms)
         following = self._sent.word_at(reached.offset)
         if self.estimated and not (self._ended and delivered_ms >= self._received_ms):
-            reached = _Reached(reached.offset, delivered_ms)
+            reached = Reached(reached.offset, delivered_ms)
             following = next((at for at in reversed(range(following)) if self._sent.is_spoken(at)), 0)
         while following < len(self._sent.spans) and not self._sent.is_spoken(following):
             following += 1
@@ -261,90 +267,18 @@ class SpokenText:
     def _heard_ms(self) -> float:
         return min(self._received_ms, self._valid_ms)
 
-    def _is_missing(self, ms: float, held_back_ms: float, overrun: float) -> bool:
-        """Whether the audio ended before the last word did, if it ended here."""
-        if not self._timed:
-            return False
-        end_ms = self._timed[-1].word.end_ms
-        return end_ms - ms > _ROUNDED_MS + held_back_ms + overrun * (end_ms - self._clip_ms)
-
-    def _estimated_until(self, ms: float) -> Iterator[Word]:
-        """The words that have ended by a time if all characters last equally long."""
-        length = len(self._sent.text.rstrip())
-        spoken_ms = self._received_ms if self._ended else 1000 * length / self._characters_a_second
-        for start, end in self._sent.spans:
-            if (end_ms := spoken_ms * end / length) > ms:
-                return
-            yield Word(self._sent.text[start:end], start, end, spoken_ms * start / length, end_ms, estimated=True)
-
-    def _words_until(self, ms: float) -> int:
-        return bisect.bisect_right(self._timed, ms, key=lambda timed: timed.word.end_ms)
-
-    def _reached(self, until_ms: float) -> _Reached:
-        ms = min(until_ms, self._heard_ms) + _ROUNDING_MS
-        reached = [_Reached(0, 0.0)]
-        if passed := bisect.bisect_right(self._untimed, ms, key=attrgetter("ms")):
-            reached.append(self._untimed[passed - 1])
+    def _reached(self, until_ms: float) -> Reached:
+        ms = min(until_ms, self._heard_ms) + ROUNDING_MS
+        timed = self._timed.reached(ms, self._heard_ms)
         if self.estimated:
-            reached += [_Reached(word.end, word.end_ms) for word in self._estimated_until(ms)]
-        if ended := self._words_until(ms):
-            timed = self._timed[ended - 1]
-            reached.append(_Reached(timed.word.end, min(timed.mark_ms, self._heard_ms)))
-        return max(reached, key=attrgetter("offset"))
+            estimated = self._estimates.reached(ms)
+            return estimated if estimated.offset > timed.offset else timed
+        return timed
 
-    def _base_for(self, reading: Reading, begins_ms: float, *, continues: bool) -> float:
-        """What the times of a message count from."""
+    def _base_for(self, start_ms: float, begins_ms: float, *, continues: bool) -> float:
+        """What the times of a message count from, which begins to count at `start_ms`."""
         expected_ms = self._aligned_ms if continues else begins_ms
-        if self._base_ms is not None and abs(self._base_ms + reading.start_ms - expected_ms) < reading.start_ms:
+        if self._base_ms is not None and abs(self._base_ms + start_ms - expected_ms) < start_ms:
             return self._base_ms  # they run on
         # A character may reach into the next message, whose own times begin behind it: none is between the two.
-        return expected_ms - reading.start_ms if continues else expected_ms
-
-    def _record(self, place: Place, base_ms: float) -> None:
-        """Time the words of a place."""
-        cut_ms = self._cut_ms
-        if place.first > self._sent.word:
-            self._pass(place.first, max(self._clip_ms, self._timed[-1].mark_ms if self._timed else 0.0))
-            cut_ms = None
-        for index, times in enumerate(place.times, place.first):
-            start, end = self._sent.spans[index]
-            if self._timed and self._timed[-1].word.start == start:  # its letters came before: these are its marks
-                self._timed[-1] = attrs.evolve(self._timed[-1], mark_ms=base_ms + times.mark_ms)
-                continue
-            earliest_ms = self._timed[-1].mark_ms if self._timed else 0.0
-            start_ms = max(earliest_ms, base_ms + times.start_ms if cut_ms is None else cut_ms)
-            end_ms = max(start_ms, base_ms + times.end_ms)
-            word = Word(self._sent.text[start:end], start, end, start_ms, end_ms)
-            self._timed.append(_Timed(word, max(end_ms, base_ms + times.mark_ms)))
-            cut_ms = None
-        if place.cut_ms is None:
-            self._cut_ms = None
-        else:
-            self._cut_ms = base_ms + place.cut_ms if cut_ms is None else cut_ms
-        self._sent.cursor = place.cursor
-
-    def _pass(self, words: int, ms: float) -> None:
-        """Note that so many words have ended by a time, whether or not they have times of their own."""
-        offset = self._sent.spans[words - 1][1] if words else 0
-        timed = self._timed[-1].word.end if self._timed else 0
-        if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
-            self._untimed.append(_Reached(offset, ms))
-
-    def _end_clip(self, ms: float) -> None:
-        """Compress the times of a clip into its audio, which ended here, if they are longer."""
-        timed = self._timed[self._clip_words :]
-        if not timed or timed[-1].mark_ms <= ms:
-            return
-        length_ms = timed[-1].word.end_ms - self._clip_ms
-        factor = min(1.0, (ms - self._clip_ms) / length_ms) if length_ms else 0.0
-
-        def compress(time_ms: float) -> float:
-            return min(ms, self._clip_ms + (time_ms - self._clip_ms) * factor)
-
-        self._timed[self._clip_words :] = [
-            _Timed(
-                attrs.evolve(word.word, start_ms=compress(word.word.start_ms), end_ms=compress(word.word.end_ms)),
-                compress(word.mark_ms),
-            )
-            for word in timed
-        ]
+        return expected_ms - start_ms if continues else expected_ms

@@ -126,9 +126,19 @@ def letters_end(word: str) -> int:
     return len(word)
 
 
+def is_well_formed(alignment: Alignment) -> bool:
+    """Tell whether an alignment has a time for each character, in order, and characters at both ends."""
+    chars, starts, durations = alignment.chars, alignment.starts_ms, alignment.durations_ms
+    if not 0 < len(chars) == len(starts) == len(durations):
+        return False
+    if starts[0] < 0 or starts[-1] > _LONGEST_MS or min(durations) < 0 or max(durations) > _LONGEST_MS:
+        return False
+    return bool(chars[0] and chars[-1]) and (len(starts) == 1 or sorted(starts) == [*starts])
+
+
 def read_alignment(alignment: Alignment | None) -> Reading | None:
     """Return the reading of an alignment; None if there is no alignment, or it is malformed."""
-    if alignment is None or len({len(column) for column in attrs.astuple(alignment, recurse=False)}) != 1:
+    if alignment is None or not len(alignment.chars) == len(alignment.starts_ms) == len(alignment.durations_ms):
         return None
     glyphs: list[Glyph] = []
     earlier = 0.0

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Mapping
 from itertools import pairwise
 
-from attrs import evolve
-
 from tts_trio.config.audio_clock import AudioClock, WholeSamples, beginning, most_bytes
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
@@ -22,7 +20,7 @@ from tts_trio.errors import EmptyAudioError, TTSConnectionError
 from tts_trio.speech.alignment import SpokenText
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
 from tts_trio.speech.results import Word
-from tts_trio.text import speakable
+from tts_trio.speech.timed_words import Origin
 from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import AudioReceived
 
@@ -57,6 +55,7 @@ class Segment:
             dialogue=websocket_endpoint(config) == "text-to-dialogue",
             in_messages=in_messages,
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
+            origin=Origin(offset, started_ms),
         )
         self.complete = False
         self.offset = offset
@@ -86,7 +85,7 @@ class Segment:
         if not self.timed:
             return spoken.received_ms < 1000 * shortest_seconds(spoken.text)
         silent = spoken.received_ms <= spoken.aligned_ms + _LONGEST_TAIL_MS
-        untold = silent and speakable(spoken.text[spoken.covered :])
+        untold = silent and not spoken.is_covered
         return untold or spoken.lacks_audio(strictly=True)
 
     @property
@@ -99,7 +98,7 @@ class Segment:
         spoken = self.spoken
         if not self.timed:
             return False
-        if not speakable(spoken.text[spoken.covered :]):
+        if spoken.is_covered:
             return not spoken.lacks_audio(strictly=False)
         return not self._aligned and spoken.received_ms > spoken.aligned_ms
 
@@ -124,7 +123,7 @@ class Segment:
         before, covered = self._samples.seconds, self.spoken.covered
         audio = self._samples.feed(event.audio)
         seconds = self._samples.seconds - before
-        self.spoken.received(seconds * 1000, event.alignment, event.normalized_alignment)
+        self.spoken.received(seconds * 1000, event)
         self._aligned = self.spoken.covered > covered
         return audio, seconds
 
@@ -166,19 +165,13 @@ class Segment:
         return self._kept is not None and self.spoken.estimated
 
     @property
-    def words(self) -> list[Word]:
+    def words(self) -> tuple[Word, ...]:
         """Its words, on the utterance's timeline."""
-        return [
-            evolve(
-                word,
-                start=word.start + self.offset,
-                end=word.end + self.offset,
-                start_ms=word.start_ms + self.started_ms,
-                end_ms=word.end_ms + self.started_ms,
-            )
-            for word in self.spoken.words
-            if word.end_ms + self.started_ms <= self._ended_ms and (self._kept is None or word.end <= self._kept)
-        ]
+        words = self.spoken.words
+        if self._kept is None:
+            return words
+        end = self.offset + self._kept
+        return tuple(word for word in words if word.end_ms <= self._ended_ms and word.end <= end)
 
     def spoken_characters(self, until_ms: float) -> int:
         """How much of its text had been spoken by then, in whole words."""

@@ -25,6 +25,7 @@ _WORDS_TO_SPARE = 8
 # Words compared with words, for one message: some 30 ms. A sentence takes some hundreds.
 _MOST_WORK = 40_000
 
+_BLANKS = re.compile(r"\s*")
 _SPEECHLESS = re.compile(r"[\W_]*")
 
 
@@ -54,14 +55,18 @@ class SentText:
 
     Attributes:
         text: All of them.
+        length: The length of the text, without the blanks at its end, in characters.
         spans: Where the words begin and end.
         cursor: How far the text is aligned, in characters.
+        word: Index of the word in which, or before which, the cursor stands.
+        covered: How many characters are aligned, those after them included that are silent.
     """
 
     def __init__(self) -> None:
         self.text: str = ""
+        self.length = 0
         self.spans: list[tuple[int, int]] = []
-        self.cursor = 0
+        self.cursor = self.word = self.covered = 0
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
 
     def add(self, phrase: str) -> None:
@@ -70,23 +75,28 @@ class SentText:
         self.text += phrase
         self.spans += [(offset + start, offset + end) for start, end in word_spans(phrase)]
         self._phrases.append(len(self.spans))
+        self.length = self.spans[-1][1] if self.spans else 0
+        self.align(self.cursor)
+
+    def align(self, cursor: int) -> None:
+        """Note how far the text is aligned."""
+        self.cursor = cursor
+        self.word = self.word_at(cursor)
+        silent = _SPEECHLESS.match(self.text, cursor)
+        self.covered = silent.end() if silent else cursor
 
     @property
-    def covered(self) -> int:
-        """How many characters are aligned, those after them included that are silent."""
-        silent = _SPEECHLESS.match(self.text, self.cursor)
-        return silent.end() if silent else self.cursor
-
-    @property
-    def word(self) -> int:
-        """Index of the word in which, or before which, the cursor stands."""
-        return self.word_at(self.cursor)
+    def is_covered(self) -> bool:
+        """Whether nothing is to be heard behind what is aligned."""
+        text, at = self.text, self.covered
+        return at == len(text) or not (speakable(text[at]) or speakable(text[at:]))
 
     @property
     def is_inside_phrase(self) -> bool:
         """Whether the cursor is."""
-        inside_word = self.word < len(self.spans) and self.spans[self.word][0] < self.cursor
-        return inside_word or self._phrases[bisect.bisect_left(self._phrases, self.word)] != self.word
+        word = self.word
+        inside_word = word < len(self.spans) and self.spans[word][0] < self.cursor
+        return inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
 
     def word_at(self, offset: int) -> int:
         """Index of the first word that ends after this offset."""
@@ -95,6 +105,18 @@ class SentText:
     def is_spoken(self, word: int) -> bool:
         """Whether there is anything in a word that is to be heard."""
         return speakable(self.text[slice(*self.spans[word])])
+
+    def end_of(self, said: str) -> int | None:
+        """Return how far these characters go on with the text, blanks around them aside.
+
+        Returns:
+            None if they are not those at the cursor, one by one: `locate` finds out what they are.
+        """
+        begin = _BLANKS.match(self.text, self.cursor)
+        said = said.strip()
+        if not said or begin is None or not self.text.startswith(said, begin.end()):
+            return None
+        return begin.end() + len(said)
 
     def locate(self, source: Reading | None, said: Reading, *, may_pass: bool) -> Place | None:
         """Find the text that a message times: at the cursor, or else from the beginning of a later phrase.
@@ -114,7 +136,7 @@ class SentText:
             if index > first and work > _MOST_WORK:
                 return None
             place = (
-                (source and self._match(source, index, offset))
+                (source and self.match(source, index, offset))
                 or self._find(said, index, offset, from_first=index > first)
                 or (source and source is not said and self._find(source, index, offset, from_first=True))
             )
@@ -122,8 +144,8 @@ class SentText:
                 return place
         return None
 
-    def _match(self, reading: Reading, first: int, offset: int) -> Place | None:
-        """Match the source's own characters, blanks aside."""
+    def match(self, reading: Reading, first: int, offset: int) -> Place | None:
+        """Match the source's own characters, blanks aside, with the text from an offset on, inside or before a word."""
         text, cursor = self.text, offset
         times: list[Times] = []
         begun: int | None = None  # the glyph with which the word begins, or the rest of it

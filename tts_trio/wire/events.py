@@ -8,7 +8,8 @@ frames are let pass, so that a new field of the service breaks nobody.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
 
 import attrs
@@ -36,21 +37,37 @@ class Alignment:
     durations_ms: tuple[int, ...]
 
 
+Unread: TypeAlias = Callable[[], Alignment | None]
+"""Times that nobody has asked for yet: most are never needed, and to read them costs more than all else in a frame."""
+
+
+def _read(times: Alignment | Unread | None) -> Alignment | None:
+    return times() if callable(times) else times
+
+
 @attrs.frozen
 class AudioReceived:
     """A piece of audio, in the connection's output format.
 
     Attributes:
         audio: The encoded audio.
-        alignment: The times of the characters as they were sent, or None.
-        normalized_alignment: The times of the characters as they were read ("forty-two" for "42"), or None.
         context_id: The context that the audio belongs to; None on sockets without contexts.
     """
 
     audio: bytes = attrs.field(repr=lambda audio: f"<{len(audio)} bytes>")
-    alignment: Alignment | None = None
-    normalized_alignment: Alignment | None = None
+    _alignment: Alignment | Unread | None = attrs.field(default=None, eq=_read)
+    _normalized_alignment: Alignment | Unread | None = attrs.field(default=None, eq=_read)
     context_id: str | None = None
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """The times of the characters as they were sent, or None."""
+        return _read(self._alignment)
+
+    @property
+    def normalized_alignment(self) -> Alignment | None:
+        """The times of the characters as they were read ("forty-two" for "42"), or None."""
+        return _read(self._normalized_alignment)
 
 
 @attrs.frozen
@@ -131,8 +148,8 @@ def decode(message: str | bytes) -> list[Event]:
             events.append(
                 AudioReceived(
                     audio,
-                    _alignment(frame.get("alignment")),
-                    _alignment(_either(frame, "normalizedAlignment", "normalized_alignment")),
+                    _unread_alignment(frame.get("alignment")),
+                    _unread_alignment(_either(frame, "normalizedAlignment", "normalized_alignment")),
                     context_id,
                 )
             )
@@ -162,11 +179,13 @@ def _text(value: object) -> str | None:
     return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
 
 
-def _alignment(value: object) -> Alignment | None:
-    """The alignment object, or None where it is absent or not one: audio without times is still played."""
-    if not isinstance(value, dict):
-        return None
-    fields = cast("dict[str, Any]", value)
+def _unread_alignment(value: object) -> Unread | None:
+    """The alignment object, which is read when it is asked for; None where it is absent or no object."""
+    return functools.partial(_alignment, cast("dict[str, Any]", value)) if isinstance(value, dict) else None
+
+
+def _alignment(fields: dict[str, Any]) -> Alignment | None:
+    """The alignment, or None where the object is not one: audio without times is still played."""
     chars = read_characters(fields.get("chars"))
     starts = read_numbers(_first_list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"))
     durations = read_numbers(_first_list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"))
@@ -174,4 +193,7 @@ def _alignment(value: object) -> Alignment | None:
 
 
 def _first_list(fields: Mapping[str, Any], *names: str) -> object:
-    return next((fields[name] for name in names if isinstance(fields.get(name), list)), None)
+    for name in names:
+        if isinstance(value := fields.get(name), list):
+            return cast("list[Any]", value)
+    return None

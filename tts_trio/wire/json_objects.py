@@ -28,7 +28,7 @@ def read_object(message: str) -> dict[str, Any]:
     Raises:
         ValueError: It is no JSON, or is nested too deeply, or is no object.
     """
-    if message.count(",") >= _MOST_COMMAS:
+    if len(message) > _MOST_COMMAS and message.count(",") >= _MOST_COMMAS:
         return _read_small_fields(message)
     try:
         parsed: object = json.loads(message)
@@ -63,7 +63,7 @@ def _short_list(value: object) -> list[Any]:
 def read_characters(value: object) -> tuple[str, ...]:
     """Return the characters that are timed; none if they are no strings, or too many in all."""
     entries = _short_list(value)
-    if not all(isinstance(entry, str) for entry in entries) or sum(map(len, entries)) > MOST_CHARACTERS:
+    if not {*map(type, entries)} <= {str} or sum(map(len, entries)) > MOST_CHARACTERS:
         return ()
     return tuple(entries)
 
@@ -71,7 +71,10 @@ def read_characters(value: object) -> tuple[str, ...]:
 def read_numbers(value: object, factor: int = 1) -> tuple[int, ...]:
     """Return times in whole numbers of a unit; none if one of them is no finite number."""
     entries = _short_list(value)
-    if not all(type(entry) is int or type(entry) is float for entry in entries):
+    kinds = {*map(type, entries)}
+    if kinds == {int} and factor == 1:
+        return tuple(entries)
+    if not kinds <= {int, float}:
         return ()
     try:
         return tuple(round(entry * factor) for entry in entries)

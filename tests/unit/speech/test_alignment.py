@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tts_trio.speech.alignment import SpokenText
 from tts_trio.text import speakable
-from tts_trio.wire.events import Alignment
+from tts_trio.wire.events import Alignment, AudioReceived
 
 STEP = 50
 
@@ -26,6 +26,10 @@ def spoken_text(*phrases: str) -> SpokenText:
     for phrase in phrases:
         spoken.sent(phrase)
     return spoken
+
+
+def receive(spoken: SpokenText, ms: float, source: Alignment | None, read: Alignment | None) -> None:
+    spoken.received(ms, AudioReceived(b"", source, read))
 
 
 def times(spoken: SpokenText) -> list[tuple[str, float, float]]:
@@ -61,7 +65,7 @@ HELLO = Alignment(
 )
 def test_one_clip(phrase: str, message: Alignment, words: list[tuple[str, float, float]]) -> None:
     spoken = spoken_text(phrase)
-    spoken.received(975, message, None)
+    receive(spoken, 975, message, None)
     assert times(spoken) == words
     assert spoken.covered == len(phrase)
     assert [phrase[word.start : word.end] for word in spoken.words] == [text for text, _, _ in words]
@@ -69,32 +73,32 @@ def test_one_clip(phrase: str, message: Alignment, words: list[tuple[str, float,
 
 def test_a_clip_begins_after_the_audio_before_it() -> None:  # P9: not by the alignments' own sums
     spoken = spoken_text("Hello world. ", "Как дела? ")
-    spoken.received(975, HELLO, None)
-    spoken.received(9, None, None)
-    spoken.received(700, alignment("Как дела? "), None)
+    receive(spoken, 975, HELLO, None)
+    receive(spoken, 9, None, None)
+    receive(spoken, 700, alignment("Как дела? "), None)
     assert times(spoken)[2:] == [("Как", 984, 1134), ("дела?", 1184, 1384)]
 
 
 def test_a_phrase_that_is_all_timed_is_not_gone_on_with() -> None:  # whether or not its times end in a blank
     spoken = spoken_text("Hello world. ", "Как дела? ")
-    spoken.received(975, alignment("Hello world."), None)
-    spoken.received(700, alignment("Как дела?"), None)
+    receive(spoken, 975, alignment("Hello world."), None)
+    receive(spoken, 700, alignment("Как дела?"), None)
     assert times(spoken)[2:] == [("Как", 975, 1125), ("дела?", 1175, 1375)]
 
 
 def test_words_never_overlap() -> None:
     spoken = spoken_text("a b. ")
-    spoken.received(1000, Alignment(("a", " ", "b", "."), (0, 50, 100, 300), (200, 50, 90, 50)), None)
+    receive(spoken, 1000, Alignment(("a", " ", "b", "."), (0, 50, 100, 300), (200, 50, 90, 50)), None)
     assert times(spoken) == [("a", 0, 200), ("b.", 200, 200)]
 
 
 def test_words_wait_for_their_audio_and_coverage_does_not() -> None:
     spoken = spoken_text("Hello world. ")
-    spoken.received(400, HELLO, None)
+    receive(spoken, 400, HELLO, None)
     assert times(spoken) == [("Hello", 0, 290)]
     assert spoken.spoken(math.inf) == "Hello"
     assert spoken.covered == len("Hello world. ")
-    spoken.received(600, None, None)
+    receive(spoken, 600, None, None)
     assert times(spoken) == [("Hello", 0, 290), ("world.", 337, 627)]
 
 
@@ -103,12 +107,12 @@ def test_times_a_little_longer_than_the_audio_are_compressed_into_it(end: str, d
     spoken = SpokenText(dialogue=dialogue)
     spoken.sent("one two ")
     spoken.sent("три ")
-    spoken.received(200, alignment("one two "), None)
-    spoken.received(80, None, None)
+    receive(spoken, 200, alignment("one two "), None)
+    receive(spoken, 80, None, None)
     if end == "final":
         spoken.final()
     else:
-        spoken.received(200, alignment("три "), None)
+        receive(spoken, 200, alignment("три "), None)
     assert not spoken.lost_audio
     assert times(spoken)[:2] == [("one", 0, 120), ("two", 160, 280)]
 
@@ -120,14 +124,14 @@ def test_a_character_may_reach_into_the_next_message(reaches: int) -> None:
     spoken = spoken_text(text)
     for index in range(0, len(text), 5):
         message = alignment(text[index : index + 5], reaches if index else 0)
-        spoken.received(5 * STEP - (reaches if not index else 0), message, None)
+        receive(spoken, 5 * STEP - (reaches if not index else 0), message, None)
     assert times(spoken) == times_of_one(text)
 
 
 def times_of_one(text: str) -> list[tuple[str, float, float]]:
     """The times of a clip that came in one message."""
     whole = spoken_text(text)
-    whole.received(len(text) * STEP, alignment(text), None)
+    receive(whole, len(text) * STEP, alignment(text), None)
     return times(whole)
 
 
@@ -150,7 +154,7 @@ def test_times_that_broke_off_inside_a_word_go_on(
     spoken = spoken_text(CUT)
     start = 0 if restarts else len(first) * STEP
     for ms, piece in ((first_ms, alignment(first)), (4000, alignment(second, start))):
-        spoken.received(ms, *((None, piece) if normalized else (piece, None)))
+        receive(spoken, ms, *((None, piece) if normalized else (piece, None)))
     told = {text: (start, end) for text, start, end in times(spoken)}
     word = CUT.index("talent") * STEP
     lead = (len(first) - 30) * STEP
@@ -169,30 +173,30 @@ def test_a_word_whose_marks_are_still_to_come_has_a_time(text: str, dialogue: bo
     letters = text.index(".")
     pieces = [text[:letters], text[letters : letters + 1], text[letters + 1 : letters + 6], text[letters + 6 :]]
     for piece in pieces:
-        spoken.received(STEP * len(piece), alignment(piece), None)
+        receive(spoken, STEP * len(piece), alignment(piece), None)
         if piece is pieces[0]:
             assert times(spoken) == [(text.split()[0], 0, STEP * letters)]
             assert spoken.spoken(math.inf) == text.split()[0]
             assert spoken.resume(STEP * letters) == (letters + 4, STEP * letters)
     whole = SpokenText(dialogue=dialogue)
     whole.sent(text)
-    whole.received(STEP * len(text), alignment(text), None)
+    receive(whole, STEP * len(text), alignment(text), None)
     assert times(spoken) == times(whole)
     assert [spoken.resume(ms) for ms in range(0, 700, 10)] == [whole.resume(ms) for ms in range(0, 700, 10)]
 
 
 def test_the_rest_of_a_word_is_found_when_only_the_words_read_come() -> None:
     spoken = spoken_text("la talent. ")
-    spoken.received(200, alignment("la t"), None)
-    spoken.received(500, None, alignment("alent. "))
+    receive(spoken, 200, alignment("la t"), None)
+    receive(spoken, 500, None, alignment("alent. "))
     assert times(spoken) == [("la", 0, 100), ("talent.", 150, 450)]
 
 
 def test_where_alignment_overlaps_the_normalized_one_counts() -> None:  # pipecat #4316
     spoken = spoken_text(CUT, "И дальше. ")
-    spoken.received(1600, alignment(CUT[:32]), alignment(" " + CUT[:30]))
-    spoken.received(1900, alignment(CUT), alignment(CUT[30:]))
-    spoken.received(500, alignment("И дальше. "), None)
+    receive(spoken, 1600, alignment(CUT[:32]), alignment(" " + CUT[:30]))
+    receive(spoken, 1900, alignment(CUT), alignment(CUT[30:]))
+    receive(spoken, 500, alignment("И дальше. "), None)
     assert [text for text, _, _ in times(spoken)] == [*CUT.split(), "И", "дальше."]
     assert times(spoken)[-1] == ("дальше.", 3600, 3900)
 
@@ -234,7 +238,7 @@ def test_where_alignment_overlaps_the_normalized_one_counts() -> None:  # pipeca
 )
 def test_words_read_otherwise_than_written(phrase: str, read: str, words: list[tuple[str, float, float]]) -> None:
     spoken = spoken_text(phrase, "Next. ")
-    spoken.received(3000, None, alignment(read))
+    receive(spoken, 3000, None, alignment(read))
     assert [(text, round(start), round(end)) for text, start, end in times(spoken)] == words
     assert spoken.covered == len(phrase)
 
@@ -251,9 +255,9 @@ def test_words_read_otherwise_than_written(phrase: str, read: str, words: list[t
 )
 def test_a_clip_without_times_has_ended_when_the_next_begins(message: Alignment | None) -> None:
     spoken = spoken_text("Первая фраза. ", "Second phrase. ", "Третья. ")
-    spoken.received(800, message, None)
+    receive(spoken, 800, message, None)
     assert (spoken.estimated, spoken.covered) == (True, 0)
-    spoken.received(800, alignment("Second phrase. "), None)
+    receive(spoken, 800, alignment("Second phrase. "), None)
     assert times(spoken) == [("Second", 800, 1100), ("phrase.", 1150, 1450)]
     assert not spoken.estimated
     assert spoken.spoken(799) == ""
@@ -263,16 +267,16 @@ def test_a_clip_without_times_has_ended_when_the_next_begins(message: Alignment 
 
 def test_a_word_that_is_not_said_holds_nothing_up() -> None:
     spoken = spoken_text("Готово! 🙂 ", "«Дальше». ")
-    spoken.received(350, alignment("Готово!"), None)
+    receive(spoken, 350, alignment("Готово!"), None)
     assert spoken.covered == len("Готово! 🙂 «")
-    spoken.received(500, alignment("«Дальше». "), None)
+    receive(spoken, 500, alignment("«Дальше». "), None)
     assert times(spoken) == [("Готово!", 0, 300), ("«Дальше».", 350, 700)]
 
 
 def test_a_later_clip_is_found_by_the_words_read_too() -> None:
     spoken = spoken_text("Первая фраза. ", "Ещё 42 рубля. ")
-    spoken.received(800, None, None)
-    spoken.received(1500, None, alignment(" Еще сорок два рубля. "))
+    receive(spoken, 800, None, None)
+    receive(spoken, 1500, None, alignment(" Еще сорок два рубля. "))
     assert [word.text for word in spoken.words] == ["Ещё", "42", "рубля."]
     assert spoken.spoken(800) == "Первая фраза."
 
@@ -290,9 +294,9 @@ def test_a_later_clip_is_found_by_the_words_read_too() -> None:
 def test_times_that_broke_off_behind_what_was_found_go_on(phrases: list[str], pieces: list[str]) -> None:
     """P33: the phrase before came without times, and ends like these begin; no audio is missing."""
     spoken = spoken_text(*phrases)
-    spoken.received(250, None, None)
+    receive(spoken, 250, None, None)
     for ms, piece in zip((1, 0, 3000), pieces, strict=True):
-        spoken.received(ms, None, alignment(piece))
+        receive(spoken, ms, None, alignment(piece))
         assert not spoken.lost_audio
     spoken.final()
     assert spoken.spoken(spoken.received_ms) == "".join(phrases).rstrip()
@@ -311,19 +315,19 @@ def test_a_later_phrase_begins_with_the_times_that_were_not_found_yet(
 ) -> None:
     """P9: its times count from where the clip began, and not from the message that told where it belongs."""
     spoken = spoken_text(*phrases)
-    spoken.received(800, None, None)
+    receive(spoken, 800, None, None)
     for ms, piece in zip((first_ms, 2000), pieces, strict=True):
-        spoken.received(ms, None, alignment(piece))
+        receive(spoken, ms, None, alignment(piece))
     whole = spoken_text(*phrases)
-    whole.received(800, None, None)
-    whole.received(2000, None, alignment("".join(pieces)))
+    receive(whole, 800, None, None)
+    receive(whole, 2000, None, alignment("".join(pieces)))
     assert times(spoken) == times(whole) != []
     assert spoken.spoken(800) == phrases[0].rstrip()
 
 
 def test_nothing_is_passed_without_audio_for_it() -> None:
     spoken = spoken_text("Первая фраза. ", "Second phrase. ")
-    spoken.received(800, alignment("Second phrase. "), None)
+    receive(spoken, 800, alignment("Second phrase. "), None)
     assert (spoken.estimated, spoken.covered) == (True, 0)
 
 
@@ -343,7 +347,7 @@ def test_without_any_times_the_audio_is_shared_out_by_characters(text: str) -> N
         heard = sum(map(speakable, ended))
         assert sum(map(speakable, again)) == sum(map(speakable, words)) - max(0, heard - 1)  # a word earlier
         assert trimmed == ms
-        spoken.received(50, None, None)
+        receive(spoken, 50, None, None)
     assert spoken.covered == 0
     spoken.final()
     assert spoken.covered == len(text)
@@ -375,7 +379,7 @@ def test_resuming_begins_at_the_first_word_not_wholly_delivered(
     delivered: float, said: str, rest: str, trimmed: float
 ) -> None:  # P13
     spoken = spoken_text("  Hello world. ")
-    spoken.received(975, HELLO, None)
+    receive(spoken, 975, HELLO, None)
     offset, trimmed_ms = spoken.resume(delivered)
     assert spoken.spoken(delivered).strip() == said
     assert spoken.text[offset:] == rest
@@ -386,7 +390,7 @@ def test_resuming_begins_at_the_first_word_not_wholly_delivered(
 @pytest.mark.parametrize("missing", [0.4, 1e-9])  # a sample that does not fill a millisecond; the sum of many messages
 def test_the_last_word_that_came_is_not_said_again_for_a_rounding(text: str, missing: float) -> None:
     spoken = spoken_text(text)
-    spoken.received(2 * STEP - missing, alignment(text[:2]), None)
+    receive(spoken, 2 * STEP - missing, alignment(text[:2]), None)
     assert times(spoken) == [(text[:2], 0, spoken.received_ms)]
     assert spoken.spoken(math.inf) == text[:2]
     assert spoken.resume(spoken.received_ms) == (3, spoken.received_ms)
@@ -407,16 +411,16 @@ def test_the_last_word_that_came_is_not_said_again_for_a_rounding(text: str, mis
 )
 def test_malformed_times_are_passed_over(broken: Alignment) -> None:
     spoken = spoken_text("Hi ", "there. ")
-    spoken.received(100, broken, broken)
+    receive(spoken, 100, broken, broken)
     assert (spoken.words, spoken.covered, spoken.received_ms) == ((), 0, 100)
-    spoken.received(400, alignment("there. "), broken)
+    receive(spoken, 400, alignment("there. "), broken)
     assert times(spoken) == [("there.", 100, 350)]
 
 
 @pytest.mark.parametrize("chars", [("👋", "!"), ("\ud83d", "\udc4b", "!"), ("👋!",), ("", "👋", "", "!")])
 def test_characters_may_come_in_halves_or_together(chars: tuple[str, ...]) -> None:
     spoken = spoken_text("👋! ")
-    spoken.received(1000, Alignment(chars, (0,) * len(chars), (100,) * len(chars)), None)
+    receive(spoken, 1000, Alignment(chars, (0,) * len(chars), (100,) * len(chars)), None)
     assert times(spoken) == [("👋!", 0, 100)]
 
 
@@ -536,7 +540,7 @@ def test_no_word_is_lost_or_early(speech: Speech, delivered: float, ahead: bool)
         if spoken.covered == len(spoken.text):
             spoken.sent(next(waiting, ""))
         estimated = spoken.estimated
-        spoken.received(message.ms, message.source, message.read)
+        receive(spoken, message.ms, message.source, message.read)
         check(spoken, spoken.received_ms * delivered)
         assert len(spoken.words) >= seen or (estimated and not spoken.estimated)  # an estimate gives way to times
         assert spoken.covered >= covered
@@ -559,12 +563,22 @@ def test_no_word_is_lost_or_early(speech: Speech, delivered: float, ahead: bool)
 def test_where_times_are_lost_the_end_is_certain(speech: Speech, delivered: float) -> None:
     spoken = spoken_text(*speech.phrases)
     for message in speech.messages:
-        spoken.received(message.ms, message.source, message.read)
+        receive(spoken, message.ms, message.source, message.read)
         check(spoken, spoken.received_ms * delivered)
     spoken.final()
     check(spoken, spoken.received_ms * delivered)
     assert spoken.spoken(spoken.received_ms) == "".join(speech.phrases).rstrip()
     assert spoken.covered == len(spoken.text)
+
+
+def test_estimates_made_before_more_text_was_sent_do_not_overlap_those_made_after_it() -> None:
+    spoken = spoken_text("44好44444444 4444 4444444 ")
+    receive(spoken, 134, None, None)
+    assert spoken.words
+    spoken.sent("4 ")
+    receive(spoken, 66, None, None)
+    words = spoken.words
+    assert words[0].end_ms == words[1].start_ms
 
 
 TEXTS = st.text(st.sampled_from("аб a4.🙂\ud83d\udc4b好 "), max_size=12)
@@ -591,7 +605,7 @@ def test_nothing_that_comes_makes_it_fail(
         if isinstance(step, str):
             spoken.sent(step)
         else:
-            spoken.received(*step)
+            receive(spoken, *step)
         words, text = spoken.words, spoken.text
         assert all(a.end <= b.start and a.end_ms <= b.start_ms for a, b in itertools.pairwise(words))
         offset, _ = spoken.resume(spoken.received_ms * delivered)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tts_trio.wire import events
 from tts_trio.wire.events import Alignment, AudioReceived, ErrorReceived, Final, Unreadable, decode
 
 AUDIO = b"\x01\x02" * 100
@@ -97,3 +98,16 @@ KEYS = ["audio", "isFinal", "is_final", "alignment", "normalizedAlignment", "err
 def test_any_object_is_decoded(message: dict[str, Any]) -> None:
     for event in decode(json.dumps(message)):
         assert event.context_id is None or isinstance(event.context_id, str)
+
+
+@pytest.mark.parametrize("text", ["Да. ", "Yes. "])
+def test_times_are_read_when_somebody_asks_for_them(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    characters = events.read_characters
+    monkeypatch.setattr(events, "read_characters", lambda value: read.append(value) or characters(value))
+    times = {"chars": [*text], "charStartTimesMs": [0] * len(text), "charDurationsMs": [5] * len(text)}
+    event = decode(frame(audio=ENCODED, alignment=times, normalizedAlignment=times))[0]
+    assert isinstance(event, AudioReceived)
+    assert read == []
+    assert event.alignment == Alignment((*text,), (0,) * len(text), (5,) * len(text))
+    assert read == [[*text]]
