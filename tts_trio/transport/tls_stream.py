@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from threading import Lock
@@ -21,6 +23,7 @@ T = TypeVar("T")
 _RECEIVE_BYTES = 65536
 _SOON = 0.005  # seconds until what the other task may have made possible is tried again
 _SERVERS = 16  # whose sessions are remembered, and with each its context
+_FRESH = 60.0  # seconds for which a session is resumed again and again: to read the next one costs half a handshake
 
 Wait: TypeAlias = Callable[[ssl.SSLSocket], Awaitable[None]]
 
@@ -61,7 +64,7 @@ class TLSStream(trio.abc.Stream):
     async def open(cls, tcp: trio.SocketStream, context: ssl.SSLContext, host: str, port: int) -> TLSStream:
         """Take a connection over, and shake hands; it is closed if that fails or is cancelled.
 
-        The session of the connection before is resumed, which spares the certificates and half of the CPU.
+        The session of an earlier connection is resumed, which spares the certificates and half of the CPU.
 
         Args:
             tcp: The connection. Nobody else may use it any more.
@@ -102,6 +105,8 @@ class TLSStream(trio.abc.Stream):
                 _sessions.forget(server, session)
                 raise NotResumedError from error.__cause__
             undo.pop_all()
+        if encrypted.session_reused and _sessions.is_fresh(server):
+            stream._on_session = None
         return stream
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -239,23 +244,29 @@ class _Sessions:
     """The TLS sessions of this process, for all its threads: of each server the one that it gave last."""
 
     def __init__(self) -> None:
-        self._sessions: dict[Server, ssl.SSLSession] = {}
+        self._sessions: dict[Server, tuple[ssl.SSLSession, float]] = {}  # and when it was kept
         self._lock = Lock()
 
     def get(self, server: Server) -> ssl.SSLSession | None:
-        return self._sessions.get(server)
+        session, _ = self._sessions.get(server, (None, 0.0))
+        return session
+
+    def is_fresh(self, server: Server) -> bool:
+        """Whether there is a session that needs no successor yet."""
+        _, kept_at = self._sessions.get(server, (None, -math.inf))
+        return time.monotonic() < kept_at + _FRESH
 
     def keep(self, server: Server, session: ssl.SSLSession) -> None:
         with self._lock:
             self._sessions.pop(server, None)
-            self._sessions[server] = session
+            self._sessions[server] = session, time.monotonic()
             if len(self._sessions) > _SERVERS:
                 del self._sessions[next(iter(self._sessions))]
 
     def forget(self, server: Server, session: ssl.SSLSession) -> None:
         """Forget a session, but not a later one."""
         with self._lock:
-            if self._sessions.get(server) is session:
+            if self.get(server) is session:
                 del self._sessions[server]
 
 

@@ -64,6 +64,22 @@ async def test_a_server_counts_what_is_resumed(version: ssl.TLSVersion) -> None:
     assert server.resumed == [False, True, True, True]
 
 
+async def test_a_session_is_resumed_until_it_is_a_minute_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read the next one costs as much as half a handshake."""
+    server, context = Counting(), client_context()
+    clock = [0.0]
+    monkeypatch.setattr(tls_stream, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    async with listening(server.serve) as port:
+        key = (context, context.verify_mode, context.check_hostname, HOST, port)
+        kept: list[Any] = []
+        for clock[0] in (0.0, 30.0, 59.0, 61.0, 62.0):
+            await say(await open_client(port, context))
+            kept.append(tls_stream._sessions.get(key))
+    assert [session is kept[0] for session in kept] == [True, True, True, False, False]
+    assert kept[3] is kept[4]
+    assert server.resumed == [False, True, True, True, True]
+
+
 async def test_a_connection_that_heard_nothing_leaves_no_session() -> None:
     """In TLS 1.3 the server gives a session after the handshake: before it has, there is nothing to resume."""
     server, context = Counting(), client_context()
