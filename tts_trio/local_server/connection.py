@@ -196,13 +196,13 @@ class Connection:
         account = self._service.account
         try:
             spoken = speak(answer, await self._service.speak(answer.order), account)
-            await trio.sleep_until(spoken.parts[0].at if spoken.parts else answer.slot.end)
+            await trio.sleep_until(spoken.parts[0][0] if spoken.parts else answer.slot.end)
             headers = dict(spoken.headers)
             headers["content-type"] = content_type or headers["content-type"]
             await self._send_head(200, list(headers.items()))
-            for part in spoken.parts:
-                await trio.sleep_until(part.at)
-                await self._send_part(part.data, scope, lines=answer.form.endswith("/with-timestamps"))
+            for at, data in spoken.parts:
+                await trio.sleep_until(at)
+                await self._send_part(data, scope, lines=answer.form.endswith("/with-timestamps"))
             await self._wire.pass_point("final", scope, partial(self._cut_short, h11.EndOfMessage()))
         finally:
             account.free(answer.slot)

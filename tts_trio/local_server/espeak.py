@@ -9,12 +9,12 @@ import tempfile
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from tts_trio.local_server.encoding import needs_extra
 from tts_trio.local_server.speech import Speech
@@ -67,12 +67,6 @@ class EspeakVoice:
         return speak(text, language_code, speed)
 
 
-class _Word(NamedTuple):
-    start: int  # in characters, from 0
-    length: int
-    sample: int
-
-
 class _Event(ctypes.Structure):
     """`espeak_EVENT` of eSpeak NG's `speak_lib.h`."""
 
@@ -101,7 +95,8 @@ class _Engine:
 
     def __init__(self) -> None:
         self._samples = bytearray()
-        self._words: list[_Word] = []
+        self._anchors: dict[int, int] = {}  # the sample at which a word begins, by the place of its first character
+        self._covered = 0  # characters
         loader = _loader()
         self._espeak = ctypes.CDLL(loader.get_library_path())
         path = _short(Path(loader.get_data_path()))
@@ -113,7 +108,7 @@ class _Engine:
     def speak(self, text: str, names: Sequence[str], speed: float) -> Speech:
         """Speak with the first of these eSpeak NG voices that exists."""
         self._samples.clear()
-        self._words.clear()
+        self._anchors, self._covered = {0: 0}, 0
         if any(map(str.isalnum, text)):
             next(name for name in names if self._espeak.espeak_SetVoiceByName(name.encode()) == 0)
             self._espeak.espeak_SetParameter(_RATE, round(_WORDS_A_MINUTE * speed), 0)
@@ -121,7 +116,7 @@ class _Engine:
             size = ctypes.c_size_t(len(utf8))
             if error := self._espeak.espeak_Synth(utf8, size, 0, _CHARACTERS, 0, _UTF8, None, None):
                 raise RuntimeError(f"eSpeak NG failed with error {error}")
-        borders = _borders(len(text), self._words, len(self._samples) // 2)
+        borders = _borders(self._anchors, len(text), len(self._samples) // 2)
         return Speech.of(text, bytes(self._samples), _SAMPLE_RATE, borders)
 
     def _receive(self, samples: int | None, count: int, events: Any) -> int:
@@ -129,8 +124,10 @@ class _Engine:
             self._samples += ctypes.string_at(samples, 2 * count)
         i = 0
         while (event := events[i]).type != _LIST_TERMINATED:
-            if event.type == _WORD:
-                self._words.append(_Word(event.text_position - 1, event.length, event.sample))
+            start = event.text_position - 1
+            if event.type == _WORD and start >= self._covered:  # a number has an event for each word it is read as
+                self._anchors.setdefault(start, event.sample)
+                self._covered = start + event.length
             i += 1
         return 0
 
@@ -191,18 +188,12 @@ def _audible(text: str) -> str:
     return "".join([character if is_audible(character) else " " for character in text])
 
 
-def _borders(characters: int, words: Sequence[_Word], samples: int) -> list[float]:
-    """Where each character begins, in samples, and where the last one ends."""
-    anchors = {0: 0}
-    covered = 0
-    for word in words:  # a number has an event for each word that it is read as
-        if covered <= word.start < characters:
-            anchors.setdefault(word.start, word.sample)
-            covered = word.start + word.length
-    anchors[characters] = samples
+def _borders(anchors: Mapping[int, int], characters: int, samples: int) -> list[float]:
+    """Where each character begins, in samples, and where the last one ends; between two anchors they share the time."""
+    known = {place: sample for place, sample in anchors.items() if place < characters} | {characters: samples}
     borders = [
         start + (end - start) * i / (last - first)
-        for (first, start), (last, end) in pairwise(anchors.items())
+        for (first, start), (last, end) in pairwise(known.items())
         for i in range(last - first)
     ]
     return [*borders, samples]

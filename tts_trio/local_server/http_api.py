@@ -69,19 +69,11 @@ class SpeechAnswer:
 
 
 @attrs.frozen
-class Part:
-    """A piece of a body, and when it is due."""
-
-    at: float
-    data: bytes
-
-
-@attrs.frozen
 class Spoken:
     """A `SpeechAnswer`, spoken."""
 
     headers: Headers  # without `content-length` the body is chunked
-    parts: Sequence[Part]
+    parts: Sequence[tuple[float, bytes]]  # the pieces of the body, and when each is due
 
 
 @attrs.frozen
@@ -121,10 +113,10 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
         return Spoken(headers, _chunks(answer.order, clip, account, first))
     if answer.form == "/stream/with-timestamps":
         lines = (json.dumps(_timed(clip, answer.lines, index)).encode() + b"\n" for index in range(len(clip.slices)))
-        return Spoken(headers, list(map(Part, ready, lines)))
+        return Spoken(headers, list(zip(ready, lines, strict=False)))
     body = json.dumps(_timed(clip, answer.lines)).encode() if answer.form else clip.audio
     headers += [("content-length", str(len(body))), ("tts-latency-ms", str(round(1000 * (end - start))))]
-    return Spoken(headers, [Part(end, body)])
+    return Spoken(headers, [(end, body)])
 
 
 def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:
@@ -198,17 +190,17 @@ def _speech(call: Call) -> SpeechAnswer:
     return SpeechAnswer(parameters.order(text), slot, form, headers, lines if voice_id is None else ())
 
 
-def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[Part]:
+def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[tuple[float, bytes]]:
     """Cut a body as the service does: anywhere, and as fast as it is generated."""
     body = clip.audio
     seed = f"{account.behavior.seed} {order.text}".encode("utf-8", "surrogatepass")
     sizes = random.Random(seed)  # noqa: S311 - repeatable, not secret
     pace = clip.seconds / account.behavior.speed / max(1, len(body))  # seconds a byte
-    parts: list[Part] = []
+    parts: list[tuple[float, bytes]] = []
     start = 0
     while start < len(body):
         size = sizes.choice(_CHUNK_SIZES)
-        parts.append(Part(first + start * pace, body[start : start + size]))
+        parts.append((first + start * pace, body[start : start + size]))
         start += size
     return parts
 

@@ -182,12 +182,12 @@ async def open_local_server(
     """Serve on a port for as long as the block runs.
 
     Args:
-        behavior: As for `LocalServer`, and so are `voice`, `ssl_context` and `record`.
-        voice: The voice that speaks.
+        behavior: How the server behaves.
+        voice: The voice that speaks, as for `LocalServer`.
         host: The address to listen on. Anybody who reaches it is served, so think before it is not loopback.
         port: The port to listen on; 0: any free one.
-        ssl_context: The context of a server, for TLS.
-        record: A function that is called with every record.
+        ssl_context: The context of a server, for TLS; None: no TLS.
+        record: A function that is called with every record; None: they are kept in `records`.
 
     Yields:
         The server; its `base_url` is where clients go.

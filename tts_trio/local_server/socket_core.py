@@ -38,7 +38,6 @@ class SocketCore(ABC, Generic[U]):
     """
 
     def __init__(self, request: Request, parameters: Parameters, account: Account, now: float) -> None:
-        self._request = request
         self._parameters = parameters
         self._account = account
         self._utterances: list[U] = []  # from their first message to their isFinal
@@ -48,8 +47,9 @@ class SocketCore(ABC, Generic[U]):
         self._heard_at = now if account.behavior.idle_timer == "accept" else math.inf
         self._authenticated = False
         self._ended = False  # no more input counts: EOS, an error, the client is gone
+        key = request.credentials() or bearer(request.query.get("authorization", ""))
         with self._refusing(now):
-            self._authenticate_request(now)
+            self._authenticate(key, request.query.get("single_use_token", ""), now)
 
     # --- what goes in
 
@@ -197,11 +197,6 @@ class SocketCore(ABC, Generic[U]):
         return utterance
 
     # --- who it is
-
-    def _authenticate_request(self, now: float) -> None:
-        query = self._request.query
-        key = self._request.credentials() or bearer(query.get("authorization", ""))
-        self._authenticate(key, query.get("single_use_token", ""), now)
 
     def _authenticate_message(self, message: Mapping[str, Any], now: float) -> None:
         key = message.get("xi_api_key") or message.get("xi-api-key") or bearer(str(message.get("authorization") or ""))

@@ -243,13 +243,10 @@ def normalize(text: str, language_code: str | None) -> list[Piece]:
     pieces: list[Piece] = []
     position = 0
     for match in _NUMBER.finditer(text):
-        if match.start() > position:
-            pieces.append(Piece(text[position : match.start()], text[position : match.start()]))
-        pieces.append(Piece(match[0], _say(match, language)))
+        before = text[position : match.start()]
+        pieces += [Piece(before, before), Piece(match[0], _say(match, language))]
         position = match.end()
-    if position < len(text):
-        pieces.append(Piece(text[position:], text[position:]))
-    return pieces
+    return [*pieces, Piece(text[position:], text[position:])]
 
 
 def _say(match: re.Match[str], language: str) -> str:
