@@ -21,6 +21,7 @@ from tests.helpers import (
     text_of,
     websocket_path,
 )
+from tests.helpers.streams import Wrapped
 from tts_trio import AudioChannel, TTSConfig, TTSManager
 from tts_trio.local_server import Behavior, Fault, Received
 
@@ -31,20 +32,15 @@ WORDS = {"ru": RUSSIAN.split(), "en": ENGLISH.split()}
 
 
 @attrs.define(eq=False)
-class LateLink(trio.abc.Stream):
+class LateLink(Wrapped):
     """A link on which what the service sent arrives later, and which knows the tasks that used it."""
 
-    stream: trio.abc.Stream
     delay: float
     users: set[trio.lowlevel.Task]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self.users.add(trio.lowlevel.current_task())
         await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        self.users.add(trio.lowlevel.current_task())
-        await self.stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         self.users.add(trio.lowlevel.current_task())

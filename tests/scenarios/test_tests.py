@@ -31,10 +31,12 @@ def test_every_promise_that_is_cited_is_told() -> None:
 
 def test_no_test_imports_a_test() -> None:
     wrong = [
-        (str(path), node.module)
+        (str(path), name)
         for path, tree in trees()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and re.search(r"^tests\..*\btest_", node.module or "")
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [".".join(filter(None, (getattr(node, "module", ""), alias.name))) for alias in node.names]
+        if re.search(r"^tests\.(\w+\.)*test_", name)
     ]
     assert wrong == []
 
