@@ -148,7 +148,8 @@ class SharedFetch:
                     if isinstance(event, ResponseStarted) and not (charged and self.asked):
                         event = attrs.evolve(event, charged=False, credits=0)
                     await take(event)
-                    await trio.lowlevel.checkpoint()  # the first piece of many is not to wait for the last
+                    if isinstance(event, AudioReceived):
+                        await trio.lowlevel.checkpoint()  # the first piece of many is not to wait for the last
                 if self._over:
                     break
                 await self._news.wait()
