@@ -87,7 +87,8 @@ class RedisLimiter(RedisClient):
             ...  # every conversation of this process
 
     Redis is never a reason for silence: where it cannot be asked, utterances go on without a slot. A process that stood
-    still for longer than its lease has lost its slots, and waits for others before it sends anything.
+    still for longer than its lease has lost its slots, and waits for others before it sends anything. The server must
+    not evict keys (`maxmemory-policy noeviction`, the default), so it is another one than that of a `RedisCache`.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.unit.transport.http.raw_server import receive_request, serving
+from tests.helpers.raw_server import receive_request, serving
 from tts_trio import MemoryCache, TTSManager, WebSocketConnectionManager
 from tts_trio.transport.http.stream import WatchedStream
 
