@@ -1,7 +1,6 @@
-"""When audio that the service owes for text is overdue.
+"""Computes when the audio that the service owes for text is overdue.
 
-The deadlines run only while audio is owed: a pausing LLM owes none, and neither does the service while it has nothing
-to speak.
+The timeouts run only while the service owes audio. While the LLM pauses and all its text was spoken, it owes none.
 """
 
 from __future__ import annotations
@@ -11,36 +10,36 @@ import math
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import first_audio_timeout
 
-# Of sound, which a service that speaks sends in a few milliseconds. Less than that since the last time, the first sound
-# aside, shows nobody at work: a sample every second would keep a reply alive for ever.
+# Seconds of audio that restart the timeouts. A service that speaks sends them in a few milliseconds. Less audio does
+# not count, except the first: a sample every second would keep a reply alive for ever.
 _SIGN_OF_LIFE = 0.25
 
 
 class Deadlines:
-    """The deadlines of the first audio, of the next and of all. Times are in seconds of one clock."""
+    """The deadlines of the first audio, of the next audio, and of the whole utterance, in seconds of one clock."""
 
     def __init__(self, config: TTSConfig) -> None:
         self._config = config
-        self._since: float | None = None  # when audio became owed over the connection in use
-        self._starved_since: float | None = None  # the same over lost connections too
-        self._last_audio = -math.inf
-        self._seconds = 0.0  # of audio since then
+        self._since: float | None = None  # since when the connection in use owes audio
+        self._starved_since: float | None = None  # the same, for lost connections too
+        self._last_audio = -math.inf  # when the timeouts were last restarted by audio
+        self._seconds = 0.0  # of audio that came since then
 
     @property
     def running(self) -> bool:
-        """Whether audio is owed over the connection in use."""
+        """Whether the connection in use owes audio."""
         return self._since is not None
 
     def start(self, now: float) -> None:
-        """Note that text was sent: audio is owed from now on, if none was owed before."""
+        """Note that text was sent: from now on the service owes audio, if it owed none."""
         self._since = now if self._since is None else self._since
         self._starved_since = now if self._starved_since is None else self._starved_since
 
     def receive(self, seconds: float, now: float) -> None:
         """Note that so many seconds of audio came, in whole samples or frames.
 
-        The first sound that is owed is in time however short it is: a message may hold one letter. After that a quarter
-        of a second restarts the timers.
+        The first audio counts however short it is, since a message may hold one letter. After it, each quarter of a
+        second restarts the timeouts.
         """
         if seconds and self._since is not None and self._last_audio < self._since:
             self._last_audio = now
@@ -53,25 +52,25 @@ class Deadlines:
             self._starved_since = now
 
     def stop(self) -> None:
-        """Note that all audio that was owed has come."""
+        """Note that all owed audio has come."""
         self._since = self._starved_since = None
 
     def pause(self) -> None:
-        """Note that the connection is lost which owed the audio; only `starved_at` goes on."""
+        """Note that the connection was lost: only the timeout of `starved_at` runs on."""
         self._since = None
 
     def restart(self, now: float) -> None:
-        """Begin all timeouts anew: until now it was we who made the service wait."""
+        """Restart all timeouts, because we made the service wait until now."""
         if self._since is not None:
             self._since = self._starved_since = self._last_audio = now
 
     def renew(self, now: float) -> None:
-        """Begin the timeout of the first audio anew: the request before this one failed."""
+        """Restart the timeout of the first audio, because the request was sent anew."""
         if self._since is not None:
             self._since = now
 
     def due(self) -> float:
-        """Return when the connection is given up, if no audio comes over it: the first, or more."""
+        """Return when the connection counts as lost if it brings no audio."""
         if self._since is None:
             return math.inf
         if self._last_audio >= self._since:
@@ -79,5 +78,5 @@ class Deadlines:
         return self._since + first_audio_timeout(self._config)
 
     def starved_at(self) -> float:
-        """Return when the utterance is given up, if no audio comes over any connection."""
+        """Return when the utterance fails if no connection brings audio."""
         return math.inf if self._starved_since is None else self._starved_since + self._config.timeouts.reply

@@ -1,4 +1,4 @@
-"""What runs an utterance: its state, the channel that gives its sound, and a task that no error leaves."""
+"""The base class of the two drivers, each of which runs an utterance in a task of the manager."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ logger = guarded_logger(__name__)
 
 
 class Driver(ABC):
-    """Runs one utterance in a task of the manager's, out of reach of the caller's cancellation.
+    """Runs one utterance in a task of the manager, which a cancellation of the caller's task does not reach.
 
-    The utterance says what is to happen when; the driver does it. Whatever changes the utterance, be it the caller's
-    channel, the service or a timer, calls `changed` afterwards.
+    The utterance decides what happens when, and the driver does it. The caller's channels, the service and the timers
+    change the utterance, and call `changed` after each change.
 
     Attributes:
-        kind: What telemetry calls it.
+        kind: The kind of utterance for telemetry: "reply" or "static text".
         utterance: The state of the utterance.
-        audio: The channel that gives the caller its sound.
+        audio: The channel that gives the audio to the caller.
     """
 
     kind: ClassVar[str]
@@ -37,8 +37,8 @@ class Driver(ABC):
         """Begin an utterance.
 
         Args:
-            config: The voice, the format, the deadlines.
-            resumes: When a connection is lost after some audio, the rest can be had over another one.
+            config: The voice, the format and the timeouts.
+            resumes: Whether the rest can be requested over another connection after some audio has come.
         """
         self.utterance: Utterance = Utterance(config, trio.current_time(), resumes=resumes)
         self._readers = trio.lowlevel.ParkingLot()
@@ -46,17 +46,17 @@ class Driver(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Speak, until the utterance ends; a failure is the utterance's and is not raised."""
+        """Speak until the utterance ends. Its failure is noted in the utterance, and not raised."""
 
     @abstractmethod
     def changed(self) -> None:
-        """Do what the state of the utterance asks for, after any change of it."""
+        """Act on a change of the utterance."""
 
     @trio.lowlevel.enable_ki_protection
     def leave(self) -> None:
-        """End the caller's block: what is not finished is interrupted, and whoever still reads gets an error.
+        """End the caller's block: interrupt an unfinished utterance, and let tasks that still read get an error.
 
-        Does no I/O: to close the socket is the work of the socket's own task.
+        This does no I/O: the task of the socket closes the socket.
         """
         if not self.utterance.playback.left:
             self.utterance.leave(trio.current_time(), dismissed=False)
@@ -64,7 +64,7 @@ class Driver(ABC):
 
     @property
     def summary(self) -> Summary:
-        """What telemetry is told of the utterance when it is over."""
+        """The results of the utterance, for telemetry."""
         utterance, segments = self.utterance, self.utterance.segments
         return Summary(
             end=utterance.ended,
@@ -76,13 +76,13 @@ class Driver(ABC):
         )
 
     def _wake_readers(self) -> None:
-        """Wake the tasks that wait for audio, if there is some, or the end."""
+        """Wake the tasks that wait for audio, if there is audio, or the utterance has ended."""
         if self.utterance.readable:
             self._readers.unpark_all()
 
     @contextmanager
     def _ending(self) -> Generator[None]:
-        """End the utterance with this block: as failed by what comes out of it, else as interrupted, if it goes on."""
+        """End the utterance at the end of this block: as failed by its exception, or else as interrupted."""
         utterance = self.utterance
         try:
             yield

@@ -1,4 +1,4 @@
-"""How much speech is ahead of the listener: the one estimate that phrases, and what may be sent, go by."""
+"""Estimates how much speech is ahead of the listener, for the phraser and for what may be sent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tts_trio.text.words import CHARACTERS_A_SECOND
 
 @attrs.define
 class Lead:
-    """Audio that was received, and audio that is still to come for text that was sent, less what was heard.
+    """The speech ahead of the listener: received audio, plus owed audio for sent text, minus audio that was heard.
 
     Attributes:
-        characters_a_second: How fast text is spoken that was sent and whose audio has not come; infinity where audio is
-            read as the listener needs it, so that none is on its way.
+        characters_a_second: The speed by which the owed audio is estimated. It is infinity for a static text, whose
+            audio is read only as the listener needs it, so that owed audio does not count.
     """
 
     _segments: Segments
@@ -27,16 +27,16 @@ class Lead:
     characters_a_second: float = CHARACTERS_A_SECOND
 
     def seconds(self, now: float) -> float:
-        """How much it is now."""
+        """Return the lead at this time, in seconds."""
         return self._coming() - self._playback.heard(now)
 
     def falls_to(self, seconds: float) -> float:
-        """Return when it will be no more than this; a time that has passed if it is, never if nothing is played."""
+        """Return when the lead falls to this; -infinity if it is there already, infinity if nothing is played."""
         excess = self._coming() - seconds
         return -math.inf if excess <= 0 else self._playback.hears(excess)
 
     def _coming(self) -> float:
-        """Seconds of audio received, and, by the length of their text, of those that are owed."""
+        """Return the seconds of received audio and of owed audio, estimated by the length of its text."""
         received = self._segments.received_seconds
         if not self._deadlines.running:
             return received

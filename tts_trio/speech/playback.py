@@ -1,4 +1,4 @@
-"""What the listener has heard: the far end plays the audio that it is handed in real time, piece after piece."""
+"""Computes what the listener has heard: the far end plays the audio that it gets in real time, piece after piece."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 
 class Playback:
-    """The far end of an utterance, as far as a clock can tell. Times and durations are in seconds.
+    """The far end of an utterance, computed by a clock. Times and durations are in seconds.
 
     Attributes:
-        paced: Whether a pacer says what is handed over when; else audio is handed over when the caller takes it.
-        given: How much audio was handed over.
-        silent_from: When all that was handed over will have been played.
-        underruns: How often the listener was left without audio after it had begun, and before it was over.
-        silence: How long the listener was without audio, all together.
-        left: Whether the caller left: audio that was not played by then never is.
+        paced: Whether a pacer calls `give`; if not, audio counts as given when the caller takes it.
+        given: How much audio was given to the far end.
+        silent_from: When all audio that was given will have been played.
+        underruns: How often the far end had no audio to play in the middle of the utterance.
+        silence: How long it had none, in all.
+        left: Whether the caller left, so that audio that was not played by then never is.
     """
 
     def __init__(self, now: float) -> None:
@@ -27,25 +27,25 @@ class Playback:
         self._heard = 0.0
 
     def give(self, seconds: float, now: float) -> None:
-        """Hand audio over; it is played after all that was handed over before it."""
+        """Note audio that was given to the far end, which plays it after all audio before it."""
         self._end_silence(now)
         self.given += seconds
         self.silent_from = max(self.silent_from, now) + seconds
 
     def heard(self, now: float) -> float:
-        """Return how much was played by now."""
+        """Return how much audio was played by now."""
         return self._heard if self.left else self.given - max(0.0, self.silent_from - now)
 
     def hears(self, seconds: float) -> float:
-        """Return when so much will have been played; a time that has passed if it was, infinity if it was not given."""
+        """Return when so much audio will have been played, or was; infinity if so much was not given."""
         return math.inf if self.given < seconds else self.silent_from - (self.given - seconds)
 
     def leave(self, now: float, *, whole: bool) -> None:
-        """Stop playing. Only the first call counts.
+        """Stop playing. Only the first call has an effect.
 
         Args:
             now: The time.
-            whole: Whether all of it was handed over: then the silence since is no gap in it.
+            whole: Whether all audio of the utterance was given, so that silence since then is no gap.
         """
         if self.left:
             return

@@ -1,8 +1,8 @@
-"""One utterance without I/O: what may be sent, what is due when, over how many connections it goes, how it ends.
+"""Decides, without I/O, what an utterance may send, when it is late, when it needs another connection, how it ends.
 
-Where a connection is lost the rest of the text goes to the next one. Nothing here knows a clock, a socket or a task:
-the time comes in with every call, and `has_connection`, `phrases_to_send`, `end_to_send`, `deadline` and `ended` say
-what to do.
+When a connection is lost, the rest of the text is sent over the next one. Nothing here knows a clock, a socket or a
+task: the time is an argument of every call, and the driver reads what to do from `has_connection`, `phrases_to_send`,
+`end_to_send`, `deadline` and `ended`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from tts_trio.wire.events import AudioReceived, Final
 
 
 class Utterance(Report):
-    """The state of one utterance, from its first token to its end, and what is to be done next.
+    """The state of one utterance, from its first token to its end.
 
     Attributes:
-        playback: What the far end was given, and has heard.
+        playback: What the far end was given, and has played.
         format: The format of the audio.
-        awaited: Whether the caller has asked for audio: then it is there that he learns of a failure.
-        dismissed: Whether the caller closed the audio before he left its block.
-        paused: Whether no audio is read until the listener has heard more; the service, which waits then, is not late.
-        deadlines: When audio that is owed is overdue.
-        admitted: Whether phrases may leave; where a limiter has the say, when there is a slot.
-        has_connection: Whether a connection is in use; where it is not, and `ended` is None, another one is wanted.
+        awaited: Whether the caller has called `receive`, which then raises a failure in place of the block's end.
+        dismissed: Whether the caller closed the audio before the block was left.
+        paused: Whether the driver reads no audio until the listener has heard more. The service waits meanwhile, and
+            is not late.
+        deadlines: When the audio that the service owes is overdue.
+        admitted: Whether phrases may be sent: with a limiter, whether the utterance has a slot.
+        has_connection: Whether a connection is in use. If not, and `ended` is None, the utterance needs another one.
     """
 
     ended: End | None  # declared again, for `pyright --verifytypes`: they are assigned here too
@@ -52,9 +53,9 @@ class Utterance(Report):
         """Begin an utterance.
 
         Args:
-            config: Format and deadlines.
-            now: The time, in seconds, as in all other methods.
-            resumes: When a connection is lost after some audio, the rest can be had over another one.
+            config: The configuration.
+            now: The time in seconds, of the same clock as in all other methods.
+            resumes: Whether the rest can be requested over another connection after some audio has come.
         """
         super().__init__(config, now, in_messages=resumes)
         self.playback: Playback = Playback(now)
@@ -87,28 +88,28 @@ class Utterance(Report):
         """Take a piece of text.
 
         Raises:
-            TypeError: It is no `str`.
+            TypeError: The text is not a `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
-            UtteranceEndedError: The utterance, or its text, has ended.
-            TTSError: It failed.
+            UtteranceEndedError: The utterance has ended, or its text was closed.
+            TTSError: The utterance failed.
         """
         if (error := self.error) is not None:
             raise error
         if self.ended is not None:
-            raise UtteranceEndedError(f"the reply is {self.ended}: it takes no more text")
+            raise UtteranceEndedError(f"the reply is {self.ended}, so it takes no more text; start another reply")
         if self._input.closed:
-            raise UtteranceEndedError("the text of this reply was closed")
+            raise UtteranceEndedError("the text of this reply was closed; start another reply")
         self._input.take(token, now)
         self._read(now)
 
     def complete(self, now: float) -> None:
-        """Say that the text is complete. Saying so twice, or after the end, changes nothing."""
+        """Close the text. A second call, or a call after the end, changes nothing."""
         if self.ended is None and not self._input.closed:
             self._input.close()
             self._read(now)
 
     def say(self, text: str, now: float) -> None:
-        """Take a text as one phrase, complete: what a static text is."""
+        """Take a static text as the only phrase, and close the text."""
         self._lead.characters_a_second = math.inf
         self._accept(self._input.take_whole(text), now)
 
@@ -121,25 +122,25 @@ class Utterance(Report):
             if self.timeline.first_text is None:
                 self.timeline = attrs.evolve(self.timeline, first_text=now)
 
-    # Text goes out. When a phrase leaves is decided here, by four questions:
+    # Text goes out. Four rules decide when a phrase is sent:
     #
-    # 1. May it? There is a connection, a slot of the plan's, and no end marker was sent over this connection.
-    # 2. Can it be told where it ends in the audio? Only the times of its words tell, and whether the service sends
-    #    times is known by its first audio. So one phrase leaves at first. If its audio has times, all others follow
-    #    over the same connection. If it has none, the end marker follows, the final tells where the phrase ended, and
-    #    the next phrase goes over another connection. (Without `auto_mode` all phrases leave at once, for the service
-    #    waits for more text before it speaks.)
-    # 3. Is there room? No phrase leaves while more than `max_lead` seconds of speech are ahead of the listener.
-    # 4. Was that all? When the text is complete and every phrase has left, the end marker leaves.
+    # 1. The utterance has a connection and a slot, and has not sent the end marker over this connection.
+    # 2. It will be known where the phrase ends in the audio. Only the times of its words tell that, and the first audio
+    #    shows whether the service sends times. So one phrase is sent at first. If its audio has times, all others are
+    #    sent over the same connection. If it has none, the end marker is sent, the final tells where the phrase ended,
+    #    and the next phrase is sent over another connection. (Without `auto_mode` all phrases are sent at once, because
+    #    the service waits for more text before it speaks.)
+    # 3. At most `max_lead` seconds of speech are ahead of the listener.
+    # 4. When the text is closed and every phrase was sent, the end marker is sent.
 
     def connected(self) -> None:
-        """Note that there is a fresh connection: text goes over it from now on. After the end it is not used."""
+        """Note a new connection, over which text is sent from now on. After the end it is not used."""
         if self.ended is None:
             self.has_connection = True
             self.segments.begin()
 
     def phrases_to_send(self, now: float) -> list[str]:
-        """Take the phrases that may leave now, in order."""
+        """Take the phrases that may be sent now, in order."""
         phrases: list[str] = []
         while self._input.phrases and self._takes_text() and self.room_at() <= now:
             phrase = self._input.next_phrase()
@@ -157,15 +158,15 @@ class Utterance(Report):
         return bool(self._input.phrases)
 
     def end_to_send(self, now: float) -> bool:
-        """Whether the end marker is to be sent now; true once for each connection."""
+        """Whether to send the end marker now; True once for each connection."""
         if not self.has_connection or self.segments.current.complete:
             return False
         segment = self.segments.current
-        untimed = segment.heard and not segment.timed  # its final tells where it ends
+        untimed = segment.heard and not segment.timed  # only its final tells where its text ends
         if not untimed and (self._input.phrases or not self._input.complete):
             return False
         if not speakable(segment.spoken.text):
-            self._end("finished", now)  # nothing to say, or nothing left: the service is not asked
+            self._end("finished", now)  # there is nothing to speak, or nothing left, so the service is not asked
             return False
         segment.complete = True
         self.deadlines.start(now)
@@ -179,22 +180,22 @@ class Utterance(Report):
         return not self._config.auto_mode or not self.segments.current.spoken.text
 
     def room_at(self) -> float:
-        """Return when the listener will have heard enough for more; never, while he is given nothing."""
+        """Return when at most `max_lead` seconds will be ahead of the listener; infinity while he is given nothing."""
         return self._lead.falls_to(self._config.max_lead)
 
     # Audio comes in, and goes out.
 
     def receive(self, event: AudioReceived | Final, now: float) -> TTSConnectionError | None:
-        """Take what the service sent on the connection in use.
+        """Take audio or a final that came over the connection in use.
 
         Returns:
-            Why that connection is no good any more, or None. `lost` or `fail` was then called already.
+            Why the connection must be abandoned, or None. `lost` or `fail` was then called already.
         """
         if not self.has_connection:
             return None
         match event:
             case AudioReceived():
-                if self.segments.current.spoken.text:  # else it is a clip of silence for the init frame or a keep-alive
+                if self.segments.current.spoken.text:  # audio before any text answers the init frame or a keep-alive
                     return self._receive_audio(event, now)
             case Final():
                 self._receive_final(now)
@@ -203,7 +204,7 @@ class Utterance(Report):
     def _receive_audio(self, event: AudioReceived, now: float) -> TTSConnectionError | None:
         segment = self.segments.current
         if segment.exceeds(event):
-            says = f"more than {segment.longest_seconds:g} s of audio came for the text sent"
+            says = f"the service sent more than {segment.longest_seconds:g} s of audio for the text sent"
             self.fail(ProtocolError(says), now)
             return TTSConnectionError(says)
         seconds = self.segments.receive(event)
@@ -211,7 +212,7 @@ class Utterance(Report):
         if self.timeline.first_received is None and self.segments.waiting:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
         if segment.spoken.lost_audio:
-            error = TTSConnectionError("a part of the audio did not come")
+            error = TTSConnectionError("the service left out a part of the audio")
             self.lost(error, now)
             return error
         if not segment.complete and segment.settled:
@@ -219,7 +220,7 @@ class Utterance(Report):
         return None
 
     def _receive_final(self, now: float) -> None:
-        """End what went over this connection; the utterance ends with it, or goes on over the next one."""
+        """End the segment of this connection. The utterance ends with it, or goes on over the next one."""
         error = self.segments.current.finish()
         if error is not None:
             self.lost(error, now)
@@ -230,7 +231,7 @@ class Utterance(Report):
             self._end("finished", now)
 
     def deliver(self, now: float) -> bytes:
-        """Take the next piece of audio to hand to the caller, in whole samples; `b""` if there is none."""
+        """Take the next piece of audio for the caller, in whole samples; `b""` if there is none."""
         delivered = self.segments.delivered_seconds
         audio = self.segments.deliver()
         if audio and self.timeline.first_delivered is None:
@@ -241,18 +242,18 @@ class Utterance(Report):
 
     @property
     def readable(self) -> bool:
-        """Whether there is something to tell who waits for audio: a piece of it, the end, or that the caller left."""
+        """Whether a task in `receive` must be woken: there is audio, the utterance has ended, or the caller left."""
         return self.ended is not None or self.playback.left or self.segments.waiting > 0
 
     @property
     def waits_for_playback(self) -> bool:
-        """Whether something is to be done when the listener has heard more."""
+        """Whether the driver must act when the listener has heard more."""
         return self.paused or bool(self._input.phrases)
 
     # Time passes.
 
     def deadline(self) -> float:
-        """Return the time at which `expire` is to be called, if nothing happens before."""
+        """Return the time at which to call `expire` if nothing happens before."""
         if self.ended is not None:
             return math.inf
         due = [self.deadlines.due(), self.deadlines.starved_at(), self._input.deadline()]
@@ -261,29 +262,30 @@ class Utterance(Report):
         return min(due)
 
     def overdue_at(self) -> float:
-        """Return the time from which on somebody is late: the service with audio, or the caller with text."""
+        """Return the time from which on the service is late with audio, or the caller with text."""
         if self.ended is not None or self.paused:
             return math.inf
         return min(self.deadlines.due(), self.deadlines.starved_at(), self._input.given_up_at())
 
     def expire(self, now: float) -> TTSError | None:
-        """Do what is due; where `overdue_at` has passed, only after everything that had come by then was taken.
+        """Do what is due. After `overdue_at`, call it only when everything that came by then was taken.
 
         Returns:
-            Why the connection in use is to be given up, or None. `lost` was then called already.
+            Why the connection in use must be abandoned, or None. `lost` was then called already.
         """
         if self.ended is not None:
             return None
         if self.deadlines.starved_at() <= now:
-            self.fail(ServiceTimeoutError(f"no audio within {self._config.timeouts.reply:g} s"), now)
+            timeout = self._config.timeouts.reply
+            self.fail(ServiceTimeoutError(f"the service sent no audio within {timeout:g} s (timeouts.reply)"), now)
         elif self.deadlines.due() <= now:
-            error = ServiceTimeoutError("audio was owed and did not come in time")
+            error = ServiceTimeoutError("the service sent no audio in time (timeouts.first_audio or timeouts.stall)")
             self.lost(error, now)
             return error
         elif self._input.unread:
             self._read(now)
-        elif (timeout := self._input.expire(now)) is not None:
-            self.fail(timeout, now)
+        elif (silence := self._input.expire(now)) is not None:
+            self.fail(silence, now)
         return None
 
     # It goes on over another connection, or ends.
@@ -299,29 +301,29 @@ class Utterance(Report):
             self._end("finished", now)  # only the final is missing
         elif not resumable or not self.replays.allow(error):
             if self.segments.current.spoken.lost_audio:
-                self.segments.take_back()  # what came behind the part that is missing is not for the listener
+                self.segments.take_back()  # drop the audio that came after the missing part
             self.fail(error, now)
         else:
             self.replays.note(error)
             self._input.put_back(self.segments.take_back())
 
     def fail(self, error: TTSError, now: float) -> None:
-        """End it as failed, if it has not ended; audio that has come is still delivered before the error is."""
+        """End the utterance as failed, if it has not ended. Audio that has come is delivered before the error."""
         if self.ended is None:
             self._note_failure(error)
             self._end("failed", now)
 
     def interrupt(self, now: float) -> None:
-        """End it as interrupted, unless it failed, or all of it was delivered."""
+        """End the utterance as interrupted, unless it has failed, or all of its audio was delivered."""
         if self.ended is None or (self.ended == "finished" and self.segments.waiting):
             self._end("interrupted", now)
 
     def leave(self, now: float, *, dismissed: bool) -> None:
-        """Note that the caller left: what is not finished is interrupted, and what was not played never will be.
+        """Note that the caller left, which interrupts an unfinished utterance and drops what was not played.
 
         Args:
-            now: The time.
-            dismissed: He closed the audio, and is still in its block.
+            now: The time, in seconds.
+            dismissed: Whether the caller closed the audio and is still in the block of the utterance.
         """
         self.dismissed = dismissed
         self.playback.leave(now, whole=self.ended == "finished" and not self.segments.waiting)
