@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, cast
 
 import attrs
@@ -97,8 +98,12 @@ def _in_camel_case(value: Any) -> Any:
     """Rename all keys of an object, and those of the objects in it."""
     if not isinstance(value, dict):
         return value
-    items = cast("dict[str, Any]", value).items()
-    return {re.sub("_(.)", lambda match: match[1].upper(), key): _in_camel_case(item) for key, item in items}
+    return {_camel(key): _in_camel_case(item) for key, item in cast("dict[str, Any]", value).items()}
+
+
+@cache
+def _camel(key: str) -> str:
+    return re.sub("_(.)", lambda match: match[1].upper(), key)
 
 
 @attrs.define(eq=False, kw_only=True)
