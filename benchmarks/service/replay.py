@@ -144,17 +144,21 @@ class _Socket:
             await self._send(_CLOSE, (1000).to_bytes(2))
 
     async def _send(self, opcode: int, payload: bytes, **event: Any) -> None:
-        size = len(payload)
-        if size < 126:
-            head = bytes([0x80 | opcode, size])
-        elif size < 65536:
-            head = bytes([0x80 | opcode, 126]) + size.to_bytes(2)
-        else:
-            head = bytes([0x80 | opcode, 127]) + size.to_bytes(8)
+        data = frame(payload, opcode)
         async with self._sending:
             if event:
                 self._note(at=time.perf_counter(), voice=self._voice, **event)
-            await self._stream.send_all(head + payload)
+            await self._stream.send_all(data)
+
+
+def frame(payload: bytes, opcode: int = _TEXT) -> bytes:
+    """Return a frame of the service."""
+    size = len(payload)
+    if size < 126:
+        return bytes([0x80 | opcode, size]) + payload
+    if size < 65536:
+        return bytes([0x80 | opcode, 126]) + size.to_bytes(2) + payload
+    return bytes([0x80 | opcode, 127]) + size.to_bytes(8) + payload
 
 
 def _frames(received: bytearray) -> list[tuple[int, bytes]]:
