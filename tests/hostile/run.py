@@ -129,13 +129,22 @@ class Loop(trio.abc.Instrument):
 
     def was_late(self, since: float) -> bool:
         """Whether it stood still for a while: a task blocked it, or it got no processor."""
-        return self.excused(since) > 0
+        return bool(self._lags_since(since))
 
-    def excused(self, since: float) -> float:
-        """How much longer something may have taken: a peer is waited for a second more after the loop stood still."""
+    def excused(self, since: float, waits: int) -> float:
+        """How much longer something may have taken, in seconds.
+
+        Args:
+            since: When it began.
+            waits: How often it may have waited for a peer, who is given a second more where the loop had stood still.
+        """
+        lags = self._lags_since(since)
+        return 2 * sum(lags) + min(len(lags), waits)
+
+    def _lags_since(self, since: float) -> list[float]:
         lags = [lag for _, lag in takewhile(lambda noted: noted[0] >= since, reversed(self._lags))]
         this_turn = time.perf_counter() - self._looks[-1]
-        return sum(2 * lag + 1.0 for lag in [*lags, this_turn] if lag > _STILL)
+        return [*lags, this_turn] if this_turn > _STILL else lags
 
 
 async def run_seed(seed: int, thread: ServerThread, loop: Loop) -> Report:
@@ -254,7 +263,7 @@ class _Seed:
                     await self._be_served_well(index, tts)
             left = time.perf_counter()
         took = time.perf_counter() - left
-        if took > 1.0 + self._loop.excused(left):
+        if took > 1.0 + self._loop.excused(left, 1):
             self._report.broke(f"closing took {took:.2f} s")
 
     async def _open_stream(self, config: TTSConfig) -> trio.abc.Stream:
@@ -432,7 +441,8 @@ class _Seed:
         if audio is not None and outcome is None:
             broke(f"{about}: it has not ended")
             return
-        allowed = self._allowed(config, conversation, saying, utterance) + self._loop.excused(began)
+        waits = 3 * (config.max_replays + 1) + 1  # each try for a connection, its first sound, and more; and for all
+        allowed = self._allowed(config, conversation, saying, utterance) + self._loop.excused(began, waits)
         if took > allowed:
             broke(f"{about}: it took {took:.2f} s; its configuration allows {allowed:.2f} s")
         estimated = self._is_estimated(config, saying.kind, saying.text)

@@ -204,20 +204,21 @@ def test_the_loop_is_known_to_have_stood_still_in_the_same_turn(monkeypatch: pyt
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     loop = Loop()
     now += 0.02
-    assert (loop.was_late(99), loop.excused(99)) == (False, 0)
+    assert (loop.was_late(99), loop.excused(99, 1)) == (False, 0)
     now += 0.02  # it has been 40 ms since it looked
     assert loop.was_late(99)
-    assert loop.excused(99) == pytest.approx(1.08)
+    assert loop.excused(99, 1) == pytest.approx(1.08)
     loop.before_io_wait(0.5)
     now += 0.4  # something came earlier
     loop.after_io_wait(0.5)
-    assert loop.excused(99) == pytest.approx(1.08)
+    assert loop.excused(99, 1) == pytest.approx(1.08)
     assert not loop.was_late(now)
     loop.before_io_wait(0.01)
     now += 0.06  # and now it got no processor for 50 ms
     loop.after_io_wait(0.01)
-    assert loop.excused(now - 0.01) == pytest.approx(1.1)
-    assert loop.excused(99) == pytest.approx(2.18)
+    assert loop.excused(now - 0.01, 1) == pytest.approx(1.1)
+    assert loop.excused(99, 5) == pytest.approx(2.18)
+    assert loop.excused(99, 1) == pytest.approx(1.18)  # it waited for one peer, however often the loop stood still
 
 
 @pytest.mark.parametrize("crossed", [True, False])
