@@ -243,7 +243,8 @@ class WebSocket:
     async def _read(self, websocket: FramedConnection) -> None:
         await websocket.read()
         if not self._closing:
-            raise self._loss(websocket)
+            self.abandon(self._loss(websocket))  # whoever writes just now fails in the same turn, and knows less
+            raise self.error or AssertionError("unreachable: it was abandoned")
 
     @trio.lowlevel.enable_ki_protection
     async def _write(self, websocket: FramedConnection) -> None:

@@ -19,7 +19,7 @@ from wsproto.utilities import LocalProtocolError
 
 from tests.helpers import listen, make_config
 from tests.helpers.streams import Wrapped
-from tts_trio import ProtocolError, TTSConfig, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio import ProtocolError, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.websocket import WebSocket
@@ -389,6 +389,44 @@ async def test_however_it_is_closed_it_is_typed(
                     except ProtocolError:  # the peer, or what came, broke the protocol
                         assert close in BROKEN
                 assert connections.statistics().losses == 1
+        nursery.cancel_scope.cancel()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_it_may_be_lost_in_the_turn_in_which_it_is_written(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P25: the dial fails by one error of the tree, though its reader and its writer fail at once."""
+
+    class Stream(Wrapped):
+        written = trio.Event()
+        turns = 0  # until it fails to write
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            if data[0] & 0x80:  # a frame
+                self.written.set()
+                for _ in range(self.turns):
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                raise trio.BrokenResourceError
+            await super().send_all(data)
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            data = await super().receive_some(max_bytes)
+            if not data.startswith(b"HTTP"):
+                await self.written.wait()
+            return data
+
+    async def opener(config: TTSConfig) -> trio.abc.Stream:
+        Stream.written = trio.Event()
+        return Stream(await open_stream(config))
+
+    async with trio.open_nursery() as nursery:
+        open_stream = serve(nursery, accept)
+        for turns in range(10):
+            Stream.turns = turns
+            async with WebSocketConnectionManager(make_config(), open_stream=opener) as connections:
+                with pytest.raises(TTSConnectionError):
+                    await connections.connect()
         nursery.cancel_scope.cancel()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
