@@ -44,6 +44,7 @@ WITHOUT_IO = (
             "utterance",
             "segments",
             "alignment",
+            "accepted_text",
             "timed_words",
             "sent_text",
             "word_matching",

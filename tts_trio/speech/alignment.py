@@ -242,7 +242,15 @@ class SpokenText:
 
     def spoken(self, until_ms: float) -> str:
         """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
-        return self._sent.text[: self._reached(until_ms).offset]
+        return self._sent.text[: self.spoken_characters(until_ms)]
+
+    def spoken_characters(self, until_ms: float) -> int:
+        """How long that text is."""
+        return self._reached(until_ms).offset
+
+    def letters(self, offset: int) -> int:
+        """How many characters of `text` before an offset are no blanks."""
+        return self._sent.letters(offset)
 
     def resume(self, delivered_ms: float) -> tuple[int, float]:
         """Where to begin again after some of the audio was delivered.

@@ -7,16 +7,19 @@ that was heard whole; what comes after that word is sent again, as the beginning
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import deque
 from collections.abc import Mapping
 from itertools import pairwise
+from operator import attrgetter
 
 from tts_trio.config.audio_clock import AudioClock, WholeSamples, beginning, most_bytes
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.config.formats import Codec
 from tts_trio.errors import EmptyAudioError, TTSConnectionError
+from tts_trio.speech.accepted_text import AcceptedText
 from tts_trio.speech.alignment import SpokenText
 from tts_trio.speech.durations import longest_seconds, shortest_seconds
 from tts_trio.speech.results import Word
@@ -43,26 +46,35 @@ class Segment:
         spoken: The text that was sent over it, mapped onto the audio that came.
         complete: Whether its end marker was sent.
         offset: Where its text begins in the text sent, in characters.
+        letters: How many characters that are no blanks there are before that.
         started_ms: Where its audio begins in the audio received, in milliseconds.
     """
 
     def __init__(
-        self, config: TTSConfig, offset: int, started_ms: float, characters_a_second: float, *, in_messages: bool
+        self,
+        config: TTSConfig,
+        before: Segment | None,
+        started_ms: float,
+        characters_a_second: float,
+        *,
+        in_messages: bool,
     ) -> None:
-        """Begin to send over a fresh connection; `in_messages` is as in `Segments`."""
+        """Begin to send over a fresh connection, after another was lost or was over; `in_messages` as in `Segments`."""
+        self.offset = 0 if before is None else before.offset + len(before.kept)
+        self.letters = 0 if before is None else before.letters + before.spoken.letters(len(before.kept))
         self.spoken: SpokenText = SpokenText(
             characters_a_second=characters_a_second,
             dialogue=websocket_endpoint(config) == "text-to-dialogue",
             in_messages=in_messages,
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
-            origin=Origin(offset, started_ms),
+            origin=Origin(self.offset, started_ms),
         )
         self.complete = False
-        self.offset = offset
         self.started_ms = started_ms
         self._phrase_ends: list[int] = []  # in its text
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
         self._kept: int | None = None  # how much of its text was kept then, in characters
+        self._kept_words: tuple[Word, ...] | None = None
         self._samples = WholeSamples(config.format)
         self._format = config.format
         self._bytes = 0
@@ -143,8 +155,10 @@ class Segment:
         """
         came_ms = max(0.0, delivered_ms - self.started_ms) if self.spoken.estimated else self.spoken.received_ms
         self._kept, valid_ms = self.spoken.resume(came_ms)
-        self._ended_ms = self.started_ms + valid_ms
-        return self._ended_ms
+        ended_ms = self._ended_ms = self.started_ms + valid_ms
+        end = self.offset + self._kept
+        self._kept_words = tuple(word for word in self.spoken.words if word.end_ms <= ended_ms and word.end <= end)
+        return ended_ms
 
     @property
     def kept(self) -> str:
@@ -167,16 +181,12 @@ class Segment:
     @property
     def words(self) -> tuple[Word, ...]:
         """Its words, on the utterance's timeline."""
-        words = self.spoken.words
-        if self._kept is None:
-            return words
-        end = self.offset + self._kept
-        return tuple(word for word in words if word.end_ms <= self._ended_ms and word.end <= end)
+        return self.spoken.words if self._kept_words is None else self._kept_words
 
-    def spoken_characters(self, until_ms: float) -> int:
-        """How much of its text had been spoken by then, in whole words."""
-        spoken = len(self.spoken.spoken(min(until_ms, self._ended_ms) - self.started_ms))
-        return spoken if self._kept is None else min(spoken, self._kept)
+    def spoken_letters(self, until_ms: float) -> int:
+        """How many characters that are no blanks had been spoken by then, in whole words, of all the text sent."""
+        spoken = self.spoken.spoken_characters(min(until_ms, self._ended_ms) - self.started_ms)
+        return self.letters + self.spoken.letters(spoken if self._kept is None else min(spoken, self._kept))
 
 
 class Segments:
@@ -198,22 +208,27 @@ class Segments:
         self._config = config
         self._in_messages = in_messages
         self._format = config.format
-        self._accepted = bytearray()  # UTF-8: a list of tokens would take eight times the memory of their text
+        self._accepted = AcceptedText()
+        self._earlier_words: tuple[Word, ...] = ()  # of all segments but the last
+        self._last_words: tuple[Word, ...] = ()  # of the last one, as they were when `_words` was made
+        self._words: tuple[Word, ...] = ()
         self._waiting: deque[bytes] = deque()  # audio not yet delivered
         self._delivered = AudioClock(config.format)
 
     def accept(self, text: str) -> None:
         """Note text that the caller gave."""
-        self._accepted += text.encode()
+        self._accepted.add(text)
 
     def begin(self) -> None:
         """Begin to send over a fresh connection."""
         settings = self._config.voice_settings
         rate = CHARACTERS_A_SECOND * ((settings and settings.speed) or 1.0)
         rate = next((known for before in reversed(self._segments) if (known := before.spoken.rate())), rate)
-        offset = self._segments[-1].offset + len(self._segments[-1].kept) if self._segments else 0
+        before = self._segments[-1] if self._segments else None
+        self._earlier_words = self.words
+        self._last_words = ()
         self._segments.append(
-            Segment(self._config, offset, self.received_seconds * 1000, rate, in_messages=self._in_messages)
+            Segment(self._config, before, self.received_seconds * 1000, rate, in_messages=self._in_messages)
         )
 
     @property
@@ -262,7 +277,7 @@ class Segments:
     @property
     def accepted(self) -> str:
         """The text that the caller gave."""
-        return self._accepted.decode()
+        return self._accepted.text
 
     @property
     def waiting(self) -> int:
@@ -282,7 +297,10 @@ class Segments:
     @property
     def words(self) -> tuple[Word, ...]:
         """The words whose times are known, or estimated, in order, on the timeline of the audio given out."""
-        return tuple(word for segment in self._segments for word in segment.words)
+        last = self._segments[-1].words if self._segments else ()
+        if last is not self._last_words:
+            self._last_words, self._words = last, self._earlier_words + last
+        return self._words
 
     def estimated(self, until_ms: float) -> bool:
         """Whether it is estimated what was spoken by then."""
@@ -292,24 +310,7 @@ class Segments:
     def spoken(self, until_ms: float) -> str:
         """The accepted text up to the last word that had ended after so many milliseconds of audio."""
         begun = self._begun_by(until_ms)
-        if not begun:
-            return ""
-        last = begun.pop()
-        sent = "".join(segment.kept for segment in begun) + last.spoken.text[: last.spoken_characters(until_ms)]
-        accepted = self.accepted
-        return accepted[: _end_of_same_text(accepted, sent)]
+        return self._accepted.beginning(begun[-1].spoken_letters(until_ms)) if begun else ""
 
     def _begun_by(self, ms: float) -> list[Segment]:
-        return [segment for segment in self._segments if segment.started_ms <= ms]
-
-
-def _end_of_same_text(accepted: str, sent: str) -> int:
-    """Where the text sent ends in the text accepted: they differ in nothing but blanks."""
-    remaining = sum(not char.isspace() for char in sent)
-    if not remaining:
-        return 0
-    for index, char in enumerate(accepted):
-        remaining -= not char.isspace()
-        if not remaining:
-            return index + 1
-    return len(accepted)
+        return self._segments[: bisect.bisect_right(self._segments, ms, key=attrgetter("started_ms"))]

@@ -67,13 +67,16 @@ class SentText:
         self.length = 0
         self.spans: list[tuple[int, int]] = []
         self.cursor = self.word = self.covered = 0
+        self._letters: list[int] = [0]  # how many characters the words before each word have, and all of them
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
 
     def add(self, phrase: str) -> None:
         """Note a phrase that left, in order. A word never continues in the next phrase."""
         offset = len(self.text)
         self.text += phrase
-        self.spans += [(offset + start, offset + end) for start, end in word_spans(phrase)]
+        for start, end in word_spans(phrase):
+            self.spans.append((offset + start, offset + end))
+            self._letters.append(self._letters[-1] + end - start)
         self._phrases.append(len(self.spans))
         self.length = self.spans[-1][1] if self.spans else 0
         self.align(self.cursor)
@@ -101,6 +104,12 @@ class SentText:
     def word_at(self, offset: int) -> int:
         """Index of the first word that ends after this offset."""
         return bisect.bisect_right(self.spans, offset, key=itemgetter(1))
+
+    def letters(self, offset: int) -> int:
+        """How many characters before this offset are no blanks."""
+        word = self.word_at(offset)
+        inside = max(0, offset - self.spans[word][0]) if word < len(self.spans) else 0
+        return self._letters[word] + inside
 
     def is_spoken(self, word: int) -> bool:
         """Whether there is anything in a word that is to be heard."""

@@ -79,7 +79,8 @@ class TimedWords:
         self._origin = origin
         self._timed: list[_Timed] = []
         self._untimed: list[Reached] = []  # where text ended whose words have no times of their own
-        self._told: tuple[Word, ...] = ()  # what was last given out: the first of `_timed`
+        self._words: list[Word] = []  # the first of `_timed`
+        self._told: tuple[Word, ...] = ()  # these, as they were last given out
         # How many of these have ended, how many are told, and until when, if some end within the rounding after that.
         self._told_state: tuple[int, int, float] = (0, 0, 0.0)
         self._cut_ms: float | None = None  # when the word began that is aligned in part
@@ -162,11 +163,12 @@ class TimedWords:
         if state != self._told_state:
             kept = min(ended, self._told_state[0])
             text, origin = self._sent.text, self._origin
-            self._told = self._told[:kept] + tuple(
+            del self._words[kept:]
+            self._words += (
                 origin.word(text, timed.start, timed.end, min(timed.start_ms, ms), min(timed.end_ms, ms))
                 for timed in self._timed[kept:count]
             )
-            self._told_state = state
+            self._told, self._told_state = tuple(self._words), state
         return self._told
 
     def reached(self, ms: float, heard_ms: float) -> Reached:
@@ -257,24 +259,25 @@ class EstimatedWords:
         self._origin = origin
         self._characters_a_second = characters_a_second
         self._whole_ms: float | None = None
-        self._told: tuple[Word, ...] = ()
+        self._words: list[Word] = []
+        self._told: tuple[Word, ...] = ()  # these, as they were last given out
 
     def end(self, ms: float) -> None:
         """Note how long all of the text sounds."""
         self._whole_ms = ms
+        self._words.clear()
         self._told = ()
 
     def until(self, ms: float) -> tuple[Word, ...]:
         """Return the words that have ended by a time; what was made for an earlier call is not made again."""
         count = self._count(ms)
-        if count < len(self._told):
-            self._told = self._told[:count]
-        elif count > len(self._told):
+        if count != len(self._words):
             text, spans, origin, end_ms = self._sent.text, self._sent.spans, self._origin, self._end_ms
-            self._told += tuple(
+            self._words += (
                 origin.word(text, start, end, end_ms(start), end_ms(end), estimated=True)
-                for start, end in spans[len(self._told) : count]
+                for start, end in spans[len(self._words) : count]
             )
+            self._told = tuple(self._words)
         return self._told
 
     def reached(self, ms: float) -> Reached:
