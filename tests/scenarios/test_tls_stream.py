@@ -152,6 +152,27 @@ async def test_an_answer_is_read_though_sending_failed() -> None:
         assert (await client.receive_some()).decode() == "отказ, refused"
 
 
+async def test_no_more_is_asked_for_than_a_record_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger buffer would be made for every read, and cut off again: among 200 calls the heap gets holes by that."""
+    sizes: list[int] = []
+    recv = ssl.SSLSocket.recv
+
+    def noted(self: ssl.SSLSocket, size: int, flags: int = 0) -> bytes:
+        sizes.append(size)
+        return recv(self, size, flags)
+
+    monkeypatch.setattr(ssl.SSLSocket, "recv", noted)
+    async with connected() as (client, server):
+        await server.send_all(b"x" * 40000)
+        received = b""
+        while len(received) < 40000:
+            received += await client.receive_some(65536)
+        await server.send_all(b"yz")
+        assert await client.receive_some(1) == b"y"
+        assert await client.receive_some() == b"z"
+    assert {*sizes} == {16384, 1}
+
+
 async def test_closing_does_not_say_goodbye() -> None:
     """As `https_compatible=True` does: a goodbye could wait for a peer that does not read."""
     async with connected(https_compatible=False) as (client, server):

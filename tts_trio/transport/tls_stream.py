@@ -20,7 +20,7 @@ from tts_trio._nurseries import of_this_run
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
-_RECEIVE_BYTES = 65536
+_RECORD = 16384  # bytes: the most that one read gives (RFC 8446, 5.1)
 _SOON = 0.005  # seconds until what the other task may have made possible is tried again
 _SERVERS = 16  # whose sessions are remembered, and with each its context
 _FRESH = 60.0  # seconds for which a session is resumed again and again: to read the next one costs half a handshake
@@ -111,9 +111,10 @@ class TLSStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return what has come, or wait for more; `b""` when the peer sends no more, with a close_notify or without."""
-        size = _RECEIVE_BYTES if max_bytes is None else operator.index(max_bytes)
+        size = _RECORD if max_bytes is None else operator.index(max_bytes)
         if size < 1:
             raise ValueError("max_bytes must be at least 1")
+        size = min(size, _RECORD)  # of a larger buffer the rest would be cut off again, which leaves holes in the heap
         with self._receiving:
             self._check_open()
             if self.socket.pending():  # the descriptor knows nothing of it
