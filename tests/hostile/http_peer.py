@@ -217,6 +217,8 @@ async def _go_on(reply: _Reply, fault: Fault, headers: dict[str, str], text: str
     await peer.send(_chunk(b"".join(reply.body)))
     floods = fault.how == "flood" and len(text) < _SOON_OVER
     data, pause = (b"\1\1" * 8000, 0.0) if floods else _DRIPS[fault.how]
+    if floods:
+        peer.server.flooded.add(text)
     while True:
         await peer.send(_chunk(line(data, None) if timed else data))
         await trio.sleep(pause)

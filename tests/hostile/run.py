@@ -511,18 +511,18 @@ class _Seed:
 
         It waits for a connection; without audio that is owed for `timeouts.reply`, all replays included, each of which
         may wait for another connection; audio that drips restarts that, as often as a drip sends it. What is read by
-        the clock takes as long as it sounds. Of a flood, that is all the sound that is taken for the text: nothing in
-        the protocol says how long a text may sound, or that a message is none of it.
+        the clock takes as long as it sounds. A flood does, however it is read: what is far ahead of the listener is not
+        taken from it. That is all the sound that is taken for the text: nothing in the protocol says how long a text
+        may sound, or that a message is none of it.
         """
         replays = config.max_replays + 1
         waits = config.timeouts.connect * (replays + 1) + 0.3 * replays
         limiter = _LIMITER_TIMEOUT * replays if conversation.limited else 0.0
         audio = config.timeouts.reply * (replays + 1) + config.timeouts.stall + config.timeouts.text
         dripping = 2.0 * replays
-        sounds = 0.07 * len(saying.text)
-        if conversation.key in self._server.flooded:
-            sounds = longest_seconds(saying.text)
-        pacing = sounds if saying.listening.kind == "paced" else 0.0
+        pacing = 0.07 * len(saying.text) if saying.listening.kind == "paced" else 0.0
+        if self._server.flooded & {conversation.key, saying.text}:
+            pacing = longest_seconds(saying.text)
         return waits + limiter + audio + dripping + pacing + utterance.own_seconds + 0.5
 
 

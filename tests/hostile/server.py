@@ -52,7 +52,7 @@ class HostileServer:
         untimed: Texts of phrases that were sent without times that can be read.
         writes: By the client's port: what the client wrote, and has not been read here.
         lied: Keys of conversations to which times were told for sound that never came.
-        flooded: Keys of conversations to which sound was sent as fast as they took it, without end.
+        flooded: Keys of conversations, or static texts, to which sound was sent as fast as it was taken, without end.
         requests: How many there were over HTTP.
         open: How many connections there are.
         errors: What went wrong here.

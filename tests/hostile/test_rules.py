@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -19,7 +20,7 @@ from tests.hostile.faults import Fault
 from tests.hostile.peer import Asked, Peer
 from tests.hostile.rules import is_excused, listen_for, poison
 from tests.hostile.run import Loop, Report, _Seed, _Told, _Utterance
-from tests.hostile.script import script_of
+from tests.hostile.script import Listening, Saying, script_of
 from tests.hostile.server import Written
 from tests.hostile.socket_peer import _Socket
 from tests.hostile.voice import sound_of
@@ -244,3 +245,22 @@ async def test_what_was_heard_on_the_good_server_is_judged_when_all_has_been_rea
         server.crossed.add(poison(4002))
     seed._judge_sounds()
     assert len(report.faults) == (0 if crossed else 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flooded", "seconds"),
+    [("eager", False, 0.0), ("paced", False, 0.56), ("eager", True, 18.0), ("paced", True, 18.0)],
+)
+def test_a_flood_takes_as_long_as_it_may_sound(kind: Any, flooded: bool, seconds: float) -> None:
+    """However it is read: what is far ahead of the listener is not taken."""
+    conversation = script_of(1).conversations[0]
+    saying = attrs.evolve(conversation.sayings[0], text="Фобаста.", listening=Listening("eager"))
+    server: Any = SimpleNamespace(flooded=set(), unasked_format="pcm_8000")
+    seed = _Seed(script_of(1), Report(1), server, Loop())
+
+    def allowed(saying: Saying) -> float:
+        return seed._allowed(TTSConfig(api_key="k", voice_id="v"), conversation, saying, seed._utterance(saying.text))
+
+    least = allowed(saying)
+    server.flooded |= {saying.text} if flooded else set()
+    assert allowed(attrs.evolve(saying, listening=Listening(kind))) - least == pytest.approx(seconds)
