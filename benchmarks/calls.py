@@ -12,7 +12,7 @@ with the dials for the next replies, the pings and whatever else it does in that
 until then, in ms a call. "Delay" is from the service's sending to the first of the message being in the caller's hands,
 in ms; "memory" is what the process grew by until all were ready, in kB a call. The floor is the least code on asyncio
 that does the same. The clients take turns, round by round, each time in a fresh process; the medians of the rounds
-count, and "of the floor" is the median of the ratios within a round.
+count, and "of the floor" is the median of the ratios within a round. `memory.py` says how the memory by kind is found.
 
     python -m benchmarks calls [--quick] [--calls N …] [--messages MS …] [--rounds N] [--peers [PEER …]]
 """
@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
-from benchmarks import field, pictures, timing
+from benchmarks import field, memory, pictures, timing
 from benchmarks.children import ChildFailed, Contestant, Service, open_contestant, open_service
 from benchmarks.script import Report, Target, add_peers, options_of, peers_of
 from benchmarks.service.replay import CHARACTERS_A_SECOND, SHAPES
@@ -71,6 +72,15 @@ class Load:
         """How long the text sounds."""
         return len(self.text) / CHARACTERS_A_SECOND
 
+    @property
+    def lead(self) -> float:
+        """Seconds until all connections are open, those in the background too."""
+        return 0.5 + self.calls * _SECONDS_A_DIAL
+
+    def voices(self) -> list[str]:
+        """Give a voice to each call, by which the service's events are told apart."""
+        return [f"call{number}" for number in range(self.calls)]
+
     def title(self) -> str:
         """What it is called in the tables."""
         return f"{self.calls} calls, a message every {self.message_ms} ms"
@@ -103,16 +113,12 @@ Round = dict[str, Cell]
 
 def measure(service: Service, contestant: Contestant, load: Load) -> Cell:
     """Have the calls speak."""
-    base_url = service.replay_url
-    contestant.do("open", base_url=base_url, voices=["warm-up"])
-    contestant.do("prepare")
-    field.speak(contestant, {"pieces": ["Yes."]})
-    before = contestant.do("close")
-    voices = [f"call{number}" for number in range(load.calls)]
-    contestant.do("open", base_url=base_url, voices=voices)
+    before = _warm_up(service, contestant)
+    voices = load.voices()
+    contestant.do("open", base_url=service.replay_url, voices=voices)
     contestant.do("prepare")
     service.events()
-    lead = 0.5 + load.calls * _SECONDS_A_DIAL
+    lead = load.lead
     turn = {"pieces": _tokens(load.text), "rate": field.RATE}
     rows = [[turn | {"begins_in": lead + number / _BEGINNINGS_A_SECOND}] for number in range(load.calls)]
     spoken = contestant.do("speak", rows=rows, steady_after=lead - 0.1)
@@ -130,6 +136,20 @@ def measure(service: Service, contestant: Contestant, load: Load) -> Cell:
         memory=(steady["memory"] - before["memory"]) / load.calls / 1000,
         failures=sum("error" in record or size < whole for record, size in zip(records, sizes, strict=True)),
     )
+
+
+def _warm_up(service: Service, contestant: Contestant) -> dict[str, Any]:
+    """Speak once, so that everything is loaded; return what the process had used when that was over."""
+    contestant.do("open", base_url=service.replay_url, voices=["warm-up"])
+    contestant.do("prepare")
+    field.speak(contestant, {"pieces": ["Yes."]})
+    return contestant.do("close")
+
+
+def hold(service: Service, contestant: Contestant, load: Load) -> memory.Held:
+    """Open the calls, and tell what they hold."""
+    _warm_up(service, contestant)
+    return memory.held(contestant, service.replay_url, load.voices(), load.lead)
 
 
 def _tokens(text: str) -> list[str]:
@@ -222,10 +242,16 @@ def main() -> None:
     commands = field.commands(_OWN, peers_of(options))
     count: int = options.rounds or (1 if options.quick else 5)
     result = Report("calls", options)
-    with open_service() as service, progress("calls", count * sum(len(_able(commands, load)) for load in loads)) as go:
-        measured = run(service, loads, commands, count, go)
+    steps = count * sum(len(_able(commands, load)) for load in loads) + len(commands)
+    with open_service() as service, progress("calls", steps) as advance:
+        measured = run(service, loads, commands, count, advance)
+        held = run_memory(service, loads[0], commands, advance)
     for load, rounds in measured.items():
         result.add(load.title(), rows(rounds))
+    rss = {client: _median(measured[loads[0]], client, "memory") for client in held}
+    result.add(f"Memory by kind, {loads[0].calls} calls, kB a call", memory.by_module(held, rss))
+    if field.OURS in held:
+        result.add(f"Objects of {loads[0].calls} calls, {field.OURS}", memory.by_type(held[field.OURS]))
     first = {load: rounds for load, rounds in measured.items() if load.message_ms == loads[0].message_ms}
     result.add("Targets", (target.row() for load, rounds in first.items() for target in targets(load, rounds)))
     _draw(result, {load.calls: rounds for load, rounds in first.items()})
@@ -269,6 +295,22 @@ def run(
                     warn(f"{load.title()}, {name}: {failure}")
                 advance()
     return measured
+
+
+def run_memory(
+    service: Service, load: Load, commands: dict[str, list[str]], advance: Advance
+) -> dict[str, memory.Held]:
+    """Have every client that has the format open the calls once more, and tell what they hold."""
+    environment = service.environment | {"ELEVENLABS_OUTPUT_FORMAT": load.output_format}
+    held: dict[str, memory.Held] = {}
+    for name in _able(commands, load):
+        try:
+            with open_contestant(name, commands[name], environment) as contestant:
+                held[name] = hold(service, contestant, load)
+        except ChildFailed as failure:
+            warn(f"{load.title()}, {name}: {failure}")
+        advance()
+    return held
 
 
 if __name__ == "__main__":

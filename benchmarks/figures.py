@@ -80,6 +80,7 @@ _SCRIPTS = {
     "calls": {
         "200 calls": " (CPU in ms a second of audio, and in ms for opening a call; delay in ms; memory in kB a call)",
         "50 calls, a message every 20 ms": "",
+        "Memory by kind, 200 calls": "",
     },
     "import": {"Import": ""},
 }

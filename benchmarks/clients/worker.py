@@ -4,18 +4,22 @@
 {"do": "prepare"}                               have all of them ready to speak at once
 {"do": "speak", "rows": [[turn, …], …]}         each client its row, one after the other; the clients together
 {"do": "cold", "base_url": …, "voice": …, "turn": …}    make one, speak, and be done with it
+{"do": "memory"}                                tell what Python objects were made since the first time
 {"do": "close"}                                 be done with all of them
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import resource
 import sys
 import time
 import traceback
+import tracemalloc
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -92,6 +96,7 @@ class Worker:
             "prepare": self._prepare,
             "speak": self._speak,
             "cold": self._cold,
+            "memory": self._memory,
             "close": self._close,
         }
 
@@ -145,6 +150,9 @@ class Worker:
 
         return await _outcome(speak, told)
 
+    async def _memory(self) -> dict[str, Any]:
+        return objects()
+
     async def _close(self) -> None:
         await self._open.aclose()
         self._clients.clear()
@@ -156,6 +164,42 @@ async def _outcome(speak: Callable[[Turn], Awaitable[None]], turn: Turn) -> dict
     except Exception as error:  # noqa: BLE001 - whatever a peer raises is a failure to be counted
         return turn.record(error)
     return turn.record()
+
+
+def objects() -> dict[str, Any]:
+    """Return the bytes of the Python objects that were made since the first call, by module; all objects by type."""
+    gc.collect()
+    modules: Counter[str] = Counter()
+    if tracemalloc.is_tracing():
+        for statistic in tracemalloc.take_snapshot().statistics("filename"):
+            modules[module_of(statistic.traceback[0].filename)] += statistic.size
+    else:
+        tracemalloc.start()
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for each in gc.get_objects():
+        name = f"{type(each).__module__}.{type(each).__qualname__}".removeprefix("builtins.")
+        counts[name] += 1
+        sizes[name] += sys.getsizeof(each, 0)
+    sockets = [entry for entry in Path("/proc/self/fd").glob("*") if entry.is_socket()]
+    types = {name: (counts[name], sizes[name]) for name in counts}
+    return {"modules": modules, "types": types, "sockets": len(sockets)}
+
+
+def module_of(filename: str) -> str:
+    """Return whose a file is: a distribution, a room of ours, or a module of the standard library."""
+    parts = Path(filename).parts
+    if generated := filename.startswith("<attrs generated "):
+        parts = tuple(filename.rstrip(">").rpartition(" ")[2].split("."))
+    elif "site-packages" in parts:
+        return parts[parts.index("site-packages") + 1]
+    for ours in ("tts_trio", "benchmarks"):
+        if ours in parts[:-1]:
+            return "/".join(parts[parts.index(ours) :][:2]).removesuffix(".py")
+    if generated:
+        return parts[0]
+    in_package = len(parts) > 1 and not parts[-2].startswith("python")  # and not directly in .../lib/python3.11
+    return parts[-2] if in_package else parts[-1].removesuffix(".py")
 
 
 def usage() -> dict[str, float]:
