@@ -499,7 +499,7 @@ def test_redis(kind: Any) -> None:
 
 async def test_redis_without_its_certificate() -> None:
     """P37: a file that is not there is told of when the block is entered."""
-    with pytest.raises(ConfigurationError, match=r"^url: a file that it names cannot be used: .*No such file"):
+    with pytest.raises(ConfigurationError, match=r"^url: a file that it names cannot be read: .*No such file"):
         async with RedisCache("rediss://127.0.0.1:1?ssl_ca_certs=/none"):
             pass
 

@@ -1,4 +1,4 @@
-"""How long to wait before the next try, after tries that failed."""
+"""Computes how long to wait before the next attempt, after attempts that failed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Backoff:
         """Return how long to wait after so many failures in a row, in seconds: not at all after none.
 
         Args:
-            failures: How many tries failed since one succeeded.
-            retry_after: The seconds that the service asked to wait, if it did: the wait is no shorter.
+            failures: How many attempts have failed since the last success.
+            retry_after: The seconds that the service asked the client to wait, if it did. The wait is no shorter.
         """
         if failures <= 0:
             return 0.0

@@ -1,4 +1,4 @@
-"""A client of a Redis or Valkey server. No cancellation reaches its commands, and none of them takes long."""
+"""A client of a Redis or Valkey server. Its commands have short timeouts, and a cancellation does not reach them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ANSWER_TIMEOUT = 1.0  # seconds; who waits for an answer waits for a part of it only
-_PAUSE = 1.0  # seconds without a try, after one that failed
+_ANSWER_TIMEOUT = 1.0  # seconds; callers of a command wait less
+_PAUSE = 1.0  # seconds after a failure in which no command is sent
 _CONNECTIONS = 4
 
 _SCHEMES = frozenset({"redis", "rediss"})
@@ -38,27 +38,27 @@ _OPTIONS = {"db": re.compile(r"[0-9]{1,9}")} | {
     }.items()
 }
 _URL = (
-    "redis://host:port/database, rediss:// for TLS, or unix:///path, with user:password@ before the host if it wants "
-    f"them, and no ?option=value but {', '.join(_OPTIONS)}"
+    "redis://host:port/database, rediss:// for TLS, or unix:///path; user:password@ may stand before the host, and the "
+    f"only options are {', '.join(_OPTIONS)}"
 )
 
 
 class RedisClient(SingleUse):
-    """A connection to a server for as long as the block runs: an async context manager, which connects meanwhile.
+    """A client that is connected while its block is open. An async context manager.
 
-    Entering it raises a `ConfigurationError` where coredis is not installed, or a file that the URL names (`ssl_...`)
-    cannot be read.
+    The entry of the block raises a `ConfigurationError` if coredis is not installed, or if a file that the URL names
+    (`ssl_...`) cannot be read.
     """
 
     def __init__(self, url: str) -> None:
-        """Name the server; it is connected to when the block is entered, in the background.
+        """Make a client. It connects to the server in the background when its block is entered.
 
         Args:
             url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
 
         Raises:
-            ConfigurationError: It is none of these, or has options other than `db` and `ssl_...`; the message does not
-                repeat it, for there may be a password in it.
+            ConfigurationError: The URL is none of these, or has options other than `db` and `ssl_...`. The message does
+                not repeat it, since it may contain a password.
         """
         Rule(_URL, _is_allowed, secret=True).check("url", url)
         self._url = url
@@ -70,7 +70,7 @@ class RedisClient(SingleUse):
 
     @property
     def is_open(self) -> bool:
-        """Whether its block was entered, and not left, in this `trio.run`."""
+        """Whether the block was entered in this `trio.run`, and not left."""
         return self._client is not None and self._run_of_block is current_run()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,7 +80,7 @@ class RedisClient(SingleUse):
             ConfigurationError: Always.
         """
         raise ConfigurationError(
-            f"url: a {type(self).__name__} belongs to one process; make one in the other process",
+            f"url: a {type(self).__name__} belongs to one process, so it cannot be pickled; make one in each process",
             field="url",
         )
 
@@ -108,7 +108,7 @@ class RedisClient(SingleUse):
                 verify_version=False,
             )
         except OSError as error:
-            raise ConfigurationError(f"url: a file that it names cannot be used: {error}", field="url") from None
+            raise ConfigurationError(f"url: a file that it names cannot be read: {error}", field="url") from None
         with single_error():
             async with client:
                 with single_error():
@@ -128,7 +128,7 @@ class RedisClient(SingleUse):
         """
         client, nursery = self._require_open()
         if trio.current_time() < self._next_try:
-            raise OSError("Redis could not be reached a moment ago")
+            raise OSError("Redis could not be reached a moment ago, so it is not asked")
         answer = _Answer[T]()
         nursery.start_soon(self._perform, partial(command, client), answer)
         return await answer.get()
@@ -138,8 +138,8 @@ class RedisClient(SingleUse):
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
         if not self.is_open:
             raise RuntimeError(
-                f"{self!r}: its block was entered in another trio.run (of another thread, or before a fork), to which "
-                "its connections belong; make one for each"
+                f"{self!r}: its block was entered in another trio.run (of another thread, or before a fork), which "
+                "owns its connections; make one for each trio.run"
             )
         return self._client, self._nursery
 
@@ -154,7 +154,7 @@ class RedisClient(SingleUse):
             answer.fail(OSError(redact(str(error)) or type(error).__name__))
             self._next_try = trio.current_time() + _PAUSE
             if self._client is not None:
-                self._client.connection_pool.disconnect()  # else commands would queue up for a server that hangs
+                self._client.connection_pool.disconnect()  # or commands would queue for a server that hangs
         except RedisError as error:
             answer.fail(OSError(f"Redis refuses: {redact(str(error))}"))
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
@@ -186,7 +186,7 @@ class _Answer(Generic[T]):
     def __init__(self) -> None:
         self._come = trio.Event()
         self._value: T | None = None
-        self._error: Exception | None = OSError("the connection to Redis was left")
+        self._error: Exception | None = OSError("the block of the Redis client was left")
 
     def succeed(self, value: T) -> None:
         self._value, self._error = value, None

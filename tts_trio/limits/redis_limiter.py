@@ -1,4 +1,4 @@
-"""The plan's concurrency for the processes of a fleet: leases in Redis or Valkey, which expire when a process dies."""
+"""The limiter of a fleet. Its slots are leases in Redis or Valkey, which expire when a process dies."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_TIMEOUT = 0.25  # seconds: somebody is on the line
-_POLL = 0.02  # seconds between two tries of a process; one of its utterances tries at a time
-_WAITS = 500  # milliseconds for which a try counts as waiting
+_ANSWER_TIMEOUT = 0.25  # seconds: a caller waits
+_POLL = 0.02  # seconds between two attempts of a process to get a slot; one utterance attempts at a time
+_WAITS = 500  # milliseconds after an attempt in which its utterance counts as waiting
 
-# Slots and those who wait for one are sorted by when they lapse, by the clock of the server.
+# Two sorted sets have the slots, and the utterances that wait for one. Their scores are the times of expiry, by the
+# clock of the server.
 _CLOCK = """
 local clock = redis.call('time')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
-# KEYS: slots, waiting, size. ARGV: token, lease in ms, size or 0, 1 in the background, how long a try counts in ms.
+# KEYS: slots, waiting, size. ARGV: token, lease in ms, size or 0, 1 in the background, ms to count as waiting.
 _ACQUIRE = (
     _CLOCK
     + """
@@ -59,7 +60,7 @@ return 0
 """
 )
 
-# KEYS: slots. ARGV: lease in ms, tokens. Returns those that had not lapsed: what had may be another's by now.
+# KEYS: slots. ARGV: lease in ms, tokens. Returns the tokens that had not expired; the others have lost their slots.
 _RENEW = (
     _CLOCK
     + """
@@ -80,15 +81,15 @@ _RELEASE = "for index = 1, #KEYS do redis.call('zrem', KEYS[index], unpack(ARGV)
 
 
 class RedisLimiter(RedisClient):
-    """Bounds the utterances of all processes that name the same server and prefix. An async context manager.
+    """Bounds the utterances that all processes with one server and prefix generate at once. An async context manager.
 
         async with RedisLimiter("redis://redis.internal:6379/0", 10) as limiter:
             config = TTSConfig.from_env(limiter=limiter)
             ...  # every conversation of this process
 
-    Redis is never a reason for silence: where it cannot be asked, utterances go on without a slot. A process that stood
-    still for longer than its lease has lost its slots, and waits for others before it sends anything. The server must
-    not evict keys (`maxmemory-policy noeviction`, the default), so it is another one than that of a `RedisCache`.
+    If Redis cannot be reached, utterances go on without a slot. A process that stood still for longer than its lease
+    has lost its slots, and waits for new ones before it sends anything. The server must not evict keys
+    (`maxmemory-policy noeviction`, the default), so it cannot be the server of a `RedisCache`.
     """
 
     def __init__(
@@ -101,18 +102,20 @@ class RedisLimiter(RedisClient):
         lease: float = 10.0,
         prefix: str = "tts_trio:",
     ) -> None:
-        """Name the server; it is connected to when the block is entered, in the background.
+        """Make a limiter. It connects to the server in the background when its block is entered.
 
         Args:
-            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix://`.
-            size: How many utterances at once, in all processes; None: as many as the service says to any of them.
-            timeout: The longest wait for a slot, in seconds.
-            on_timeout: What is done after the timeout: "raise" a `ConcurrencyError`, or "proceed" without a slot.
-            lease: After how many seconds the slots of a process that died are free again; at least 0.1.
-            prefix: The beginning of all keys; give each account its own.
+            url: `redis://[user:password@]host:port/database`, `rediss://` for TLS, or `unix:///path`.
+            size: The number of slots of all processes, 1 to 1,000,000. None: the plan's concurrency, which the service
+                tells to any of the processes; until then nothing is bounded.
+            timeout: The longest wait for a slot, in seconds; `math.inf`: without end.
+            on_timeout: What happens after the timeout. "raise": the utterance fails with a `ConcurrencyError`.
+                "proceed": it goes on without a slot, and the service decides.
+            lease: The seconds after which the slots of a process that died are free again; at least 0.1.
+            prefix: The beginning of all keys. Accounts need different ones.
 
         Raises:
-            ConfigurationError: A value is not allowed.
+            ConfigurationError: A value is not allowed; the message names the argument and what is allowed.
         """
         check_limits(size, timeout, on_timeout)
         seconds(0.1).check("lease", lease)
@@ -125,7 +128,7 @@ class RedisLimiter(RedisClient):
         self._keys = [f"{prefix}{name}" for name in ("slots", "waiting", "size")]
         self._held: dict[str, Lease] = {}
         self._unreleased: list[str] = []
-        # One utterance asks at a time; one in the background asks beside it, or it would hold up those on the line.
+        # One utterance asks Redis at a time. One in the background asks beside it, so that it delays no caller's.
         self._turns = {background: ConcurrencyLimiter(1, timeout=math.inf) for background in (False, True)}
         self._well = True
 
@@ -137,25 +140,25 @@ class RedisLimiter(RedisClient):
             try:
                 yield
             finally:
-                with trio.move_on_after(_ANSWER_TIMEOUT, shield=True):  # others need not wait until they lapse
+                with trio.move_on_after(_ANSWER_TIMEOUT, shield=True):  # so that others need not wait for the expiry
                     await self._release()
 
     def learn(self, size: int) -> None:
-        """Tell all processes how many at once the service allows; a size that was given counts more."""
+        """Tell all processes the plan's concurrency. A `size` that was given takes precedence."""
         if self._size is None and self._nursery is not None and self.is_open:
             self._nursery.start_soon(self._tell, size)
 
     @asynccontextmanager
     async def slot(self, *, background: bool = False) -> AsyncGenerator[Lease]:
-        """Hold a slot for as long as the block runs; wait for one before it, if Redis can say that there is none.
+        """Wait for a slot, and hold it until the block ends. If Redis cannot be reached, go on without one.
 
         Args:
-            background: Whether nobody on the line waits for it: utterances of any process that somebody waits for come
-                first.
+            background: Whether no caller waits for this audio (a prefetch). It then gets a slot after the utterances of
+                all processes for which callers wait, and waits without a timeout.
 
         Raises:
-            ConcurrencyError: There was none within `timeout`.
-            RuntimeError: The limiter was left, or not entered, or entered in another `trio.run`.
+            ConcurrencyError: No slot became free within `timeout`, and `on_timeout` is "raise".
+            RuntimeError: The block of the limiter was left, was not entered, or was entered in another `trio.run`.
         """
         self._require_open()
         token, lease = secrets.token_hex(8), Lease(math.inf)
@@ -174,7 +177,7 @@ class RedisLimiter(RedisClient):
                 self._nursery.start_soon(self._release)
 
     async def _has(self, token: str, lease: Lease, *, background: bool) -> bool:
-        """Try to get a slot; returns True also where Redis cannot be asked."""
+        """Try to get a slot; return whether the utterance may go on: it has one, or Redis cannot be reached."""
         asked = trio.current_time()
         arguments = [token, round(self._lease * 1000), self._size or 0, int(background), _WAITS]
         try:
@@ -182,9 +185,9 @@ class RedisLimiter(RedisClient):
                 got = await self._ask(lambda client: client.eval(_ACQUIRE, keys=self._keys, args=arguments))
         except (OSError, trio.TooSlowError) as error:
             if isinstance(error, trio.TooSlowError):
-                self._next_try = trio.current_time() + _ANSWER_TIMEOUT  # those behind it do not wait as long
+                self._next_try = trio.current_time() + _ANSWER_TIMEOUT  # the utterances behind this one do not wait
             if self._well:
-                logger.warning("Redis cannot be asked for slots, so utterances go on without: %s", error)
+                logger.warning("Redis cannot be asked for slots, so utterances go on without one: %s", error)
             self._well = False
             return True
         self._well = True
@@ -196,7 +199,7 @@ class RedisLimiter(RedisClient):
     @trio.lowlevel.enable_ki_protection
     async def _release(self) -> None:
         tokens, self._unreleased = self._unreleased, []
-        if tokens:  # what Redis is not told lapses
+        if tokens:  # slots of a failed command expire
             await self._try(lambda client: client.eval(_RELEASE, keys=self._keys[:2], args=tokens))
 
     @trio.lowlevel.enable_ki_protection
@@ -218,7 +221,7 @@ class RedisLimiter(RedisClient):
         await self._try(lambda client: client.set(self._keys[2], max(1, size)))
 
     async def _try(self, command: Callable[[Redis[bytes]], Awaitable[T]]) -> T | None:
-        """Run a command for which nobody waits; returns None where it failed, or the block is being left."""
+        """Run a command for which no caller waits; return None where it failed, or the block is being left."""
         if self.is_open:
             with suppress(OSError):
                 return await self._ask(command)

@@ -1,13 +1,13 @@
-"""Audio from a cache, or else from the service, which is asked once however many wait for the same text.
+"""Audio from a cache, or else from the service, which gets one request for all utterances that wait for the same text.
 
-A request to the service that several may wait for is a `SharedFetch`. It belongs to no conversation: the one that began
-it may be interrupted or over while others still listen. So it runs in a system task of trio's, gives whoever joins late
-all that has come so far, and is cancelled when the last one leaves before its end.
+A request that several utterances share is a `SharedFetch`. It belongs to no conversation, because the conversation that
+began it may end while others still listen. So it runs in a system task of trio, gives an utterance that joins late all
+audio that has come so far, and is cancelled when the last utterance leaves it before its end.
 
-Whoever joins a fetch shares its audio, but not its failure. The conversation that began it may have a wrong key, no
-credits, a limiter that is full, a proxy that is down, or shorter timeouts. If the fetch fails before its first audio,
-those who joined it ask again: the first of them begins a fetch, and the others join that. Once his own first audio is
-overdue, each asks alone.
+An utterance that joins a fetch shares its audio, but not its failure: the conversation that began the fetch may have a
+wrong key, no credits, a full limiter, a proxy that is down, or shorter timeouts. If the fetch fails before its first
+audio, the utterances that joined it request the text again: the first of them begins a fetch, and the others join it.
+An utterance whose own first audio is overdue makes a request alone.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ logger = guarded_logger(__name__)
 _ABOUT_THE_TEXT = frozenset(
     {"content_against_policy", "max_character_limit_exceeded", "text_too_long", "unsupported_language"}
 )
-"""The service's codes for a text that it refuses to everybody."""
+"""The service's codes for a text that it refuses to every account."""
 
 
 class SharedFetch:
-    """One request for audio, and those who wait for its answer.
+    """One request for audio, and the utterances that wait for its answer.
 
     Attributes:
         scope: The cancel scope of its task.
-        stored: Set when its task has ended: the audio is in the cache, or will not be.
-        asked: Whether the service is asked; False while only the cache is.
+        stored: An event that is set when its task has ended, and the audio is in the cache or will not be.
+        asked: Whether the service is asked, and not only the cache.
         complete: Whether all audio has come.
         pieces: The audio that has come.
     """
@@ -57,7 +57,7 @@ class SharedFetch:
         Args:
             config: The configuration of the conversation that begins it.
             wanted: The audio.
-            background: Whether nobody on the line waits for it.
+            background: Whether no caller waits for the audio (a prefetch).
         """
         self._config = config
         self._wanted = wanted
@@ -77,10 +77,11 @@ class SharedFetch:
         self._news = trio.Event()
 
     def can_be_joined(self, config: TTSConfig, *, background: bool) -> bool:
-        """Whether a conversation of this configuration is served by it as soon as by a request of its own.
+        """Whether an utterance of this configuration gets its audio from this fetch as soon as by its own request.
 
-        So it is when the audio is coming, or was asked for and is not late. A fetch that waits for a slot or a
-        connection is joined by who would wait for the same, and not by who is on the line, if it is in the background.
+        It does when audio is coming, or the request was sent and its audio is not late. A fetch that still waits for a
+        slot or a connection can be joined if the utterance would wait for the same, and a background fetch that waits
+        can be joined only by another one in the background.
         """
         if self.complete:
             return True
@@ -96,11 +97,11 @@ class SharedFetch:
         return _way(self._config) == _way(config)
 
     async def take(self, event: SourceEvent) -> None:  # noqa: ASYNC910 - there is always room
-        """Take the next event; for its task.
+        """Take the next event. Only the task of the fetch calls this.
 
         Raises:
-            ProtocolError: There is more than any speech of the text takes.
-            ServiceTimeoutError: It comes, drop by drop, more slowly than any speech of the text.
+            ProtocolError: The answer has more audio than the text can have.
+            ServiceTimeoutError: The answer takes longer than the audio of the text can last.
         """
         self._news_at = trio.current_time()
         if isinstance(event, RequestSent):
@@ -108,15 +109,15 @@ class SharedFetch:
         elif isinstance(event, AudioReceived):
             self._memory += memory(event)
             if self._memory > self._wanted.most_memory:
-                raise ProtocolError(f"the answer is longer than {len(self._wanted.text)} characters can sound")
+                raise ProtocolError(f"the answer has more audio than {len(self._wanted.text)} characters can have")
             if self._asked_at is not None and self._news_at > self._asked_at + self._longest:
-                raise ServiceTimeoutError(f"the answer was not complete after {self._longest:g} s")
+                raise ServiceTimeoutError(f"the service's answer was not complete after {self._longest:g} s")
             self.pieces.append(event)
         self._events.append(event)
         self._tell()
 
     def end(self, error: TTSError | None = None) -> None:
-        """All has come, or the rest will not; for its task."""
+        """Note that all audio has come, or why the rest will not. Only the task of the fetch calls this."""
         self.complete, self._error = error is None, error
         self._tell()
 
@@ -162,14 +163,14 @@ class SharedFetch:
 
 
 def _way(config: TTSConfig) -> tuple[object, ...]:
-    """What a request waits for before it is sent, and for how long."""
+    """Return what a request waits for before it is sent, to compare two configurations."""
     return config.limiter, config.proxy, config.ssl_context, config.timeouts.connect
 
 
-_CLAIMED = 1.0  # seconds, for which somebody on the line waits for what another process has claimed
-_SOON = 0.1  # seconds in a queue, after which the audio may have come into the cache
+_CLAIMED = 1.0  # seconds for which a caller waits for audio that another process has claimed
+_SOON = 0.1  # seconds of waiting for a slot after which the cache is asked again
 
-_Place: TypeAlias = tuple[int, str]  # of a cache, and the key in it
+_Place: TypeAlias = tuple[int, str]  # the id of a cache, and a key in it
 _Fetches: TypeAlias = dict[_Place, SharedFetch]
 
 _fetches: trio.lowlevel.RunVar[_Fetches] = trio.lowlevel.RunVar("tts_trio fetches")
@@ -180,7 +181,7 @@ def _fetches_of_this_run() -> _Fetches:
 
 
 class CachedSource:
-    """A source of audio that asks a cache first, and shares what it asks the service for."""
+    """A source of audio that asks a cache first, and shares its requests to the service."""
 
     def __init__(self, config: TTSConfig, cache: GuardedCache, service: Service, *, background: bool = False) -> None:
         """Put a cache before the service.
@@ -188,8 +189,8 @@ class CachedSource:
         Args:
             config: The service's address, and the timeouts.
             cache: The cache.
-            service: The service; its answers may outlive the conversation.
-            background: Whether nobody on the line waits for the audio; `ask` then returns when it is stored.
+            service: The service. Its answers may outlive the conversation.
+            background: Whether no caller waits for the audio (a prefetch). `ask` then returns when it is stored.
         """
         self._config = config
         self._cache = cache
@@ -228,7 +229,7 @@ class CachedSource:
         return fetch, True
 
     async def _run(self, fetch: SharedFetch, place: _Place, wanted: ExpectedAudio, request: SpeechRequest) -> None:
-        """Fetch the audio and store it; as a system task it must not raise."""
+        """Fetch the audio and store it. A system task must not raise."""
         try:
             with fetch.scope:
                 await self._bring(fetch, wanted, request)
@@ -261,7 +262,7 @@ class CachedSource:
     async def _fetch(
         self, fetch: SharedFetch, wanted: ExpectedAudio, request: SpeechRequest
     ) -> tuple[AudioReceived, ...] | None:
-        """Have the service answer; return the audio if it came into the cache before the service was asked."""
+        """Request the audio from the service; return it if it came into the cache while the request waited."""
         fetch.asked = True
         queued_since = trio.current_time()
 
@@ -278,5 +279,5 @@ class CachedSource:
             fetch.asked = False
             return stored
         if not wanted.sounds(fetch.pieces):
-            raise EmptyAudioError("the service sent no audio for the text: nothing in its answer sounds")
+            raise EmptyAudioError("the service reported the end and sent no audio for the text")
         return None

@@ -1,4 +1,4 @@
-"""The task that runs a static text: it asks, passes the answer on, and asks again where that can help."""
+"""The task that runs a static text: it requests the audio, passes the answer on, and retries where that can help."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LONGEST_CACHED = 1000
-"""Characters of a text that a cache may keep; more is held by nobody but its listener, who takes it in pieces."""
+"""The most characters of a text that is cached. The audio of a longer one is passed on, and never held whole."""
 
-_MOST_STITCHED = 3  # ids of earlier requests, in one request (ElevenLabs API reference)
+_MOST_STITCHED = 3  # ids of earlier requests in one request (ElevenLabs API reference)
 _BACKOFF = Backoff(first=0.2)
-_STITCHED_FOR = 7200.0  # seconds; ElevenLabs' guide to request stitching wants no older ones
+_STITCHED_FOR = 7200.0  # seconds after which an id is too old (ElevenLabs' guide to request stitching)
 
 
 @attrs.frozen
 class StaticTextRequest:
-    """A static text to be said: by which voice, and between which texts.
+    """A static text to speak, with its voice and the texts around it.
 
     Attributes:
-        config: The voice and its settings are those of this text.
-        text: What to say.
-        previous_text: What was said before it.
-        next_text: What will be said after it.
+        config: The configuration, with the voice and the voice settings of this text.
+        text: The text to speak.
+        previous_text: The text that was said before, or None.
+        next_text: The text that will be said after, or None.
     """
 
     config: TTSConfig
@@ -69,11 +69,11 @@ class StaticTextRequest:
         voice: str | None = None,
         settings: VoiceSettings | None = None,
     ) -> StaticTextRequest:
-        """Check what the caller gave, before any byte is sent.
+        """Make a request of the caller's arguments, which are checked before any byte is sent.
 
         Raises:
-            TypeError: A text is no `str`.
-            ConfigurationError: It cannot be had.
+            TypeError: A text is not a `str`.
+            ConfigurationError: An argument is not allowed; the message names it and what is allowed.
         """
         text = whole_text(text)
         previous_text = None if previous_text is None else whole_text(previous_text)
@@ -88,27 +88,32 @@ class StaticTextRequest:
             _warn_of_long_text()
         if len(text) > config.max_characters:
             raise ConfigurationError(
-                f"text: {len(text)} characters, more than max_characters, {config.max_characters}", field="text"
+                f"text: it has {len(text)} characters; it may have at most {config.max_characters} (max_characters)",
+                field="text",
             )
         changes: dict[str, Any] = {"voice_id": voice, "voice_settings": settings}
         changes = {field: value for field, value in changes.items() if value is not None}
-        order = cls(config.evolve(**changes) if changes else config, text, previous_text, next_text)
-        order.request()  # which refuses what the model does not take
-        return order
+        request = cls(config.evolve(**changes) if changes else config, text, previous_text, next_text)
+        request.speech_request()  # raises for what the model does not take
+        return request
 
     @property
     def cacheable(self) -> bool:
-        """Whether a cache may keep it: it is short, and does not sound like what was before it."""
+        """Whether a cache may keep the audio: the text is short, and its sound does not depend on earlier requests."""
         return len(self.text) <= LONGEST_CACHED and not self.config.request_stitching
 
-    def request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
-        """Return the request for it, which follows these ones if the caller did not say what it follows."""
+    def speech_request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
+        """Return the HTTP request for the text.
+
+        Args:
+            previous_request_ids: The earlier requests that it follows, unless the caller gave a `previous_text`.
+        """
         if self.previous_text or not previous_request_ids:
-            return self._request
+            return self._speech_request
         return self._make_request(previous_request_ids)
 
     @cached_property
-    def _request(self) -> SpeechRequest:
+    def _speech_request(self) -> SpeechRequest:
         return self._make_request()
 
     def _make_request(self, previous_request_ids: tuple[str, ...] = ()) -> SpeechRequest:
@@ -124,24 +129,24 @@ class StaticTextRequest:
 
 @cache
 def _warn_of_long_text() -> None:
-    logger.warning("the service advises to keep a text for the v4 models to %s characters", ADVISED_DIALOGUE)
+    logger.warning("a text for a v4 model has over %s characters; the service advises to split it", ADVISED_DIALOGUE)
 
 
-def source_for(order: StaticTextRequest, http: HttpConnections, cache: GuardedCache | None) -> AudioSource:
-    """Return what a text is asked of: the service, behind the cache where there is one that may keep it.
+def source_for(request: StaticTextRequest, http: HttpConnections, cache: GuardedCache | None) -> AudioSource:
+    """Return the source of a text's audio: the service, with the cache before it if the cache may keep the text.
 
     Args:
-        order: The text.
-        http: The hot connections of the conversation.
-        cache: The cache.
+        request: The text.
+        http: The hot HTTP connections of the conversation.
+        cache: The cache, or None.
     """
-    if cache is None or not order.cacheable:
-        return Service(http, order.config.limiter)
-    return CachedSource(order.config, cache, Service(http, order.config.limiter, outlives=True))
+    if cache is None or not request.cacheable:
+        return Service(http, request.config.limiter)
+    return CachedSource(request.config, cache, Service(http, request.config.limiter, outlives=True))
 
 
 class RequestHistory:
-    """The last requests of a conversation that were answered whole, by voice: what request stitching names."""
+    """The last requests of a conversation that were answered whole, by voice, for request stitching."""
 
     def __init__(self) -> None:
         self._answered: dict[str, deque[tuple[float, str]]] = {}
@@ -151,29 +156,29 @@ class RequestHistory:
         self._answered.setdefault(voice_id, deque(maxlen=_MOST_STITCHED)).append((trio.current_time(), request_id))
 
     def last(self, voice_id: str) -> tuple[str, ...]:
-        """Return the ids of those that the next request may name, oldest first."""
+        """Return the ids of the requests that the next one may name, the oldest first."""
         young = trio.current_time() - _STITCHED_FOR
         return tuple(request_id for since, request_id in self._answered.get(voice_id, ()) if since > young)
 
 
 class StaticText(Driver):
-    """A text that is known as a whole: one HTTP request, whose answer is the audio."""
+    """Runs a static text: one HTTP request, whose answer is the audio."""
 
     kind: ClassVar[str] = "static text"
 
-    def __init__(self, order: StaticTextRequest, source: AudioSource, history: RequestHistory) -> None:
+    def __init__(self, request: StaticTextRequest, source: AudioSource, history: RequestHistory) -> None:
         """Begin a text.
 
         Args:
-            order: What to say, and with what.
-            source: What is asked for it.
-            history: Of the conversation; this text is added to it.
+            request: The text, with its voice.
+            source: The source of its audio.
+            history: The requests of the conversation, to which this one is added.
         """
-        # An answer that has begun is never asked for again: what was delivered would be heard twice.
-        super().__init__(order.config, resumes=False)
-        self.utterance.say(order.text, trio.current_time())
-        self._config = order.config
-        self._order = order
+        # After some audio there is no retry: the delivered audio would be heard twice.
+        super().__init__(request.config, resumes=False)
+        self.utterance.say(request.text, trio.current_time())
+        self._config = request.config
+        self._request = request
         self._source = source
         self._history = history
         self._answered: ResponseStarted | None = None
@@ -186,7 +191,7 @@ class StaticText(Driver):
         self._admitted = math.inf
 
     async def run(self) -> None:
-        """Ask, and pass the answer on as it comes; ask again where that can help and nothing was heard yet."""
+        """Request the audio, and pass it on as it comes; retry where that can help and no audio has come."""
         with self._ending(), self._scope, single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_deadlines)
@@ -202,7 +207,7 @@ class StaticText(Driver):
                 nursery.cancel_scope.cancel(reason="the utterance has ended")
 
     def changed(self) -> None:
-        """Have the task look whether more is to be read, and the readers whether there is audio, or the end."""
+        """Wake the task, which may read more of the answer, and the tasks that wait for audio."""
         self._heard_more.set()
         self._wake_readers()
         if self.utterance.ended is not None:
@@ -223,15 +228,15 @@ class StaticText(Driver):
         self.utterance.lost(error, now)
         never_asked = self.utterance.timeline.first_sent is None
         patience = self._admitted + self._config.timeouts.connect if never_asked else self.utterance.deadline()
-        # The limiter's own refusal, not the service's: it has been waited for already.
+        # Without a status it is the limiter's own error, which comes after the limiter's timeout.
         no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
         if no_slot or patience <= self._retry_at:
-            self.utterance.fail(error, now)  # as good as waiting in vain, and says why
+            self.utterance.fail(error, now)  # a retry would come too late, and this error says why
 
     async def _ask(self) -> None:
         voice_id = self._config.voice_id
         stitched = self._history.last(voice_id) if self._config.request_stitching else ()
-        await self._source.ask(self._order.request(stitched), self._take)
+        await self._source.ask(self._request.speech_request(stitched), self._take)
         self.utterance.receive(Final(), trio.current_time())
         if self._answered is not None and self._answered.charged and self._answered.request_id:
             self._history.add(voice_id, self._answered.request_id)
@@ -253,12 +258,12 @@ class StaticText(Driver):
                 self.utterance.receive(event, trio.current_time())
                 self._wake_readers()
                 if self.utterance.ended is not None:
-                    self._asking.cancel(reason="it failed by what came")
+                    self._asking.cancel(reason="the utterance failed by this audio")
                 await self._wait_for_room()
         self._timer.reset()
 
     async def _wait_for_room(self) -> None:
-        """Wait until the listener needs more; the service, which has to wait then, is not late."""
+        """Wait until the listener needs more audio. The service waits meanwhile, and is not late."""
         while (room_at := self.utterance.room_at()) > trio.current_time():
             self.utterance.paused = True
             self._heard_more = trio.Event()

@@ -1,4 +1,4 @@
-"""Fills the audio cache in the background, behind the utterances that somebody on the line waits for."""
+"""Fills the audio cache in the background, behind the utterances for which callers wait."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tts_trio.static_text.entry import ExpectedAudio
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import AudioSource, ResponseStarted, SourceEvent
 
-_MOST_REFUSALS = 5
+_MOST_REFUSALS = 5  # for the plan's concurrency, of one text
 _BACKOFF = Backoff(first=0.5)
 
 
 class Foreground:
-    """Tells whether an utterance of the conversation is generated; work in the background waits until none is."""
+    """Counts the utterances of the conversation that are generated, so that prefetch waits until there is none."""
 
     def __init__(self) -> None:
         self._utterances = 0
@@ -30,7 +30,7 @@ class Foreground:
 
     @contextmanager
     def busy(self) -> Generator[None]:
-        """Count an utterance for as long as the block runs."""
+        """Count an utterance until the block ends."""
         self._utterances += 1
         try:
             yield
@@ -51,10 +51,10 @@ class Prefetch:
     """One run over some texts.
 
     Attributes:
-        source: What is asked for them, and stores them.
-        cache: Where it stores them.
-        foreground: Of the conversation.
-        on_cached: Called with each text whose audio is in the cache.
+        source: The source that requests the audio and stores it in the cache.
+        cache: The cache.
+        foreground: The utterances of the conversation, which come first.
+        on_cached: A function that is called with each text whose audio is in the cache.
     """
 
     source: AudioSource
@@ -64,43 +64,45 @@ class Prefetch:
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
     _error: TTSError | None = attrs.field(default=None, init=False)
 
-    async def run(self, orders: Iterable[StaticTextRequest]) -> None:
-        """Bring all, at most half as many at once as the plan allows: the other half is for conversations.
+    async def run(self, requests: Iterable[StaticTextRequest]) -> None:
+        """Put the audio of all texts into the cache.
+
+        At most half of the requests that the plan allows are made at once; the other half is for conversations.
 
         Raises:
-            TTSError: A text cannot be had; those under way are given up.
+            TTSError: The service did not speak a text. The other requests are cancelled.
         """
         with single_error():
             async with trio.open_nursery() as nursery:
-                for order in orders:
+                for request in requests:
                     place = object()
                     await self._limiter.acquire_on_behalf_of(place)
                     await self.foreground.wait_until_idle()
-                    nursery.start_soon(self._bring, order, place, nursery.cancel_scope)
+                    nursery.start_soon(self._bring, request, place, nursery.cancel_scope)
         if self._error is not None:
             raise self._error
 
     @trio.lowlevel.enable_ki_protection
-    async def _bring(self, order: StaticTextRequest, place: object, scope: trio.CancelScope) -> None:
+    async def _bring(self, request: StaticTextRequest, place: object, scope: trio.CancelScope) -> None:
         try:
-            await self._ask(order)
+            await self._ask(request)
         except TTSError as error:
             self._error = self._error or error
-            scope.cancel(reason="a text cannot be had")
+            scope.cancel(reason="the request of another text failed")
         finally:
             self._limiter.release_on_behalf_of(place)
-        if self._error is None and await self.cache.holds(ExpectedAudio.of(order.config, order.request())):
-            self.on_cached(order.text)  # a cache that is ill, or too small, does not hold it
+        if self._error is None and await self.cache.holds(ExpectedAudio.of(request.config, request.speech_request())):
+            self.on_cached(request.text)  # a failing or too small cache does not hold it
 
-    async def _ask(self, order: StaticTextRequest) -> None:
-        """Ask, and ask again where that can help."""
+    async def _ask(self, request: StaticTextRequest) -> None:
+        """Request the audio of a text, and retry where that can help."""
         for failures in count(1):
             try:
-                await self.source.ask(order.request(), self._learn)
+                await self.source.ask(request.speech_request(), self._learn)
             except TTSError as error:
                 refused = isinstance(error, ConcurrencyError)
-                most = _MOST_REFUSALS if refused else order.config.max_replays
-                in_time = (error.retry_after or 0.0) <= order.config.timeouts.reply
+                most = _MOST_REFUSALS if refused else request.config.max_replays
+                in_time = (error.retry_after or 0.0) <= request.config.timeouts.reply
                 if not (error.retryable and failures <= most and in_time):
                     raise
                 if refused:

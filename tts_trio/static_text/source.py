@@ -1,4 +1,4 @@
-"""Where the sound of a static text comes from: the events of an answer, and the service that gives them."""
+"""The sources of a static text's audio: the events of an answer, and the service that gives them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class _SlotLost(Exception):
-    """The slot lapsed before the request was sent: the process stood still."""
+    """The lease of the slot expired before the request was sent, because the process stood still."""
 
 
 @attrs.frozen
 class SlotAcquired:
-    """The service may be asked: there was a slot of the plan's for it."""
+    """The request has a slot of the limiter, so it may be sent."""
 
 
 @attrs.frozen
 class RequestSent:
-    """The request is on its way, over a connection that is open: from now on audio is owed."""
+    """The request is sent over an open connection: from now on the service owes audio."""
 
 
 @attrs.frozen
@@ -37,11 +37,12 @@ class ResponseStarted:
     """The answer has begun.
 
     Attributes:
-        charged: The service charges for it: it is no answer that others asked for, or that was kept from earlier.
-        credits: What it charges; None where it does not say.
+        charged: Whether the service charges this utterance for the answer. An answer from a cache, or one that another
+            utterance has requested, costs nothing.
+        credits: The credits that the service charges; None where it does not say so.
         request_id: The service's id of the request.
-        trace_id: The service's trace id of it.
-        concurrency: How many requests at once the service allows the account; None where it does not say.
+        trace_id: The service's trace id of the request.
+        concurrency: How many requests at once the plan allows; None where the service does not say so.
     """
 
     charged: bool = True
@@ -54,33 +55,33 @@ class ResponseStarted:
 SourceEvent: TypeAlias = SlotAcquired | RequestSent | ResponseStarted | AudioReceived
 
 OnEvent: TypeAlias = Callable[[SourceEvent], Awaitable[None]]
-"""Takes the next event, and returns when there is room for more."""
+"""A function that takes the next event, and returns when the next one may be read."""
 
 
 class AudioSource(Protocol):
-    """What can be asked for a static text."""
+    """A source of a static text's audio."""
 
     async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
-        """Ask once, and hand over what comes; returns when the answer is complete.
+        """Request the audio once, pass its events to `take`, and return when the answer is complete.
 
         Raises:
-            TTSError: There is no connection, or no answer, or it is a refusal, or it broke off.
+            TTSError: There is no connection or no answer, the service refused, or the answer broke off.
         """
         ...
 
 
 StillWanted: TypeAlias = Callable[[], Awaitable[bool]]
-"""Whether the service is still to be asked, now that there is a slot for the request."""
+"""A function that says whether to send the request, now that there is a slot for it."""
 
 
 @attrs.frozen
 class Service:
-    """The service itself, over the hot connections of one conversation.
+    """The service, over the hot connections of one conversation.
 
     Attributes:
-        limiter: What has a slot for the request; None: there are as many as one likes.
-        outlives: An answer that has begun may be read to its end when the conversation is over.
-        background: Nobody waits for it.
+        limiter: The limiter that has a slot for each request; None: requests need no slot.
+        outlives: Whether an answer that has begun may be read to its end when the conversation has ended.
+        background: Whether no caller waits for the audio (a prefetch).
     """
 
     _http: HttpConnections
@@ -89,7 +90,7 @@ class Service:
     background: bool = False
 
     async def ask(self, request: SpeechRequest, take: OnEvent, still_wanted: StillWanted | None = None) -> None:
-        """Send the request, if it is still wanted when there is a slot, and hand over the answer as it comes."""
+        """Wait for a slot, send the request if it is still wanted, and pass the answer to `take` as it comes."""
         while True:
             limit = nullcontext() if self.limiter is None else self.limiter.slot(background=self.background)
             async with limit as slot:
@@ -101,7 +102,7 @@ class Service:
 
     async def _ask(self, request: SpeechRequest, take: OnEvent, slot: object) -> None:
         if self.outlives and self._http.closed:
-            raise TTSConnectionError("the conversation that began to ask for this text is over")
+            raise TTSConnectionError("the conversation that was to request this text has ended")
 
         async def on_connection() -> None:
             if has_lapsed(slot):
