@@ -17,7 +17,7 @@ import trio
 import trio_websocket
 import wsproto
 from wsproto.connection import ConnectionType
-from wsproto.events import BytesMessage, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from tts_trio.errors import TTSConnectionError
 
@@ -41,6 +41,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         *,
         on_message: Callable[[str | bytes], None],
         on_pong: Callable[[bytes], None],
+        on_close: Callable[[], None],
     ) -> None:
         """Prepare the handshake; `read` begins it.
 
@@ -51,6 +52,8 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             headers: More headers of the request.
             on_message: A function that is called with each message as it comes; it raises a `TTSError`, or nothing.
             on_pong: A function that is called with the payload of each pong.
+            on_close: A function that is called when the peer sends a Close frame or what is no frame; `closed` says
+                which. `read` goes on until the stream ends, and a peer may leave that open.
         """
         super().__init__(
             stream,
@@ -62,6 +65,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         )
         self._on_message = on_message
         self._on_pong = on_pong
+        self._on_close = on_close
         self._parts: list[Any] = []
         self._size = 0
         self._handed_on = 0
@@ -95,3 +99,9 @@ class FramedConnection(trio_websocket.WebSocketConnection):
     async def _handle_pong_event(self, event: Pong) -> None:
         self._on_pong(bytes(event.payload))
         await super()._handle_pong_event(event)
+
+    async def _handle_close_connection_event(self, event: CloseConnection) -> None:
+        try:
+            await super()._handle_close_connection_event(event)
+        finally:
+            self._on_close()

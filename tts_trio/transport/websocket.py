@@ -229,6 +229,7 @@ class WebSocket:
             ],
             on_message=take,
             on_pong=self._pong,
+            on_close=lambda: self._lose(websocket),
         )
         nursery.start_soon(self._read, websocket)
         await websocket.wait_open()
@@ -242,9 +243,9 @@ class WebSocket:
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
         await websocket.read()
-        if not self._closing:
-            self.abandon(self._loss(websocket))  # whoever writes just now fails in the same turn, and knows less
-            raise self.error or AssertionError("unreachable: it was abandoned")
+        self._lose(websocket)  # whoever writes just now fails in the same turn, and knows less
+        if self.error is not None:
+            raise self.error
 
     @trio.lowlevel.enable_ki_protection
     async def _write(self, websocket: FramedConnection) -> None:
@@ -261,18 +262,19 @@ class WebSocket:
                     await websocket.send_ping(message.payload)
                 self._writing_since = math.inf
         except trio_websocket.ConnectionClosed:
-            self.abandon(self._loss(websocket))
+            self._lose(websocket)
 
     def _write_soon(self, message: str | _Ping) -> None:
         self._outbox.append(message)
         self._writer.unpark()
 
-    def _loss(self, websocket: FramedConnection) -> TTSError:
-        """Return why the peer ended it."""
+    def _lose(self, websocket: FramedConnection) -> None:
+        """Give the socket up because the peer ended it."""
         closed = websocket.closed
         if closed is None:
-            return TTSConnectionError("the connection was lost", trace_id=self.trace_id)
-        return classify(closed.reason, close_code=closed.code, trace_id=self.trace_id)
+            self.abandon(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
+        else:
+            self.abandon(classify(closed.reason, close_code=closed.code, trace_id=self.trace_id))
 
     # The task that owns the socket keeps the time, too: that of its own pings, and of what else is to be done on it.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 import wsproto
-from wsproto.events import AcceptConnection, BytesMessage, Event, Ping, Pong, Request, TextMessage
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
 from tts_trio import TTSConnectionError
 from tts_trio.transport import framing
@@ -50,17 +50,20 @@ class TaskSteps(trio.abc.Instrument):
 
 
 @asynccontextmanager
-async def connected() -> AsyncGenerator[tuple[FramedConnection, Peer, list[str | bytes], list[bytes]]]:
+async def connected() -> AsyncGenerator[tuple[FramedConnection, Peer, list[str | bytes], list[bytes], trio.Event]]:
     messages: list[str | bytes] = []
     pongs: list[bytes] = []
+    closed = trio.Event()
     ours, theirs = trio.testing.memory_stream_pair()
-    connection = FramedConnection(ours, "host", "/path", [], on_message=messages.append, on_pong=pongs.append)
+    connection = FramedConnection(
+        ours, "host", "/path", [], on_message=messages.append, on_pong=pongs.append, on_close=closed.set
+    )
     peer = Peer(theirs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.read)
         nursery.start_soon(peer.accept)
         await connection.wait_open()
-        yield connection, peer, messages, pongs
+        yield connection, peer, messages, pongs, closed
         nursery.cancel_scope.cancel()
 
 
@@ -74,7 +77,7 @@ def test_only_releases_that_were_tried_are_allowed() -> None:
 
 async def test_a_message_is_handed_on_by_the_task_that_reads_it() -> None:
     """No other task runs between the bytes and whoever takes the message."""
-    async with connected() as (_, peer, messages, _pongs):
+    async with connected() as (_, peer, messages, *_):
         await trio.testing.wait_all_tasks_blocked()
         steps = TaskSteps()
         trio.lowlevel.add_instrument(steps)
@@ -86,7 +89,7 @@ async def test_a_message_is_handed_on_by_the_task_that_reads_it() -> None:
 
 
 async def test_messages_of_several_fragments_are_joined() -> None:
-    async with connected() as (_, peer, messages, _pongs):
+    async with connected() as (_, peer, messages, *_):
         for event in (
             TextMessage("Добрый ", message_finished=False),
             TextMessage("день", message_finished=True),
@@ -100,7 +103,7 @@ async def test_messages_of_several_fragments_are_joined() -> None:
 
 
 async def test_a_ping_is_sent_without_waiting_for_its_pong() -> None:
-    async with connected() as (connection, peer, _messages, pongs):
+    async with connected() as (connection, peer, _messages, pongs, _):
         with trio.fail_after(1):
             await connection.send_ping(b"1")
             await connection.send_ping(b"2")
@@ -114,7 +117,7 @@ async def test_a_ping_is_sent_without_waiting_for_its_pong() -> None:
 
 
 async def test_pings_of_the_peer_are_answered() -> None:
-    async with connected() as (_, peer, _messages, _pongs):
+    async with connected() as (_, peer, _messages, *_):
         await peer.send(Ping(b"here?"))
         event = await peer.hear()
         assert isinstance(event, Pong)
@@ -124,7 +127,7 @@ async def test_pings_of_the_peer_are_answered() -> None:
 @pytest.mark.parametrize("finished", [True, False], ids=["messages", "fragments"])
 async def test_a_flood_of_tiny_messages_does_not_hold_the_loop(finished: bool) -> None:
     """P36: a read has room for 32,768 of them; other tasks run between them."""
-    async with connected() as (_, peer, messages, _pongs):
+    async with connected() as (_, peer, messages, *_):
         first = peer.protocol.send(TextMessage("", message_finished=finished))
         await peer.stream.send_all(first * 1000)
         turns = 0
@@ -140,7 +143,18 @@ async def test_a_message_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_MESSAGE", 1000)
     for text, count in (("а" * 100, 11), ("", 1001)):
         with pytest.RaisesGroup(TTSConnectionError):
-            async with connected() as (_, peer, messages, _pongs):
+            async with connected() as (_, peer, messages, *_):
                 await peer.send(*[TextMessage(text, message_finished=False)] * count)
                 await trio.sleep(1)
         assert messages == []
+
+
+@pytest.mark.parametrize("end", [CloseConnection(code=1011), None], ids=["Close", "no frame"])
+async def test_the_end_is_told_though_the_peer_leaves_the_stream_open(end: CloseConnection | None) -> None:
+    """P2: whoever waited for the stream to end would wait until a timeout."""
+    async with connected() as (connection, peer, _messages, _pongs, closed):
+        await peer.stream.send_all(peer.protocol.send(end) if end else b"\xff" * 10)
+        with trio.fail_after(1):
+            await closed.wait()
+        assert connection.closed is not None
+        assert connection.closed.code == (1011 if end else 1002)
