@@ -297,7 +297,7 @@ class HotSocket:
         context_id = self._endpoint.context_of(event.context_id)
         connection = self.slots.holder(context_id)
         if not self.slots.was_acquired(context_id) and is_unasked(event, self._config.format):
-            self.retire(TTSConnectionError("the service sent something that nobody had asked for"))
+            self.retire(TTSConnectionError("the service sent a message for an utterance that was never begun"))
             return
         match event:
             case AudioReceived():
@@ -305,7 +305,7 @@ class HotSocket:
                     return
                 unasked = self._websocket.written < connection.first_text
                 if unasked and is_unasked(event, self._config.format):
-                    self._end_utterance(connection, TTSConnectionError("the service sent sound before it had text"))
+                    self._end_utterance(connection, TTSConnectionError("the service sent audio before it had text"))
                 else:
                     connection.received(event)
             case Final():

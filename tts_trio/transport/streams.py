@@ -27,7 +27,7 @@ USER_AGENT = "tts_trio"
 
 
 def dial_failed(config: TTSConfig, where: str, error: OSError | trio.BrokenResourceError) -> TTSError:
-    """Return what the failure of TCP or TLS is to those who wait: trying again is no help against a certificate."""
+    """Turn a failure of TCP or TLS into an error for those who wait. A retry cannot help against a bad certificate."""
     cause = root_cause(error)
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return TTSConnectionError(f"no connection to {where}: {cause}")
@@ -40,24 +40,24 @@ def dial_failed(config: TTSConfig, where: str, error: OSError | trio.BrokenResou
         else f"{named} ({os.environ[named]})"
     )
     return ConfigurationError(
-        f"ssl_context: the certificate of {where} is not good by {trusted}: {cause.verify_message}; give an "
-        "ssl_context that trusts it, or name the file of its authority in SSL_CERT_FILE",
+        f"ssl_context: the certificate of {where} is not trusted by {trusted}: {cause.verify_message}; pass an "
+        "ssl_context that trusts it, or set SSL_CERT_FILE to the certificate of its authority",
         field="ssl_context",
     )
 
 
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # as OpenSSL looks for a certificate in a folder
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds a certificate in a folder
 
 
 def default_ssl_context() -> ssl.SSLContext:
-    """Return the process's one TLS context: SSL_CERT_FILE's and SSL_CERT_DIR's certificates, or the system's.
+    """Return this process's TLS context, which trusts SSL_CERT_FILE and SSL_CERT_DIR, or the system's certificates.
 
-    Where the system has none (a slim container, a Python from python.org on macOS) they are those of certifi, which
-    httpx brings. Building one blocks the loop for some 30 ms, so it is shared by all connections of the process.
+    Where the system has none (a slim container, a Python from python.org on macOS), it trusts those of certifi, which
+    httpx brings. Building a context blocks the loop for some 30 ms, so all connections of the process share it.
 
     Raises:
-        ConfigurationError: The variable names no certificates that can be read.
+        ConfigurationError: A variable names certificates that cannot be read; the message names the variable.
     """
     return _ssl_context(*map(os.environ.get, _CERTIFICATES))
 
@@ -75,19 +75,20 @@ def _ssl_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
 
 
 def _has_folder() -> bool:
-    """Whether the system has a folder of certificates, of which OpenSSL reads those that it needs."""
+    """Whether the system has a folder of certificates, from which OpenSSL reads the ones that it needs."""
     folder = Path(ssl.get_default_verify_paths().openssl_capath)
     return folder.is_dir() and any(_HASHED.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def _check(name: str, path: str | None, read: Callable[[str], object]) -> None:
-    """Refuse a variable that names no certificates: OpenSSL passes over it, and no certificate is good then."""
+    """Check that a variable names certificates that can be read. OpenSSL ignores the error and would trust none."""
     try:
         if path:
             read(path)
     except OSError as error:
         raise ConfigurationError(
-            f"{name}: no certificates can be read from {path}: {error}; name those to trust, or unset it", field=name
+            f"{name}: certificates cannot be read from {path}: {error}; set it to those to trust, or unset it",
+            field=name,
         ) from None
 
 
@@ -99,7 +100,7 @@ async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda 
         passed: A function that is called after each step: "TCP", "proxy", "TLS".
 
     Raises:
-        OSError: The host is unknown or refuses.
+        OSError: The host is unknown, or refuses the connection.
         trio.BrokenResourceError: The TLS handshake failed; its cause says why.
         TTSError: The proxy cannot be reached, or refuses.
     """
@@ -145,11 +146,11 @@ async def _open_tunnel(
 async def _open_tls(
     config: TTSConfig, connect: Callable[[], Awaitable[trio.abc.Stream]], host: str, port: int
 ) -> trio.abc.Stream:
-    """Open TLS over what `connect` opens, once more where it cannot be resumed."""
+    """Open TLS over a stream that `connect` opens; do it once more where a TLS session could not be resumed."""
     context = config.ssl_context or default_ssl_context()
     while True:
         stream = await connect()
-        if not isinstance(stream, trio.SocketStream):  # a proxy's TLS, within which there is no descriptor
+        if not isinstance(stream, trio.SocketStream):  # TLS to a proxy: a stream in it has no descriptor of its own
             return await _encrypt(stream, context, host)
         with suppress(NotResumedError):
             return await TLSStream.open(stream, context, host, port)
@@ -158,7 +159,7 @@ async def _open_tls(
 async def _encrypt(stream: trio.abc.Stream, context: ssl.SSLContext, host: str) -> trio.abc.Stream:
     try:
         encrypted = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-        await encrypted.do_handshake()  # now: left to the first read, a wrong certificate would look like a time-out
+        await encrypted.do_handshake()  # now, since in the first read a wrong certificate would look like a timeout
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

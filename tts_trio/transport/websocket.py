@@ -323,7 +323,7 @@ class WebSocket:
                 says = f"a ping within {self._config.timeouts.ping:g} s"
             # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
             elif self._last_message < ping.since or self._writing_since <= ping.since:
-                says = f"within {_PROBE_TIMEOUT:g} s"
+                says = f"a probe within {_PROBE_TIMEOUT:g} s"
             else:
                 self._unanswered.remove(ping)
                 continue

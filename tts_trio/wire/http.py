@@ -63,15 +63,15 @@ def stream_request(
     Args:
         config: The voice, the model, the format and the settings.
         text: The text to speak.
-        previous_text: What was said before it, for the intonation; not spoken. The v4 models are sent its end only, and
-            the beginning of `next_text`, of up to 100 characters.
-        next_text: What will be said after it, likewise.
+        previous_text: The text that was said before, for the intonation; it is not spoken. A v4 model gets its last 100
+            characters only, and the first 100 of `next_text`.
+        next_text: The text that will be said after, likewise.
         previous_request_ids: Up to 3 ids of requests that were answered whole, in place of `previous_text`.
-        timed: Whether the answer tells when the words are heard.
+        timed: Whether the answer must have the times of the words.
 
     Raises:
-        ConfigurationError: The v3 models know of no context, and of three values of `stability` only: they answer what
-            else they get with HTTP 400 (reported by users).
+        ConfigurationError: A v3 model gets a text before or after, or a `stability` other than 0.0, 0.5 and 1.0, which
+            the service refuses with HTTP 400 (reported by users).
     """
     context: dict[str, Any] = {
         "previous_text": previous_text or None,
@@ -79,7 +79,7 @@ def stream_request(
         "previous_request_ids": list(previous_request_ids) or None,
     }
     if is_v3(config.model_id) and (field := next(filter(context.get, context), None)):
-        raise ConfigurationError(f"{field}: the model {config.model_id} does not take it", field=field)
+        raise ConfigurationError(f"{field}: the model {config.model_id} does not support it; leave it out", field=field)
     if is_v3(config.model_id) and config.voice_settings and config.voice_settings.stability not in V3_STABILITIES:
         raise v3_stability(config.voice_settings.stability)
     query: dict[str, Any] = {"output_format": config.output_format, "enable_logging": config.enable_logging}

@@ -236,7 +236,7 @@ async def test_a_context_that_the_model_does_not_take_is_refused_before_it_is_se
     async with memory_service() as service:
         connections = WebSocketConnectionManager(config, open_stream=service.open_stream)
         async with connections, TTSManager(config, connections) as tts:
-            with pytest.raises(ConfigurationError, match=f"{context}: the model eleven_v3 does not take it") as caught:
+            with pytest.raises(ConfigurationError, match=f"{context}: the model eleven_v3 does not support") as caught:
                 tts.stream_static_text("Hello", **{context: "Anna"})
             assert caught.value.field == context
             async with tts.stream_static_text("Hello") as audio:

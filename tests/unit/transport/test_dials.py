@@ -81,8 +81,8 @@ async def test_a_certificate_that_is_refused_is_no_reason_to_try_again(
             assert isinstance(error, ConfigurationError)
             assert error.field == "ssl_context"
             assert str(error).startswith("ssl_context: the certificate of 127.0.0.1:")
-            assert f" is not good by {trusted}: " in str(error)
-            assert "name the file of its authority in SSL_CERT_FILE" in str(error)
+            assert f" is not trusted by {trusted}: " in str(error)
+            assert "set SSL_CERT_FILE to the certificate of its authority" in str(error)
             mock_clock.jump(0.6)  # longer than the first backoff
             await trio.sleep(0.05)
             assert connections.statistics().dials == 1
@@ -105,7 +105,7 @@ async def test_a_variable_that_names_no_certificates_is_named(
                 assert error.field == variable
                 assert str(tmp_path / "nowhere") in str(error)
     (tmp_path / "nowhere").write_text("no certificate")
-    with pytest.raises(ConfigurationError, match=f"^{variable}: no certificates can be read from"):
+    with pytest.raises(ConfigurationError, match=f"^{variable}: certificates cannot be read from"):
         default_ssl_context()
 
 

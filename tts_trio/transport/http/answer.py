@@ -1,4 +1,4 @@
-"""The answer to a request for speech, checked so that nothing but sound is played or kept."""
+"""The answer to a request for speech, checked so that nothing but audio is played or cached."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tts_trio.errors.classification import classify_response
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.timers import fail_after
 
-_MAX_REFUSAL = 65536  # of the body of a refusal, as much is kept to say why
-_REFUSAL_SECONDS = 1.0  # it comes with its head, or hardly at all; the status alone says much
-_SNIFFED = 64  # bytes: text that long, which begins as HTML or JSON does, is no sound
-_QUOTED = 80
+_MAX_REFUSAL = 65536  # bytes of the body of a refusal that are read
+_REFUSAL_SECONDS = 1.0  # for which the body of a refusal is waited for; the status alone says much
+_SNIFFED = 64  # bytes: so much text that begins like HTML or JSON is not audio
+_QUOTED = 80  # characters of a header that a message repeats
 _BLANKS = b" \t\r\n"
 
 
 @attrs.define
 class Body:
-    """The bytes of an answer as they come; none once it is closed, for its connection may be another request's."""
+    """The bytes of an answer as they come; after `close` none, since another request may have the connection."""
 
     _connection: HttpConnection
     _closed: bool = attrs.field(default=False, init=False)
@@ -37,16 +37,16 @@ class Body:
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """End it, wherever it is."""
+        """End the iteration, wherever it is."""
         self._closed = True
 
 
 @attrs.define
 class SpeechResponse:
-    """The answer to a request, which has begun: an async iterable of its bytes, those of audio or of `TimedLines`.
+    """An answer that has begun: an async iterable of its bytes, which are audio or lines for `TimedLines`.
 
-    The chunks are as they arrive: of any size, and cut anywhere. The iteration raises a `TTSError` when the answer
-    breaks off or stalls, or is HTML or JSON instead of sound, and ends only when the answer is complete. Iterate once.
+    The chunks come as they arrive, of any size. The iteration raises a `TTSError` when the answer breaks off or stalls,
+    or is HTML or JSON instead of audio, and ends only when the answer is complete. Iterate once.
 
     Attributes:
         status: The HTTP status.
@@ -72,49 +72,51 @@ class SpeechResponse:
             if len(beginning) >= _SNIFFED or not may_be_text(beginning):
                 break
         if may_be_text(beginning):
-            raise self._explain("text, and no sound", beginning + await _read_refusal(self._chunks))
+            raise self._explain("is text instead of audio", beginning + await _read_refusal(self._chunks))
         if not beginning:
             raise StopAsyncIteration
         return beginning
 
     async def check(self) -> None:
-        """Make sure, by its head, that it is what was asked for, and will be known to be whole.
+        """Check by its head that the answer is what was requested, and that its end can be verified.
 
         Raises:
-            TTSError: It is a refusal, or something else.
+            TTSError: The answer is a refusal, or something else.
         """
         wrong = self._wrong()
         if wrong is not None:
             raise self._explain(wrong, await _read_refusal(self._chunks))
 
     def _wrong(self) -> str | None:
-        """Tell what is wrong with its head: it has to be a whole success, of the type asked for, as it is.
+        """Return what is wrong with the head, or None.
 
-        One that ends where its connection does is refused, because a connection that is cut ends likewise.
+        It must be a complete success of the requested type, without an encoding. An answer that ends with its
+        connection is refused, because a connection that is cut ends in the same way.
         """
         # The live API sends audio/pcm and the like, but is documented to send audio/mpeg for every format. Lines with
         # times are documented as application/json.
         content_type = self.headers.get("content-type", "").lower()
         encoding = self.headers.get("content-encoding", "identity").lower()
         if self.status != 200:
-            return f"of the status {self.status}, where 200 is due"
+            return f"has the status {self.status} instead of 200"
         if not ("json" in content_type if self._timed else content_type.startswith("audio/")):
-            return f"not audio but {content_type[:_QUOTED] or 'nothing'}"
+            due = "JSON" if self._timed else "audio"
+            return f"has the content type {content_type[:_QUOTED] or 'nothing'} instead of {due}"
         if encoding != "identity":
-            return f"encoded by {encoding[:_QUOTED]}, which was not asked for"
+            return f"has the content encoding {encoding[:_QUOTED]}, which was not requested"
         if "content-length" not in self.headers and "chunked" not in self.headers.get("transfer-encoding", "").lower():
-            return "of no known length: nobody could tell whether it is whole"
+            return "has neither a content length nor chunks, so that it could end early unnoticed"
         return None
 
     def _explain(self, wrong: str, body: bytes) -> TTSError:
         if not 200 <= self.status < 300 or body.lstrip(_BLANKS).startswith(b"{"):
             return classify_response(self.status, self.headers, body)
         trace_id = self.headers.get("x-trace-id")
-        return ProtocolError(f"the answer is {wrong}", status=self.status, trace_id=trace_id)
+        return ProtocolError(f"the answer {wrong}", status=self.status, trace_id=trace_id)
 
 
 async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
-    """Read the body of a refusal, as far as it comes soon and is not too long."""
+    """Read the body of a refusal, as far as it comes within a second and is not too long."""
     body = bytearray()
     with suppress(TTSError, trio.TooSlowError):
         async with fail_after(_REFUSAL_SECONDS):
@@ -126,11 +128,11 @@ async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
 
 
 def may_be_text(beginning: bytes) -> bool:
-    """Tell whether what begins with these bytes may be HTML or JSON, and not sound.
+    """Tell whether an answer that begins with these bytes may be HTML or JSON instead of audio.
 
-    It is, if all of them are text (UTF-8 without control characters), and if they begin, behind blanks, with `<` and a
-    letter, `!`, `?` or `/`, or with `{` and a quote or `}`. Sound may begin so, and does not go on so for 64 bytes: two
-    such samples are loud, and in a quiet beginning of PCM every second byte is 0 or 255.
+    It may if all bytes are text (UTF-8 without control characters), and begin, behind blanks, with `<` and a letter,
+    `!`, `?` or `/`, or with `{` and a quote or `}`. Audio may begin in this way, but does not go on so for 64 bytes:
+    two such samples are loud, and in a quiet beginning of PCM every second byte is 0 or 255.
     """
     text = beginning.removeprefix(codecs.BOM_UTF8).lstrip(_BLANKS)
     behind = text[1:].lstrip(_BLANKS)[:1] if text[:1] == b"{" else text[1:2]

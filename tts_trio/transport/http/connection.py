@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: a request leaves in one piece, its answer comes as it arrives, and failures are typed."""
+"""One HTTP/1.1 connection: it sends a request in one piece, gives the answer as it comes, and raises typed errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ProtocolError, ServiceTimeoutError, TTSConnectionError, TTSError
 from tts_trio.transport.http.stream import WatchedStream
 
-_LONGEST_HEAD = 102400  # bytes: a longer one is no answer
+_LONGEST_HEAD = 102400  # bytes of the head of an answer
 _ANY_REQUEST = (h11.Request(method="POST", target="/", headers=[("host", "any")]), h11.EndOfMessage())
-"""What h11 is told of a request that was written: to read the answer it wants to know no more."""
+"""The events that h11 gets for every request that was written. To read the answer it needs no more."""
 
 
 class HttpConnection:
@@ -48,12 +48,12 @@ class HttpConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether its answer was read to the end, and the peer has sent nothing besides."""
+        """Whether the answer was read to its end, and the peer has sent nothing after it."""
         done = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         return done and self._http.trailing_data == (b"", False) and not self._interim
 
     def renew(self) -> None:
-        """Make it ready for another request; it has to be reusable."""
+        """Prepare the connection for another request. It has to be reusable."""
         self._http.start_next_cycle()
         self.fresh = self.asked = self.outlives = False
 
@@ -64,8 +64,8 @@ class HttpConnection:
             message: A whole request, which wants a body for its answer.
 
         Raises:
-            TTSError: Something came before it was asked, the connection was lost (`asked` and `hung_up` say whether
-                asking again could double anything), what came is no HTTP, or nothing came within `timeouts.reply`.
+            TTSError: The peer sent data before the request, the connection was lost (`asked` and `hung_up` say whether
+                a retry could double anything), the answer is no HTTP, or none came within `timeouts.reply`.
         """
         deadline = trio.current_time() + self._config.timeouts.reply
         if not await self.stream.is_quiet():
@@ -77,7 +77,7 @@ class HttpConnection:
         except trio.TooSlowError:
             raise self._too_slow("sending the request") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it may have answered before it closed
+            pass  # the peer may have answered before it closed the connection
         for sent in _ANY_REQUEST:
             self._http.send(sent)
         event = await self._next_event(deadline)
@@ -88,10 +88,10 @@ class HttpConnection:
         return event
 
     async def receive(self) -> bytes:
-        """Return what comes next of the body; `b""` at its end.
+        """Return the next bytes of the body; `b""` at its end.
 
         Raises:
-            TTSError: It broke off, or nothing came for `timeouts.stall`.
+            TTSError: The body broke off, or nothing came for `timeouts.stall`.
         """
         while isinstance(event := await self._next_event(None), h11.Data):
             if event.data:
@@ -120,7 +120,8 @@ class HttpConnection:
             if answer_by is not None:
                 raise self._too_slow(self._step) from None
             raise ServiceTimeoutError(
-                f"nothing from {self._where} for {self._config.timeouts.stall:g} s in the middle of its answer"
+                f"{self._where} sent nothing for {self._config.timeouts.stall:g} s in the middle of its answer "
+                "(timeouts.stall)"
             ) from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise self._lost() from telling_cause(error)
@@ -134,18 +135,18 @@ class HttpConnection:
 
     def _too_slow(self, step: str) -> TTSError:
         return ServiceTimeoutError(
-            f"no answer from {self._where} within {self._config.timeouts.reply:g} s (still {step})"
+            f"no answer from {self._where} within {self._config.timeouts.reply:g} s (timeouts.reply, still {step})"
         )
 
     def _unreadable(self, error: h11.RemoteProtocolError) -> TTSError:
         if self.stream.ended:
             return self._lost()
-        # What the peer sent is in the message.
+        # The message of h11 quotes the answer.
         return ProtocolError(f"{self._where} does not answer as an HTTP server: {error}")
 
     def _spoke_unasked(self) -> TTSError:
         if self.stream.ended:
             return TTSConnectionError(f"the connection to {self._where} was closed before the request was sent")
         if self.fresh:
-            return ProtocolError(f"{self._where} does not answer as an HTTP server: it speaks before it is asked")
-        return TTSConnectionError(f"{self._where} sent something that it was not asked for")
+            return ProtocolError(f"{self._where} does not answer as an HTTP server: it sent data before the request")
+        return TTSConnectionError(f"{self._where} sent data before the request over an idle connection")

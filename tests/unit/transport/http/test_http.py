@@ -840,7 +840,7 @@ async def test_an_answer_is_awaited_until_its_deadline(
         error = await fail(connections, request)
         assert trio.current_time() - began == pytest.approx(4)
     assert type(error) is ServiceTimeoutError
-    assert str(error) == f"no answer from 127.0.0.1 within 4 s (still {step})"
+    assert str(error) == f"no answer from 127.0.0.1 within 4 s (timeouts.reply, still {step})"
 
 
 async def test_an_answer_may_not_stall_but_its_reader_may(autojump_clock: MockClock, make_peer: MakePeer) -> None:
@@ -855,7 +855,7 @@ async def test_an_answer_may_not_stall_but_its_reader_may(autojump_clock: MockCl
     heard: list[float] = []
     async with hot(make_config(timeouts=Timeouts(stall=3)), make_peer(script).open_stream) as connections:
         began = trio.current_time()
-        with pytest.raises(ServiceTimeoutError, match=r"nothing from 127\.0\.0\.1 for 3 s"):
+        with pytest.raises(ServiceTimeoutError, match=r"127\.0\.0\.1 sent nothing for 3 s"):
             async with connections.stream(REQUEST) as response:
                 async for _ in response:
                     heard.append(trio.current_time() - began)

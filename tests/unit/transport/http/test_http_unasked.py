@@ -157,7 +157,7 @@ async def test_who_speaks_before_it_is_asked_is_not_asked(over: str, said: bytes
     async with serving(over, script) as (config, opener):
         async with HttpConnections(config, open_stream=opener) as connections:
             for _ in range(3):
-                with pytest.raises(ProtocolError, match=r"it speaks before it is asked|sent something"):
+                with pytest.raises(ProtocolError, match="sent data before the request"):
                     await hear(connections, request(0))
             await trio.sleep(0.02)
     assert asked == []
