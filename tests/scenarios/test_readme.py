@@ -36,8 +36,8 @@ from tests.helpers.pages import PAGES, ROOT, blocks, put_on_the_network, run_exa
 from tts_trio import Timeouts, TTSConfig, TTSError, open_tts
 from tts_trio import errors as tree
 from tts_trio.cli.command_line import _options as parsed
+from tts_trio.cli.serve.command import parse as parse_serve
 from tts_trio.local_server import Behavior, ToneVoice, open_local_server
-from tts_trio.local_server.command import parse as parse_serve
 
 README, GUIDE = PAGES["README.md"], PAGES["tts_trio/README.md"]
 HELLO, *PROGRAMS = [block for _, block in blocks("python") if "trio.run(" in block]

@@ -39,7 +39,7 @@ def test_nothing_of_it_is_imported_early() -> None:
     """In a process of its own, for in this one it may have been imported before."""
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({MISSING}));"
-        "from tts_trio.local_server import ToneVoice, open_local_server; import tts_trio.local_server.command"
+        "from tts_trio.local_server import ToneVoice, open_local_server; import tts_trio.cli.serve.command"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -1,4 +1,4 @@
-"""`tts-trio serve`: run the local server."""
+"""`tts-trio serve`: run the local server. `command.py` has its arguments, and what it does until it is stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_to(add_command: AddCommand) -> None:
 
 async def _serve(of: type[argparse.ArgumentParser], options: argparse.Namespace) -> None:
     import_local_server()
-    from tts_trio.local_server import command
+    from tts_trio.cli.serve import command  # loaded late: it needs the local server
 
     parsed = command.parse(options.rest, of)
     try:

@@ -15,8 +15,8 @@ import trio
 
 from tests.helpers.plain import ENGLISH, PlainHTTP
 from tts_trio.cli import main
+from tts_trio.cli.serve.command import parse, parse_behavior, parse_fault, parser, serve
 from tts_trio.local_server import ACTIONS, POINTS, Behavior, Fault, read_tones
-from tts_trio.local_server.command import parse, parse_behavior, parse_fault, parser, serve
 
 
 def test_the_help_lists_everything() -> None:
