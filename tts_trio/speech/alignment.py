@@ -1,19 +1,19 @@
-"""What was spoken, and when: the text of one utterance mapped onto the audio that came for it.
+"""Maps the text of one utterance onto the audio that came for it: which word is spoken when.
 
-The service times the characters of a clip from the clip's beginning, mostly all of them in its first message
-(wire/README.md, 2.5), sometimes in several messages that break off inside a word (reported of Flash v2.5). The clock is
-the audio:
+The service times the characters of a clip from the clip's beginning. Mostly all of them are in its first message
+(wire/README.md, 2.5), sometimes in several messages that break off inside of a word (reported for Flash v2.5). The
+received audio is the clock:
 
-- A clip begins where its audio begins: after the audio that was received before the message with its times. Only
-  times that do not restart, or that follow an alignment that broke off inside a phrase (that of a whole clip ends in a
-  blank), go on with those before. On text-to-dialogue every message counts from its own first sample, and may count
-  more than it has (1,413 ms of times for 1,233 ms of audio, measured live by others in September 2026).
-- Nothing is placed beyond the audio. A word has a time once the audio of its last letter came: the mark after it may
-  be a pause of 400 ms. A clip whose times turn out to be a little longer than its audio is compressed into it; where
-  they are much longer, a part of the audio is missing, and so are its words.
-- What belongs to no place in the text (`sent_text.py`) gives no times: then the last certain place counts, which is
-  where the text before a clip that did belong somewhere had ended, or the end of everything.
-- Where no word has a time, the audio is shared out among the words by their characters, and they are marked.
+- A clip begins where its audio begins: after the audio that came before the message with its times. Times continue the
+  clip before only if they do not restart, or if the alignment before broke off inside of a phrase (the alignment of a
+  whole clip ends with a blank). On text-to-dialogue the times of every message count from its own first sample, and may
+  last longer than its audio (1,413 ms of times for 1,233 ms of audio, measured live by others in September 2026).
+- No word is placed beyond the audio. A word has a time once the audio of its last letter has come; the mark after it
+  may be a pause of 400 ms. If the times of a clip are a little longer than its audio, they are compressed into it. If
+  they are much longer, a part of the audio is missing, and the words of that part are missing too.
+- An alignment that has no place in the text (`sent_text.py`) gives no times. Then the last certain place counts: the
+  end of the text before the last clip that had a place, or the end of all audio.
+- If no word has a time, the audio is divided among the words by their characters, and they are marked as estimated.
 """
 
 from __future__ import annotations
@@ -80,20 +80,21 @@ class SpokenText:
         """Note a phrase that left, in order. A word never continues in the next phrase."""
         self._sent.add(phrase)
 
-    # How a message is taken. Its times count from a place in the audio that it does not tell, and its characters are
-    # those of a place in the text that it does not tell either:
+    # How a message is placed. A message does not say where its characters stand in the text, nor where in the audio its
+    # times begin. Both are found in these steps:
     #
-    # 0. Mostly its characters are the next ones of the text, which one comparison of strings shows. Then 1 and 2 are
-    #    done, and its words are looked at when somebody asks for them (`timed_words.py`).
-    # 1. What it says is read (`readings.py`). If the message before broke off, what was not found of that one comes
-    #    before it: the text may have "42", of which "сорок д" says nothing, and "сорок два" all.
-    # 2. Its place in the text is looked for (`sent_text.py`): behind what is aligned, or where a later phrase begins.
-    # 3. It goes on with the clip before if that one broke off, and its place is the next. Else a clip begins, with this
-    #    message's own audio. So the clip before has ended: by the end of its last letter it is known whether a part of
-    #    its audio is missing. If it is, what comes from here on is not for the listener (`lost_audio`).
-    # 4. Its times run on from those before, or begin anew: behind those before, or with the clip (`_base_for`).
-    # 5. Its words get their times. They are heard when so much audio has come.
-    # 6. If it broke off inside a phrase, or before all that it says was found, the next one goes on with it.
+    # 0. Mostly its characters are the next ones of the text, which one comparison of strings shows. Then steps 1 and 2
+    #    are done, and its words are computed when they are asked for (`timed_words.py`).
+    # 1. The alignment is read (`readings.py`). If the message before broke off, its characters that were not found in
+    #    the text are put before this one's: "сорок д" is not found where the text has "42", but "сорок два" is.
+    # 2. Its place in the text is searched (`sent_text.py`): after the aligned text, or where a later phrase begins.
+    # 3. If the clip before broke off and the place is the next one, the message continues that clip. Otherwise a new
+    #    clip begins with the audio of this message, and the clip before has ended. The end of its last letter then
+    #    shows whether a part of its audio is missing; if so, the audio from here on is not delivered (`lost_audio`).
+    # 4. Its times get their zero in the audio: that of the times before, the end of the times before, or the beginning
+    #    of the clip (`_base_for`).
+    # 5. Its words get their times. A word is heard when the audio has come up to its end.
+    # 6. If it broke off inside of a phrase, or was not found whole, the next message continues it.
 
     def received(self, ms: float, message: AudioReceived) -> None:
         """Note one audio message; `ms` is how much audio it carried, in milliseconds."""

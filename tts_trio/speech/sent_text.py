@@ -1,8 +1,8 @@
-"""The text that was sent, and where in it the times of a message belong.
+"""Finds the place in the sent text to which the times of a message belong.
 
-`alignment` (the characters sent) is believed where it continues the text; else the words of `normalizedAlignment` (the
-characters read) are looked for (`word_matching.py`). Where neither continues the text, the clip of a phrase came
-without times, and a later phrase is tried. What is found nowhere gives no times.
+`alignment` (the characters sent) decides where it continues the text. Otherwise the words of `normalizedAlignment` (the
+characters read) are searched (`word_matching.py`). If neither continues the text, a phrase came without times, and a
+later phrase is tried. An alignment that is found nowhere gives no times.
 """
 
 from __future__ import annotations

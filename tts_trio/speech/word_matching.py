@@ -1,8 +1,8 @@
-"""Words that were read, found among the words that were written: "сорок два" for "42", "Doctor" for "Dr.".
+"""Finds the words that the service read among the words that were written: "сорок два" for "42", "Doctor" for "Dr.".
 
-The service reports the words as it read them; the caller knows the words as they were written. Equal words anchor the
-one sequence to the other (an edit distance over the words of one message), and the words between two anchors share the
-time between them. Words are compared without case, accents and punctuation.
+The service reports the words as it read them, and the caller knows the words as they were written. Equal words anchor
+the one sequence to the other (by an edit distance over the words of one message), and the words between two anchors
+share the time between them. Words are compared without case, accents and punctuation.
 """
 
 from __future__ import annotations
@@ -123,15 +123,15 @@ class _Step(NamedTuple):
 #     NOT_WRITTEN  a word was read besides (the "two" of "forty two" for "42"): down
 #     NOT_READ     a word was written and is not heard (an emoji, or text that was said before): right
 #
-# All words read must be used up, so the way ends in the last row. Where in it is open, because the text goes on behind
-# what was read: at the end of a phrase, where clips end, or else at the cheapest other column. From there the steps are
-# read back to the first cell:
+# All words read must be used, so a path ends in the last row. Its column is not known, because the text goes on after
+# the words read: it is the end of a phrase, where clips end, or else the cheapest other column. From there the steps
+# are followed back to the first cell:
 #
 #     read             forty     two          roubles
 #     written          42                     roubles.
 #     step             CHANGED   NOT_WRITTEN  EQUAL
 #
-# What lies between two EQUAL steps shares the time between them (`_share`).
+# The words written between two EQUAL steps share the time between them (`_share`).
 
 
 def _align(
@@ -141,11 +141,11 @@ def _align(
     ordinary: Sequence[bool],
     phrase_ends: Sequence[int],
 ) -> Iterator[tuple[list[_Step], bool]]:
-    """Ways to read all that was read from the beginning of what was written, the cheapest first.
+    """Align all words read with the beginning of the words written, the cheapest alignment first.
 
     Yields:
-        The steps, and whether they lead to the end of a phrase that may have been read to its end. There is one way
-        for each such end, and the cheapest of all others.
+        The steps of an alignment, and whether it ends at the end of a phrase that may have been read whole. There is
+        one alignment for each such end, and the cheapest of all others.
     """
     read = reading.words
     skipping = [_LEFT_OUT if key else 0 for key in keys]  # punctuation and emoji are passed in silence

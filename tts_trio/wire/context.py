@@ -1,11 +1,12 @@
-"""The life of one context, the same at every endpoint: which frames may be written, and whether its sound has come.
+"""The states of one context, the same at every endpoint: which frames may be sent for it, and whether its audio came.
 
-Its first frame is `begin`. When its text is complete it ends by `end`, and is closed when audio has come for the last
-of it: a context that is closed before may be dropped with its text (reports of production: 2.5 % of turns in the peak
-hour). An interruption closes it at once. Nothing names it before its first frame, or after its close.
+The first frame of a context is `begin`. When its text is complete, `end` is sent. The context is closed when audio has
+come for its last text, because the service may drop a context that is closed before, together with its text (reported
+by users: 2.5 % of turns in the peak hour). An interruption closes it at once. No frame names a context before its
+`begin` or after its close.
 
-What is sent follows `_NEXT`, and what is owed for it `_AFTER_TEXT` and `_AFTER_AUDIO`. The service may say anything at
-any time, so what it says has a row for every state; what we do out of order is a mistake of ours, and an assertion.
+`_NEXT` has the states that may follow each other, and `_AFTER_TEXT` and `_AFTER_AUDIO` the progress of its audio. The
+service may send anything in every state. A frame of ours that is out of order is a bug, and an assertion fails.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from tts_trio.wire.events import AudioReceived
 class ContextState(Enum):
     """Where a context is in its life."""
 
-    NEW = "nothing of it was written"
+    NEW = "no frame was sent for it"
     OPEN = "it was begun, and takes text"
     COMPLETE = "its text is complete"
-    CLOSING = "it was closed here, and the service has not reported its final"
+    CLOSING = "we closed it, and the service has not reported its final"
     CLOSED = "the service has closed it, or never knew it"
 
 
 class Sound(Enum):
-    """What has come of a context's sound."""
+    """How much of a context's audio has come."""
 
     UNASKED = "no text was sent for it"
     DUE = "text was sent, and nothing has come yet"
@@ -55,7 +56,7 @@ _AFTER_AUDIO = {Sound.DUE: Sound.HEARD, Sound.HEARD: Sound.HEARD, Sound.DUE_AGAI
 
 
 class Context:
-    """One context. Its methods return the frames to be written, in order; none where there is nothing to say.
+    """One context. Its methods return the frames to send, in order, which may be none.
 
     Attributes:
         context_id: The id that the frames name; None where the socket is the context.
@@ -89,15 +90,15 @@ class Context:
         return not (self.sound is Sound.UNASKED or (self.sound is Sound.DUE and is_blank(event)))
 
     def socket_opened(self) -> list[str]:
-        """Begin it as the first one of a socket, before anybody speaks through it."""
+        """Begin the context as the first one of its socket, before it has an utterance."""
         return self._begin() if self._endpoint.begins == "with the socket" else []
 
     def acquired(self) -> list[str]:
-        """Begin it now that there is an utterance, if that has the service do work before there is text."""
+        """Begin the context for an utterance, at endpoints where the service then works before it has text."""
         return self._begin() if self.state is ContextState.NEW and self._endpoint.begins == "with the utterance" else []
 
     def text(self, phrase: str) -> list[str]:
-        """Speak a phrase."""
+        """Send a phrase, and `begin` before the first one."""
         frames = self._begin() if self.state is ContextState.NEW else []
         assert self.state is ContextState.OPEN, self.state
         if self.sound is Sound.UNASKED or speakable(phrase):
@@ -105,30 +106,30 @@ class Context:
         return [*frames, self._endpoint.text(self.context_id, phrase)]
 
     def keep_alive(self) -> list[str]:
-        """Keep it open while there is no text."""
+        """Keep the context open while there is no text."""
         assert self.state is ContextState.OPEN, self.state
         return [self._endpoint.keep_alive(self.context_id)]
 
     def end(self) -> list[str]:
-        """Have the rest spoken: the text is complete."""
+        """End the text, so that the service speaks the rest."""
         self._go(ContextState.COMPLETE)
         end = self._endpoint.end(self.context_id)
         return ([] if end is None else [end]) + (self._close() if self.sound is Sound.HEARD else [])
 
     def audio_received(self) -> list[str]:
-        """Take note that sound of its text has come."""
+        """Note that audio of the context's text has come."""
         if self.sound is not Sound.HEARD:
             assert self.sound in _AFTER_AUDIO, self.sound
             self.sound = _AFTER_AUDIO[self.sound]
         return self._close() if self.state is ContextState.COMPLETE else []
 
     def final_received(self) -> None:
-        """Take note that the service has closed it."""
+        """Note that the service has closed the context."""
         if self.state is not ContextState.CLOSED:
             self._go(ContextState.CLOSED)
 
     def interrupt(self) -> list[str]:
-        """Close it at once, if it is open."""
+        """Close the context at once, if it is open."""
         if self.state is ContextState.NEW:
             self._go(ContextState.CLOSED)
         return self._close() if self.state in (ContextState.OPEN, ContextState.COMPLETE) else []
