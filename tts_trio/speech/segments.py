@@ -27,15 +27,15 @@ from tts_trio.speech.timed_words import Origin
 from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import AudioReceived
 
-# Of silence, without times, the service ends what went over a connection with 9 to 33 ms (wire/README.md, 2.5).
+# The service ends the audio of a connection with 9 to 33 ms of silence without times (wire/README.md, 2.5).
 _LONGEST_TAIL_MS = 100.0
 
-# What an encoder may keep back until more comes: some frames of mp3, a page of opus (FFmpeg's encoders).
+# The audio that an encoder may hold back until it gets more: some frames of mp3, a page of opus (FFmpeg's encoders).
 _HELD_BACK_MS: Mapping[Codec, float] = {"mp3": 100.0, "opus": 1000.0}
 
 _EMPTY = (
-    "the service reported the end and sent no audio for the text; the likely cause is an exhausted quota, of which the "
-    "multi-stream WebSockets say nothing else"
+    "the service reported the end and sent no audio for the text; the likely cause is an exhausted quota, which the "
+    "multi-stream WebSockets do not report: check the credits of the account"
 )
 
 
@@ -92,7 +92,7 @@ class Segment:
 
     @property
     def lacks_audio(self) -> bool:
-        """Whether this cannot be all: words have times and no audio, or neither; or it is too short for its text."""
+        """Whether audio is missing: words have no audio, or no times, or the audio is too short for its text."""
         spoken = self.spoken
         if not self.timed:
             return spoken.received_ms < 1000 * shortest_seconds(spoken.text)
@@ -102,10 +102,11 @@ class Segment:
 
     @property
     def settled(self) -> bool:
-        """Whether all audio has come for what was sent so far, as far as can be told before the end is asked for.
+        """Whether all audio has come for the text sent so far, as far as this is known before the final.
 
-        Where alignment does not map, the first audio beyond what was aligned settles it: better to miss a stall than to
-        see one that is none, and to say the same words twice. Without times only the final tells.
+        If the alignment has no place in the text, the first audio after the aligned audio is taken for the rest. It is
+        better to miss a stall than to take a pause for one, and say the same words twice. Without times only the final
+        tells.
         """
         spoken = self.spoken
         if not self.timed:
@@ -116,16 +117,16 @@ class Segment:
 
     @property
     def longest_seconds(self) -> float:
-        """How long its text can sound."""
+        """The most seconds that the audio of its text can last."""
         return longest_seconds(self.spoken.text)
 
     def exceeds(self, event: AudioReceived) -> bool:
-        """Whether this audio is more than its text can be."""
+        """Whether this message makes more audio than the text can have."""
         most = most_bytes(self._format, self.longest_seconds)
         return self._bytes + len(event.audio) > most or self._samples.seconds > self.longest_seconds
 
     def send(self, phrase: str) -> None:
-        """Note a phrase that leaves."""
+        """Note a phrase that is sent."""
         self.spoken.sent(phrase)
         self._phrase_ends.append(len(self.spoken.text))
 
@@ -140,7 +141,7 @@ class Segment:
         return audio, seconds
 
     def finish(self) -> TTSConnectionError | None:
-        """Note that the service reported its end; return why that cannot be the end, or None."""
+        """Note that the service reported the end; return why it cannot be the end, or None."""
         if not self.heard:
             return EmptyAudioError(_EMPTY)
         if self.lacks_audio:
@@ -190,7 +191,7 @@ class Segment:
 
 
 class Segments:
-    """What was accepted, sent, received and delivered for one utterance.
+    """The text and the audio that were accepted, sent, received and delivered for one utterance.
 
     Attributes:
         received_seconds: Audio received and not taken back.
@@ -216,7 +217,7 @@ class Segments:
         self._delivered = AudioClock(config.format)
 
     def accept(self, text: str) -> None:
-        """Note text that the caller gave."""
+        """Note text that was accepted from the caller."""
         self._accepted.add(text)
 
     def begin(self) -> None:
@@ -233,7 +234,7 @@ class Segments:
 
     @property
     def current(self) -> Segment:
-        """The one that goes over the connection in use, or went over the last one."""
+        """The segment of the connection in use, or of the last one."""
         return self._segments[-1]
 
     def receive(self, event: AudioReceived) -> float:
@@ -245,7 +246,7 @@ class Segments:
         return seconds
 
     def deliver(self) -> bytes:
-        """Take the next piece of audio to hand to the caller; `b""` if there is none."""
+        """Take the next piece of audio for the caller; `b""` if there is none."""
         audio = self._waiting.popleft() if self._waiting else b""
         self._delivered.feed(audio)
         return audio
