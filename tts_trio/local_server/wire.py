@@ -156,36 +156,28 @@ class Wire:
 
 
 class FrameBoundary:
-    """Follows a client's bytes from WebSocket frame to frame; it needs nothing but their headers."""
+    """Follows a client's bytes from WebSocket frame to frame."""
 
     def __init__(self) -> None:
-        self._header = bytearray()
-        self._payload = 0  # bytes of it that are still to come
+        self._rest = bytearray()  # of a frame that is not whole yet
 
     @property
     def inside(self) -> bool:
         """Whether the bytes so far end in the middle of a frame."""
-        return bool(self._header) or self._payload > 0
+        return bool(self._rest)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        position = 0
-        while position < len(data):
-            if self._payload:
-                taken = min(self._payload, len(data) - position)
-                self._payload -= taken
-                position += taken
-            else:
-                self._header.append(data[position])
-                position += 1
-                self._read_header()
+        self._rest += data
+        while (size := _frame_size(self._rest)) <= len(self._rest):
+            del self._rest[:size]
 
-    def _read_header(self) -> None:
-        header = self._header
-        if len(header) < 2:
-            return
-        short = header[1] & 0x7F
-        extended = _EXTENDED_LENGTHS.get(short, 0)
-        if len(header) == 2 + extended + (_MASK_BYTES if header[1] & 0x80 else 0):
-            self._payload = int.from_bytes(header[2 : 2 + extended]) if extended else short
-            header.clear()
+
+def _frame_size(data: bytearray) -> int:
+    """Give the size of the frame that begins here; while its header is not whole, a size that is not reached yet."""
+    if len(data) < 2:
+        return 2
+    short = data[1] & 0x7F
+    extended = _EXTENDED_LENGTHS.get(short, 0)
+    header = 2 + extended + (_MASK_BYTES if data[1] & 0x80 else 0)
+    return header + (int.from_bytes(data[2 : 2 + extended]) if extended else short)
