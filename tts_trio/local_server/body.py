@@ -123,7 +123,6 @@ class SpeechSocketQuery(SocketQuery, SpeechQuery):
     inactivity_timeout: Annotated[int, Field(ge=1)] = 20
 
 
-B = TypeVar("B", SpeechBody, DialogueBody)
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -151,7 +150,7 @@ def _children(value: Any) -> Iterable[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else ()
 
 
-def parse_body(kind: type[B], data: bytes, content_type: str) -> B:
+def parse_body(kind: type[M], data: bytes, content_type: str) -> M:
     """Read a body; fields it does not know are ignored, and null is absent, as with the service.
 
     Args:
@@ -176,16 +175,7 @@ def parse_body(kind: type[B], data: bytes, content_type: str) -> B:
     if not isinstance(given, dict):  # then every field is missing, the optional ones too: FastAPI's words
         raise errors.InvalidBody([_missing(name) for name in kind.model_fields])
     present = {name: value for name, value in cast("dict[str, Any]", given).items() if value is not None}
-    return _validated(kind, present, "body")
-
-
-def parse_query(kind: type[M], query: Mapping[str, str]) -> M:
-    """Read a query; parameters it does not know are ignored.
-
-    Raises:
-        InvalidBody: A parameter has a wrong type or range.
-    """
-    return _validated(kind, query, "query")
+    return validate(kind, present, "body")
 
 
 def parse_for_socket(kind: type[M], given: Any, *place: str) -> M:
@@ -209,7 +199,12 @@ def _is_json(content_type: str) -> bool:
     return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _validated(kind: type[M], given: Mapping[str, Any], place: str) -> M:
+def validate(kind: type[M], given: Mapping[str, Any], place: Literal["body", "query"]) -> M:
+    """Read the fields of a body or of a query; those that the model does not know are ignored.
+
+    Raises:
+        InvalidBody: A field is missing, or of a wrong type or range.
+    """
     try:
         return kind.model_validate(given)
     except ValidationError as error:

@@ -104,8 +104,8 @@ class Encoder:
         self._name = next(name for name in _FAMILIES if output_format.startswith(name))
         rate, _, kilobits = output_format.removeprefix(f"{self._name}_").partition("_")
         self._family = _FAMILIES[self._name]
-        self._sample_rate = int(rate)
-        self.source_rate = self._sample_rate  # of what was encoded so far, in Hz
+        self.sample_rate = int(rate)  # of the format, in Hz
+        self.source_rate = self.sample_rate  # of what was encoded so far, in Hz
         self._bit_rate = int(kilobits or 0) * 1000
         self._output = io.BytesIO()
         self._ffmpeg: tuple[Any, Any] | None = None  # container and stream; PyAV's own types have gaps
@@ -126,7 +126,7 @@ class Encoder:
         self.source_rate = sample_rate
         if not samples:
             return samples
-        if sample_rate == self._sample_rate and self._name in _WITHOUT_FFMPEG:
+        if sample_rate == self.sample_rate and self._name in _WITHOUT_FFMPEG:
             if self._name == "pcm":
                 return samples
             codes = _codes(self._name)
@@ -153,7 +153,7 @@ class Encoder:
         family = self._family
         options = {"flush_packets": "1", **family.muxer_options}
         container: Any = self._pyav().open(self._output, "w", format=family.muxer, options=options)
-        stream = container.add_stream(family.codec, rate=self._sample_rate, options=family.codec_options, layout="mono")
+        stream = container.add_stream(family.codec, rate=self.sample_rate, options=family.codec_options, layout="mono")
         if self._bit_rate:
             stream.bit_rate = self._bit_rate
         container.start_encoding()

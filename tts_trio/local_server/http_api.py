@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 
 from tts_trio.local_server import catalog, errors
 from tts_trio.local_server.account import Account, Slot
-from tts_trio.local_server.body import Line, parse_query
+from tts_trio.local_server.body import Line, validate
 from tts_trio.local_server.parameters import Request, authenticate, check_voice, parse_http
 from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced, tagged
 
@@ -266,7 +266,7 @@ class _HistoryPage(BaseModel):
 
 
 def _found_voices(call: Call) -> Any:
-    page = parse_query(_VoicesPage, call.request.query)
+    page = validate(_VoicesPage, call.request.query, "query")
     wanted = page.search.casefold()
     found = [voice for voice in catalog.voices(call.account.behavior) if wanted in voice["name"].casefold()]
     start = next((index for index, voice in enumerate(found) if voice["voice_id"] == page.next_page_token), 0)
@@ -285,7 +285,7 @@ def _voice(call: Call) -> Any:
 
 
 def _history(call: Call) -> Any:
-    query = parse_query(_HistoryPage, call.request.query)
+    query = validate(_HistoryPage, call.request.query, "query")
     size, after = query.page_size, query.start_after_history_item_id
     items = list(call.account.history)
     start = next((index + 1 for index, item in enumerate(items) if item["history_item_id"] == after), 0)

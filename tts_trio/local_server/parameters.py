@@ -175,13 +175,13 @@ def parse_http(
     formats = OUTPUT_FORMATS if whole else STREAMED_FORMATS
     if voice_id is None:
         said = body.parse_body(body.DialogueBody, request.body, content_type)
-        query = body.parse_query(body.Query, request.query)
+        query = body.validate(body.Query, request.query, "query")
         lines, settings = tuple(said.inputs), said.settings or body.VoiceSettings()
         model = _find_model(said.model_id or catalog.DEFAULT_DIALOGUE_MODEL, dialogue=True)
         parameters = _settle(said, query, model, behavior, formats)
     else:
         said = body.parse_body(body.SpeechBody, request.body, content_type)
-        query = body.parse_query(body.SpeechQuery, request.query)
+        query = body.validate(body.SpeechQuery, request.query, "query")
         lines, settings = (body.Line(text=said.text, voice_id=voice_id),), said.voice_settings or body.VoiceSettings()
         model = _find_model(said.model_id or catalog.DEFAULT_MODEL)
         latency = query.optimize_streaming_latency

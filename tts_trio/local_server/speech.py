@@ -163,14 +163,9 @@ def render(order: Order, voice: Voice) -> Clip:
     """Speak and encode an order. It takes CPU: call it in a worker thread if the voice is blocking."""
     pieces = normalize(order.text, order.language_code) if order.normalize else [Piece(order.text, order.text)]
     spoken = f" {''.join(piece.spoken for piece in pieces)} " if order.text else " "
-    speech = voice.speak(
-        spoken,
-        language_code=order.language_code,
-        speed=order.speed,
-        sample_rate=_sample_rate(order.output_format),
-    )
-    normalized = Alignment(chars=spoken, borders_ms=speech.borders_ms)  # without the samples
     encoder = order.encoder or Encoder(order.output_format)
+    speech = voice.speak(spoken, language_code=order.language_code, speed=order.speed, sample_rate=encoder.sample_rate)
+    normalized = Alignment(chars=spoken, borders_ms=speech.borders_ms)  # without the samples
     total = len(speech.samples) // 2
     most = round(_SLICE_SECONDS * speech.sample_rate)
     step = min(most, total // 2 + 1) if order.overlapping else most
@@ -188,10 +183,6 @@ def silence(encoder: Encoder, milliseconds: int) -> bytes:
     """End a stream with a moment of silence and what its encoder has held back."""
     rate = encoder.source_rate
     return encoder.encode(bytes(2 * (rate * milliseconds // 1000)), rate) + encoder.flush()
-
-
-def _sample_rate(output_format: str) -> int:
-    return next(int(part) for part in output_format.split("_") if part.isdigit())
 
 
 def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
