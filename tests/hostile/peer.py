@@ -70,12 +70,16 @@ class Peer:
                 await self.stream.do_handshake()
             if slow.cancelled_caught:
                 raise Gone
-        while (asked := await self._request()) is not None:
-            if asked.headers.get("upgrade", "").lower() == "websocket":
-                await upgrade(self, asked)
-                return
-            self._requests += 1
-            await answer(self, asked, self._requests)
+        try:
+            while (asked := await self._request()) is not None:
+                if asked.headers.get("upgrade", "").lower() == "websocket":
+                    break
+                self._requests += 1
+                await answer(self, asked, self._requests)
+        finally:
+            self._leave_unread()
+        if asked is not None:
+            await upgrade(self, asked)
 
     async def send(self, data: bytes) -> None:
         """Write bytes, whole."""
@@ -132,6 +136,13 @@ class Peer:
         if crossed:
             self.server.note(f"connection {self.number}: the request crossed {crossed}")
             self.server.crossed.update(crossed)
+
+    def _leave_unread(self) -> None:
+        """Note what crossed a request that nobody will read, because the connection ends before that."""
+        for written in self.server.writes.get(self._port, ()):
+            if written.end > self._read:
+                self._read_there = written.read
+                self.asks()
 
     async def _accept_badly(self, fault: Fault) -> None:
         match fault.name:

@@ -126,6 +126,27 @@ def test_what_nobody_asked_for_is_heard_in_any_format(own: str) -> None:
     assert "nobody asked for" in utterance.heard(config, again=0).wrong
 
 
+@pytest.mark.parametrize(("read", "crossed"), [(99, {poison(1)}), (100, set())])
+async def test_a_request_that_nobody_reads_any_more_crosses_too(read: int, crossed: set[str]) -> None:
+    """The server ends, as in a restart, before it reads what the client wrote."""
+
+    async def receive_some(_most: int) -> bytes:
+        await trio.sleep_forever()
+
+    server: Any = SimpleNamespace(
+        writes={7: deque([Written(5, read)])},
+        crossed=set(),
+        note=print,
+        draw=lambda *_which, **_key: (None, None),
+        script=SimpleNamespace(tls=False),
+    )
+    peer = Peer(server, connected(receive_some=receive_some), 1)
+    peer.poisoned(poison(1), 100)
+    with trio.move_on_after(0):
+        await peer.serve()
+    assert server.crossed == crossed
+
+
 async def test_only_what_the_client_had_not_read_when_it_asked_crossed_that() -> None:
     """However late the server is to read it: what the client read and wrote after that does not count."""
 
