@@ -60,8 +60,8 @@ class Segment:
         in_messages: bool,
     ) -> None:
         """Begin to send over a fresh connection, after another was lost or was over; `in_messages` as in `Segments`."""
-        self.offset = 0 if before is None else before.offset + len(before.kept)
-        self.letters = 0 if before is None else before.letters + before.spoken.letters(len(before.kept))
+        self.offset: int = 0 if before is None else before.offset + len(before.kept)
+        self.letters: int = 0 if before is None else before.letters + before.spoken.letters(len(before.kept))
         self.spoken: SpokenText = SpokenText(
             characters_a_second=characters_a_second,
             dialogue=websocket_endpoint(config) == "text-to-dialogue",
