@@ -130,7 +130,7 @@ def parse_json(data: str | bytes) -> Any:
     """Parse what a client has sent.
 
     Raises:
-        ValueError: It is no JSON, or so deeply nested that whoever walks through it runs out of stack.
+        ValueError: It is no JSON, or nested too deeply to be walked through.
     """
     try:
         parsed = json.loads(data)

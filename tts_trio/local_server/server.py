@@ -83,7 +83,7 @@ class LocalServer:
         """Connect in memory: return the client's end; the server's end is served in `nursery`.
 
         Raises:
-            OSError: After `stop_accepting`, as with a port where nobody listens.
+            OSError: After `stop_accepting`, as with a port on which no process listens.
             RuntimeError: The voice speaks in a thread, and the clock is a `MockClock` that jumps.
         """
         _check_clock(self._voice)

@@ -124,7 +124,7 @@ class Utterance(ABC):
     first: Mapping[str, Any]  # the message that settles some things for good; call `take` with it, too
     heard_at: float  # the time at which the client's last text for it came
     speed: float = attrs.field(default=1.0, init=False)  # of the voice settings
-    orders: deque[Order] = attrs.field(factory=deque[Order], init=False)  # that nobody has taken yet
+    orders: deque[Order] = attrs.field(factory=deque[Order], init=False)  # that were not taken yet
     sends: deque[Send] = attrs.field(factory=deque[Send], init=False)  # in the order of their times
     ended: bool = attrs.field(default=False, init=False)  # more text is ignored
     begun: bool = attrs.field(default=False, init=False)  # some audio was sent

@@ -31,17 +31,17 @@ class Socket(Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether, by what is known here, it can take another utterance now."""
+        """Whether, by what is known here, the socket can take another utterance now."""
         ...
 
     @property
     def error(self) -> TTSError | None:
-        """Why it was lost, or None."""
+        """The error that the socket was lost by; None where it was not lost."""
         ...
 
     @property
     def trace_id(self) -> str | None:
-        """The service's id of it, from the handshake; None where it gave none."""
+        """The service's id of the socket, from the handshake; None where it gave none."""
         ...
 
     def write(self, frames: list[str]) -> int:
@@ -92,7 +92,7 @@ class Connection:
 
     @property
     def error(self) -> TTSError | None:
-        """Why its socket was lost, or None."""
+        """The error that the socket was lost by; None where it was not lost."""
         return self._socket.error
 
     @property
@@ -106,7 +106,7 @@ class Connection:
         return self._socket.trace_id
 
     def take(self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]) -> None:
-        """Begin an utterance on it.
+        """Begin an utterance on the connection.
 
         Args:
             on_event: A function that is called with audio and with the final, as they come.

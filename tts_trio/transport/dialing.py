@@ -86,22 +86,22 @@ class DialBackoff:
         self._failed_at = -math.inf
 
     def dial_failed(self) -> None:
-        """Take note that a dial failed."""
+        """Count a failed dial."""
         self._failures += 1
         self._failed_at = trio.current_time()
 
     def connection_works(self, opened: float) -> None:
-        """Take note that a connection which was opened at that time did its part."""
+        """Forget the failures if a connection that served was opened after the last of them."""
         if opened > self._failed_at:
             self._failures = 0
 
     def connection_is_up(self, opened: float) -> None:
-        """Take note that a connection which was opened at that time is up."""
+        """Forget the failures likewise if a connection has stayed open for `_STABLE` seconds."""
         if trio.current_time() - opened >= _STABLE:
             self.connection_works(opened)
 
     def connection_lost(self, opened: float) -> None:
-        """Take note that a connection which was opened at that time was lost."""
+        """Count the loss of a connection as a failed dial, unless it had stayed open for `_STABLE` seconds."""
         if trio.current_time() - opened >= _STABLE:
             self.connection_works(opened)
         else:

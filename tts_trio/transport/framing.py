@@ -1,4 +1,4 @@
-"""trio-websocket's connection, without the task switches between its reader and whoever takes the messages.
+"""trio-websocket's connection, without the task switches between its reader and the task that takes the messages.
 
 `get_message` costs a message two more task switches and a socket one more task: trio-websocket's reader puts the
 message into a channel, and another task takes it out. Here the reader itself hands it on. trio-websocket is left with

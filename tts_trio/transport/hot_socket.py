@@ -113,7 +113,7 @@ class HotSocket:
 
     @property
     def error(self) -> TTSError | None:
-        """Why it was lost, or None."""
+        """The error that the socket was lost by; None where it was not lost."""
         return self._websocket.error
 
     @property
@@ -123,16 +123,16 @@ class HotSocket:
 
     @property
     def is_open(self) -> bool:
-        """Whether the service is reached over it."""
+        """Whether the WebSocket is open, and was not told to close."""
         return self.state not in (SocketState.DIALING, SocketState.ENDING)
 
     @property
     def trace_id(self) -> str | None:
-        """The service's id of it, from the handshake; None where it gave none."""
+        """The service's id of the WebSocket, from the handshake; None where it gave none."""
         return self._websocket.trace_id
 
     def hot_for(self) -> float:
-        """Return how long ago it became hot, in seconds; 0 if it never did."""
+        """Return how long ago the socket became hot, in seconds; 0 if it never did."""
         return max(0.0, trio.current_time() - self.hot_since)
 
     def acquire(self) -> Connection:
@@ -146,7 +146,7 @@ class HotSocket:
         return connection
 
     def close(self, reason: TTSError | None = None) -> None:
-        """End it: an idle one says goodbye to the service; one in use just closes, which interrupts the speech.
+        """Close the socket, an idle one with the endpoint's last frame; the speech of one in use is interrupted.
 
         Args:
             reason: The error of the utterances that go on over it.
@@ -155,7 +155,7 @@ class HotSocket:
         self.slots.lose(reason or TTSConnectionError("the connection was closed"))
 
     async def run(self, turn: DialTurn) -> None:
-        """Dial it and keep it until it ends.
+        """Dial the socket, and own it until it ends.
 
         Args:
             turn: The turn to dial, which ends with the dial.
@@ -188,10 +188,10 @@ class HotSocket:
     # four cases:
     #
     # 1. The connection was never acquired. The next context is offered in its place; if there can be none, the socket
-    #    closes, with a goodbye.
-    # 2. The socket retires, and this was its last utterance. It closes, without a goodbye: `stream-input` has the rest
-    #    spoken, and billed, by that. A socket of `stream-input` always ends like this, for it retires as soon as its
-    #    only context is acquired.
+    #    closes, with the last frame of the endpoint.
+    # 2. The socket retires, and this was its last utterance. It closes without that frame: `stream-input` would speak,
+    #    and bill, the rest. A socket of `stream-input` always ends like this, since it retires as soon as its only
+    #    context is acquired.
     # 3. The final has not come. The slot stays taken; the final frees it (`_receive_event`), or, if it does not come,
     #    the socket retires (`_lost_slot_at`). The next utterance will be spoken over this socket, and soon, so the
     #    socket is probed now.
@@ -322,7 +322,7 @@ class HotSocket:
     def _receive_error(self, event: ErrorReceived, context_id: str | None, connection: Connection | None) -> None:
         error = event.to_error(self.trace_id)
         if context_id is None:
-            self._websocket.abandon(error)  # it closes about 0.8 s later: no need to wait for that
+            self._websocket.abandon(error)  # the service closes the socket about 0.8 s later
         elif not self.slots.was_acquired(context_id):
             self.retire(error)
         elif connection is None:  # if the socket was meant, the service closes it

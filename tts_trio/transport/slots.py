@@ -97,7 +97,7 @@ class Slots:
         return connection
 
     def lose(self, error: TTSError) -> None:
-        """Tell the utterances that nothing comes any more; no connection is offered after that."""
+        """Fail all utterances with this error, and offer no connection any more."""
         connections = list(self)
         self.withdraw()
         for connection in connections:

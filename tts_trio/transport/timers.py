@@ -76,7 +76,7 @@ class Timer:
         self._scope = trio.CancelScope()
 
     def reset(self) -> None:
-        """Take note that something may be due earlier than it was."""
+        """Set the timer earlier, if something is due before it fires."""
         due = self._due()
         if due < self._scope.deadline:
             self._scope.deadline = due

@@ -153,7 +153,7 @@ class TLSStream(trio.abc.Stream):
             await trio.lowlevel.wait_writable(self.socket)
 
     async def aclose(self) -> None:
-        """Close the descriptor, without a close_notify; whoever waits in another task gets a ClosedResourceError."""
+        """Close the descriptor, without a close_notify; a task that waits on it gets a ClosedResourceError."""
         self._close()
         await trio.lowlevel.checkpoint()
 
@@ -212,7 +212,7 @@ async def _turn() -> None:
     A step takes most of a millisecond. Sixteen in one pass keep all messages of the process waiting for all of them.
     """
     async with of_this_run(_handshakes, trio.Lock):
-        pass  # whoever waits for it runs in the next pass
+        pass  # the task that waits for it runs in the next pass
 
 
 async def _readable_in_turn(socket: ssl.SSLSocket) -> None:

@@ -134,7 +134,7 @@ class WebSocket:
             self._ping(_PROBE_TIMEOUT, is_probe=True)
 
     def reset_timer(self) -> None:
-        """Take note that something may be due earlier than it was."""
+        """Set the timer earlier, if something is due before it fires."""
         self._timer.reset()
 
     def close(self, goodbye: str | None = None) -> None:
@@ -148,7 +148,7 @@ class WebSocket:
             self._end()
 
     def abandon(self, error: TTSError) -> None:
-        """Give the socket up, with the reason. Never blocks; only the first reason counts."""
+        """Lose the socket, for this reason. Never blocks; only the first reason counts."""
         if not self._closing:
             self.error = error
             self._end()
@@ -243,7 +243,7 @@ class WebSocket:
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
         await websocket.read()
-        self._lose(websocket)  # whoever writes just now fails in the same turn, and knows less
+        self._lose(websocket)  # before a writer that fails in the same turn, and knows less of the cause
         if self.error is not None:
             raise self.error
 
@@ -269,7 +269,7 @@ class WebSocket:
         self._writer.unpark()
 
     def _lose(self, websocket: FramedConnection) -> None:
-        """Give the socket up because the peer ended it."""
+        """Lose the socket because the peer ended it."""
         closed = websocket.closed
         if closed is None:
             self.abandon(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
@@ -309,13 +309,13 @@ class WebSocket:
         self._timer.reset()
 
     def _pong(self, payload: bytes) -> None:
-        """Take note of a pong, which answers the pings before its own, too (RFC 6455, 5.5.3)."""
+        """Count the ping of this pong as answered, and all pings before it (RFC 6455, 5.5.3)."""
         if any(ping.payload == payload for ping in self._unanswered):
             while self._unanswered.popleft().payload != payload:
                 pass
 
     async def _judge_pings(self) -> None:
-        """Give the socket up where a pong is overdue."""
+        """Lose the socket where a pong is overdue."""
         for ping in [ping for ping in self._unanswered if ping.overdue_at <= trio.current_time()]:
             if not await has_expired(partial(self._overdue_since, ping)):
                 continue

@@ -2,7 +2,7 @@
 
 Frames are JSON objects with base64 audio inside. The service writes camelCase, while parts of its documentation,
 and some live reports, have snake_case (wire/README.md, 2.5 and 3.2): both are read. Unknown fields and unknown
-frames are let pass, so that a new field of the service breaks nobody.
+frames are let pass, so that a new field of the service breaks no client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Alignment:
 
 
 Unread: TypeAlias = Callable[[], Alignment | None]
-"""Times that nobody has asked for yet: most are never needed, and to read them costs more than all else in a frame."""
+"""Times that were not read yet. Most are never needed, and reading them costs more than the rest of a frame."""
 
 
 def _read(times: Alignment | Unread | None) -> Alignment | None:
@@ -107,7 +107,7 @@ class ErrorReceived:
 
 @attrs.frozen
 class Unreadable:
-    """A frame that is not what the protocol knows: it is skipped, with a warning, by whoever gets it.
+    """A frame that is not what the protocol knows: its receiver skips it with a warning.
 
     Attributes:
         reason: What is wrong with the frame, without its content.

@@ -99,5 +99,5 @@ class HttpConnections(SingleUse):
             yield answer
         finally:
             body.close()
-            with trio.CancelScope(shield=True):  # it waits for nobody
+            with trio.CancelScope(shield=True):  # it does not wait for the peer
                 await pool.release(connection)

@@ -75,8 +75,8 @@ async def ask(
         except TTSConnectionError:
             if connection.asked and not connection.hung_up:
                 raise
-        # The peer had closed it while it was idle, and the news crossed the request; or it sent what nobody had asked
-        # for. No answer had begun, so asking again doubles nothing. Those that were idle beside it are no better.
+        # The peer had closed the idle connection, which crossed the request on its way, or had sent data before the
+        # request. No answer had begun, so asking again doubles nothing. Those that were idle beside it are no better.
         logger.debug("an idle connection to %s turned out to be of no use; asking over a new one", pool.where)
         pool.retire_idle()
     while True:
@@ -102,6 +102,6 @@ async def _exchange(
     except BaseException:
         if trio.current_time() - began >= _SUSPICIOUS:  # where a NAT forgot one idle flow, it forgot all
             pool.retire_idle()
-        with trio.CancelScope(shield=True):  # it waits for nobody
+        with trio.CancelScope(shield=True):  # it does not wait for the peer
             await pool.drop(connection, lost=connection.stream.ended)
         raise

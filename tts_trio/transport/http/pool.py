@@ -48,17 +48,17 @@ class ConnectionPool:
         self._handed, self._waiters = trio.open_memory_channel[HttpConnection | TTSError](0)
         self._changed = trio.Event()
         self._backoff = DialBackoff()
-        self._permanent_error = False  # trying again is no help, so dialing stops until the next request
+        self._permanent_error = False  # no retry can succeed, so dialing stops until the next request
         self._closed = False
 
     @property
     def idle(self) -> int:
-        """How many connections are open, and used by nobody."""
+        """How many connections are open and not in use."""
         return len(self._idle)
 
     @property
     def in_use(self) -> int:
-        """How many connections somebody uses."""
+        """How many connections are in use."""
         return len(self._connections) - len(self._idle)
 
     def acquire_idle(self) -> HttpConnection | None:
@@ -108,7 +108,7 @@ class ConnectionPool:
             await self.drop(connection, lost=connection.stream.ended)
 
     async def drop(self, connection: HttpConnection, *, lost: bool = False) -> None:
-        """Close a connection now. It waits for nobody, and is closed also where this is cancelled.
+        """Close a connection now, without waiting for the peer, and even where this is cancelled.
 
         Args:
             connection: A connection of this pool, in use or idle or dropped already.
@@ -140,19 +140,19 @@ class ConnectionPool:
             await self._guarded(self._warm_up)
 
     def close(self) -> None:
-        """Open nothing any more; whoever waits for a connection is told so."""
+        """Open no more connections; every request that waits for one fails."""
         self._closed = True
         self._handed.close()
 
     async def drop_all(self) -> None:
-        """Close all connections now; whoever waits for an answer is told so, but for those that may go on."""
+        """Close all connections now, and fail their requests, except those whose answer may outlive the pool."""
         for connection in list(self._connections):
             if not connection.outlives:
                 await self.drop(connection)
 
     @trio.lowlevel.enable_ki_protection
     async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run a background task. An exception that nobody foresaw is logged; it never ends the conversation."""
+        """Run a background task. An unexpected exception is logged; it never ends the conversation."""
         try:
             await task()
         except Exception:
@@ -236,8 +236,8 @@ class ConnectionPool:
     # may cancel that read once there is a request, so acquiring a connection only takes away the deadline of its scope:
     # the read gets the first bytes of the answer (`WatchedStream`).
     #
-    # Until a connection is acquired its scope has a deadline, its age; whoever cancels the scope has it closed:
-    # `retire_idle`, for there is reason to, and `drop`, which has closed it already.
+    # Until a connection is acquired its scope has a deadline: when it is too old. Where its scope is cancelled, by that
+    # or by `retire_idle`, the connection is closed; `drop` cancels the scope of one that it has closed already.
 
     async def _offer(self, connection: HttpConnection) -> None:
         """Hand an open connection to the request that waits longest, or keep it, or close what is too many."""
@@ -262,8 +262,8 @@ class ConnectionPool:
             with scope:
                 await connection.stream.watch()
         except Exception:
-            logger.exception("a connection to %s broke in a way that nobody foresaw", self.where)
-        if connection in self._idle:  # nobody took it, so the peer says goodbye, or speaks out of turn
+            logger.exception("a connection to %s failed with an unexpected exception", self.where)
+        if connection in self._idle:  # not acquired: the peer closed it, or sent data before a request
             await self.drop(connection, lost=not scope.cancel_called)
         elif scope.cancel_called:
             await self.drop(connection)
@@ -300,5 +300,5 @@ async def open_pool(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerato
             finally:
                 pool.close()
                 nursery.cancel_scope.cancel(reason="the HTTP connections are closed")
-                with trio.CancelScope(shield=True):  # it waits for nobody
+                with trio.CancelScope(shield=True):  # it does not wait for the peer
                     await pool.drop_all()

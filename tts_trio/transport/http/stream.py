@@ -88,7 +88,7 @@ class WatchedStream:
         raise trio.TooSlowError
 
     async def aclose(self) -> None:
-        """Close at once, without a goodbye that could wait for the peer."""
+        """Close at once, without a close_notify that could wait for the peer."""
         await trio.aclose_forcefully(self._stream)
 
     async def _next(self) -> bytes:
