@@ -76,6 +76,13 @@ async def open_client(port: int, context: ssl.SSLContext | None = None, tcp_port
     return await TLSStream.open(tcp, context or client_context(), HOST, port)
 
 
+async def accept(tcp: trio.SocketStream, context: ssl.SSLContext, *, https_compatible: bool = True) -> ServerStream:
+    """The server's end of a connection, after the handshake."""
+    stream = trio.SSLStream(tcp, context, server_side=True, https_compatible=https_compatible)
+    await stream.do_handshake()
+    return stream
+
+
 @asynccontextmanager
 async def connected(
     context: ssl.SSLContext | None = None, *, https_compatible: bool = True
@@ -85,9 +92,7 @@ async def connected(
     done = trio.Event()
 
     async def serve(tcp: trio.SocketStream) -> None:
-        stream = trio.SSLStream(tcp, context or server_context(), server_side=True, https_compatible=https_compatible)
-        await stream.do_handshake()
-        await given.send(stream)
+        await given.send(await accept(tcp, context or server_context(), https_compatible=https_compatible))
         await done.wait()
 
     with trio.fail_after(20):

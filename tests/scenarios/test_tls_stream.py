@@ -24,6 +24,7 @@ import trustme
 from tests.helpers.tls import (
     HOST,
     ServerStream,
+    accept,
     certificates,
     client_context,
     connected,
@@ -75,9 +76,7 @@ async def test_it_keeps_the_rules_of_streams() -> None:
     trusting = client_context()
 
     async def serve(tcp: trio.SocketStream) -> None:
-        stream = trio.SSLStream(tcp, context, server_side=True, https_compatible=True)
-        await stream.do_handshake()
-        await given.send(stream)
+        await given.send(await accept(tcp, context))
         await trio.sleep_forever()
 
     async with listening(serve) as port:
@@ -402,8 +401,7 @@ async def test_records_in_any_pieces() -> None:
     context = server_context()
 
     async def serve(tcp: trio.SocketStream) -> None:
-        stream = trio.SSLStream(tcp, context, server_side=True, https_compatible=True)
-        await stream.do_handshake()
+        stream = await accept(tcp, context)
         await stream.send_all(data)
         await stream.aclose()
 
