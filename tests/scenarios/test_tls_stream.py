@@ -296,6 +296,34 @@ async def test_a_handshake_that_does_not_come_to_its_end_leaves_nothing_open(pee
             assert len(open_files()) == len(before) + 5
 
 
+async def test_a_reset_while_the_socket_is_wrapped_leaves_nothing_open() -> None:
+    """Before Python 3.13, `wrap_socket` loses the descriptor then; a collected socket would be a warning."""
+    server: list[trio.SocketStream] = []
+
+    class Slow(ssl.SSLContext):
+        """A context in which a socket takes so long to wrap that the peer's reset comes first."""
+
+        def wrap_socket(self, sock: socket.socket, *args: object, **kwargs: object) -> ssl.SSLSocket:
+            reset(server.pop())
+            assert select.select([sock], [], [], 5)[0]
+            return super().wrap_socket(sock, *args, **kwargs)  # type: ignore[arg-type]
+
+    async def serve(tcp: trio.SocketStream) -> None:
+        server.append(tcp)
+        await trio.sleep_forever()
+
+    async with listening(serve) as port:
+        before = open_files()
+        tcp = await trio.open_tcp_stream(HOST, port)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await TLSStream.open(tcp, Slow(ssl.PROTOCOL_TLS_CLIENT), HOST, port)
+        assert isinstance(caught.value.__cause__, ConnectionResetError)
+        assert open_files() == before, "the error that is still known holds the descriptor open"
+    del caught
+    gc.collect()
+
+
 async def test_which_server_is_asked_for_and_believed() -> None:
     """Its name stands in the SNI, and has to stand in the certificate; no protocol is asked for by ALPN."""
     context = server_context()

@@ -7,6 +7,7 @@ import operator
 import socket
 import ssl
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from threading import Lock
@@ -91,6 +92,7 @@ class TLSStream(trio.abc.Stream):
                 session=session,
             )
         except OSError as error:
+            _close_forgotten(error)
             raise trio.BrokenResourceError from error
         finally:
             plain.close()  # which does nothing once its descriptor is the other's
@@ -204,6 +206,17 @@ class TLSStream(trio.abc.Stream):
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
+
+
+def _close_forgotten(error: OSError) -> None:
+    """Close the socket that `wrap_socket` made and lost, where the peer reset the connection meanwhile.
+
+    Before Python 3.13 nothing else knows of it than the frame in which it failed.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        forgotten = frame.f_locals.get("self")
+        if isinstance(forgotten, ssl.SSLSocket):
+            forgotten.close()
 
 
 async def _turn() -> None:
