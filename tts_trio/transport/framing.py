@@ -1,8 +1,9 @@
-"""trio-websocket's connection, without the task switches between its reader and the task that takes the messages.
+"""trio-websocket's connection, without what it does to a message between the stream and the task that takes it.
 
-`get_message` costs a message two more task switches and a socket one more task: trio-websocket's reader puts the
-message into a channel, and another task takes it out. Here the reader itself hands it on. trio-websocket is left with
-the rest: the handshake, the frames, the answers to pings, and closing.
+trio-websocket's reader puts a message into a channel, and another task takes it out, which costs a message two more
+task switches and a socket one more task. Here the reader itself hands it on. A message of text in one frame is taken
+out of the stream before trio-websocket sees it (`frames.py`). trio-websocket is left with the rest: the handshake, the
+other frames, the answers to pings, and closing.
 
 This uses what trio-websocket keeps for itself and its subclasses. All of it has been there for years, and
 `tests/unit/transport/test_framing.py` tells whether the releases that `pyproject.toml` allows have it still.
@@ -10,7 +11,7 @@ This uses what trio-websocket keeps for itself and its subclasses. All of it has
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import trio
@@ -20,13 +21,53 @@ from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from tts_trio.errors import TTSConnectionError
+from tts_trio.transport.frames import Frames
 
 # In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
 # examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
 MAX_MESSAGE = 17 * 2**20
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
-_AT_ONCE = 32  # messages, or fragments, in one turn of the loop: of two bytes each, a read has room for 32,768
+_AT_ONCE = 32  # messages, or frames, in one turn of the loop: of two bytes each, a read has room for 32,768
+
+
+class _WithoutMessages(trio.abc.Stream):
+    """The stream as trio-websocket sees it, out of which the messages of text are taken."""
+
+    def __init__(self, stream: trio.abc.Stream, on_message: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._on_message = on_message
+        self._frames = Frames(MAX_MESSAGE)
+        self._pieces: Iterator[str | bytes] = iter(())
+        self._count = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Hand on the messages that come, and return what comes that is none, or `b""` at the end."""
+        while True:
+            for piece in self._pieces:
+                if isinstance(piece, str):
+                    self._on_message(piece)
+                self._count = (self._count + 1) % _AT_ONCE
+                if not self._count:
+                    await trio.lowlevel.checkpoint()
+                if isinstance(piece, bytes):
+                    return piece
+            data = await self._stream.receive_some(max_bytes)
+            if not data:
+                return data
+            self._pieces = self._frames.cut(data)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send as the stream does."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait as the stream does."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()
 
 
 class FramedConnection(trio_websocket.WebSocketConnection):
@@ -56,7 +97,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
                 which. `read` goes on until the stream ends, and a peer may leave that open.
         """
         super().__init__(
-            stream,
+            _WithoutMessages(stream, on_message),
             wsproto.WSConnection(ConnectionType.CLIENT),
             host=host,
             path=path,
@@ -68,7 +109,6 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         self._on_close = on_close
         self._parts: list[Any] = []
         self._size = 0
-        self._handed_on = 0
 
     async def read(self) -> None:
         """Do the handshake, and read until the WebSocket is closed or lost; `closed` says why."""
@@ -92,9 +132,6 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         if event.message_finished:
             parts, self._parts, self._size = self._parts, [], 0
             self._on_message("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
-        self._handed_on = (self._handed_on + 1) % _AT_ONCE
-        if not self._handed_on:
-            await trio.lowlevel.checkpoint()
 
     async def _handle_pong_event(self, event: Pong) -> None:
         self._on_pong(bytes(event.payload))

@@ -1,0 +1,102 @@
+"""Takes the messages of text out of what a WebSocket server sends, and leaves everything else to wsproto.
+
+Nearly all that the service sends is text, each message in one frame. To read such a frame costs trio-websocket and
+wsproto more CPU than its TLS costs, so it is read here. The answer to the handshake, control frames, messages in
+fragments or in bytes, and all that breaks the protocol are left to them, in order and as they come.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+_BLANK_LINE = re.compile(rb"\n\r?\n")  # as lenient as h11
+_ACCEPTED = re.compile(rb"HTTP/\d\.\d 101\b")
+
+# RFC 6455, 5.2. The first byte of a frame holds FIN, three bits for extensions, and the opcode. The second holds MASK,
+# which a server does not set, and the size. A size over 125 follows, in 2 bytes or, if it needs them, in 8.
+_UNFINISHED = {0x00, 0x01, 0x02}
+_WHOLE_TEXT = 0x81
+_DATA = _UNFINISHED | {0x80, _WHOLE_TEXT, 0x82}
+_CLOSE = 0x88
+_CONTROL = {_CLOSE, 0x89, 0x8A}
+_MASK = 0x80
+_LONGER = {126: (4, 126), 127: (10, 65536)}  # where the payload begins, and the least size
+
+_ALL = sys.maxsize
+
+
+class Frames:
+    """What one server sends, from its answer to the handshake on."""
+
+    def __init__(self, longest: int) -> None:
+        """Expect the answer.
+
+        Args:
+            longest: The longest message that is waited for, in bytes. A longer one is left to wsproto.
+        """
+        self._longest = longest
+        self._received = bytearray()  # the beginning of the answer, or of a message
+        self._accepted = False
+        self._in_fragments = False
+        self._left = 0  # bytes to come that are left to wsproto
+
+    def cut(self, data: bytes | bytearray) -> Iterator[str | bytes]:
+        """Take what was received, and yield in order: messages of text as `str`, what is left to wsproto as `bytes`.
+
+        The iterator is to be exhausted before the next call.
+        """
+        received = self._received
+        received += data
+        if not self._accepted and not self._left:
+            begin = len(received) - len(data)
+            blank = _BLANK_LINE.search(received)
+            if blank is None:
+                yield bytes(data)
+                return
+            end = blank.end()
+            self._accepted = _ACCEPTED.match(received) is not None
+            self._left = 0 if self._accepted else _ALL
+            yield bytes(received[begin:end])
+            del received[:end]
+        while received:
+            message = None if self._left else self._read()
+            if message is not None:
+                yield message
+            elif self._left:
+                piece = bytes(received[: self._left])
+                del received[: self._left]
+                self._left -= len(piece)
+                yield piece
+            else:
+                return
+
+    def _read(self) -> str | None:
+        """Read a message of text; None where `_left` tells that wsproto is to read what comes, or more is to come."""
+        received = self._received
+        if len(received) < 2:
+            return None
+        first, size = received[0], received[1]
+        if size & _MASK or not (first in _DATA or (first in _CONTROL and size not in _LONGER)):
+            self._left = _ALL
+            return None
+        begin, least = 2, 0
+        if size in _LONGER:
+            begin, least = _LONGER[size]
+            if len(received) < begin:
+                return None
+            size = int.from_bytes(received[2:begin])
+        end = begin + size
+        if first == _WHOLE_TEXT and least <= size <= self._longest and not self._in_fragments:
+            if len(received) < end:
+                return None
+            with suppress(UnicodeDecodeError):
+                message = received[begin:end].decode()
+                del received[:end]
+                return message
+        self._left = end if size >= least and first != _CLOSE else _ALL
+        if first in _DATA:
+            self._in_fragments = first in _UNFINISHED
+        return None
