@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 import attrs
 from attrs.validators import ge, gt, instance_of, le, optional
@@ -168,19 +168,30 @@ def _like(value: float | str) -> Any:
     return str if isinstance(value, str) else int if isinstance(value, int) else (int, float)
 
 
-def _switch(*choices: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
-    return attrs.field(default=choices[0], validator=_is_one_of(choices), metadata={"help": help, "choices": choices})
-
-
-def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - as above
+def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
     return attrs.field(default=default, validator=list(validators), metadata={"help": help})
 
 
+def _switch(help: str) -> Any:  # noqa: A002 - as above
+    """Declare a field whose annotation lists its values; the first one is the default, and `bool` begins with True."""
+    return attrs.field(metadata={"help": help})
+
+
+def _read_choices(behavior: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    """Give each switch the default and the validator that its annotation asks for."""
+    attrs.resolve_types(behavior, attribs=fields)
+    for index, field in enumerate(fields):
+        if field.type is bool or get_origin(field.type) is Literal:
+            choices = get_args(field.type) or (True, False)
+            metadata = {**field.metadata, "choices": choices}
+            fields[index] = field.evolve(default=choices[0], validator=_is_one_of(choices), metadata=metadata)
+    return fields
+
+
 _POSITIVE: Any = optional([_NUMBER, gt(0)])
-_YES_OR_NO = (True, False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=_read_choices)
 class Behavior:
     """Everything about the server that a test may want otherwise. Times are in seconds.
 
@@ -202,90 +213,76 @@ class Behavior:
         (), _TEXTS, help="voices above this account's plan (402 paid_plan_required)"
     )
     quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
-    quota_status: int = _switch(401, 402, help="HTTP status of an exhausted quota (older or current docs)")
+    quota_status: Literal[401, 402] = _switch("HTTP status of an exhausted quota (older or current docs)")
     concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: any")
     over_concurrency: Literal["frame", "upgrade", "queue"] = _switch(
-        "frame", "upgrade", "queue",
-        help="above `concurrency` a WebSocket gets an error frame, or HTTP 429 at its upgrade, or waits;"
-        " an HTTP request gets 429, or waits with `queue`",
-    )  # fmt: skip
+        "above `concurrency` a WebSocket gets an error frame, or HTTP 429 at its upgrade, or waits;"
+        " an HTTP request gets 429, or waits with `queue`"
+    )
     dialogue_sessions: int | None = _option(
         None, _POSITIVE, help="simultaneous text-to-dialogue sockets of the plan, idle ones too; none: any"
     )
     slot_freed_on_close: bool = _switch(
-        *_YES_OR_NO, help="a socket closed in mid generation frees its slot at once, or when it would end"
+        "a socket closed in mid generation frees its slot at once, or when it would end"
     )
 
     close_delay: float = _option(0.76, _NUMBER, ge(0), help="from isFinal, or an error frame, to the server's Close")
-    empty_flush_ends: bool = _switch(
-        *_YES_OR_NO, help='stream-input: {"text": "", "flush": true} ends the utterance, or only flushes'
-    )
+    empty_flush_ends: bool = _switch('stream-input: {"text": "", "flush": true} ends the utterance, or only flushes')
     blank_in_auto_mode: Literal["nothing", "silence"] = _switch(
-        "nothing", "silence", help='what {"text": " "} under auto_mode gives: nothing, or a short clip'
+        'what {"text": " "} under auto_mode gives: nothing, or a short clip'
     )
-    idle_timer: Literal["accept", "first_message"] = _switch(
-        "accept", "first_message", help="from when inactivity_timeout runs"
-    )
+    idle_timer: Literal["accept", "first_message"] = _switch("from when inactivity_timeout runs")
     max_age: float | None = _option(None, _POSITIVE, help="the server closes (1000) a socket of this age; none: never")
     spelling: Literal["camel", "snake"] = _switch(
-        "camel", "snake", help="text-to-speech WebSockets: isFinal and contextId, or is_final and context_id"
+        "text-to-speech WebSockets: isFinal and contextId, or is_final and context_id"
     )
     context_slot: Literal["final", "close"] = _switch(
-        "final", "close", help="a closed context counts among the five until its isFinal, or no more"
+        "a closed context counts among the five until its isFinal, or no more"
     )
     early_close: Literal["none", "silent_final", "nothing"] = _switch(
-        "none", "silent_final", "nothing",
-        help="multi-stream-input: what comes of a context closed before its first audio was sent: what was flushed,"
-        " or isFinal without audio, or nothing at all",
-    )  # fmt: skip
+        "multi-stream-input: what comes of a context closed before its first audio was sent: what was flushed,"
+        " or isFinal without audio, or nothing at all"
+    )
     late_final: float = _option(
         0.0, _NUMBER, ge(0),
-        help="by so much isFinal comes late after close_context, and the last audio of what that interrupts",
+        help="by so much isFinal comes late after close_context, and the last audio of what that interrupts"
     )  # fmt: skip
     keep_alive_opens: bool = _switch(
-        *_YES_OR_NO, help="multi-stream-input: a keep-alive without a context id opens the default context, or nothing"
+        "multi-stream-input: a keep-alive without a context id opens the default context, or nothing"
     )
-    close_socket: Literal["ignored", "obeyed"] = _switch(
-        "ignored", "obeyed", help="multi-stream-input: close_socket while a context is open"
-    )
+    close_socket: Literal["ignored", "obeyed"] = _switch("multi-stream-input: close_socket while a context is open")
     idle_context: Literal["final", "error"] = _switch(
-        "final", "error", help="inactivity_timeout says and ends its context, or ends the whole socket"
+        "inactivity_timeout says and ends its context, or ends the whole socket"
     )
     idle_socket: Literal["lives", "error"] = _switch(
-        "lives", "error", help="a socket without contexts lives on, or is closed after inactivity_timeout"
+        "a socket without contexts lives on, or is closed after inactivity_timeout"
     )
     quota_on_contexts: Literal["silent_final", "error"] = _switch(
-        "silent_final", "error", help="multi-stream-input: an exhausted quota is an isFinal without audio, or an error"
+        "multi-stream-input: an exhausted quota is an isFinal without audio, or an error"
     )
     ping_interval: float | None = _option(None, _POSITIVE, help="the server pings; none: it does not")
     ping_timeout: float = _option(20.0, _NUMBER, gt(0), help="without a pong for so long the server closes (1011)")
     unsupported_language: Literal["ignore", "reject"] = _switch(
-        "ignore", "reject", help="a language the model does not have: ignored, or HTTP 400"
+        "a language the model does not have: ignored, or HTTP 400"
     )
     rare_formats_on_websocket: bool = _switch(
-        *_YES_OR_NO, help="mp3_24000_48, pcm_32000 and pcm_48000 on WebSockets: accepted, or refused"
+        "mp3_24000_48, pcm_32000 and pcm_48000 on WebSockets: accepted, or refused"
     )
     alignment: Literal["plain", "overlapping", "overrunning", "absent"] = _switch(
-        "plain", "overlapping", "overrunning", "absent",
-        help="overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not;"
-        " overrunning: a dialogue's alignments last longer than the sound that they come with",
-    )  # fmt: skip
-    fast_models_normalize: bool = _switch(
-        False, True,  # noqa: FBT003 - the two choices
-        help="the text normalizer of Flash and Turbo v2.5 is off by default (models page), or on (changelog)",
-    )  # fmt: skip
-    v4_over_text_to_speech: bool = _switch(
-        *_YES_OR_NO, help="plain /v1/text-to-speech speaks the v4 models, or refuses them (400)"
+        "overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not;"
+        " overrunning: a dialogue's alignments last longer than the sound that they come with"
     )
+    fast_models_normalize: Literal[False, True] = _switch(
+        "the text normalizer of Flash and Turbo v2.5 is off by default (models page), or on (changelog)"
+    )
+    v4_over_text_to_speech: bool = _switch("plain /v1/text-to-speech speaks the v4 models, or refuses them (400)")
     too_long_code: Literal["max_character_limit_exceeded", "text_too_long"] = _switch(
-        "max_character_limit_exceeded", "text_too_long", help="what a text above the limit is called"
+        "what a text above the limit is called"
     )
     id3_tag: Literal["alone", "joined"] = _switch(
-        "alone", "joined", help="mp3 on dialogue sockets: its ID3 tag is a message of its own, or begins the first one"
+        "mp3 on dialogue sockets: its ID3 tag is a message of its own, or begins the first one"
     )
-    opus_content_type: Literal["audio/opus", "audio/ogg"] = _switch(
-        "audio/opus", "audio/ogg", help="the content type of opus over HTTP"
-    )
+    opus_content_type: Literal["audio/opus", "audio/ogg"] = _switch("the content type of opus over HTTP")
 
     faults: tuple[Fault, ...] = attrs.field(
         default=(), validator=attrs.validators.deep_iterable(instance_of(Fault)), metadata={"help": ""}
