@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import ssl
 from email.utils import formatdate
-from functools import partial
 from http.client import responses
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -150,9 +149,9 @@ class Connection:
             await self._send_head(answer.status, [*answer.headers, ("content-length", str(len(answer.body)))])
             if head.method != b"HEAD" and answer.status not in _WITHOUT_BODY:
                 await self._send_body_part(answer.body)
+            await self._send_event(h11.EndOfMessage())
         else:
             await self._speak(answer, scope, content_type)
-        await self._send_event(h11.EndOfMessage())
 
     async def _upgrade(self, core: SocketCore[Any], request: Request, head: h11.Request) -> Answer | None:
         """Serve a WebSocket until it ends, and return None. Return the refusal if the upgrade is a bad one."""
@@ -197,44 +196,33 @@ class Connection:
         try:
             spoken = speak(answer, await self._service.speak(answer.order), account)
             await trio.sleep_until(spoken.parts[0][0] if spoken.parts else answer.slot.end)
-            headers = dict(spoken.headers)
+            headers, lines = dict(spoken.headers), answer.form.endswith("/with-timestamps")
             headers["content-type"] = content_type or headers["content-type"]
             await self._send_head(200, list(headers.items()))
             for at, data in spoken.parts:
                 await trio.sleep_until(at)
-                await self._send_part(data, scope, lines=answer.form.endswith("/with-timestamps"))
-            await self._wire.pass_point("final", scope, partial(self._cut_short, h11.EndOfMessage()))
+                await self._send_part("audio", data, scope, lines=lines)
+            await self._send_part("final", b"", scope, lines=lines)
         finally:
             account.free(answer.slot)
 
-    async def _send_part(self, data: bytes, scope: Scope, *, lines: bool) -> None:
+    async def _send_part(self, point: Literal["audio", "final"], data: bytes, scope: Scope, *, lines: bool) -> None:
+        """Send a part of a body, or its end, with the faults that strike there."""
+
         async def act(fault: Fault) -> bool:
+            if fault.action in {"close", "error_frame"} or (fault.action == "skip" and point == "final"):
+                raise HangUp(reset=False)
             extra = fault_message(fault, Spelling())
-            if extra is None:
-                return await self._cut_short(h11.Data(data), fault)
-            if lines:
+            if extra is not None and lines:
                 await self._send_body_part(extra.encode() + b"\n" if isinstance(extra, str) else extra)
-            return True
+            return extra is not None
 
-        deeds = await self._wire.pass_point("audio", scope, act)
-        action, value = (deeds[-1].action, deeds[-1].value) if deeds else ("", None)
-        if action == "skip":
-            return
-        pace = self._wire.pace
-        if action == "trickle":
-            self._wire.pace = float(value or 1)
-        await self._send_body_part(data, int(value or 1) if action == "split" else None)
-        self._wire.pace = pace
+        def encode(piece: bytes, _last: bool) -> bytes:
+            return self._http.send(h11.Data(piece) if point == "audio" else h11.EndOfMessage()) or b""
 
-    async def _cut_short(self, rest: h11.Data | h11.EndOfMessage, fault: Fault) -> bool:
-        """End an HTTP body before its rest, or in the middle of it, if this fault does."""
-        if fault.action == "cut":
-            data = self._http.send(rest) or b""
-            await self._wire.send(data[: len(data) // 2])
-            raise HangUp(reset=True)
-        if fault.action in {"close", "error_frame"} or (fault.action == "skip" and isinstance(rest, h11.EndOfMessage)):
-            raise HangUp(reset=False)
-        return False
+        faults = await self._wire.pass_point(point, scope, act)
+        if await self._wire.send_message(data, encode, faults) and point == "audio":
+            self._wire.record(Sent, kind="body", size=len(data))
 
     # --- bytes
 
@@ -243,10 +231,8 @@ class Connection:
         await self._send_event(h11.Response(status_code=status, headers=headers, reason=responses.get(status, "")))
         self._wire.record(Answered, status=status, headers=dict(headers))
 
-    async def _send_body_part(self, data: bytes, split: int | None = None) -> None:
-        step = split or max(1, len(data))
-        for start in range(0, len(data), step):
-            await self._send_event(h11.Data(data[start : start + step]))
+    async def _send_body_part(self, data: bytes) -> None:
+        await self._send_event(h11.Data(data))
         self._wire.record(Sent, kind="body", size=len(data))
 
     async def _send_event(self, event: h11.Event) -> None:

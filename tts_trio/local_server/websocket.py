@@ -17,7 +17,7 @@ from tts_trio.local_server.behavior import Fault
 from tts_trio.local_server.body import parse_json
 from tts_trio.local_server.http_api import Headers
 from tts_trio.local_server.parameters import Request
-from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Sent
+from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Record, Sent
 from tts_trio.local_server.service import Scope, Service
 from tts_trio.local_server.socket_core import SocketCore
 from tts_trio.local_server.speech import Order
@@ -127,13 +127,12 @@ class WebSocketSession:
                 self._wire.record(Received, frame="binary", message=bytes(event.data))
             case ws.Ping():
                 self._wire.record(Received, frame="ping", message=bytes(event.payload))
-                await self._write(event.response())
-                self._wire.record(Sent, kind="pong")
+                await self._write(event.response(), kind="pong")
             case ws.Pong():
                 self._wire.record(Received, frame="pong", message=bytes(event.payload))
                 self._pong.set()
             case ws.CloseConnection() if self._protocol.state is ConnectionState.OPEN:  # what came is no WebSocket
-                await self._send_close(int(event.code), "")
+                await self._write(ws.CloseConnection(event.code), CloseSent, code=int(event.code), reason="")
                 raise HangUp(reset=False)
             case ws.CloseConnection():
                 await self._take_close(int(event.code), event.reason or "")
@@ -184,44 +183,30 @@ class WebSocketSession:
 
     async def _say(self, send: Send) -> None:
         """Send a message of the core's, with the faults that strike here."""
-        deeds: list[Fault] = []
+        faults: list[Fault] = []
         if send.utterance and (send.kind == "audio" or send.kind == "final"):
             scope = self._scopes.setdefault(send.utterance, Scope(self._path))
             if send.kind == "final":
                 del self._scopes[send.utterance]
-            deeds = await self._wire.pass_point(send.kind, scope, partial(self._interpose, send))
-        action, value = (deeds[-1].action, deeds[-1].value) if deeds else ("", None)
-        text = json.dumps(send.message)
-        match action:
-            case "skip":
-                return
-            case "context_error" if send.utterance:
-                frame = errors.by_name(str(value)).frame()
-                await self._send_error(self._core.spelling.named(frame, send.context_id), send.context_id)
-                self._core.drop(send.utterance, trio.current_time())
-                return
-            case "cut" if self._protocol.state is ConnectionState.OPEN:
-                data = self._protocol.send(ws.TextMessage(text))
-                await self._wire.send(data[: len(data) // 2])
-                raise HangUp(reset=True)
-            case "split":
-                step = int(value or 1)
-                pieces = [text[start : start + step] for start in range(0, len(text), step)]
-            case _:
-                pieces = [text]
-        self._wire.pace = float(value or 1) if action == "trickle" else None
-        for number, piece in enumerate(pieces, 1):
-            await self._write(ws.TextMessage(piece, message_finished=number == len(pieces)))
-        self._wire.pace = None
-        error = send.message.get("error", "")
-        self._wire.record(Sent, kind=send.kind, size=send.size, text=send.text, error=error, context_id=send.context_id)
+            faults = await self._wire.pass_point(send.kind, scope, partial(self._interpose, send))
+        if send.utterance and faults and faults[-1].action == "context_error":
+            frame = errors.by_name(str(faults[-1].value)).frame()
+            await self._send_error(self._core.spelling.named(frame, send.context_id), send.context_id)
+            self._core.drop(send.utterance, trio.current_time())
+        elif self._protocol.state is ConnectionState.OPEN and await self._wire.send_message(
+            json.dumps(send.message),
+            lambda text, last: self._encode(ws.TextMessage(text, message_finished=last)),
+            faults,
+        ):
+            about = {"size": send.size, "text": send.text, "error": send.message.get("error", "")}
+            self._wire.record(Sent, kind=send.kind, context_id=send.context_id, **about)
 
     async def _interpose(self, send: Send, fault: Fault) -> bool:
         """Send what comes before a message, or instead of it and of all others, if this fault does that."""
         extra = fault_message(fault, self._core.spelling, send.context_id)
         if extra is not None:
-            await self._write(ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra))
-            self._wire.record(Sent, kind="fault", size=len(extra), context_id=send.context_id)
+            event = ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra)
+            await self._write(event, kind="fault", size=len(extra), context_id=send.context_id)
         elif fault.action == "close":
             await self._close(int(fault.value or 0), "")
             raise HangUp(reset=False)
@@ -234,23 +219,24 @@ class WebSocketSession:
         return extra is not None
 
     async def _send_error(self, frame: dict[str, Any], context_id: str | None = None) -> None:
-        await self._write(ws.TextMessage(json.dumps(frame)))
-        self._wire.record(Sent, kind="error", error=frame["error"], context_id=context_id)
+        event = ws.TextMessage(json.dumps(frame))
+        await self._write(event, kind="error", error=frame["error"], context_id=context_id)
 
     async def _close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, and wait for the client's half of it: `_take_close` ends the session."""
         await self._wire.pass_point("close", Scope(self._path))
-        await self._send_close(code, reason)
+        await self._write(ws.CloseConnection(code, reason), CloseSent, code=code, reason=reason)
         await trio.sleep(_CLOSING_SECONDS)
 
-    async def _send_close(self, code: int, reason: str) -> None:
-        await self._write(ws.CloseConnection(code, reason))
-        self._wire.record(CloseSent, code=code, reason=reason)
+    async def _write(self, event: ws.Event, what: type[Record] = Sent, **fields: Any) -> None:
+        """Send an event and record it, unless the closing handshake has begun."""
+        if data := self._encode(event):
+            await self._wire.send(data)
+            self._wire.record(what, **fields)
 
-    async def _write(self, event: ws.Event) -> None:
-        """Write an event, unless the closing handshake has begun."""
-        if self._protocol.state is ConnectionState.OPEN:
-            await self._wire.send(self._protocol.send(event))
+    def _encode(self, event: ws.Event) -> bytes:
+        """Encode an event; nothing of it once the closing handshake has begun."""
+        return self._protocol.send(event) if self._protocol.state is ConnectionState.OPEN else b""
 
     async def _ping(self) -> None:
         """Ping every `ping_interval`, and close with 1011 where no pong comes."""
@@ -260,8 +246,7 @@ class WebSocketSession:
                 await trio.sleep_forever()
             await trio.sleep(behavior.ping_interval)
             self._pong = trio.Event()
-            await self._write(ws.Ping(b"tick"))
-            self._wire.record(Sent, kind="ping")
+            await self._write(ws.Ping(b"tick"), kind="ping")
             with trio.move_on_after(behavior.ping_timeout):
                 await self._pong.wait()
                 continue

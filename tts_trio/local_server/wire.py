@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import trio
 
@@ -19,6 +19,8 @@ _TRICKLE_SECONDS = 0.02  # between the pieces of a slow message
 _GARBAGE = b"\xff\x00\xfe" * 11
 _MASK_BYTES = 4
 _EXTENDED_LENGTHS = {126: 2, 127: 8}
+
+M = TypeVar("M", str, bytes)
 
 
 class HangUp(Exception):
@@ -78,6 +80,29 @@ class Wire:
             except trio.BrokenResourceError:
                 self.ended_by_client = True
                 raise HangUp(reset=False) from None
+
+    async def send_message(self, message: M, encode: Callable[[M, bool], bytes], faults: Sequence[Fault] = ()) -> bool:
+        """Send a message as the last of its faults wants it, and return whether it was sent.
+
+        `encode` encodes a piece of the message, and is told whether the piece is the last one.
+
+        Raises:
+            HangUp: The client is gone, or the fault cuts the message.
+        """
+        action, value = (faults[-1].action, faults[-1].value) if faults else ("", None)
+        if action == "skip":
+            return False
+        size, pace = max(1, len(message)), self.pace
+        step = int(value or 1) if action == "split" else size
+        self.pace = float(value or 1) if action == "trickle" else pace
+        for end in range(step, size + step, step):
+            data = encode(message[end - step : end], end >= size)
+            if action == "cut":
+                await self.send(data[: len(data) // 2])
+                raise HangUp(reset=True)
+            await self.send(data)
+        self.pace = pace
+        return True
 
     async def pass_point(
         self, point: Point, scope: Scope, act: Callable[[Fault], Awaitable[bool]] | None = None
