@@ -65,11 +65,11 @@ def test_websocket_messages(path: str, data: st.DataObject, messages: list[Any],
     socket = open_core(request, account, 0.0)
     assert socket is not None
     for context in data.draw(st.lists(st.sampled_from(["a", "b"]), max_size=2)):
-        socket.receive(json.dumps({"context_id": context, "text": "Один. ", "voices": ["v"]}), 0.0)
+        socket.receive({"context_id": context, "text": "Один. ", "voices": ["v"]}, 0.0)
     for message in messages:
         if isinstance(message, dict) and data.draw(st.booleans()):
             message["context_id"] = data.draw(st.sampled_from(["a", "b", None]))
-        socket.receive(json.dumps(message), 0.0)
+        socket.receive(message, 0.0)
     now = 0.0
     for _ in range(300):
         if socket.due == math.inf:

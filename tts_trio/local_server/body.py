@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from email.message import Message
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -145,9 +145,22 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value).values()
+    if is_object(value):
+        return value.values()
     return cast("list[Any]", value) if isinstance(value, list) else ()
+
+
+def json_or_raw(data: str | bytes) -> Any:
+    """Parse what a client has sent; give it as it came if it is not JSON."""
+    try:
+        return parse_json(data)
+    except ValueError:
+        return data
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a value is a JSON object."""
+    return isinstance(value, dict)
 
 
 def parse_body(kind: type[M], data: bytes, content_type: str) -> M:
@@ -172,9 +185,9 @@ def parse_body(kind: type[M], data: bytes, content_type: str) -> M:
             complaint = _complaint("json_invalid", ["body", place], "JSON decode error", {})
             raise errors.InvalidBody([complaint]) from error
         given = {} if given is None else given
-    if not isinstance(given, dict):  # then every field is missing, the optional ones too: FastAPI's words
+    if not is_object(given):  # then every field is missing, the optional ones too: FastAPI's words
         raise errors.InvalidBody([_missing(name) for name in kind.model_fields])
-    present = {name: value for name, value in cast("dict[str, Any]", given).items() if value is not None}
+    present = {name: value for name, value in given.items() if value is not None}
     return validate(kind, present, "body")
 
 

@@ -16,8 +16,9 @@ from wsproto.events import RejectConnection
 from wsproto.utilities import RemoteProtocolError
 
 from tts_trio.local_server import errors
+from tts_trio.local_server.account import Account
 from tts_trio.local_server.behavior import Fault
-from tts_trio.local_server.body import parse_json
+from tts_trio.local_server.body import json_or_raw
 from tts_trio.local_server.http_api import Answer, Headers, SpeechAnswer, refuse, respond, speak
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import Accepted, Answered, Ended, Requested, Sent
@@ -107,12 +108,7 @@ class Connection:
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         request = Request(head.method.decode("ascii"), unquote(url.path), query, headers, bytes(body))
-        try:
-            content = parse_json(request.body)
-        except ValueError:
-            content = request.body
-        fields = attrs.asdict(request, filter=attrs.filters.exclude("body"))
-        self._wire.record(Requested, **fields, body=content)
+        self._wire.record(Requested, **attrs.asdict(request) | {"body": json_or_raw(request.body)})
         return request
 
     # --- answers
@@ -137,13 +133,13 @@ class Connection:
                     self._wire.pace = float(fault.value or 1)
         if answer is None and request.headers.get("upgrade", "").lower() == "websocket":
             try:
-                core = open_core(request, account, trio.current_time())
-            except errors.ServiceError as error:
-                core, answer = None, refuse(error, account)
-            if core:
-                answer = await self._upgrade(core, request, head)
-                if answer is None:
+                if core := open_core(request, account, trio.current_time()):
+                    await self._upgrade(core, request, head)
                     return
+            except errors.ServiceError as error:
+                answer = refuse(error, account)
+            except RemoteProtocolError as error:
+                answer = _refuse_upgrade(error, account)
         answer = answer or respond(request, account, trio.current_time())
         if isinstance(answer, Answer):
             await self._send_head(answer.status, [*answer.headers, ("content-length", str(len(answer.body)))])
@@ -153,21 +149,16 @@ class Connection:
         else:
             await self._speak(answer, scope, content_type)
 
-    async def _upgrade(self, core: SocketCore[Any], request: Request, head: h11.Request) -> Answer | None:
-        """Serve a WebSocket until it ends, and return None. Return the refusal if the upgrade is a bad one."""
-        account = self._service.account
-        headers: Headers = [("x-trace-id", account.trace_id()), ("x-region", "us-central1")]
+    async def _upgrade(self, core: SocketCore[Any], request: Request, head: h11.Request) -> None:
+        """Serve a WebSocket until it ends.
+
+        Raises:
+            RemoteProtocolError: The upgrade is a bad one.
+        """
+        headers: Headers = [("x-trace-id", self._service.account.trace_id()), ("x-region", "us-central1")]
         socket = WebSocketSession(self._wire, request, core, self._service)
         try:
-            try:
-                accepted = socket.accept(list(head.headers), headers)
-            except RemoteProtocolError as error:
-                refusal = refuse(errors.invalid_parameter("upgrade", f"This is no good upgrade: {error}."), account)
-                hint = error.event_hint
-                if not isinstance(hint, RejectConnection):
-                    return refusal
-                wanted = [(name.decode(), value.decode()) for name, value in hint.headers]
-                return attrs.evolve(refusal, status=hint.status_code, headers=[*refusal.headers, *wanted])
+            accepted = socket.accept(list(head.headers), headers)
             self._socket = socket
             await self._wire.send(accepted)
             self._wire.pace = None
@@ -175,7 +166,6 @@ class Connection:
             await socket.run(self._http.trailing_data[0])
         finally:
             core.gone()
-        return None
 
     async def _answer_until_eof(self, fault: Fault) -> bool:
         """Answer with a body that has neither length nor chunks, if this fault does."""
@@ -238,3 +228,12 @@ class Connection:
     async def _send_event(self, event: h11.Event) -> None:
         if data := self._http.send(event):
             await self._wire.send(data)
+
+
+def _refuse_upgrade(error: RemoteProtocolError, account: Account) -> Answer:
+    """Answer a bad upgrade with the status and the headers that wsproto proposes."""
+    refusal = refuse(errors.invalid_parameter("upgrade", f"This is no good upgrade: {error}."), account)
+    if not isinstance(hint := error.event_hint, RejectConnection):
+        return refusal
+    proposed = [(name.decode(), value.decode()) for name, value in hint.headers]
+    return attrs.evolve(refusal, status=hint.status_code, headers=[*refusal.headers, *proposed])

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from tts_trio.local_server import errors
 from tts_trio.local_server.account import Account
 from tts_trio.local_server.behavior import Behavior
-from tts_trio.local_server.body import parse_json
+from tts_trio.local_server.body import is_object
 from tts_trio.local_server.parameters import Parameters, Request, bearer
 from tts_trio.local_server.speech import Clip
 from tts_trio.local_server.utterance import Close, Effect, Send, Spelling, Utterance
@@ -33,7 +33,7 @@ T = TypeVar("T", str, list[Any])
 class SocketCore(ABC, Generic[U]):
     """One socket.
 
-    Call `receive` with every text frame, `take` at the time `due`, and `rendered` with the speech of each `Order` that
+    Call `receive` with every message, `take` at the time `due`, and `rendered` with the speech of each `Order` that
     `take` returned, in their order.
     """
 
@@ -53,11 +53,12 @@ class SocketCore(ABC, Generic[U]):
 
     # --- what goes in
 
-    def receive(self, text: str, now: float) -> None:
-        """Take a text frame."""
+    def receive(self, message: Any, now: float) -> None:
+        """Take the JSON of a text frame."""
         if not self._ended:
             with self._refusing(now):
-                message = _parse(text)
+                if not is_object(message):
+                    raise errors.invalid_parameter("message", "The message is not a JSON object.")
                 if not self._authenticated:
                     self._authenticate_message(message, now)
                 self._take_message(message, now)
@@ -278,13 +279,3 @@ def field_of(message: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
     if given is not None and not isinstance(given, kind):
         raise errors.invalid_parameter(name, f"{name} is a {_NOUNS[kind]}.")
     return given
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        message = parse_json(text)
-    except ValueError:
-        message = None
-    if not isinstance(message, dict):
-        raise errors.invalid_parameter("message", "The message is not a JSON object.")
-    return cast("dict[str, Any]", message)

@@ -11,7 +11,7 @@ import attrs
 
 from tts_trio.local_server import errors, parameters
 from tts_trio.local_server.account import Account
-from tts_trio.local_server.body import VoiceSettings, parse_for_socket
+from tts_trio.local_server.body import VoiceSettings, is_object, parse_for_socket
 from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.parameters import Parameters, Request, check_voice
 from tts_trio.local_server.socket_core import ContextSocket, SocketCore, field_of
@@ -87,7 +87,7 @@ def _settings(message: Mapping[str, Any]) -> dict[str, Any]:
 def _speed(settings: Any) -> float:
     """Give the speed that the first message sets, clamped: a WebSocket does not refuse one out of range."""
     low, high = parameters.SETTINGS["speed"]
-    speed = cast("dict[str, Any]", settings).get("speed") if isinstance(settings, dict) else None
+    speed = settings.get("speed") if is_object(settings) else None
     return float(max(low, min(speed, high))) if isinstance(speed, int | float) else 1.0
 
 
@@ -97,7 +97,7 @@ def _chunk_lengths(config: Any) -> tuple[int, ...]:
     Raises:
         ServiceError: A length is not from 50 to 500.
     """
-    given: Any = cast("dict[str, Any]", config).get("chunk_length_schedule") if isinstance(config, dict) else None
+    given: Any = config.get("chunk_length_schedule") if is_object(config) else None
     lengths = cast("list[Any]", given) if isinstance(given, list) else [given] if given else []
     if not all(isinstance(length, int) and 50 <= length <= 500 for length in lengths):
         raise errors.invalid_parameter("chunk_length_schedule", "Every chunk length is from 50 to 500.")
@@ -219,7 +219,7 @@ class DialogueContext(Utterance):
             self.generate(now)
 
     def _add(self, item: Any, now: float) -> None:
-        line = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
+        line = item if is_object(item) else {}
         text = line.get("text")
         if not isinstance(text, str):
             raise errors.invalid_parameter("inputs", "Every input has a text and a voice_id.")

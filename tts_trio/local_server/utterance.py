@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import attrs
 
 from tts_trio.local_server.account import Account, Slot
 from tts_trio.local_server.behavior import Behavior
+from tts_trio.local_server.body import is_object
 from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.parameters import Parameters
 from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
@@ -96,9 +97,7 @@ def _times(alignment: Alignment | None) -> dict[str, Any] | None:
 
 def _in_camel_case(value: Any) -> Any:
     """Rename all keys of an object, and those of the objects in it."""
-    if not isinstance(value, dict):
-        return value
-    return {_camel(key): _in_camel_case(item) for key, item in cast("dict[str, Any]", value).items()}
+    return {_camel(key): _in_camel_case(item) for key, item in value.items()} if is_object(value) else value
 
 
 @cache

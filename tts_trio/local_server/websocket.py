@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import trio
 import wsproto.events as ws
@@ -14,7 +14,7 @@ from wsproto.connection import ConnectionState
 
 from tts_trio.local_server import errors
 from tts_trio.local_server.behavior import Fault
-from tts_trio.local_server.body import parse_json
+from tts_trio.local_server.body import is_object, json_or_raw
 from tts_trio.local_server.http_api import Headers
 from tts_trio.local_server.parameters import Request
 from tts_trio.local_server.record import CloseReceived, CloseSent, Received, Record, Sent
@@ -140,13 +140,10 @@ class WebSocketSession:
                 pass
 
     def _take_text(self, text: str) -> None:
-        try:
-            message = parse_json(text)
-        except ValueError:
-            message = text
-        context_id = cast("dict[str, Any]", message).get("context_id") if isinstance(message, dict) else None
+        message = json_or_raw(text)
+        context_id = message.get("context_id") if is_object(message) else None
         self._wire.record(Received, frame="text", message=message, context_id=context_id)
-        self._core.receive(text, trio.current_time())
+        self._core.receive(message, trio.current_time())
         self._wake.set()
 
     async def _take_close(self, code: int, reason: str) -> None:
