@@ -261,12 +261,7 @@ class ContextSocket(SocketCore[U]):
         if not late or self._behavior.idle_context == "error":
             super()._expire(at)
         for context in late:
-            self._say_rest(context, at)
-
-    def _say_rest(self, context: U, now: float, final_delay: float = 0.0) -> None:
-        """End a context with all its text."""
-        context.generate(now)
-        context.end(now, final_delay)
+            context.end(at)
 
 
 def field_of(message: Mapping[str, Any], name: str, kind: type[T]) -> T | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import attrs
@@ -63,6 +62,15 @@ class SpeechContext(Utterance):
             self.flushed = True
             self.generate(now)
 
+    def _order(self, text: str, now: float) -> None:
+        """Order speech. An exhausted quota ends a context without an error, unless `quota_on_contexts` asks for one."""
+        try:
+            super()._order(text, now)
+        except errors.QuotaExceeded:
+            if not self.spelling.contexts or self.behavior.quota_on_contexts == "error":
+                raise
+            self.end(now)
+
     def _tail(self) -> bytes:
         return silence(self._stream, _TAIL_MS[self._generations % len(_TAIL_MS)])
 
@@ -117,7 +125,6 @@ class StreamInput(SocketCore[SpeechContext]):
         context.take(message, now)
         ends = message.get("flush") is not True or self._behavior.empty_flush_ends
         if message.get("text") == "" and ends:
-            context.generate(now)
             context.end(now)
             self._ended = True
 
@@ -139,8 +146,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
             if self._opens_nothing(message, context_id):
                 return
             context = self._open(message, now, context_id)
-        with self._paying(context, now):
-            context.take(message, now)
+        context.take(message, now)
         if message.get("close_context") is True and not context.ended:
             self._close_context(context, now)
 
@@ -152,20 +158,6 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
             return True
         is_keep_alive = message.get("text") == "" and message.get("flush") is not True
         return is_keep_alive and context_id is None and not self._behavior.keep_alive_opens
-
-    def _say_rest(self, context: SpeechContext, now: float, final_delay: float = 0.0) -> None:
-        with self._paying(context, now):
-            super()._say_rest(context, now, final_delay)
-
-    @contextmanager
-    def _paying(self, context: SpeechContext, now: float) -> Generator[None]:
-        """End a context when the quota is exhausted, and send no error unless `quota_on_contexts` says so."""
-        try:
-            yield
-        except errors.QuotaExceeded:
-            if self._behavior.quota_on_contexts == "error":
-                raise
-            context.end(now)
 
     def _close_context(self, context: SpeechContext, now: float) -> None:
         """Say flushed text to its end, and interrupt the rest. `early_close` says what comes before the first audio."""
@@ -280,7 +272,6 @@ class DialogueInput(_DialogueSocket):
     def _take_message(self, message: dict[str, Any], now: float) -> None:
         context = self._say(message, now)
         if message.get("close_socket") is True:
-            context.generate(now)
             context.end(now)
             self._ended = True
 
@@ -306,7 +297,7 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
 
     def _close_context(self, context: DialogueContext, now: float) -> None:
         """Generate the rest and end the context: nothing is interrupted here (API reference)."""
-        self._say_rest(context, now, self._behavior.late_final)
+        context.end(now, self._behavior.late_final)
 
 
 SOCKETS: dict[str, tuple[type[SocketCore[Any]], Callable[..., Parameters]]] = {

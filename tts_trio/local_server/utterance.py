@@ -174,10 +174,16 @@ class Utterance(ABC):
     # --- the end
 
     def end(self, now: float, final_delay: float = 0.0) -> None:
-        """Ignore more text. After the last speech come the tail and, `final_delay` seconds later, isFinal."""
-        self.ended = True
-        self._final_delay = final_delay
-        self._finish_if_spoken(now)
+        """Say the rest of the text, and ignore more of it. isFinal comes `final_delay` seconds after the last audio.
+
+        Raises:
+            ServiceError: The quota does not suffice.
+        """
+        self.generate(now)
+        if not self.ended:
+            self.ended = True
+            self._final_delay = final_delay
+            self._finish_if_spoken(now)
 
     def interrupt(self, now: float, delay: float = 0.0, *, silently: bool = False) -> None:
         """Stop generating. Only the message under way still comes, unless `silently`, and isFinal, `delay` s late."""
