@@ -174,21 +174,16 @@ def parse_body(kind: type[M], data: bytes, content_type: str) -> M:
     Raises:
         InvalidBody: A field is missing, or of a wrong type or range.
     """
-    given: Any = {}
-    if data and not _is_json(content_type):
-        given = None
-    elif data:
-        try:
-            given = parse_json(data)
-        except ValueError as error:
-            place = error.pos if isinstance(error, json.JSONDecodeError) else 0
-            complaint = _complaint("json_invalid", ["body", place], "JSON decode error", {})
-            raise errors.InvalidBody([complaint]) from error
-        given = {} if given is None else given
-    if not is_object(given):  # then every field is missing, the optional ones too: FastAPI's words
+    try:
+        given: Any = parse_json(data or b"null") if not data or _is_json(content_type) else data
+    except ValueError as error:
+        place = error.pos if isinstance(error, json.JSONDecodeError) else 0
+        complaint = _complaint("json_invalid", ["body", place], "JSON decode error", {})
+        raise errors.InvalidBody([complaint]) from error
+    fields: Any = {} if given is None else given
+    if not is_object(fields):  # then every field is missing, the optional ones too: FastAPI's words
         raise errors.InvalidBody([_missing(name) for name in kind.model_fields])
-    present = {name: value for name, value in given.items() if value is not None}
-    return validate(kind, present, "body")
+    return validate(kind, {name: value for name, value in fields.items() if value is not None}, "body")
 
 
 def parse_for_socket(kind: type[M], given: Any, *place: str) -> M:

@@ -184,12 +184,12 @@ class Connection:
     async def _speak(self, answer: SpeechAnswer, scope: Scope, content_type: str) -> None:
         account = self._service.account
         try:
-            spoken = speak(answer, await self._service.speak(answer.order), account)
-            await trio.sleep_until(spoken.parts[0][0] if spoken.parts else answer.slot.end)
-            headers, lines = dict(spoken.headers), answer.form.endswith("/with-timestamps")
-            headers["content-type"] = content_type or headers["content-type"]
-            await self._send_head(200, list(headers.items()))
-            for at, data in spoken.parts:
+            headers, parts = speak(answer, await self._service.speak(answer.order), account)
+            await trio.sleep_until(parts[0][0] if parts else answer.slot.end)
+            replaced = {"content-type": content_type} if content_type else {}
+            await self._send_head(200, list((dict(headers) | replaced).items()))
+            lines = answer.form.endswith("/with-timestamps")
+            for at, data in parts:
                 await trio.sleep_until(at)
                 await self._send_part("audio", data, scope, lines=lines)
             await self._send_part("final", b"", scope, lines=lines)

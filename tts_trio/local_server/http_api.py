@@ -69,14 +69,6 @@ class SpeechAnswer:
 
 
 @attrs.frozen
-class Spoken:
-    """A `SpeechAnswer`, spoken."""
-
-    headers: Headers  # without `content-length` the body is chunked
-    parts: Sequence[tuple[float, bytes]]  # the pieces of the body, and when each is due
-
-
-@attrs.frozen
 class Call:
     """A request that has found its route; `path` is its match with the route's pattern."""
 
@@ -100,8 +92,11 @@ def refuse(error: errors.ServiceError, account: Account, status: int | None = No
     return _answer(status or error.status, error.body(trace_id), trace_id)
 
 
-def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
-    """Make the headers and the body of an answer out of its speech."""
+def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> tuple[Headers, list[tuple[float, bytes]]]:
+    """Make an answer out of its speech: its headers, and the pieces of its body with the time at which each is due.
+
+    A body without the header `content-length` is sent in chunks.
+    """
     behavior, start = account.behavior, answer.slot.start
     if answer.order.output_format.startswith("mp3"):
         clip = tagged(clip)
@@ -110,13 +105,13 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> Spoken:
     answer.slot.end = end = ready[-1]
     headers = list(answer.headers)
     if answer.form == "/stream":
-        return Spoken(headers, _chunks(answer.order, clip, account, first))
+        return headers, _chunks(answer.order, clip, account, first)
     if answer.form == "/stream/with-timestamps":
         lines = (json.dumps(_timed(clip, answer.lines, index)).encode() + b"\n" for index in range(len(clip.slices)))
-        return Spoken(headers, list(zip(ready, lines, strict=False)))
+        return headers, list(zip(ready, lines, strict=False))
     body = json.dumps(_timed(clip, answer.lines)).encode() if answer.form else clip.audio
     headers += [("content-length", str(len(body))), ("tts-latency-ms", str(round(1000 * (end - start))))]
-    return Spoken(headers, [(end, body)])
+    return headers, [(end, body)]
 
 
 def _route(request: Request, account: Account, now: float) -> Answer | SpeechAnswer:

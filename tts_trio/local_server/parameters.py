@@ -148,9 +148,9 @@ def _find_language(language_code: str | None, model: catalog.Model, behavior: Be
     return None
 
 
-def _normalizes(choice: str | None, model: catalog.Model, behavior: Behavior, latency: int | None = None) -> bool:
+def _normalizes(choice: str | None, query: body.Query, model: catalog.Model, behavior: Behavior) -> bool:
     """Say whether numbers become words by this `apply_text_normalization` and `optimize_streaming_latency`."""
-    if latency == _NO_LATENCY_BUT_NO_NORMALIZER:
+    if isinstance(query, body.SpeechQuery) and query.optimize_streaming_latency == _NO_LATENCY_BUT_NO_NORMALIZER:
         return False
     by_itself = model.normalizes or behavior.fast_models_normalize
     return by_itself if choice in {None, "auto"} else choice == "on"
@@ -184,14 +184,17 @@ def parse_http(
         query = body.validate(body.SpeechQuery, request.query, "query")
         lines, settings = (body.Line(text=said.text, voice_id=voice_id),), said.voice_settings or body.VoiceSettings()
         model = _find_model(said.model_id or catalog.DEFAULT_MODEL)
-        latency = query.optimize_streaming_latency
         if model.model_id.startswith("eleven_v4") and not behavior.v4_over_text_to_speech:
             raise errors.NO_SPEECH_MODEL.given(model_id=model.model_id)
-        fields = {"previous_text": said.previous_text or None, "next_text": said.next_text or None}
-        for field, given in {**fields, "optimize_streaming_latency": latency}.items():
+        fields = {
+            "previous_text": said.previous_text or None,
+            "next_text": said.next_text or None,
+            "optimize_streaming_latency": query.optimize_streaming_latency,
+        }
+        for field, given in fields.items():
             if model.is_v3 and given is not None:
                 raise errors.NOT_SUPPORTED_WITH_MODEL.given(field=field, model_id=model.model_id)
-        parameters = _settle(said, query, model, behavior, formats, latency, speed=settings.speed or 1.0)
+        parameters = _settle(said, query, model, behavior, formats, speed=settings.speed or 1.0)
     voices = dict.fromkeys(line.voice_id for line in lines)
     for voice in voices:
         check_voice(voice, behavior, errors.VOICE_NOT_FOUND)
@@ -204,49 +207,37 @@ def parse_http(
     return lines, parameters
 
 
-def parse_websocket(request: Request, voice_id: str, behavior: Behavior) -> Parameters:
-    """Check the URL of a text-to-speech WebSocket.
+def parse_websocket(request: Request, voice_id: str | None, behavior: Behavior) -> Parameters:
+    """Check the URL of a WebSocket, of text-to-dialogue if `voice_id` is None.
 
     Raises:
         ServiceError: The upgrade is refused.
     """
+    rare = () if behavior.rare_formats_on_websocket else _RARE_FORMATS
+    formats = [output_format for output_format in STREAMED_FORMATS if output_format not in rare]
+    if voice_id is None:
+        query = body.parse_for_socket(body.SocketQuery, request.query)
+        model = _find_model(query.model_id or catalog.DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
+        return _settle(query, query, model, behavior, formats, sync_alignment=query.sync_alignment)
     query = body.parse_for_socket(body.SpeechSocketQuery, request.query)
     model = _find_model(query.model_id or catalog.DEFAULT_MODEL)
     if model.dialogue_voices:
         raise errors.NO_SOCKET_MODEL.given(model_id=model.model_id)
-    timeout = min(query.inactivity_timeout, _LONGEST_INACTIVITY)
-    parameters = _settle_socket(query, model, behavior, query.optimize_streaming_latency)
-    return attrs.evolve(parameters, voice_id=voice_id, auto_mode=query.auto_mode, inactivity_timeout=timeout)
-
-
-def parse_dialogue_websocket(request: Request, behavior: Behavior) -> Parameters:
-    """Check the URL of a text-to-dialogue WebSocket.
-
-    Raises:
-        ServiceError: The upgrade is refused.
-    """
-    query = body.parse_for_socket(body.SocketQuery, request.query)
-    model = _find_model(query.model_id or catalog.DEFAULT_DIALOGUE_SOCKET_MODEL, dialogue=True)
-    return _settle_socket(query, model, behavior)
-
-
-def _settle_socket(
-    query: body.SocketQuery, model: catalog.Model, behavior: Behavior, latency: int | None = None
-) -> Parameters:
-    rare = () if behavior.rare_formats_on_websocket else _RARE_FORMATS
-    formats = [output_format for output_format in STREAMED_FORMATS if output_format not in rare]
-    return _settle(query, query, model, behavior, formats, latency, sync_alignment=query.sync_alignment)
+    return _settle(
+        query, query, model, behavior, formats, sync_alignment=query.sync_alignment, voice_id=voice_id,
+        auto_mode=query.auto_mode, inactivity_timeout=min(query.inactivity_timeout, _LONGEST_INACTIVITY),
+    )  # fmt: skip
 
 
 def _settle(
     said: body.Body | body.SocketQuery, query: body.Query, model: catalog.Model, behavior: Behavior,
-    formats: Sequence[str], latency: int | None = None, **others: Any,
+    formats: Sequence[str], **others: Any,
 ) -> Parameters:  # fmt: skip
     return Parameters(
         model,
         _find_format(query.output_format, behavior, formats),
         _find_language(said.language_code, model, behavior),
-        _normalizes(said.apply_text_normalization, model, behavior, latency),
+        _normalizes(said.apply_text_normalization, query, model, behavior),
         logging=query.enable_logging,
         **others,
     )

@@ -197,8 +197,6 @@ async def open_local_server(
         ImportError: As for `LocalServer`.
         RuntimeError: As for `LocalServer.connect`.
     """
-    voice = voice or EspeakVoice()
-    _check_clock(voice)  # before there is a nursery, which would make a group of its error
     server = LocalServer(behavior, voice=voice, ssl_context=ssl_context, record=record)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
@@ -300,13 +300,13 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
         context.end(now, self._behavior.late_final)
 
 
-SOCKETS: dict[str, tuple[type[SocketCore[Any]], Callable[..., Parameters]]] = {
-    r"/v1/text-to-speech/([^/]*)/stream-input": (StreamInput, parameters.parse_websocket),
-    r"/v1/text-to-speech/([^/]*)/multi-stream-input": (MultiStreamInput, parameters.parse_websocket),
-    r"/v1/text-to-dialogue/stream-input": (DialogueInput, parameters.parse_dialogue_websocket),
-    r"/v1/text-to-dialogue/multi-stream-input": (MultiDialogueInput, parameters.parse_dialogue_websocket),
+SOCKETS: dict[str, type[SocketCore[Any]]] = {
+    r"/v1/text-to-speech/([^/]*)/stream-input": StreamInput,
+    r"/v1/text-to-speech/([^/]*)/multi-stream-input": MultiStreamInput,
+    r"/v1/text-to-dialogue/stream-input": DialogueInput,
+    r"/v1/text-to-dialogue/multi-stream-input": MultiDialogueInput,
 }
-"""By the pattern of the path, whose group is the voice id: what speaks there, and what reads its URL."""
+"""The core of each WebSocket, by the pattern of its path. The group is the voice id."""
 
 
 def open_core(request: Request, account: Account, now: float) -> SocketCore[Any] | None:
@@ -315,9 +315,10 @@ def open_core(request: Request, account: Account, now: float) -> SocketCore[Any]
     Raises:
         ServiceError: The upgrade is refused.
     """
-    for pattern, (core, parse) in SOCKETS.items():
+    for pattern, core in SOCKETS.items():
         if match := re.fullmatch(pattern, request.path):
-            read = parse(request, *match.groups(), account.behavior)
+            voice_id = match[1] if match.groups() else None
+            read = parameters.parse_websocket(request, voice_id, account.behavior)
             if account.behavior.over_concurrency == "upgrade":
                 account.admit(now)
             return core(request, read, account, now)
