@@ -27,7 +27,7 @@ from tts_trio.transport.websocket import WebSocket
 
 IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (DialBackoff, "connection_lost"),
-    (DialTurn, "_end_in_time"),
+    (DialTurn, "_wait"),
     (ConnectionPool, "_warm_up"),
     (ConnectionPool, "_dial"),
     (ConnectionPool, "_open"),

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio._nurseries import asynccontextmanager, of_this_run, single_error
+from tts_trio._nurseries import asynccontextmanager, of_this_run
 from tts_trio.limits.backoff import Backoff
-from tts_trio.transport.timers import fail_after
+from tts_trio.transport.timers import Countdown, fail_after
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
@@ -50,29 +50,25 @@ class DialTurn:
             self._limit.release_on_behalf_of(self)
 
     @asynccontextmanager
-    async def limited(self, timeout: float) -> AsyncGenerator[trio.Event]:  # noqa: ASYNC109 - as `fail_after`
+    async def limited(self, timeout: float) -> AsyncGenerator[None]:  # noqa: ASYNC109 - as `fail_after`
         """Dial in this block, for so many seconds at most in which the loop ran.
-
-        Yields:
-            An event, to be set when the dial has succeeded; what follows in the block is not limited.
 
         Raises:
             trio.TooSlowError: It took longer.
         """
         try:
-            with single_error():
-                async with fail_after(timeout) as done, trio.open_nursery() as nursery:
-                    nursery.start_soon(self._end_in_time, done)
-                    yield done
-                    done.set()
+            async with fail_after(timeout, self._wait):
+                yield
         finally:
             self.end()
 
-    @trio.lowlevel.enable_ki_protection
-    async def _end_in_time(self, done: trio.Event) -> None:
+    async def _wait(self, dialed: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - as `fail_after`
+        """Wait for the end of the dial, and tell whether it came in time; the turn ends after a second of it."""
+        countdown = Countdown(timeout)
         with trio.move_on_after(_WORKING):
-            await done.wait()
+            return await countdown.wait(dialed)
         self.end()
+        return await countdown.wait(dialed)
 
 
 class DialBackoff:

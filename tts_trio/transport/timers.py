@@ -9,7 +9,7 @@ then was read, and a timeout counts only the seconds in which the loop ran.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import attrs
 import trio
@@ -105,12 +105,14 @@ class Countdown:
     async def wait(self, event: trio.Event) -> bool:
         """Wait for an event, and tell whether it came in time."""
         ends = trio.current_time() + self.seconds
-        while not event.is_set() and (now := trio.current_time()) < ends:
-            tick = min(now + TICK, ends)
-            with trio.move_on_at(tick):
-                await event.wait()
-            ends += max(0.0, trio.current_time() - tick)
-        self.seconds = max(0.0, ends - trio.current_time())
+        try:
+            while not event.is_set() and (now := trio.current_time()) < ends:
+                tick = min(now + TICK, ends)
+                with trio.move_on_at(tick):
+                    await event.wait()
+                ends += max(0.0, trio.current_time() - tick)
+        finally:
+            self.seconds = max(0.0, ends - trio.current_time())
         expired = trio.current_time()
         return not await has_expired(lambda: math.inf if event.is_set() else expired)
 
@@ -121,28 +123,31 @@ async def wait_event(event: trio.Event, timeout: float) -> bool:  # noqa: ASYNC1
 
 
 @asynccontextmanager
-async def fail_after(timeout: float) -> AsyncGenerator[trio.Event]:  # noqa: ASYNC109 - no cancel scope counts like this
+async def fail_after(
+    timeout: float,  # noqa: ASYNC109 - no cancel scope counts like this
+    wait: Callable[[trio.Event, float], Awaitable[bool]] = wait_event,
+) -> AsyncGenerator[None]:
     """Limit a block as `trio.fail_after` does, but to so many seconds in which the loop ran.
 
-    Yields:
-        An event. Once it is set, the rest of the block is not limited.
+    Args:
+        timeout: The seconds.
+        wait: A function that waits for the end of the block, and tells whether it came in time. It is given an event,
+            which is set at the end, and the seconds.
 
     Raises:
         trio.TooSlowError: It took longer.
     """
     done = trio.Event()
-    completed = False
 
     @trio.lowlevel.enable_ki_protection
     async def watch(scope: trio.CancelScope) -> None:
-        if not await wait_event(done, timeout):
+        if not await wait(done, timeout):
             scope.cancel(reason="the timeout has passed")
 
     with single_error():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, nursery.cancel_scope)
-            yield done
-            completed = True
+            yield
             done.set()
-    if nursery.cancel_scope.cancelled_caught and not completed:
+    if nursery.cancel_scope.cancelled_caught and not done.is_set():
         raise trio.TooSlowError

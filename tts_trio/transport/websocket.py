@@ -171,26 +171,26 @@ class WebSocket:
         """
         stream: HandshakeStream | None = None
         try:
-            with trio.CancelScope() as scope, single_error():
-                async with turn.limited(self._config.timeouts.connect) as hot:
-                    stream = HandshakeStream(await self._open_stream(self._config))
-                    async with trio.open_nursery() as nursery:
+            with single_error():
+                async with trio.open_nursery() as nursery:
+                    async with turn.limited(self._config.timeouts.connect):
+                        stream = HandshakeStream(await self._open_stream(self._config))
                         websocket = await self._upgrade(nursery, stream)
                         for message in first_messages:
                             self.sent += 1
                             await websocket.send_message(message)
                         await websocket.ping()
-                        if self.error is not None:
-                            raise self.error
-                        hot.set()
-                        scope.shield = self.is_open = True  # from here on it ends by the event, or by the peer
-                        if not self.ending:
-                            on_open()
-                        nursery.start_soon(self._write, websocket)
-                        await self._keep_time()
-                        if self.error is None:
-                            await self._say_goodbye(websocket)
-                        nursery.cancel_scope.cancel(reason="the WebSocket is closed")
+                    if self.error is not None:
+                        raise self.error
+                    # From here on it ends by the event, or by the peer.
+                    nursery.cancel_scope.shield = self.is_open = True
+                    if not self.ending:
+                        on_open()
+                    nursery.start_soon(self._write, websocket)
+                    await self._keep_time()
+                    if self.error is None:
+                        await self._say_goodbye(websocket)
+                    nursery.cancel_scope.cancel(reason="the WebSocket is closed")
         except Exception as error:  # noqa: BLE001 - sorted by explain; what it does not know is logged there
             cause = self.error or explain(error, self._config, stream)
             if cause is not error and cause.__cause__ is None:
