@@ -18,6 +18,7 @@ from tts_trio._nurseries import root_cause, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
+from tts_trio.transport.tcp import open_tcp_stream
 from tts_trio.transport.tls_stream import NotResumedError, TLSStream
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
@@ -112,7 +113,7 @@ async def open_stream(config: TTSConfig, passed: Callable[[str], None] = lambda 
     async def connect() -> trio.abc.Stream:
         if proxy is not None:
             return await _open_tunnel(config, proxy, host, port, passed)
-        tcp = await trio.open_tcp_stream(host, port)
+        tcp = await open_tcp_stream(host, port)
         passed("TCP")
         return tcp
 
@@ -126,7 +127,7 @@ async def _open_tunnel(
     config: TTSConfig, proxy: Proxy, host: str, port: int, passed: Callable[[str], None]
 ) -> trio.abc.Stream:
     async def connect() -> trio.SocketStream:
-        tcp = await trio.open_tcp_stream(proxy.host, proxy.port)
+        tcp = await open_tcp_stream(proxy.host, proxy.port)
         passed("TCP")
         return tcp
 
