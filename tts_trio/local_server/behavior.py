@@ -77,6 +77,9 @@ _UNSENDABLE_CODES = (1005, 1006, 1015)
 _EVERYWHERE: tuple[Point, ...] = tuple(POINTS)
 _MESSAGES: tuple[Point, ...] = ("audio", "final")
 _STATUSES = (200, 599)
+_KINDS: dict[type, tuple[str, Any]] = {
+    type(None): ("None", ()), str: ("a text", str), int: ("a whole number", int), float: ("a number", (int, float)),
+}  # fmt: skip
 
 ACTIONS: dict[str, Action] = {
     "delay": Action(_EVERYWHERE, math.inf, "wait `value` seconds, then go on (pings are answered meanwhile)", 0),
@@ -147,25 +150,23 @@ class Fault:
 
     def __attrs_post_init__(self) -> None:
         action = ACTIONS[self.action]
+        kind, types = _KINDS[type(action.value)]
         if self.at not in action.points:
-            raise ValueError(f"a {self.action!r} fault strikes at {', '.join(action.points)}, not at {self.at!r}")
+            raise self._refusal("at", f"one of {', '.join(action.points)}")
         if self.value is None:
             object.__setattr__(self, "value", action.value)
-        elif action.value is None:
-            raise ValueError(f"a {self.action!r} fault takes no value")
-        elif isinstance(self.value, bool) or not isinstance(self.value, _like(action.value)):
-            raise ValueError(f"the value of a {self.action!r} fault is like {action.value!r}, not {self.value!r}")
+        elif isinstance(self.value, bool) or not isinstance(self.value, types):
+            raise self._refusal("value", kind)
         elif action.value in ERROR_NAMES and self.value not in ERROR_NAMES:
-            raise ValueError(f"the value of a {self.action!r} fault is one of {', '.join(ERROR_NAMES)}")
+            raise self._refusal("value", f"one of {', '.join(ERROR_NAMES)}")
         if self.action == "close" and self.value in _UNSENDABLE_CODES:
-            raise ValueError(f"no peer can send the close code {self.value}; for 1006 use 'eof' or 'reset'")
+            raise self._refusal("value", "a close code that can be sent; for 1006 use the fault 'eof' or 'reset'")
         if isinstance(self.value, int | float) and not action.lowest <= self.value <= action.highest:
-            allowed = f"from {action.lowest} to {action.highest}"
-            raise ValueError(f"the value of a {self.action!r} fault is {allowed}, not {self.value!r}")
+            raise self._refusal("value", f"from {action.lowest} to {action.highest}")
 
-
-def _like(value: float | str) -> Any:
-    return str if isinstance(value, str) else int if isinstance(value, int) else (int, float)
+    def _refusal(self, field: str, allowed: str) -> ValueError:
+        given = getattr(self, field)
+        return ValueError(f"{field}: {given!r} is not allowed for the fault {self.action!r}; it must be {allowed}")
 
 
 def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - the word of the command line

@@ -47,7 +47,12 @@ class Connection:
         """Serve the connection until it ends."""
         self._wire.record(Accepted)
         try:
-            await self._serve(ssl_context)
+            scope = Scope()
+            await self._wire.pass_point("accept", scope)
+            if ssl_context is not None:
+                await self._wire.pass_point("tls", scope)
+                await self._wire.start_tls(ssl_context)
+            await self._answer_requests()
         except HangUp as hang_up:
             if hang_up.reset:
                 self._wire.arm_reset()
@@ -58,19 +63,14 @@ class Connection:
             self._wire.record(Ended, by=by, torn=torn)
             await trio.aclose_forcefully(self._wire.stream)
 
-    async def _serve(self, ssl_context: ssl.SSLContext | None) -> None:
-        scope = Scope()
-        await self._wire.pass_point("accept", scope)
-        if ssl_context is not None:
-            await self._wire.pass_point("tls", scope)
-            await self._wire.start_tls(ssl_context)
+    # --- requests
+
+    async def _answer_requests(self) -> None:
         while isinstance(head := await self._next_event(), h11.Request):
             await self._answer(head)
             if self._socket or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                 return
             self._http.start_next_cycle()
-
-    # --- requests
 
     async def _next_event(self) -> h11.Request | h11.Data | h11.EndOfMessage | None:
         """Read the head of a request, a part of its body, or its end; None at the end of the connection."""

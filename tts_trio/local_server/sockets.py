@@ -14,7 +14,7 @@ from tts_trio.local_server.body import VoiceSettings, is_object, parse_for_socke
 from tts_trio.local_server.encoding import Encoder
 from tts_trio.local_server.parameters import Parameters, Request, check_voice
 from tts_trio.local_server.socket_core import ContextSocket, SocketCore, field_of
-from tts_trio.local_server.speech import Alignment, Clip, silence, tagged
+from tts_trio.local_server.speech import Alignment, Clip, tagged
 from tts_trio.local_server.utterance import Utterance
 
 _SCHEDULE = (120, 160, 250, 290)  # characters before a generation; the last one repeats
@@ -72,7 +72,10 @@ class SpeechContext(Utterance):
             self.end(now)
 
     def _tail(self) -> bytes:
-        return silence(self._stream, _TAIL_MS[self._generations % len(_TAIL_MS)])
+        """End the sound with a moment of silence and with what the encoder has held back."""
+        rate = self._stream.source_rate
+        samples = rate * _TAIL_MS[self._generations % len(_TAIL_MS)] // 1000
+        return self._stream.encode(bytes(2 * samples), rate) + self._stream.flush()
 
     def _add(self, text: str, now: float, *, trigger: bool) -> None:
         self._text += text

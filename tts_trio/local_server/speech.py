@@ -179,12 +179,6 @@ def render(order: Order, voice: Voice) -> Clip:
     return Clip(tuple(slices), _source_alignment(pieces, normalized), normalized)
 
 
-def silence(encoder: Encoder, milliseconds: int) -> bytes:
-    """End a stream with a moment of silence and what its encoder has held back."""
-    rate = encoder.source_rate
-    return encoder.encode(bytes(2 * (rate * milliseconds // 1000)), rate) + encoder.flush()
-
-
 def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
     """Map the source's characters onto what was said.
 

@@ -296,6 +296,26 @@ async def test_garbage_for_an_answer(autojump_clock: MockClock) -> None:
         assert await ask(here) is None
 
 
+async def test_nothing_is_written_once_the_client_has_sent_its_close(autojump_clock: MockClock) -> None:
+    """What was due while the answer to the Close waited is neither sent nor on the record."""
+    import wsproto.events
+
+    async with town(Fault("delay", "close", 0.5)) as here:
+        socket = await here.socket()
+        await socket.say(RUSSIAN)
+        assert (await socket.hear()).kind == "audio"
+        await socket.stream.send_all(socket.protocol.send(wsproto.events.CloseConnection(1000)))
+        assert kinds(await socket.hear_all()) == ["close 1000", "eof"]
+        records = here.server.records
+    closing = next(index for index, record in enumerate(records) if isinstance(record, CloseReceived))
+    assert [type(record).__name__ for record in records[closing:]] == [
+        "CloseReceived",
+        "Injected",
+        "CloseSent",
+        "Ended",
+    ]
+
+
 async def test_429_and_then_good(autojump_clock: MockClock) -> None:
     async with town(Fault("status", "answer", 429, count=1)) as here:
         client = here.http()
