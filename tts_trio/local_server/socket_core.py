@@ -116,9 +116,7 @@ class SocketCore(ABC, Generic[U]):
 
     @property
     def _retire_at(self) -> float:
-        if self._ended or self._behavior.max_age is None:
-            return math.inf
-        return self._opened_at + self._behavior.max_age
+        return math.inf if self._ended else self._opened_at + (self._behavior.max_age or math.inf)
 
     # --- what an endpoint says
 

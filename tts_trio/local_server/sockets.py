@@ -197,14 +197,11 @@ class DialogueContext(Utterance):
         settings: Any = self.first.get("voice_settings") or {}
         parameters.check_settings(parse_for_socket(VoiceSettings, settings, "voice_settings"))
 
-    def refuse_settings(self, later: Mapping[str, Any]) -> None:
-        """Refuse fields that only the first message may have."""
-        for field in _FIRST_ONLY:
-            if later.get(field) is not None:
-                raise errors.FIRST_MESSAGE_ONLY.given(field=field)
-
     def take(self, message: Mapping[str, Any], now: float) -> None:
-        """Take a message, whose lines are those of the voices that the first one named."""
+        """Take a message. Only the first one may set `_FIRST_ONLY`."""
+        for field in _FIRST_ONLY:
+            if message is not self.first and message.get(field) is not None:
+                raise errors.FIRST_MESSAGE_ONLY.given(field=field)
         self.heard_at = now
         for item in field_of(message, "inputs", list) or ():
             self._add(item, now)
@@ -260,11 +257,7 @@ class _DialogueSocket(SocketCore[DialogueContext]):
 
     def _say(self, message: dict[str, Any], now: float, context_id: str | None = None) -> DialogueContext:
         """Let a context take a message, which may be its first one."""
-        context = self._context(context_id)
-        if context:
-            context.refuse_settings(message)
-        else:
-            context = self._open(message, now, context_id)
+        context = self._context(context_id) or self._open(message, now, context_id)
         context.take(message, now)
         return context
 

@@ -35,14 +35,13 @@ class Wire:
     """One connection's stream.
 
     Attributes:
-        number: The number of the connection.
         ended_by_client: Whether the client closed TCP, or was found gone.
         pace: The bytes to send in a second; None: all at once.
     """
 
     def __init__(self, stream: trio.abc.Stream, number: int, service: Service) -> None:
         self.stream = stream
-        self.number = number
+        self._number = number
         self.ended_by_client = False
         self.pace: float | None = None
         self._service = service
@@ -150,7 +149,7 @@ class Wire:
 
     def record(self, what: type[Record], /, **fields: Any) -> None:
         """Put something on the record."""
-        self._service.record(what(time=trio.current_time(), connection=self.number, **fields))
+        self._service.record(what(time=trio.current_time(), connection=self._number, **fields))
 
     async def start_tls(self, context: Any) -> None:
         """Do the server's half of a TLS handshake.
