@@ -141,7 +141,7 @@ async def play(audio: AudioChannel, into: list[bytes], listening: Listening = "e
 
 
 def seconds_of(sound: bytes, audio: AudioChannel) -> float:
-    counter = AudioClock(audio.format)
+    counter = AudioClock.of(audio.format)
     counter.feed(sound)
     return counter.seconds
 

@@ -116,7 +116,7 @@ async def _say(options: argparse.Namespace) -> None:
     target = "standard output" if options.output == _STANDARD_OUTPUT else options.output
     with status() as show:
         async with configured(given) as config, _said_before(options.cache, config) as config:
-            report = _Report(config.base_url, AudioClock(config.format), show, trio.current_time())
+            report = _Report(config.base_url, AudioClock.of(config.format), show, trio.current_time())
             show("connecting")
             await _speak(options, config, report)
     report.finish(target)

@@ -7,6 +7,7 @@ frame headers, and that of opus by the granule positions of its Ogg pages. A str
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 
 from tts_trio.config.formats import AudioFormat, Codec
 
@@ -43,12 +44,13 @@ class WholeSamples:
 
     Attributes:
         held: The bytes of the last sample, frame or page, whose end has not arrived yet.
+        clock: The duration of the audio returned so far.
     """
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
-        self._clock = AudioClock(format)
-        self._before_tag = format.codec == "mp3"
+        self.clock = AudioClock.of(format)
         self.held = b""
+        self._before_tag = format.codec == "mp3"
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the stream, return the whole samples, frames or pages, and hold the rest."""
@@ -60,70 +62,58 @@ class WholeSamples:
                 return b""
             self._before_tag = False
             data = data[tag:]
-        self._clock.feed(data)
+        self.clock.feed(data)
         if self.held:
             data = self.held + data
-        end = len(data) - self._clock.pending
+        end = len(data) - self.clock.pending
         self.held = data[end:]
         return data[:end] if self.held else data
 
-    @property
-    def seconds(self) -> float:
-        """The duration of the audio returned so far, in seconds."""
-        return self._clock.seconds
 
-
-class AudioClock:
+class AudioClock(ABC):
     """Measures how long the audio in a byte stream lasts, wherever the stream is cut into pieces.
 
     Only whole samples, mp3 frames and Ogg pages count. Bytes that cannot be read (garbage between mp3 frames, a lost
     page) add nothing to the duration, and `feed` never raises.
+
+    Attributes:
+        seconds: The duration of the audio fed so far, in seconds.
+        pending: How many of the last bytes belong to a sample, frame or page whose end has not arrived yet.
     """
 
-    def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
-        self._counter = (
-            _unit_counter(format.codec)
-            if format.sample_bytes is None
-            else _SampleCounter(format.sample_bytes, format.sample_rate)
-        )
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.pending = 0
 
+    @staticmethod
+    def of(format: AudioFormat) -> AudioClock:  # noqa: A002 - it is what users call it
+        """Make the clock of a format."""
+        if format.sample_bytes is None:
+            return _unit_counter(format.codec)
+        return _SampleCounter(format.sample_bytes, format.sample_rate)
+
+    @abstractmethod
     def feed(self, data: bytes) -> None:
         """Count the next bytes of the stream."""
-        self._counter.feed(data)
-
-    @property
-    def seconds(self) -> float:
-        """The duration of the audio fed so far, in seconds."""
-        return self._counter.seconds
-
-    @property
-    def pending(self) -> int:
-        """How many of the last bytes belong to a sample, frame or page whose end has not arrived yet."""
-        return self._counter.pending
 
 
 def _unit_counter(codec: Codec) -> _UnitCounter:
     return _Mp3Counter() if codec == "mp3" else _OggOpusCounter()
 
 
-class _SampleCounter:
+class _SampleCounter(AudioClock):
     """Counts PCM and the telephone codecs, in which every sample has the same number of bytes."""
 
     def __init__(self, sample_bytes: int, sample_rate: int) -> None:
+        super().__init__()
         self._sample_bytes = sample_bytes
         self._sample_rate = sample_rate
         self._bytes = 0
 
     def feed(self, data: bytes) -> None:
         self._bytes += len(data)
-
-    @property
-    def seconds(self) -> float:
-        return self._bytes // self._sample_bytes / self._sample_rate
-
-    @property
-    def pending(self) -> int:
-        return self._bytes % self._sample_bytes
+        samples, self.pending = divmod(self._bytes, self._sample_bytes)
+        self.seconds = samples / self._sample_rate
 
 
 # The most frames, pages or pieces of garbage that one call of `feed` reads: 8 minutes of mp3, or 20 ms of work.
@@ -131,10 +121,11 @@ class _SampleCounter:
 _MOST_UNITS = 20_000
 
 
-class _UnitCounter:
+class _UnitCounter(AudioClock):
     """Walks over a stream of units (frames, pages) whose headers tell their length."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._buffer = bytearray()
         self._skip = 0  # bytes of the last unit that have not arrived, and need not be read
 
@@ -148,6 +139,7 @@ class _UnitCounter:
             at = at + length if units < _MOST_UNITS else len(buffer)
         self._skip = max(0, at - len(buffer))
         del buffer[:at]
+        self.pending = len(buffer)
 
     def reach(self, data: bytearray, seconds: float) -> int:
         """Return how many bytes the first whole units have that last so many seconds; all units if they are too few."""
@@ -156,22 +148,12 @@ class _UnitCounter:
             at += length
         return at
 
-    @property
-    def seconds(self) -> float:
-        """The duration of the whole units, in seconds."""
-        raise NotImplementedError
-
-    @property
-    def pending(self) -> int:
-        """How many bytes of a unit have arrived whose end has not."""
-        return len(self._buffer)
-
+    @abstractmethod
     def _unit(self, buffer: bytearray, at: int) -> int:
         """Count the unit at this place, and return its length in bytes; 0 if the length needs more bytes.
 
         The length may reach beyond the end of the buffer: those bytes are skipped when they arrive.
         """
-        raise NotImplementedError
 
 
 # Kilobits a second, by the header's bitrate index; 0 is the free format, which nobody streams.
@@ -189,12 +171,7 @@ class _Mp3Counter(_UnitCounter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._seconds = 0.0
         self._in_step = True  # whether the last unit ended where the next one begins, so that one header is enough
-
-    @property
-    def seconds(self) -> float:
-        return self._seconds
 
     def _unit(self, buffer: bytearray, at: int) -> int:
         available = len(buffer) - at
@@ -216,7 +193,7 @@ class _Mp3Counter(_UnitCounter):
         if available < length:
             return 0
         if not any(name in buffer[at + 4 : at + 44] for name in _INFO_FRAMES):
-            self._seconds += seconds
+            self.seconds += seconds
         return length
 
 
@@ -261,10 +238,6 @@ class _OggOpusCounter(_UnitCounter):
         self._pre_skip = 0
         self._granule = 0
 
-    @property
-    def seconds(self) -> float:
-        return (self._earlier_streams + max(0, self._samples - self._pre_skip)) / _OPUS_RATE
-
     def _unit(self, buffer: bytearray, at: int) -> int:
         available = len(buffer) - at
         if not buffer.startswith(b"OggS\0", at) and available >= 5:
@@ -280,6 +253,7 @@ class _OggOpusCounter(_UnitCounter):
             granule=int.from_bytes(buffer[at + 6 : at + 14], "little", signed=True),
             body=bytes(buffer[at + body : at + length]),
         )
+        self.seconds = (self._earlier_streams + max(0, self._samples - self._pre_skip)) / _OPUS_RATE
         return length
 
     def _page(self, *, begins_stream: bool, granule: int, body: bytes) -> None:

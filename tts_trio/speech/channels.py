@@ -179,7 +179,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     def statistics(self) -> AudioStatistics:
         """Return how many pieces of audio wait, and how many tasks wait for one."""
-        return AudioStatistics(self._utterance.segments.waiting, len(self._readers))
+        return AudioStatistics(len(self._utterance.segments.waiting), len(self._readers))
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -148,7 +148,10 @@ class Reply(Driver):
         error = self.utterance.receive(event, trio.current_time())
         if error is not None and self._connection is not None:
             self._connection.abandon(error)
-        self.changed()
+        if self.utterance.only_listens:
+            self._wake_readers()
+        else:
+            self.changed()
 
     def _on_loss(self, error: TTSError) -> None:
         if self._config.limiter is not None and isinstance(error, ConcurrencyError):
@@ -166,10 +169,11 @@ class Reply(Driver):
     def changed(self) -> None:
         """Send what the utterance has to send, close a connection that has ended, and wake the readers."""
         now = trio.current_time()
-        if self.utterance.has_phrases:
+        has_phrases = self.utterance.has_phrases
+        if has_phrases:
             self._has_phrases.set()
         if self._connection is not None:
-            if self.utterance.has_phrases and has_lapsed(self._slot):
+            if has_phrases and has_lapsed(self._slot):
                 self._lose_slot()
             for phrase in self.utterance.phrases_to_send(now):
                 self._connection.send_text(phrase)

@@ -48,6 +48,7 @@ class Segment:
         offset: Where its text begins in the text sent, in characters.
         letters: How many characters that are no blanks there are before that.
         started_ms: Where its audio begins in the audio received, in milliseconds.
+        longest_seconds: The most seconds that the audio of its text can last.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class Segment:
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
         self._kept: int | None = None  # how much of its text was kept then, in characters
         self._kept_words: tuple[Word, ...] | None = None
+        self.longest_seconds: float = longest_seconds("")
         self._samples = WholeSamples(config.format)
         self._format = config.format
         self._bytes = 0
+        self._most_bytes = most_bytes(config.format, self.longest_seconds)
         self._aligned = False  # whether the last message told when more of the text is heard
 
     @property
@@ -115,27 +118,25 @@ class Segment:
             return not spoken.lacks_audio(strictly=False)
         return not self._aligned and spoken.received_ms > spoken.aligned_ms
 
-    @property
-    def longest_seconds(self) -> float:
-        """The most seconds that the audio of its text can last."""
-        return longest_seconds(self.spoken.text)
-
     def exceeds(self, event: AudioReceived) -> bool:
         """Whether this message makes more audio than the text can have."""
-        most = most_bytes(self._format, self.longest_seconds)
-        return self._bytes + len(event.audio) > most or self._samples.seconds > self.longest_seconds
+        too_large = self._bytes + len(event.audio) > self._most_bytes
+        return too_large or self._samples.clock.seconds > self.longest_seconds
 
     def send(self, phrase: str) -> None:
         """Note a phrase that is sent."""
         self.spoken.sent(phrase)
         self._phrase_ends.append(len(self.spoken.text))
+        self.longest_seconds = longest_seconds(self.spoken.text)
+        self._most_bytes = most_bytes(self._format, self.longest_seconds)
 
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and return the whole samples (frames, pages) that can be delivered, and their seconds."""
         self._bytes += len(event.audio)
-        before, covered = self._samples.seconds, self.spoken.covered
-        audio = self._samples.feed(event.audio)
-        seconds = self._samples.seconds - before
+        samples, covered = self._samples, self.spoken.covered
+        before = samples.clock.seconds
+        audio = samples.feed(event.audio)
+        seconds = samples.clock.seconds - before
         self.spoken.received(seconds * 1000, event)
         self._aligned = self.spoken.covered > covered
         return audio, seconds
@@ -194,8 +195,12 @@ class Segments:
     """The text and the audio that were accepted, sent, received and delivered for one utterance.
 
     Attributes:
+        current: The segment of the connection in use, or of the last one; there is none before `begin`.
         received_seconds: Audio received and not taken back.
+        waiting: Audio not yet delivered, in pieces.
     """
+
+    current: Segment
 
     def __init__(self, config: TTSConfig, *, in_messages: bool) -> None:
         """Begin an utterance.
@@ -213,8 +218,8 @@ class Segments:
         self._earlier_words: tuple[Word, ...] = ()  # of all segments but the last
         self._last_words: tuple[Word, ...] = ()  # of the last one, as they were when `_words` was made
         self._words: tuple[Word, ...] = ()
-        self._waiting: deque[bytes] = deque()  # audio not yet delivered
-        self._delivered = AudioClock(config.format)
+        self.waiting: deque[bytes] = deque()
+        self._delivered = AudioClock.of(config.format)
 
     def accept(self, text: str) -> None:
         """Note text that was accepted from the caller."""
@@ -228,26 +233,20 @@ class Segments:
         before = self._segments[-1] if self._segments else None
         self._earlier_words = self.words
         self._last_words = ()
-        self._segments.append(
-            Segment(self._config, before, self.received_seconds * 1000, rate, in_messages=self._in_messages)
-        )
-
-    @property
-    def current(self) -> Segment:
-        """The segment of the connection in use, or of the last one."""
-        return self._segments[-1]
+        self.current = Segment(self._config, before, self.received_seconds * 1000, rate, in_messages=self._in_messages)
+        self._segments.append(self.current)
 
     def receive(self, event: AudioReceived) -> float:
         """Take a message, and return how many seconds of whole samples came; they wait to be delivered."""
         audio, seconds = self.current.receive(event)
         self.received_seconds += seconds
         if audio:
-            self._waiting.append(audio)
+            self.waiting.append(audio)
         return seconds
 
     def deliver(self) -> bytes:
         """Take the next piece of audio for the caller; `b""` if there is none."""
-        audio = self._waiting.popleft() if self._waiting else b""
+        audio = self.waiting.popleft() if self.waiting else b""
         self._delivered.feed(audio)
         return audio
 
@@ -263,9 +262,9 @@ class Segments:
             The text after that word, in the phrases in which it was sent: it is to be said again.
         """
         ended_ms = self.current.cut(self.delivered_seconds * 1000)
-        waiting = beginning(self._format, b"".join(self._waiting), max(0.0, ended_ms / 1000 - self.delivered_seconds))
-        self._waiting = deque([waiting] if waiting else ())
-        kept = AudioClock(self._format)
+        waiting = beginning(self._format, b"".join(self.waiting), max(0.0, ended_ms / 1000 - self.delivered_seconds))
+        self.waiting = deque([waiting] if waiting else ())
+        kept = AudioClock.of(self._format)
         kept.feed(waiting)
         self.received_seconds = self.delivered_seconds + kept.seconds
         return self.current.cut_off
@@ -281,14 +280,9 @@ class Segments:
         return self._accepted.text
 
     @property
-    def waiting(self) -> int:
-        """How many pieces of audio wait to be delivered."""
-        return len(self._waiting)
-
-    @property
     def waiting_bytes(self) -> int:
-        """How many bytes these have."""
-        return sum(map(len, self._waiting))
+        """How many bytes wait to be delivered."""
+        return sum(map(len, self.waiting))
 
     @property
     def delivered_seconds(self) -> float:

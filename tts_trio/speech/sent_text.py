@@ -58,7 +58,6 @@ class SentText:
         length: The length of the text, without the blanks at its end, in characters.
         spans: Where the words begin and end.
         cursor: How far the text is aligned, in characters.
-        word: Index of the word in which, or before which, the cursor stands.
         covered: How many characters are aligned, those after them included that are silent.
     """
 
@@ -66,7 +65,7 @@ class SentText:
         self.text: str = ""
         self.length = 0
         self.spans: list[tuple[int, int]] = []
-        self.cursor = self.word = self.covered = 0
+        self.cursor = self.covered = 0
         self._letters: list[int] = [0]  # how many characters the words before each word have, and all of them
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
 
@@ -84,7 +83,6 @@ class SentText:
     def align(self, cursor: int) -> None:
         """Note how far the text is aligned."""
         self.cursor = cursor
-        self.word = self.word_at(cursor)
         silent = _SPEECHLESS.match(self.text, cursor)
         self.covered = silent.end() if silent else cursor
 
@@ -93,6 +91,11 @@ class SentText:
         """Whether nothing is to be heard behind what is aligned."""
         text, at = self.text, self.covered
         return at == len(text) or not (speakable(text[at]) or speakable(text[at:]))
+
+    @property
+    def word(self) -> int:
+        """Index of the word in which, or before which, the cursor stands."""
+        return self.word_at(self.cursor)
 
     @property
     def is_inside_phrase(self) -> bool:

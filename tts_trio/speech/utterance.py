@@ -243,7 +243,12 @@ class Utterance(Report):
     @property
     def readable(self) -> bool:
         """Whether a task in `receive` must be woken: there is audio, the utterance has ended, or the caller left."""
-        return self.ended is not None or self.playback.left or self.segments.waiting > 0
+        return self.ended is not None or self.playback.left or bool(self.segments.waiting)
+
+    @property
+    def only_listens(self) -> bool:
+        """Whether the end marker was sent, and the final has not come: audio changes only what there is to read."""
+        return self.has_connection and self.ended is None and self.segments.current.complete
 
     @property
     def waits_for_playback(self) -> bool:

@@ -115,7 +115,7 @@ class ExpectedAudio:
 
     def sounds(self, pieces: Sequence[AudioReceived], seconds: float = 0.0) -> bool:
         """Whether the whole samples, frames or pages in these pieces last at least so many seconds, and more than 0."""
-        clock = AudioClock(self.format)
+        clock = AudioClock.of(self.format)
         for piece in pieces:
             clock.feed(piece.audio)
             if clock.seconds and clock.seconds >= seconds:  # stop early: a caller may wait for this audio

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")  # as lenient as h11
 _ACCEPTED = re.compile(rb"HTTP/\d\.\d 101\b")
@@ -92,8 +91,11 @@ class Frames:
         if first == _WHOLE_TEXT and least <= size <= self._longest and not self._in_fragments:
             if len(received) < end:
                 return None
-            with suppress(UnicodeDecodeError):
+            try:
                 message = received[begin:end].decode()
+            except UnicodeDecodeError:
+                pass
+            else:
                 del received[:end]
                 return message
         self._left = end if size >= least and first != _CLOSE else _ALL

@@ -58,6 +58,7 @@ class TLSStream(trio.abc.Stream):
         self.socket = socket
         self._on_session: Callable[[ssl.SSLSession], None] | None = on_session
         self._torn = False
+        self._has_rest = False  # a record may not have been read to its end
         self._receiving = _OneTask("receiving from")
         self._sending = _OneTask("sending to")
 
@@ -119,7 +120,7 @@ class TLSStream(trio.abc.Stream):
         size = min(size, _RECORD)  # of a larger buffer the rest would be cut off again, which leaves holes in the heap
         with self._receiving:
             self._check_open()
-            if self.socket.pending():  # the descriptor knows nothing of it
+            if self._has_rest and self.socket.pending():  # the descriptor knows nothing of it
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self.socket)
@@ -129,6 +130,7 @@ class TLSStream(trio.abc.Stream):
                 if not self._is_end(error.__cause__):
                     raise
                 data = b""
+            self._has_rest = len(data) == size
         if data and self._on_session is not None:
             self._note_session(self._on_session)
         return data

@@ -43,12 +43,14 @@ class _Ping:
     Attributes:
         payload: What its pong will name.
         since: When it was sent.
+        messages: How many messages had come then.
         overdue_at: When its pong is overdue; later, where the loop stood still.
         is_probe: Whether any message will do for the pong.
     """
 
     payload: bytes
     since: float
+    messages: int
     overdue_at: float
     is_probe: bool
 
@@ -105,7 +107,7 @@ class WebSocket:
         self._next_ping = math.inf
         self._pings = 0
         self._unanswered = deque[_Ping]()
-        self._last_message = -math.inf
+        self._messages = 0  # that came
         self._writing_since = math.inf
 
     @property
@@ -217,7 +219,7 @@ class WebSocket:
                 self.abandon(explain(error, self._config, stream))
             if self.error is not None:
                 raise self.error
-            self._last_message = trio.current_time()
+            self._messages += 1
 
         websocket = FramedConnection(
             stream,
@@ -303,7 +305,7 @@ class WebSocket:
         """Send a ping that is to be answered in so many seconds."""
         self._pings += 1
         now = trio.current_time()
-        ping = _Ping(self._pings.to_bytes(4), now, now + timeout, is_probe)
+        ping = _Ping(self._pings.to_bytes(4), now, self._messages, now + timeout, is_probe)
         self._unanswered.append(ping)
         self._write_soon(ping)
         self._timer.reset()
@@ -322,7 +324,7 @@ class WebSocket:
             if not ping.is_probe:
                 says = f"a ping within {self._config.timeouts.ping:g} s"
             # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
-            elif self._last_message < ping.since or self._writing_since <= ping.since:
+            elif self._messages == ping.messages or self._writing_since <= ping.since:
                 says = f"a probe within {_PROBE_TIMEOUT:g} s"
             else:
                 self._unanswered.remove(ping)

@@ -30,7 +30,7 @@ def is_unasked(event: Event, audio_format: AudioFormat) -> bool:
         case AudioReceived():
             if event.alignment is not None or event.normalized_alignment is not None:
                 return not is_blank(event)
-            clip = AudioClock(audio_format)
+            clip = AudioClock.of(audio_format)
             clip.feed(event.audio)
             return clip.seconds > _LONGEST_BLANK
         case Final():

@@ -10,14 +10,14 @@ from __future__ import annotations
 import binascii
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import attrs
 import pybase64
 
 from tts_trio.errors import TTSError
 from tts_trio.errors.classification import classify
-from tts_trio.wire.json_objects import read_characters, read_numbers, read_object
+from tts_trio.wire.json_objects import read_object, read_times
 
 _LONGEST_TEXT = 1000  # characters of an error's message; what is longer is no message, and is sorted and logged
 
@@ -38,7 +38,7 @@ class Alignment:
 
 
 Unread: TypeAlias = Callable[[], Alignment | None]
-"""Times that were not read yet. Most are never needed, and reading them costs more than the rest of a frame."""
+"""Times that were not read yet, since most are never needed."""
 
 
 def _read(times: Alignment | Unread | None) -> Alignment | None:
@@ -51,18 +51,14 @@ class AudioReceived:
 
     Attributes:
         audio: The encoded audio.
+        alignment: The times of the characters as they were sent, or None.
         context_id: The context that the audio belongs to; None on sockets without contexts.
     """
 
     audio: bytes = attrs.field(repr=lambda audio: f"<{len(audio)} bytes>")
-    _alignment: Alignment | Unread | None = attrs.field(default=None, eq=_read)
+    alignment: Alignment | None = None
     _normalized_alignment: Alignment | Unread | None = attrs.field(default=None, eq=_read)
     context_id: str | None = None
-
-    @property
-    def alignment(self) -> Alignment | None:
-        """The times of the characters as they were sent, or None."""
-        return _read(self._alignment)
 
     @property
     def normalized_alignment(self) -> Alignment | None:
@@ -148,8 +144,8 @@ def decode(message: str | bytes) -> list[Event]:
             events.append(
                 AudioReceived(
                     audio,
-                    _unread_alignment(frame.get("alignment")),
-                    _unread_alignment(_either(frame, "normalizedAlignment", "normalized_alignment")),
+                    _alignment(frame.get("alignment")),
+                    functools.partial(_alignment, _either(frame, "normalizedAlignment", "normalized_alignment")),
                     context_id,
                 )
             )
@@ -179,21 +175,21 @@ def _text(value: object) -> str | None:
     return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
 
 
-def _unread_alignment(value: object) -> Unread | None:
-    """The alignment object, which is read when it is asked for; None where it is absent or no object."""
-    return functools.partial(_alignment, cast("dict[str, Any]", value)) if isinstance(value, dict) else None
+def _alignment(value: Any) -> Alignment | None:
+    """The alignment object, or None where it is absent or not one: audio without times is still played."""
+    fields: dict[str, Any] = value
+    if type(fields) is not dict:
+        return None
+    times = read_times(
+        fields.get("chars"),
+        _first(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"),
+        _first(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"),
+    )
+    return times and Alignment(*times)
 
 
-def _alignment(fields: dict[str, Any]) -> Alignment | None:
-    """The alignment, or None where the object is not one: audio without times is still played."""
-    chars = read_characters(fields.get("chars"))
-    starts = read_numbers(_first_list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"))
-    durations = read_numbers(_first_list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"))
-    return Alignment(chars, starts, durations) if 0 < len(chars) == len(starts) == len(durations) else None
-
-
-def _first_list(fields: Mapping[str, Any], *names: str) -> object:
+def _first(fields: Mapping[str, Any], *names: str) -> Any:
     for name in names:
-        if isinstance(value := fields.get(name), list):
-            return cast("list[Any]", value)
+        if (value := fields.get(name)) is not None:
+            return value
     return None

@@ -21,7 +21,7 @@ from tts_trio.errors import ConfigurationError, ProtocolError
 from tts_trio.errors.classification import classify_response
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
-from tts_trio.wire.json_objects import read_characters, read_numbers, read_object
+from tts_trio.wire.json_objects import read_object, read_times
 
 _LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
@@ -183,11 +183,15 @@ def _alignment(value: object) -> Alignment | None:
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)
-    chars = read_characters(fields.get("characters"))
-    starts = read_numbers(fields.get("character_start_times_seconds"), 1000)
-    ends = read_numbers(fields.get("character_end_times_seconds"), 1000)
-    if not 0 < len(chars) == len(starts) == len(ends):
+    times = read_times(
+        fields.get("characters"),
+        fields.get("character_start_times_seconds"),
+        fields.get("character_end_times_seconds"),
+        1000,
+    )
+    if times is None:
         return None
+    chars, starts, ends = times
     durations = (end - start for start, end in zip(starts, ends, strict=True))
     return Alignment(chars, starts, tuple(durations))
 

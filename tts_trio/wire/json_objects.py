@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 MOST_CHARACTERS = 5000
 """Characters that one message may time: about five minutes of speech. What has more is heard without its times."""
@@ -17,6 +17,7 @@ MOST_CHARACTERS = 5000
 _MOST_COMMAS = 8 * MOST_CHARACTERS
 _AUDIO = re.compile(r'"(audio(?:_base64)?)"\s*:\s*"')
 _SMALL_FIELD = re.compile(r'"(\w+)"\s*:\s*(?:"([^"\\]*)"|(true)\b)')
+_DECODER = json.JSONDecoder()
 _EDGE = 4096  # characters at either end of a message, where its small fields are looked for
 
 
@@ -31,14 +32,14 @@ def read_object(message: str) -> dict[str, Any]:
     if len(message) > _MOST_COMMAS and message.count(",") >= _MOST_COMMAS:
         return _read_small_fields(message)
     try:
-        parsed: object = json.loads(message)
+        parsed: dict[str, Any] = _DECODER.decode(message)
     except RecursionError:
         raise ValueError("invalid JSON: nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"invalid JSON: {error}") from None
-    if not isinstance(parsed, dict):
-        raise ValueError(f"a JSON {type(parsed).__name__} where an object is due")  # noqa: TRY004 - no caller's mistake
-    return cast("dict[str, Any]", parsed)
+    if type(parsed) is not dict:
+        raise ValueError(f"a JSON {type(parsed).__name__} where an object is due")
+    return parsed
 
 
 def _read_small_fields(message: str) -> dict[str, Any]:
@@ -54,29 +55,38 @@ def _read_small_fields(message: str) -> dict[str, Any]:
     return fields
 
 
-def _short_list(value: object) -> list[Any]:
-    """Return a list of a length that times of characters may have; an empty one for all else."""
-    entries = cast("list[Any]", value) if isinstance(value, list) else []
-    return entries if len(entries) <= MOST_CHARACTERS else []
+Times: TypeAlias = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]
+"""Characters, and two numbers for each of them."""
 
 
-def read_characters(value: object) -> tuple[str, ...]:
-    """Return the characters that are timed; none if they are no strings, or too many in all."""
-    entries = _short_list(value)
-    if not {*map(type, entries)} <= {str} or sum(map(len, entries)) > MOST_CHARACTERS:
-        return ()
-    return tuple(entries)
+def read_times(chars: Any, first: Any, second: Any, factor: int = 1) -> Times | None:
+    """Return the times of characters, in whole numbers of a unit.
 
+    Args:
+        chars: What is to be a list of characters.
+        first: What is to be a list of numbers, one for each character.
+        second: The same.
+        factor: What the numbers are to be multiplied by.
 
-def read_numbers(value: object, factor: int = 1) -> tuple[int, ...]:
-    """Return times in whole numbers of a unit; none if one of them is no finite number."""
-    entries = _short_list(value)
-    kinds = {*map(type, entries)}
+    Returns:
+        None if they are no such lists, or there are too many characters, or one of the numbers is not finite.
+    """
+    if not type(chars) is type(first) is type(second) is list:
+        return None
+    if not 0 < len(chars) == len(first) == len(second) <= MOST_CHARACTERS:
+        return None
+    if {*map(type, chars)} != {str} or sum(map(len, chars)) > MOST_CHARACTERS:
+        return None
+    kinds = {*map(type, first), *map(type, second)}
     if kinds == {int} and factor == 1:
-        return tuple(entries)
+        return tuple(chars), tuple(first), tuple(second)
     if not kinds <= {int, float}:
-        return ()
+        return None
     try:
-        return tuple(round(entry * factor) for entry in entries)
+        return tuple(chars), _rounded(first, factor), _rounded(second, factor)
     except (ValueError, OverflowError):  # NaN, infinity
-        return ()
+        return None
+
+
+def _rounded(numbers: list[float], factor: int) -> tuple[int, ...]:
+    return tuple(round(number * factor) for number in numbers)

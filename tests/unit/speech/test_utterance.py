@@ -195,7 +195,7 @@ def test_audio_before_the_first_text_is_not_for_the_listener() -> None:
     """A clip of silence, which the service may make for its init frame and for keep-alives."""
     utterance, _ = started(complete=False)
     utterance.receive(silence(0.1), 0.1)
-    assert utterance.segments.waiting == 0
+    assert not utterance.segments.waiting
     assert utterance.timeline.first_received is None
 
 

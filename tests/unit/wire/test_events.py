@@ -101,13 +101,17 @@ def test_any_object_is_decoded(message: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("text", ["Да. ", "Yes. "])
-def test_times_are_read_when_somebody_asks_for_them(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_of_what_was_read_are_themselves_read_when_somebody_asks_for_them(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the text as it was sent are enough nearly always."""
     read: list[object] = []
-    characters = events.read_characters
-    monkeypatch.setattr(events, "read_characters", lambda value: read.append(value) or characters(value))
+    read_times = events.read_times
+    monkeypatch.setattr(events, "read_times", lambda chars, *args: read.append(chars) or read_times(chars, *args))
     times = {"chars": [*text], "charStartTimesMs": [0] * len(text), "charDurationsMs": [5] * len(text)}
     event = decode(frame(audio=ENCODED, alignment=times, normalizedAlignment=times))[0]
     assert isinstance(event, AudioReceived)
-    assert read == []
     assert event.alignment == Alignment((*text,), (0,) * len(text), (5,) * len(text))
     assert read == [[*text]]
+    assert event.normalized_alignment == event.alignment
+    assert read == [[*text]] * 2
