@@ -1,4 +1,4 @@
-"""The local server: in memory, or on a port."""
+"""The local server, in memory or on a port."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import attrs
 import trio
@@ -24,18 +24,18 @@ _BACKLOG = 1024
 
 
 class LocalServer:
-    """A server that speaks ElevenLabs' protocol, HTTP and WebSocket alike, over any stream.
+    """A server that speaks ElevenLabs' protocol over any stream, with HTTP and WebSocket.
 
     Args:
-        behavior: How the server behaves. The attribute can be replaced at any time, also during a call.
-        voice: The voice that speaks; None: `EspeakVoice`, in a thread. On trio's `MockClock` give `ToneVoice`: a clock
-            that jumps does not wait for threads.
-        ssl_context: The context of a server, for TLS on every connection; None: no TLS.
-        record: A function that is called with every record; None: they are kept in `records`.
+        behavior: The behavior of the server. The attribute `behavior` can be replaced at any time, even during a call.
+        voice: The voice; None: `EspeakVoice`, which speaks in a thread. A `MockClock` that jumps does not wait for
+            threads, so tests on such a clock need `ToneVoice`.
+        ssl_context: The server's TLS context, for TLS on every connection; None: no TLS.
+        record: A function that is called with every record; None: the server appends the records to `records`.
 
     Attributes:
-        records: What each side sent, in order.
-        base_url: The URL that clients need. It has no port until the server listens on one.
+        records: The records of all connections, in order.
+        base_url: The URL for clients. The URL has no port until the server listens on a port.
 
     Raises:
         ImportError: No voice is given, and the extra `voice` is not installed.
@@ -61,7 +61,7 @@ class LocalServer:
 
     @property
     def behavior(self) -> Behavior:
-        """How the server behaves now. Whoever replaces it also resets the counters of the faults."""
+        """The current behavior. Assigning a new one resets the counters of the faults."""
         return self._service.account.behavior
 
     @behavior.setter
@@ -69,7 +69,7 @@ class LocalServer:
         self._service.behave(behavior)
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection until it ends, and close it."""
+        """Serve one connection until it ends, and close the stream."""
         self._connections += 1
         connection = Connection(stream, self._connections, self._service)
         with trio.CancelScope() as scope:
@@ -80,10 +80,10 @@ class LocalServer:
                 self._scopes.discard(scope)
 
     def connect(self, nursery: trio.Nursery) -> MemoryStream:
-        """Connect in memory: return the client's end; the server's end is served in `nursery`.
+        """Connect in memory. Return the client's end, and serve the server's end in `nursery`.
 
         Raises:
-            OSError: After `stop_accepting`, as with a port on which no process listens.
+            OSError: The server does not accept connections, since `stop_accepting` was called.
             RuntimeError: The voice speaks in a thread, and the clock is a `MockClock` that jumps.
         """
         _check_clock(self._voice)
@@ -94,24 +94,24 @@ class LocalServer:
         return client
 
     def stop_accepting(self) -> None:
-        """Refuse new connections from now on. Open ones live on until `drop_connections` ends them."""
+        """Refuse new connections from now on. Open connections stay open until `drop_connections` ends them."""
         self._accepting = False
         if self._port:
             self._port.close()
 
     def resume(self) -> None:
-        """Accept connections again, on the same port."""
-        self._accepting = True
-        if self._port:
+        """Accept connections again, on the same port as before."""
+        if self._port and not self._accepting:
             self._port.open()
+        self._accepting = True
 
     def drop_connections(self) -> None:
-        """End all connections now, without a word."""
+        """End all connections now, without a closing handshake."""
         for scope in self._scopes:
             scope.cancel()
 
     def listen(self, nursery: trio.Nursery, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen on a port too, and serve in `nursery`; `open_local_server` does it for you.
+        """Listen on a port, and serve its connections in `nursery`. `open_local_server` calls this method.
 
         Raises:
             OSError: The port is taken.
@@ -120,8 +120,9 @@ class LocalServer:
         _check_clock(self._voice)
         self._port = _Port(port, host, nursery, self.serve_stream)
         self._port.open()
+        self._accepting = True
         scheme = "http" if self._ssl_context is None else "https"
-        name = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - as it was said
+        name = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 - the address to listen on
         self.base_url = f"{scheme}://{name}:{self._port.number}"
 
 
@@ -129,44 +130,38 @@ def _check_clock(voice: Voice) -> None:
     clock = trio.lowlevel.current_clock()
     if voice.blocking and isinstance(clock, MockClock) and clock.autojump_threshold < math.inf:
         raise RuntimeError(
-            f"voice: {type(voice).__name__} speaks in a thread, for which trio's MockClock does not wait: nothing would"
-            " be spoken in time; give the local server voice=ToneVoice()"
+            f"voice: {type(voice).__name__} speaks in a thread, for which trio's MockClock does not wait;"
+            " give the local server voice=ToneVoice()"
         )
 
 
 @attrs.define(eq=False)
 class _Port:
-    """A listening socket that can be closed and opened again."""
+    """A port whose listening socket can be closed and opened again."""
 
     number: int
     _host: str
     _nursery: trio.Nursery
     _handler: Callable[[trio.SocketStream], Awaitable[None]]
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _socket: socket.socket | None = attrs.field(default=None, init=False)
+    _cleanup: ExitStack = attrs.field(factory=ExitStack, init=False)
 
     def open(self) -> None:
-        """Listen, on the port of the last time if there was one."""
-        if self._socket is not None:
-            return
+        """Listen on the port. The first call replaces port 0 by a free port."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._socket = socket.create_server((self._host, self.number), family=family, backlog=_BACKLOG)
-        self.number = self._socket.getsockname()[1]
-        self._scope = trio.CancelScope()
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
-        self._nursery.start_soon(self._serve, listener, self._scope)
+        listening = socket.create_server((self._host, self.number), family=family, backlog=_BACKLOG)
+        self._cleanup.enter_context(listening)
+        self.number = listening.getsockname()[1]
+        scope = trio.CancelScope()
+        self._cleanup.callback(scope.cancel)
+        self._nursery.start_soon(self._serve, trio.SocketListener(trio.socket.from_stdlib_socket(listening)), scope)
 
     def close(self) -> None:
-        """Stop listening, at once."""
-        if self._socket is not None:
-            self._scope.cancel()
-            self._socket.close()
-            self._socket = None
+        """Stop listening at once."""
+        self._cleanup.close()
 
     async def _serve(self, listener: trio.SocketListener, scope: trio.CancelScope) -> None:
         with scope:
-            async with listener:
-                await trio.serve_listeners(self._handler, [listener], handler_nursery=self._nursery)
+            await trio.serve_listeners(self._handler, [listener], handler_nursery=self._nursery)
 
 
 @asynccontextmanager
@@ -182,15 +177,15 @@ async def open_local_server(
     """Serve on a port for as long as the block runs.
 
     Args:
-        behavior: How the server behaves.
-        voice: The voice that speaks, as for `LocalServer`.
-        host: The address to listen on. Anybody who reaches it is served, so think before it is not loopback.
-        port: The port to listen on; 0: any free one.
-        ssl_context: The context of a server, for TLS; None: no TLS.
-        record: A function that is called with every record; None: they are kept in `records`.
+        behavior: The behavior of the server.
+        voice: The voice, as for `LocalServer`.
+        host: The address to listen on. The server serves everybody who reaches this address, so prefer loopback.
+        port: The port to listen on; 0: any free port.
+        ssl_context: The server's TLS context; None: no TLS.
+        record: A function that is called with every record; None: the server appends the records to `records`.
 
     Yields:
-        The server; its `base_url` is where clients go.
+        The server. Its `base_url` is the URL for clients.
 
     Raises:
         OSError: The port is taken.
