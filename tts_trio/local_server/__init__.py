@@ -1,6 +1,7 @@
-"""A local server that speaks ElevenLabs' protocol, with a real voice, and with faults on demand.
+"""A local server that speaks ElevenLabs' protocol with a real voice, and injects faults on demand.
 
-It is the service's double, so it may not know how its client works: it imports nothing of the rest of `tts_trio`.
+The server stands in for the service, so the server must not depend on the client. This package imports nothing else of
+`tts_trio`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all connections share: spent credits, generations under way, single-use tokens, ids. Callers tell the time."""
+"""The account that all connections share: credits, generations, single-use tokens and ids. Callers pass the time."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tts_trio.local_server import errors
 from tts_trio.local_server.behavior import Behavior
 from tts_trio.local_server.catalog import Model
 
-_QUEUE_DELAY = 0.05  # the documentation's figure for a request that waits for a slot
+_QUEUE_DELAY = 0.05  # seconds from the end of a generation to the start of a queued one (ElevenLabs documentation)
 _TOKEN_LIFE = 15 * 60.0
 _REMEMBERED = 1000  # requests
 
 
 @attrs.define(eq=False)
 class Slot:
-    """One generation, which counts against the plan's concurrency."""
+    """A running generation, which counts against the plan's concurrency."""
 
     start: float
-    end: float  # an estimate until its length is known
+    end: float  # an estimate until the speech is rendered
 
 
 class Account:
-    """The account behind the keys.
+    """The account to which all API keys belong.
 
     Attributes:
-        behavior: How the server behaves now.
+        behavior: The current behavior of the server.
         used: The credits spent so far.
-        history: The latest requests over HTTP, the last one first, as `GET /v1/history` gives them.
+        history: The latest HTTP requests for speech, the newest first, as `GET /v1/history` returns them.
     """
 
     def __init__(self, behavior: Behavior) -> None:
@@ -45,27 +45,27 @@ class Account:
         self.history: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
 
     def check_key(self, key: str) -> None:
-        """Raise a `ServiceError` unless this is a good key."""
+        """Raise a `ServiceError` unless the account accepts this key."""
         good = self.behavior.api_keys
         if not key or (good is not None and key not in good):
             raise errors.INVALID_KEY.given()
 
     def issue_token(self, now: float) -> str:
-        """Make a single-use token, good for 15 minutes."""
+        """Issue a single-use token, which is valid for 15 minutes."""
         token = self.identifier("sutkn_", 32)
         self._tokens[token] = now + _TOKEN_LIFE
         return token
 
     def use_token(self, token: str, now: float) -> None:
-        """Consume a single-use token, or raise a `ServiceError`."""
+        """Consume a single-use token, or raise a `ServiceError` if the token is not valid."""
         if self._tokens.pop(token, 0.0) <= now:
             raise errors.INVALID_KEY.given()
 
     def charge(self, characters: int, model: Model) -> int:
-        """Pay for a text, and return its price in credits; no text costs one.
+        """Charge the account for a text, and return the price in credits. An empty text costs one credit.
 
         Raises:
-            ServiceError: The quota does not suffice.
+            ServiceError: The text costs more credits than remain.
         """
         price = max(1, round(characters * model.credits_a_character))
         quota = self.behavior.quota
@@ -77,14 +77,14 @@ class Account:
         return price
 
     def generating(self, at: float) -> int:
-        """Count the generations that are under way at this time."""
+        """Count the generations that run at this time."""
         return sum(slot.start <= at < slot.end for slot in self._slots)
 
     def admit(self, start: float) -> float:
-        """Return when a generation may start that wants to start at `start`.
+        """Return the time, from `start` on, at which the plan allows one more generation.
 
         Raises:
-            ServiceError: The plan's concurrency is used up, and nothing queues.
+            ServiceError: The plan's concurrency is used up, and `over_concurrency` is not "queue".
         """
         limit = self.behavior.concurrency
         if limit is None or self.generating(start) < limit:
@@ -95,21 +95,21 @@ class Account:
         return next(turn for turn in turns if self.generating(turn) < limit)
 
     def occupy(self, start: float, end: float, now: float) -> Slot:
-        """Take a slot."""
+        """Register a generation, and forget those that have ended by `now`."""
         self._slots = {slot for slot in self._slots if slot.end > now}
         slot = Slot(start, end)
         self._slots.add(slot)
         return slot
 
     def free(self, slot: Slot) -> None:
-        """End a generation early. It is no error if the generation is over."""
+        """Release the slot of a generation. A slot that is already free is ignored."""
         self._slots.discard(slot)
 
     def begin_session(self, socket: object) -> None:
-        """Give a text-to-dialogue socket a session for its whole life, unless it has one.
+        """Start the session that a text-to-dialogue socket holds until it closes, unless the socket already holds one.
 
         Raises:
-            ServiceError: There is none left.
+            ServiceError: Other sockets hold all sessions of the plan.
         """
         limit = self.behavior.dialogue_sessions
         if limit is not None and len(self._sessions - {socket}) >= limit:
@@ -117,11 +117,11 @@ class Account:
         self._sessions.add(socket)
 
     def end_session(self, socket: object) -> None:
-        """Take the session of a socket back. It is no error if it has none."""
+        """Release the session of a socket, if the socket holds one."""
         self._sessions.discard(socket)
 
     def identifier(self, prefix: str = "", length: int = 20) -> str:
-        """Make a request id: letters and digits."""
+        """Make an id of letters and digits."""
         return prefix + "".join(self._random.choices(string.ascii_letters + string.digits, k=length))
 
     def trace_id(self) -> str:

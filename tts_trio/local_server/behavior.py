@@ -1,7 +1,7 @@
-"""How the local server behaves: its pace, the account it pretends to hold, the unsettled points, the faults.
+"""The configuration of the local server: its speed, its account, the points on which the sources disagree, its faults.
 
-Nothing here does anything; the rest of the package reads it. The defaults are what was recorded from the live
-API, and where nothing was recorded, the likelier side (wire/README.md, 8).
+This module contains data, which the rest of the package reads. The defaults are what was recorded from the live API.
+Where nothing was recorded, the default is the likelier value (wire/README.md, 8).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs.validators import ge, gt, instance_of, le, optional
 
 
 def _must(be: str, check: Callable[[Any], bool]) -> Any:
-    """Make a validator whose error names the field and what it must be."""
+    """Make a validator whose error names the field and the allowed values."""
 
     def validate(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not check(value):
@@ -25,12 +25,12 @@ def _must(be: str, check: Callable[[Any], bool]) -> Any:
 
 
 def _is_one_of(choices: Collection[Any]) -> Any:
-    listed = tuple(choices)  # which asks for no hash
+    listed = tuple(choices)  # in which values without a hash can be looked up
     return _must(f"one of {', '.join(map(str, listed))}", lambda value: value in listed)
 
 
 def _are_texts(value: Any) -> bool:
-    """Tell a collection of texts from a single text, whose characters are texts as well."""
+    """Return whether a value is a collection of texts. A single text is not one."""
     return isinstance(value, tuple | list | set | frozenset) and all(
         isinstance(text, str) for text in cast("list[object]", value)
     )
@@ -43,10 +43,10 @@ _TEXTS = _must("a list of texts", _are_texts)
 Point = Literal["accept", "tls", "answer", "audio", "final", "close"]
 
 POINTS: dict[Point, str] = {
-    "accept": "a TCP connection has been accepted; counted by connections",
+    "accept": "after a TCP connection was accepted; counted by connections",
     "tls": "before the server's half of the TLS handshake; counted by connections",
     "answer": "before the answer to an HTTP request, an upgrade to WebSocket included; counted by requests",
-    "audio": "before the audio message (or the piece of an HTTP body) numbered `frame`; counted by utterances",
+    "audio": "before the audio message (or piece of an HTTP body) with the number `frame`; counted by utterances",
     "final": "before isFinal (or the end of an HTTP body); counted by utterances",
     "close": "before the server's WebSocket Close, its answer to the client's included; counted by sockets",
 }
@@ -54,12 +54,12 @@ POINTS: dict[Point, str] = {
 
 @attrs.frozen
 class Action:
-    """What a kind of fault does."""
+    """A kind of fault."""
 
-    points: tuple[Point, ...]  # at which it can be injected
+    points: tuple[Point, ...]  # at which the fault can strike
     value: float | str | None  # the default of `Fault.value`; None: the fault takes no value
-    says: str  # what it does, in one line for people
-    lowest: float = -math.inf  # of its values
+    says: str  # what the fault does, for `tts-trio serve --help`
+    lowest: float = -math.inf  # allowed value
     highest: float = math.inf
 
 
@@ -71,7 +71,7 @@ ERROR_NAMES = (
     "invalid_voice_settings", "invalid_output_format", "output_format_not_allowed", "text_too_long",
     "max_character_limit_exceeded", "input_timeout_exceeded",
 )  # fmt: skip
-"""What an error frame of a fault may be named."""
+"""The names that the error frame of a fault may have."""
 
 _UNSENDABLE_CODES = (1005, 1006, 1015)
 _EVERYWHERE: tuple[Point, ...] = tuple(POINTS)
@@ -82,60 +82,65 @@ _KINDS: dict[type, tuple[str, Any]] = {
 }  # fmt: skip
 
 ACTIONS: dict[str, Action] = {
-    "delay": Action(_EVERYWHERE, math.inf, "wait `value` seconds, then go on (pings are answered meanwhile)", 0),
-    "freeze": Action(_EVERYWHERE, None, "read and write nothing any more, and keep TCP open: a half-open peer"),
-    "deafen": Action(
-        ("answer", *_MESSAGES), None, "read nothing any more but go on writing: the client's window fills"
-    ),
-    "reset": Action(_EVERYWHERE, None, "TCP RST"),
-    "eof": Action(_EVERYWHERE, None, "TCP FIN without a word: close code 1006, a body cut short"),
+    "delay": Action(_EVERYWHERE, math.inf, "wait `value` seconds, then go on; pings are answered meanwhile", 0),
+    "freeze": Action(_EVERYWHERE, None, "stop reading and writing, and keep TCP open, as a half-open peer does"),
+    "deafen": Action(("answer", *_MESSAGES), None, "stop reading, but go on writing: the client's window fills"),
+    "reset": Action(_EVERYWHERE, None, "send TCP RST"),
+    "eof": Action(_EVERYWHERE, None, "send TCP FIN alone: the client sees close code 1006, or a body cut short"),
     "status": Action(("answer",), 500, "answer with the HTTP status `value` and the service's body for it", *_STATUSES),
     "until_eof": Action(
-        ("answer",), 401, "as `status`, with a body that has no length and an end of TCP two seconds later", *_STATUSES
+        ("answer",), 401, "as `status`, but the body has no length, and TCP ends two seconds later", *_STATUSES
     ),
-    "garbage": Action(("answer", *_MESSAGES), None, "bytes that are neither HTTP nor WebSocket, then go on"),
-    "content_type": Action(("answer",), "text/html", "HTTP only: the audio under the content type `value`"),
-    "error_200": Action(("answer",), None, "HTTP only: an error as JSON with the status 200"),
-    "close": Action(_MESSAGES, 1011, "WebSocket Close with the code `value`; ends an HTTP connection", 1000, 4999),
-    "skip": Action(_MESSAGES, None, "leave this message out (`frame=None`: all audio; at `final`: no final)"),
-    "invalid_json": Action(_MESSAGES, None, "one more message before this one, which is no JSON"),
-    "bad_base64": Action(_MESSAGES, None, "one more message before this one, whose audio is no base64"),
-    "unknown_frame": Action(_MESSAGES, None, "one more message before this one, of a type nobody knows"),
-    "binary_frame": Action(_MESSAGES, None, "one more message before this one, as a binary frame"),
+    "garbage": Action(("answer", *_MESSAGES), None, "send bytes that are neither HTTP nor WebSocket, then go on"),
+    "content_type": Action(("answer",), "text/html", "HTTP only: send the audio with the content type `value`"),
+    "error_200": Action(("answer",), None, "HTTP only: send an error as JSON with the status 200"),
+    "close": Action(
+        _MESSAGES, 1011, "send a WebSocket Close with the code `value`; over HTTP send TCP FIN", 1000, 4999
+    ),
+    "skip": Action(
+        _MESSAGES, None, "leave this message out (all audio with `frame=None`); over HTTP at `final` send TCP FIN"
+    ),
+    "invalid_json": Action(_MESSAGES, None, "send a message that is not JSON before this one"),
+    "bad_base64": Action(_MESSAGES, None, "send a message whose audio is not base64 before this one"),
+    "unknown_frame": Action(_MESSAGES, None, "send a message of an unknown type before this one"),
+    "binary_frame": Action(_MESSAGES, None, "send a binary frame before this message"),
     "huge_frame": Action(
-        _MESSAGES, 9 * 2**20, "one more message before this one, of `value` bytes and without audio", 100, 2**30
+        _MESSAGES, 9 * 2**20, "send a message of `value` bytes without audio before this one", 100, 2**30
     ),
     "error_frame": Action(
-        _MESSAGES, "internal_error", "the service's error frame named `value`, then Close 1008 as the service does"
+        _MESSAGES, "internal_error", "send the service's error frame with the name `value`, then Close 1008"
     ),
     "context_error": Action(
-        _MESSAGES, "internal_error", "the error frame with the id of the context, which is over; the socket lives on"
+        _MESSAGES, "internal_error", "send the error frame with the id of the context, and end only the context"
     ),
-    "early_final": Action(("audio",), None, "isFinal before this audio, which still follows"),
-    "cut": Action(_MESSAGES, None, "half of this message's bytes, then TCP RST"),
-    "split": Action(_MESSAGES, 1000, "this message in WebSocket fragments of `value` bytes", 1, 2**30),
-    "trickle": Action(("answer", *_MESSAGES), 2000, "the bytes of this message at `value` bytes a second", 1, 2**30),
+    "early_final": Action(("audio",), None, "send isFinal before this audio, which still follows"),
+    "cut": Action(_MESSAGES, None, "send half of this message's bytes, then TCP RST"),
+    "split": Action(
+        _MESSAGES, 1000, "send this message in WebSocket fragments (or HTTP chunks) of `value` bytes", 1, 2**30
+    ),
+    "trickle": Action(("answer", *_MESSAGES), 2000, "send this message at `value` bytes a second", 1, 2**30),
 }
 
 
 @attrs.frozen
 class Fault:
-    """One thing that goes wrong: what, where, and how often.
+    """A fault to inject: what happens, where, and how often.
 
     `Fault("reset", "audio", frame=2, skip=1, count=1)` resets the connection of the second utterance, and of no
     other, before its third audio message. `Fault("status", "answer", 429, count=1)` refuses one request.
 
     Attributes:
-        action: The name of what happens, one of `ACTIONS`.
-        at: The name of the point where it happens, one of `POINTS`.
+        action: What happens; one of `ACTIONS`.
+        at: The point at which the action happens; one of `POINTS`.
         value: The action's parameter (seconds, status, close code, bytes…); None: the action's default.
-        frame: At "audio", the number of the message before which it strikes, from 0 in each utterance; None: each.
-        path: Only where the request's path ends with these whole segments: "stream-input" is not
-            "multi-stream-input", "text-to-dialogue/stream" is one of two "/stream"; "": anywhere.
-        skip: The number of passes of the point that are let through first.
-        count: The number of passes into which the fault is injected after those; None: all.
-        probability: The chance, from 0 to 1, that the fault is really injected into such a pass.
-        seed: The seed of the draws, which makes them repeatable.
+        frame: At "audio", the number of the message before which the fault strikes, from 0 in each utterance; None:
+            before every message.
+        path: The whole segments with which the path of a request must end. "stream-input" does not match
+            "multi-stream-input". "": any path.
+        skip: The number of passes of the point before the fault can strike.
+        count: The number of passes at which the fault can strike after those; None: all.
+        probability: The probability, from 0 to 1, that the fault strikes at such a pass.
+        seed: The seed of the random draws, which repeat from run to run.
     """
 
     action: str = attrs.field(validator=_is_one_of(ACTIONS))
@@ -174,12 +179,12 @@ def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - t
 
 
 def _switch(help: str) -> Any:  # noqa: A002 - as above
-    """Declare a field whose annotation lists its values; the first one is the default, and `bool` begins with True."""
+    """Declare a field whose annotation lists its values, the default first. The default of `bool` is True."""
     return attrs.field(metadata={"help": help})
 
 
 def _read_choices(behavior: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
-    """Give each switch the default and the validator that its annotation asks for."""
+    """Set the default and the validator of each switch from its annotation."""
     attrs.resolve_types(behavior, attribs=fields)
     for index, field in enumerate(fields):
         if field.type is bool or get_origin(field.type) is Literal:
@@ -194,96 +199,92 @@ _POSITIVE: Any = optional([_NUMBER, gt(0)])
 
 @attrs.frozen(kw_only=True, field_transformer=_read_choices)
 class Behavior:
-    """Everything about the server that a test may want otherwise. Times are in seconds.
+    """The behavior of a local server. Times are in seconds.
 
-    Each field is described once, where it is declared, and `tts-trio serve --help` prints the same words.
+    `tts-trio serve --help` prints the text at each field.
     """
 
-    model_latency: float = _option(0.075, _NUMBER, ge(0), help="from a segment's beginning to its first audio")
-    speed: float = _option(20.0, _NUMBER, gt(0), help="generation, as a multiple of real time")
-    seed: int = _option(0, _WHOLE, help="for the sizes of HTTP chunks and for request ids")
+    model_latency: float = _option(0.075, _NUMBER, ge(0), help="time from a segment's start to its first audio")
+    speed: float = _option(20.0, _NUMBER, gt(0), help="speed of generation, as a multiple of real time")
+    seed: int = _option(0, _WHOLE, help="seed of the sizes of HTTP chunks and of request ids")
 
     api_keys: tuple[str, ...] | None = _option(
-        None, optional(_TEXTS), help="the good keys; none given: any key that is not empty"
+        None, optional(_TEXTS), help="accepted keys; none: every key that is not empty"
     )
-    voices: tuple[str, ...] | None = _option(
-        None, optional(_TEXTS), help="the known voice ids; none given: any well-formed one"
-    )
-    forbidden_formats: tuple[str, ...] = _option((), _TEXTS, help="output formats above this account's tier (403)")
+    voices: tuple[str, ...] | None = _option(None, optional(_TEXTS), help="known voice ids; none: every well-formed id")
+    forbidden_formats: tuple[str, ...] = _option((), _TEXTS, help="output formats above the account's tier (403)")
     forbidden_voices: tuple[str, ...] = _option(
-        (), _TEXTS, help="voices above this account's plan (402 paid_plan_required)"
+        (), _TEXTS, help="voices above the account's plan (402 paid_plan_required)"
     )
-    quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: without end")
+    quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: unlimited")
     quota_status: Literal[401, 402] = _switch("HTTP status of an exhausted quota (older or current docs)")
-    concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: any")
+    concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: unlimited")
     over_concurrency: Literal["frame", "upgrade", "queue"] = _switch(
-        "above `concurrency` a WebSocket gets an error frame, or HTTP 429 at its upgrade, or waits;"
+        "above `concurrency` a WebSocket gets an error frame, gets HTTP 429 at its upgrade, or waits;"
         " an HTTP request gets 429, or waits with `queue`"
     )
     dialogue_sessions: int | None = _option(
-        None, _POSITIVE, help="simultaneous text-to-dialogue sockets of the plan, idle ones too; none: any"
+        None, _POSITIVE, help="simultaneous text-to-dialogue sockets of the plan, idle ones included; none: unlimited"
     )
     slot_freed_on_close: bool = _switch(
-        "a socket closed in mid generation frees its slot at once, or when it would end"
+        "a socket that closes during a generation frees the slot at once, or when the generation would end"
     )
 
-    close_delay: float = _option(0.76, _NUMBER, ge(0), help="from isFinal, or an error frame, to the server's Close")
+    close_delay: float = _option(0.76, _NUMBER, ge(0), help="time from isFinal or an error to the server's Close")
     empty_flush_ends: bool = _switch('stream-input: {"text": "", "flush": true} ends the utterance, or only flushes')
-    blank_in_auto_mode: Literal["nothing", "silence"] = _switch(
-        'what {"text": " "} under auto_mode gives: nothing, or a short clip'
-    )
-    idle_timer: Literal["accept", "first_message"] = _switch("from when inactivity_timeout runs")
+    blank_in_auto_mode: Literal["nothing", "silence"] = _switch('{"text": " "} in auto_mode: nothing, or a short clip')
+    idle_timer: Literal["accept", "first_message"] = _switch("the event that starts inactivity_timeout")
     max_age: float | None = _option(None, _POSITIVE, help="the server closes (1000) a socket of this age; none: never")
     spelling: Literal["camel", "snake"] = _switch(
         "text-to-speech WebSockets: isFinal and contextId, or is_final and context_id"
     )
     context_slot: Literal["final", "close"] = _switch(
-        "a closed context counts among the five until its isFinal, or no more"
+        "a closed context counts among the five until its isFinal, or no longer"
     )
     early_close: Literal["none", "silent_final", "nothing"] = _switch(
-        "multi-stream-input: what comes of a context closed before its first audio was sent: what was flushed,"
-        " or isFinal without audio, or nothing at all"
+        "multi-stream-input: a context that is closed before its first audio gets its flushed text,"
+        " isFinal without audio, or nothing"
     )
     late_final: float = _option(
         0.0, _NUMBER, ge(0),
-        help="by so much isFinal comes late after close_context, and the last audio of what that interrupts"
+        help="delay of isFinal after close_context, and of the last audio of a context that is interrupted"
     )  # fmt: skip
     keep_alive_opens: bool = _switch(
         "multi-stream-input: a keep-alive without a context id opens the default context, or nothing"
     )
-    close_socket: Literal["ignored", "obeyed"] = _switch("multi-stream-input: close_socket while a context is open")
+    close_socket: Literal["ignored", "obeyed"] = _switch("multi-stream-input: close_socket with an open context")
     idle_context: Literal["final", "error"] = _switch(
-        "inactivity_timeout says and ends its context, or ends the whole socket"
+        "inactivity_timeout speaks the rest of a context and ends the context, or fails the socket"
     )
     idle_socket: Literal["lives", "error"] = _switch(
-        "a socket without contexts lives on, or is closed after inactivity_timeout"
+        "a socket without contexts stays open after inactivity_timeout, or fails"
     )
     quota_on_contexts: Literal["silent_final", "error"] = _switch(
-        "multi-stream-input: an exhausted quota is an isFinal without audio, or an error"
+        "multi-stream-input: an exhausted quota gives isFinal without audio, or an error"
     )
-    ping_interval: float | None = _option(None, _POSITIVE, help="the server pings; none: it does not")
-    ping_timeout: float = _option(20.0, _NUMBER, gt(0), help="without a pong for so long the server closes (1011)")
+    ping_interval: float | None = _option(None, _POSITIVE, help="time between two pings of the server; none: no pings")
+    ping_timeout: float = _option(20.0, _NUMBER, gt(0), help="the server closes (1011) without a pong in this time")
     unsupported_language: Literal["ignore", "reject"] = _switch(
-        "a language the model does not have: ignored, or HTTP 400"
+        "a language that the model does not speak is ignored, or refused (400)"
     )
     rare_formats_on_websocket: bool = _switch(
-        "mp3_24000_48, pcm_32000 and pcm_48000 on WebSockets: accepted, or refused"
+        "mp3_24000_48, pcm_32000 and pcm_48000 are accepted on WebSockets, or refused"
     )
     alignment: Literal["plain", "overlapping", "overrunning", "absent"] = _switch(
-        "overlapping: `alignment` comes in two passes over one sentence while `normalizedAlignment` does not;"
-        " overrunning: a dialogue's alignments last longer than the sound that they come with"
+        "overlapping: `alignment` covers a sentence in two passes, but `normalizedAlignment` does not;"
+        " overrunning: a dialogue's alignments last longer than their sound; absent: there are no alignments"
     )
     fast_models_normalize: Literal[False, True] = _switch(
         "the text normalizer of Flash and Turbo v2.5 is off by default (models page), or on (changelog)"
     )
     v4_over_text_to_speech: bool = _switch("plain /v1/text-to-speech speaks the v4 models, or refuses them (400)")
     too_long_code: Literal["max_character_limit_exceeded", "text_too_long"] = _switch(
-        "what a text above the limit is called"
+        "error code for a text above the limit"
     )
     id3_tag: Literal["alone", "joined"] = _switch(
-        "mp3 on dialogue sockets: its ID3 tag is a message of its own, or begins the first one"
+        "mp3 on dialogue sockets: the ID3 tag is a message of its own, or begins the first message"
     )
-    opus_content_type: Literal["audio/opus", "audio/ogg"] = _switch("the content type of opus over HTTP")
+    opus_content_type: Literal["audio/opus", "audio/ogg"] = _switch("content type of opus over HTTP")
 
     faults: tuple[Fault, ...] = attrs.field(
         default=(), validator=attrs.validators.deep_iterable(instance_of(Fault)), metadata={"help": ""}

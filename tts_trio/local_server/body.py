@@ -1,6 +1,7 @@
-"""What clients send: JSON and the queries of URLs, read and refused by pydantic, as the service's own are.
+"""Parse what clients send: the JSON of bodies and messages, and the queries of URLs.
 
-So `"true"` is a boolean here and `1.0` an integer, and a complaint has the service's words.
+The service validates with pydantic, and so does this module. Both accept `"true"` as a boolean and `1.0` as an integer,
+and both complain in the same words.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _Context = Annotated[str, Field(max_length=_LONGEST_CONTEXT)]
 
 
 class VoiceSettings(BaseModel):
-    """How a voice speaks. `check_settings` checks the ranges, for which the service has another error."""
+    """The settings of a voice. `check_settings` checks their ranges, since the service reports those differently."""
 
     stability: float | None = None
     similarity_boost: float | None = None
@@ -37,14 +38,14 @@ class VoiceSettings(BaseModel):
 
 
 class Locator(BaseModel):
-    """A pronunciation dictionary."""
+    """A reference to a pronunciation dictionary."""
 
     pronunciation_dictionary_id: str
     version_id: str | None = None
 
 
 class AudioEffects(BaseModel):
-    """Effects on the sound, which this server reads and leaves out."""
+    """Effects on the sound. This server validates them, and does not apply them."""
 
     distance: Annotated[float, Field(ge=0, le=1)] | None = None
     send_level: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -127,10 +128,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Parse what a client has sent.
+    """Parse the JSON that a client has sent.
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply to be walked through.
+        ValueError: The data is not JSON, or is nested too deeply for the recursive functions of this package.
     """
     try:
         parsed = json.loads(data)
@@ -151,7 +152,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def json_or_raw(data: str | bytes) -> Any:
-    """Parse what a client has sent; give it as it came if it is not JSON."""
+    """Parse the data that a client has sent. Return the data itself if it is not JSON."""
     try:
         return parse_json(data)
     except ValueError:
@@ -159,20 +160,20 @@ def json_or_raw(data: str | bytes) -> Any:
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a value is a JSON object."""
+    """Return whether a value is a JSON object."""
     return isinstance(value, dict)
 
 
 def parse_body(kind: type[M], data: bytes, content_type: str) -> M:
-    """Read a body; fields it does not know are ignored, and null is absent, as with the service.
+    """Parse a body. Like the service, ignore unknown fields, and treat null as absent.
 
     Args:
-        kind: The model to read it into.
+        kind: The model of the body.
         data: The bytes of the body.
-        content_type: The content type of the request, "" for JSON. A body of another type has no fields.
+        content_type: The content type of the request; "" means JSON. A body of another type has no fields.
 
     Raises:
-        InvalidBody: A field is missing, or of a wrong type or range.
+        InvalidBody: A field is missing, or has a wrong type or range.
     """
     try:
         given: Any = parse_json(data or b"null") if not data or _is_json(content_type) else data
@@ -181,13 +182,13 @@ def parse_body(kind: type[M], data: bytes, content_type: str) -> M:
         complaint = _complaint("json_invalid", ["body", place], "JSON decode error", {})
         raise errors.InvalidBody([complaint]) from error
     fields: Any = {} if given is None else given
-    if not is_object(fields):  # then every field is missing, the optional ones too: FastAPI's words
+    if not is_object(fields):  # FastAPI then reports every field as missing, the optional ones too
         raise errors.InvalidBody([_missing(name) for name in kind.model_fields])
     return validate(kind, {name: value for name, value in fields.items() if value is not None}, "body")
 
 
 def parse_for_socket(kind: type[M], given: Any, *place: str) -> M:
-    """Read the query of a WebSocket, or what is at this place of a message.
+    """Parse the query of a WebSocket, or the part of a message at this place.
 
     Raises:
         ServiceError: A field has a wrong type or range.
@@ -208,10 +209,10 @@ def _is_json(content_type: str) -> bool:
 
 
 def validate(kind: type[M], given: Mapping[str, Any], place: Literal["body", "query"]) -> M:
-    """Read the fields of a body or of a query; those that the model does not know are ignored.
+    """Validate the fields of a body or of a query. Unknown fields are ignored.
 
     Raises:
-        InvalidBody: A field is missing, or of a wrong type or range.
+        InvalidBody: A field is missing, or has a wrong type or range.
     """
     try:
         return kind.model_validate(given)
@@ -226,7 +227,7 @@ def validate(kind: type[M], given: Mapping[str, Any], place: Literal["body", "qu
 
 
 def _missing(name: str) -> dict[str, Any]:
-    return _complaint("missing", ["body", name], "Field required", None)  # wire/README.md, 4.1: no input here
+    return _complaint("missing", ["body", name], "Field required", None)  # no input (wire/README.md, 4.1)
 
 
 def _complaint(kind: str, location: list[str | int], message: str, given: object) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The models and voices that the server pretends to have, and the answers that list them.
+"""The models and voices of the server, and the answers that list them.
 
-Models, languages and limits as in the ElevenLabs documentation of mid 2026.
+The models, languages and limits are those of the ElevenLabs documentation of mid 2026.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _V3 = (*_FLASH, "af", "as", "az", "be", "bn", "bs", "ca", "et", "fa", "gl", "gu"
 
 @attrs.frozen
 class Model:
-    """One model, which is either on the text-to-speech WebSockets or at the text-to-dialogue endpoints."""
+    """A model, which serves either the text-to-speech WebSockets or the text-to-dialogue endpoints."""
 
     model_id: str
-    characters: int  # the documented limit of one request, of which the service takes a tenth more
+    characters: int  # the documented limit of one request; the service accepts a tenth more
     languages: tuple[str, ...] = _FLASH  # ISO 639-1
     credits_a_character: float = 1.0
-    dialogue_voices: int = 0  # the most of one dialogue; 0: there is none
+    dialogue_voices: int = 0  # the most voices in one dialogue; 0: the model speaks no dialogues
     normalizes: bool = True  # `apply_text_normalization="auto"` turns the normalizer on
 
     @property
     def is_v3(self) -> bool:
-        """Whether the model refuses parameters that the others take."""
+        """Whether the model refuses parameters that other models accept."""
         return self.model_id.startswith("eleven_v3")
 
 
@@ -59,7 +59,7 @@ _VOICES = {"21m00Tcm4TlvDq8ikWAM": "Rachel", "JBFqnCBsd6RMkjVDRZzb": "George", "
 
 
 SETTINGS = {"stability": 0.5, "similarity_boost": 0.75, "style": 0.0, "use_speaker_boost": True, "speed": 1.0}
-"""Of every voice, and by default."""
+"""The settings of every voice, and the default settings."""
 
 
 _SUBSCRIPTION: dict[str, Any] = {
@@ -88,7 +88,7 @@ _VOICE: dict[str, Any] = {
 
 
 def models() -> list[dict[str, Any]]:
-    """Give the body of `GET /v1/models`."""
+    """Return the body of `GET /v1/models`."""
     return [
         {
             "model_id": model.model_id,
@@ -107,21 +107,21 @@ def models() -> list[dict[str, Any]]:
 
 
 def voices(behavior: Behavior) -> list[dict[str, Any]]:
-    """Give the voices that are listed."""
+    """Return the voices that `GET /v1/voices` lists."""
     return [voice(voice_id) for voice_id in (_VOICES if behavior.voices is None else behavior.voices)]
 
 
 def voice(voice_id: str) -> dict[str, Any]:
-    """Give the body of `GET /v1/voices/{voice_id}`, known or not."""
+    """Return the body of `GET /v1/voices/{voice_id}`. The id may be unknown."""
     return {"voice_id": voice_id, "name": _VOICES.get(voice_id, voice_id), **_VOICE}
 
 
 def user(behavior: Behavior, used: int) -> dict[str, Any]:
-    """Give the body of `GET /v1/user`."""
+    """Return the body of `GET /v1/user`."""
     return {**_USER, "subscription": subscription(behavior, used)}
 
 
 def subscription(behavior: Behavior, used: int) -> dict[str, Any]:
-    """Give the body of `GET /v1/user/subscription`."""
+    """Return the body of `GET /v1/user/subscription`."""
     limit = 1_000_000 if behavior.quota is None else behavior.quota
     return {**_SUBSCRIPTION, "character_count": used, "character_limit": limit}

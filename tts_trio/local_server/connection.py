@@ -1,4 +1,4 @@
-"""One connection: TLS, HTTP/1.1 by h11 with keep-alive, and the upgrade to WebSocket."""
+"""One connection: TLS, HTTP/1.1 with keep-alive (h11), and the upgrade to WebSocket."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WITHOUT_BODY = {204, 304}
 
 
 class Connection:
-    """Serves one connection until it ends, and leaves its stream closed."""
+    """Serves one connection until it ends, and closes the stream."""
 
     def __init__(self, stream: trio.abc.Stream, number: int, service: Service) -> None:
         self._wire = Wire(stream, number, service)
@@ -73,7 +73,7 @@ class Connection:
             self._http.start_next_cycle()
 
     async def _next_event(self) -> h11.Request | h11.Data | h11.EndOfMessage | None:
-        """Read the head of a request, a part of its body, or its end; None at the end of the connection."""
+        """Return the head of a request, a part of its body, or its end. Return None at the end of the connection."""
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._wire.receive())
@@ -83,7 +83,7 @@ class Connection:
         return event if isinstance(event, h11.Request | h11.Data | h11.EndOfMessage) else None
 
     async def _refuse_bytes(self) -> None:
-        """Answer bytes that are not HTTP as uvicorn does, if the client still listens."""
+        """Answer bytes that are not HTTP as uvicorn does, unless the client has closed the connection."""
         if self._wire.ended_by_client or self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         body = b"Invalid HTTP request received."
@@ -93,7 +93,7 @@ class Connection:
         await self._send_event(h11.EndOfMessage())
 
     async def _read(self, head: h11.Request) -> Request | None:
-        """Read the rest of a request; None: it does not come."""
+        """Read the rest of a request. Return None if the rest does not come."""
         if self._http.they_are_waiting_for_100_continue:
             await self._send_event(h11.InformationalResponse(status_code=100, headers=[], reason="Continue"))
         body = bytearray()
@@ -104,7 +104,7 @@ class Connection:
         try:
             url = urlsplit(head.target.decode("ascii", "replace"))
         except ValueError:
-            url = urlsplit("")  # no such path
+            url = urlsplit("")  # a path that does not exist
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         request = Request(head.method.decode("ascii"), unquote(url.path), query, headers, bytes(body))
@@ -153,7 +153,7 @@ class Connection:
         """Serve a WebSocket until it ends.
 
         Raises:
-            RemoteProtocolError: The upgrade is a bad one.
+            RemoteProtocolError: The upgrade is not valid.
         """
         headers: Headers = [("x-trace-id", self._service.account.trace_id()), ("x-region", "us-central1")]
         socket = WebSocketSession(self._wire, request, core, self._service)
@@ -168,7 +168,7 @@ class Connection:
             core.gone()
 
     async def _answer_until_eof(self, fault: Fault) -> bool:
-        """Answer with a body that has neither length nor chunks, if this fault does."""
+        """Answer with a body that only the end of TCP delimits, if this fault asks for one."""
         if fault.action != "until_eof":
             return False
         status = int(fault.value or 0)
@@ -197,7 +197,7 @@ class Connection:
             account.free(answer.slot)
 
     async def _send_part(self, point: Literal["audio", "final"], data: bytes, scope: Scope, *, lines: bool) -> None:
-        """Send a part of a body, or its end, with the faults that strike there."""
+        """Send a part of a body, or its end, and apply the faults that strike before that."""
 
         async def act(fault: Fault) -> bool:
             if fault.action in {"close", "error_frame"} or (fault.action == "skip" and point == "final"):
@@ -231,8 +231,8 @@ class Connection:
 
 
 def _refuse_upgrade(error: RemoteProtocolError, account: Account) -> Answer:
-    """Answer a bad upgrade with the status and the headers that wsproto proposes."""
-    refusal = refuse(errors.invalid_parameter("upgrade", f"This is no good upgrade: {error}."), account)
+    """Answer an upgrade that is not valid with the status and the headers that wsproto proposes."""
+    refusal = refuse(errors.invalid_parameter("upgrade", f"The upgrade is not valid: {error}."), account)
     if not isinstance(hint := error.event_hint, RejectConnection):
         return refusal
     proposed = [(name.decode(), value.decode()) for name, value in hint.headers]

@@ -1,4 +1,4 @@
-"""Encode samples into an ElevenLabs `output_format`: PCM and G.711 here, the others by FFmpeg (PyAV)."""
+"""Encode samples into an ElevenLabs `output_format`: PCM and G.711 here, the other formats with FFmpeg (PyAV)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import attrs
 
 @attrs.frozen
 class _Family:
-    """What FFmpeg calls a family of formats."""
+    """A family of formats, in FFmpeg's names."""
 
     codec: str
     muxer: str
     codec_options: dict[str, str] = attrs.Factory(dict[str, str])
     muxer_options: dict[str, str] = attrs.Factory(dict[str, str])
-    whole: bool = False  # the header says how long the file is, so nothing comes before the end
+    whole: bool = False  # the header contains the length of the file, so the encoder returns nothing before the end
 
 
-# The compression levels are the quick ones: the speed of the server matters more than a robot's timbre.
+# The compression levels are the fast ones: the speed of the server matters more than the quality of the sound.
 _FAMILIES = {
     "pcm": _Family("pcm_s16le", "s16le"),
     "ulaw": _Family("pcm_mulaw", "mulaw"),
@@ -48,19 +48,19 @@ OUTPUT_FORMATS = (*STREAMED_FORMATS, *(f"wav_{rate}" for rate in _RATES), "m4a_a
 """The values of `output_format` at the endpoints that answer with a whole file."""
 
 ID3_TAG = b"ID3\x04\0\0\0\0\0\x23TSSE\0\0\0\x0f\0\0\x03Lavf61.7.100\0".ljust(45, b"\0")
-"""What the service's mp3 begins with: the name of FFmpeg's muxer."""
+"""The ID3 tag with which the service's mp3 begins. The tag names FFmpeg's muxer."""
 
 
 _WITHOUT_FFMPEG = ("pcm", "ulaw", "alaw")
 
 
 def needs_extra(what: str, package: str, otherwise: str) -> ImportError:
-    """Make the error that says what only the extra `voice` brings, and what else can be done."""
+    """Make the error for a package that only the extra `voice` installs. `otherwise` is what to do without it."""
     return ImportError(f"{what} needs {package}: pip install 'tts_trio[voice]', or {otherwise}", name=package)
 
 
 def check_encodable(output_format: str, *, resampled: bool = False) -> None:
-    """Raise an `ImportError` where this format takes PyAV, and PyAV is not installed."""
+    """Raise an `ImportError` if encoding this format needs PyAV, and PyAV is not installed."""
     if (resampled or not output_format.startswith(_WITHOUT_FFMPEG)) and not find_spec("av"):
         alternative = "ask for pcm_*, ulaw_8000 or alaw_8000 at the sample rate of the voice"
         raise needs_extra(output_format, "PyAV", alternative)
@@ -68,10 +68,10 @@ def check_encodable(output_format: str, *, resampled: bool = False) -> None:
 
 @cache
 def _codes(law: str) -> bytes:
-    """Return the code of every sample; the index is the sample's 16 bits, read without a sign.
+    """Return the code of every sample. The index is the 16 bits of the sample, read as an unsigned number.
 
-    ITU-T G.711 cuts the loudness into 128 steps. A sample gets the code of the nearest step. It is compared in 14 bits,
-    as FFmpeg does. µ-law sends all bits inverted, A-law every other bit and the sign.
+    ITU-T G.711 divides the loudness into 128 steps. A sample gets the code of the nearest step. Samples and steps are
+    compared in 14 bits, as in FFmpeg. µ-law inverts all bits of a code. A-law inverts every other bit and the sign.
     """
     if law == "ulaw":
         steps = [((step & 15) * 8 + 132 << (step >> 4)) - 132 for step in range(128)]
@@ -88,15 +88,15 @@ def _codes(law: str) -> bytes:
 class Encoder:
     """Encodes one stream of mono sound.
 
-    PCM and G.711 at their own sample rate are made here; anything else loads PyAV. Files whose header says how long
-    they are (`wav_*`, `m4a_*`) come whole from `flush`, the other formats piece by piece.
+    PCM and G.711 without resampling need no PyAV. Everything else loads PyAV. A file whose header contains its length
+    (`wav_*`, `m4a_*`) comes whole from `flush`. The other formats come piece by piece.
     """
 
     def __init__(self, output_format: str) -> None:
         """Prepare for one `output_format`, for example `"mp3_44100_128"`.
 
         Raises:
-            ValueError: There is no such format; the message names those there are.
+            ValueError: There is no such format. The message names the formats.
         """
         if output_format not in OUTPUT_FORMATS:
             raise ValueError(f"output_format must be one of {', '.join(OUTPUT_FORMATS)}, not {output_format!r}")
@@ -105,23 +105,23 @@ class Encoder:
         rate, _, kilobits = output_format.removeprefix(f"{self._name}_").partition("_")
         self._family = _FAMILIES[self._name]
         self.sample_rate = int(rate)  # of the format, in Hz
-        self.source_rate = self.sample_rate  # of what was encoded so far, in Hz
+        self.source_rate = self.sample_rate  # of the samples encoded so far, in Hz
         self._bit_rate = int(kilobits or 0) * 1000
         self._output = io.BytesIO()
-        self._ffmpeg: tuple[Any, Any] | None = None  # container and stream; PyAV's own types have gaps
+        self._ffmpeg: tuple[Any, Any] | None = None  # the container and the stream; PyAV's types are incomplete
 
     def encode(self, samples: bytes, sample_rate: int) -> bytes:
         """Encode a piece of the sound.
 
         Args:
-            samples: Signed 16-bit little-endian mono, whole samples.
-            sample_rate: In Hz, the same for all pieces of a stream.
+            samples: Whole samples of signed 16-bit little-endian mono.
+            sample_rate: The sample rate in Hz. All pieces of a stream have the same.
 
         Returns:
-            What is ready: codecs hold samples back until a frame, or an Ogg page, is full.
+            The bytes that are ready. Codecs hold samples back until a frame, or an Ogg page, is full.
 
         Raises:
-            ImportError: This takes PyAV, which is not installed.
+            ImportError: The format or the resampling needs PyAV, and PyAV is not installed.
         """
         self.source_rate = sample_rate
         if not samples:
@@ -138,14 +138,14 @@ class Encoder:
         return b"" if self._family.whole else self._take()
 
     def flush(self) -> bytes:
-        """End the stream and return the rest of it; the encoder is then spent."""
+        """End the stream and return its last bytes. The encoder cannot be used again."""
         if self._ffmpeg or self._family.whole:
             self._write(None)
         return self._take()
 
     def _write(self, frame: Any) -> None:
         container, stream = self._ffmpeg = self._ffmpeg or self._open()
-        container.mux(stream.encode(frame))  # resamples and cuts into frames, too
+        container.mux(stream.encode(frame))  # `encode` also resamples, and cuts the samples into frames
         if frame is None:
             container.close()
 
@@ -160,7 +160,7 @@ class Encoder:
         return container, stream
 
     def _pyav(self) -> Any:
-        """Import PyAV, late: a program that is content with PCM need not wait for it, nor install it."""
+        """Import PyAV. The import is late, so a program that uses only PCM neither waits for PyAV nor installs it."""
         check_encodable(self._output_format, resampled=True)
         import av
 

@@ -1,8 +1,8 @@
-"""What the service says when it refuses: one table for HTTP and for WebSockets.
+"""The errors of the service, in one table for HTTP and WebSockets.
 
-Shapes and texts as recorded from the live API, else as documented by ElevenLabs or reported by its users
-(wire/README.md, 4). On HTTP an error is `{"detail": …}`; on a WebSocket it is `{"message", "error", "code": 1008}`
-after a good upgrade, followed by a Close with the message as its reason.
+The shapes and texts are those recorded from the live API, or else those that ElevenLabs documents or its users report
+(wire/README.md, 4). Over HTTP an error is `{"detail": …}`. On a WebSocket an error is the message
+`{"message", "error", "code": 1008}`, and a Close follows whose reason is the message.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Any, Self
 import attrs
 
 POLICY_VIOLATION = 1008
-_MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, the code takes two
+_MAX_REASON_BYTES = 123  # RFC 6455, 5.5: a control frame carries 125 bytes, two of which are the code
 
 
 @attrs.define(eq=False)
 class ServiceError(Exception):
-    """A refusal by the service. The rows of the table below are templates: raise what `given` makes of one."""
+    """An error of the service. The rows of the table below are templates: raise what `given` returns."""
 
-    status: int  # of HTTP
+    status: int  # the HTTP status
     code: str  # the name in the current API
-    message: str  # for people
-    type: str = ""  # the family of the error on HTTP; "": the body has the older shape
-    legacy: str = ""  # the older name, which is `detail.status` on HTTP; "": the same as `code`
+    message: str  # the text for the user
+    type: str = ""  # the type of the error in an HTTP body; "": the body has the older shape
+    legacy: str = ""  # the older name, which is `detail.status` in an HTTP body; "": the same as `code`
     param: str = ""  # the parameter at fault
-    docs_url: str = ""  # the page that says more
+    docs_url: str = ""  # the page that explains the error
     error: str = ""  # the name on a WebSocket; "": the same as `detail.status`
 
     def given(self, **values: object) -> Self:
-        """Return the error to raise, with these values in place of the names in braces."""
+        """Return the error to raise, with these values for the names in braces."""
         texts = {name: getattr(self, name).format_map(values) for name in ("code", "message", "param")}
         return attrs.evolve(self, **texts)
 
     def body(self, trace_id: str) -> dict[str, Any]:
-        """Give the JSON body of an HTTP answer; `detail.request_id` repeats the header `x-trace-id`."""
+        """Return the JSON body of an HTTP answer. `detail.request_id` repeats the header `x-trace-id`."""
         status = self.legacy or self.code
         detail: dict[str, Any] = {"status": status, "message": self.message}
         if self.type:
@@ -46,33 +46,33 @@ class ServiceError(Exception):
         return {"detail": detail}
 
     def frame(self) -> dict[str, Any]:
-        """Give the WebSocket message."""
+        """Return the WebSocket message."""
         return {"message": self.message, "error": self.error or self.legacy or self.code, "code": POLICY_VIOLATION}
 
     def reason(self) -> str:
-        """Give the reason of the WebSocket Close: the message, cut to what a Close can carry."""
+        """Return the reason of the WebSocket Close: the message, cut to the size that a Close can carry."""
         return self.message.encode("utf-8", "replace")[:_MAX_REASON_BYTES].decode("utf-8", "ignore")
 
 
 class QuotaExceeded(ServiceError):
-    """The account is out of credits: on a socket with contexts the client may not even be told."""
+    """The account has too few credits. A socket with contexts may end the context without an error."""
 
 
 class InvalidBody(ServiceError):
-    """A body or a query has the wrong form: HTTP 422 with a list of complaints."""
+    """A body or a query is not valid: HTTP 422 with a list of complaints."""
 
     def __init__(self, complaints: list[dict[str, Any]]) -> None:
         super().__init__(422, "", "")
         self._complaints = complaints
 
     def body(self, trace_id: str) -> dict[str, Any]:
-        """Give the JSON body: objects with `type`, `loc`, `msg` and `input`."""
+        """Return the JSON body, whose complaints have `type`, `loc`, `msg` and `input`."""
         return {"detail": self._complaints}
 
 
 _AUTHENTICATION, _INVALID = "authentication_error", "validation_error"
 
-# --- who it is: without credentials on HTTP and on a WebSocket, with unknown ones (two answers of HTTP)
+# --- authentication: no credentials over HTTP, none on a WebSocket, an unknown key, a malformed key (HTTP only)
 MISSING_KEY = ServiceError(401, "missing_api_key", "No API key was provided.", _AUTHENTICATION)
 AUTHENTICATION_REQUIRED = ServiceError(
     401, "authentication_required",
@@ -82,7 +82,7 @@ AUTHENTICATION_REQUIRED = ServiceError(
 INVALID_KEY = ServiceError(401, "unauthorized", "Invalid API key", _AUTHENTICATION, "invalid_api_key")
 MALFORMED_KEY = ServiceError(400, "invalid_api_key", "API key is invalid.", _AUTHENTICATION, param="api_key")
 
-# --- voices: on HTTP, on a WebSocket, above the plan (which is not a lack of credits), too many in a dialogue
+# --- voices: unknown over HTTP, unknown on a WebSocket, above the plan (also 402), too many in a dialogue
 VOICE_NOT_FOUND = ServiceError(404, "voice_not_found", "A voice with voice_id '{voice_id}' was not found.", "not_found")
 VOICE_DOES_NOT_EXIST = ServiceError(404, "voice_id_does_not_exist", "A voice with voice_id {voice_id} does not exist.")
 PAID_PLAN_REQUIRED = ServiceError(
@@ -93,8 +93,8 @@ TOO_MANY_VOICES = ServiceError(
     400, "invalid_parameters", "The maximum number of unique voices is {limit}.", _INVALID, param="voices"
 )
 
-# --- models and languages: v4 where plain text-to-speech has none, the others at text-to-dialogue, the dialogue models
-# on the text-to-speech WebSocket; no such model; what a model refuses
+# --- models and languages: v4 at text-to-speech, a model without dialogues at text-to-dialogue, a dialogue model on the
+# text-to-speech WebSocket, an unknown model, a parameter that the model refuses, a language that the model lacks
 NO_SPEECH_MODEL, NO_DIALOGUE_MODEL, NO_SOCKET_MODEL = (
     ServiceError(400, "unsupported_model", f"Model '{{model_id}}' is not supported on {where}.", _INVALID,
                  param="model_id")
@@ -110,7 +110,7 @@ UNSUPPORTED_LANGUAGE = ServiceError(
     400, "unsupported_language", "Model '{model_id}' does not support the language_code {language_code}."
 )
 
-# --- output formats: none of this name (403, not 422), and above the account's tier
+# --- output formats: unknown (403, not 422), and above the account's tier
 INVALID_FORMAT = ServiceError(
     403, "invalid_output_format", "Output format '{output_format}' is not supported.", _INVALID, param="output_format"
 )
@@ -147,7 +147,7 @@ EMPTY_TEXT = ServiceError(
     param="text",
 )  # fmt: skip
 
-# --- limits. The older documentation says 401 of an exhausted quota, the current one 402
+# --- limits. An exhausted quota is 401 in the older documentation, and 402 in the current one
 _QUOTA = (
     "This request exceeds your quota of {quota}. You have {remaining} credits remaining, while {needed} credits are"
     " required for this request."
@@ -176,11 +176,11 @@ INPUT_TIMEOUT = ServiceError(
 
 
 def invalid_parameter(name: str, message: str) -> ServiceError:
-    """Give the refusal of a parameter or message that a WebSocket does not take."""
+    """Return the error for a parameter or a message that a WebSocket refuses."""
     return ServiceError(400, "invalid_parameters", message, _INVALID, param=name)
 
 
-# --- what faults ask for, by the HTTP status or by the name of the error frame
+# --- the errors of faults, by the HTTP status or by the name of the error frame
 _BUSY = "The system is experiencing heavy traffic, please try again."
 _EXHAUSTED = {"quota": 10_000, "remaining": 0, "needed": 10}
 _BY_STATUS = {
@@ -207,10 +207,10 @@ _BY_NAME = {
 
 
 def by_status(status: int) -> ServiceError:
-    """Give the service's answer of this HTTP status, for the fault `status` and its like."""
+    """Return the service's error with this HTTP status, for the faults `status`, `until_eof` and `error_200`."""
     return _BY_STATUS.get(status) or ServiceError(status, "error", f"HTTP {status}.", "error")
 
 
 def by_name(name: str) -> ServiceError:
-    """Give the error frame of this name, for the faults `error_frame` and `context_error`."""
+    """Return the error with this name, for the faults `error_frame` and `context_error`."""
     return ServiceError(500, name, _BY_NAME.get(name, f"Error {name}."))

@@ -1,4 +1,4 @@
-"""The real voice of the local server: eSpeak NG, from the `espeakng-loader` wheel, by ctypes."""
+"""The real voice of the local server: eSpeak NG, called with ctypes from the wheel `espeakng-loader`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from typing import Any
 from tts_trio.local_server.encoding import needs_extra
 from tts_trio.local_server.speech import Speech
 
-_SAMPLE_RATE = 22050  # eSpeak NG has no other
-_WORDS_A_MINUTE = 160  # some 16 characters a second, as people speak; eSpeak NG's own default is 175
-_KEPT = 128
-_LONGEST_KEPT = 300  # characters: some 20 seconds, less than 1 MB
-_LONGEST_PATH = 140  # eSpeak NG has 160 bytes for its data's path and the names below it
+_SAMPLE_RATE = 22050  # eSpeak NG offers no other rate
+_WORDS_A_MINUTE = 160  # about 16 characters a second, as people speak; eSpeak NG's default is 175
+_KEPT = 128  # texts
+_LONGEST_KEPT = 300  # characters: about 20 seconds, less than 1 MB
+_LONGEST_PATH = 140  # bytes; eSpeak NG reserves 160 for the path of its data and the names below that path
 _PUNCTUATION = frozenset(".,:;!?…¡¿'’\"«»“”„()–—%$€£₽+=/&@#№°。，、！？،؟।")
 
-_NAMES = {"en": "en-us", "zh": "cmn", "no": "nb", "fil": "id", "tl": "id"}  # no Tagalog: Indonesian is nearest
+_NAMES = {"en": "en-us", "zh": "cmn", "no": "nb", "fil": "id", "tl": "id"}  # Indonesian is the closest to Tagalog
 _SCRIPTS = {  # by the first word of a letter's Unicode name
     "ARABIC": "ar", "ARMENIAN": "hy", "BENGALI": "bn", "CJK": "cmn", "CYRILLIC": "ru", "DEVANAGARI": "hi",
     "GEORGIAN": "ka", "GREEK": "el", "HANGUL": "ko", "HEBREW": "he", "HIRAGANA": "ja", "KATAKANA": "ja", "TAMIL": "ta",
@@ -35,13 +35,13 @@ _SCRIPTS = {  # by the first word of a letter's Unicode name
 
 
 class EspeakVoice:
-    """Speak as eSpeak NG does: like a robot, in a hundred languages, several hundred times faster than real time.
+    """A robotic voice in a hundred languages, which speaks several hundred times faster than real time.
 
-    The times of the characters come from eSpeak NG's word events: the characters from the beginning of a word to
-    the beginning of the next share that time evenly. Short texts that were spoken lately are kept: speaking
-    them again costs nothing and gives the same samples (eSpeak NG by itself would not).
+    The times of the characters come from eSpeak NG's word events. The characters from the start of one word to the
+    start of the next share the time between the two evenly. Recent short texts are cached: speaking one again costs
+    nothing and returns the same samples, while eSpeak NG would return others.
 
-    There is one eSpeak NG in a process, and it speaks one text at a time, whoever calls.
+    A process has one eSpeak NG, which speaks one text at a time.
 
     Raises:
         ImportError: The extra `voice` is not installed.
@@ -53,15 +53,14 @@ class EspeakVoice:
         _loader()
 
     def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
-        """Speak a text, at 22050 Hz whatever `sample_rate` asks for.
+        """Speak a text at 22050 Hz.
 
         Args:
-            text: Any string. Emoji and rare symbols are silent; without a letter or a digit there is no sound
-                at all.
-            language_code: ISO 639-1. None, or a language that eSpeak NG does not speak, means the language
-                most at home in the script of the text: Russian for Cyrillic, English for Latin.
-            speed: 1.0 is some 16 characters a second. eSpeak NG goes from 0.5 to 2.8.
-            sample_rate: Has no effect.
+            text: Any string. Emoji and rare symbols are silent. A text without letters and digits has no sound.
+            language_code: ISO 639-1. For None, or a language that eSpeak NG does not speak, the script of the text
+                decides: Cyrillic is spoken in Russian, Latin in English.
+            speed: 1.0 is about 16 characters a second. eSpeak NG speaks at 0.5 to 2.8.
+            sample_rate: This argument has no effect.
         """
         speak = _speak_or_recall if len(text) <= _LONGEST_KEPT else _speak
         return speak(text, language_code, speed)
@@ -91,22 +90,22 @@ _LOCK = threading.Lock()
 
 
 class _Engine:
-    """eSpeak NG, of which a process has one. It is not thread-safe: hold `_LOCK`."""
+    """The one eSpeak NG of a process. eSpeak NG is not thread-safe: hold `_LOCK` while calling `speak`."""
 
     def __init__(self) -> None:
         self._samples = bytearray()
-        self._anchors: dict[int, int] = {}  # the sample at which a word begins, by the place of its first character
-        self._covered = 0  # characters
+        self._anchors: dict[int, int] = {}  # the first sample of each word, by the position of its first character
+        self._covered = 0  # the number of characters up to the end of the last word
         loader = _loader()
         self._espeak = ctypes.CDLL(loader.get_library_path())
         path = _short(Path(loader.get_data_path()))
         if self._espeak.espeak_Initialize(_SYNCHRONOUS, 0, bytes(path), _DONT_EXIT) != _SAMPLE_RATE:
-            raise RuntimeError(f"eSpeak NG does not start with its data in {path}")
-        self._callback = _CALLBACK(self._receive)  # as long as eSpeak NG may call it
+            raise RuntimeError(f"eSpeak NG cannot load its data from {path}")
+        self._callback = _CALLBACK(self._receive)  # keeps the callback alive while eSpeak NG may call it
         self._espeak.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, names: Sequence[str], speed: float) -> Speech:
-        """Speak with the first of these eSpeak NG voices that exists."""
+        """Speak with the first of these voices that eSpeak NG has."""
         self._samples.clear()
         self._anchors, self._covered = {0: 0}, 0
         if any(map(str.isalnum, text)):
@@ -115,7 +114,7 @@ class _Engine:
             utf8 = ctypes.create_string_buffer(_audible(text).encode())
             size = ctypes.c_size_t(len(utf8))
             if error := self._espeak.espeak_Synth(utf8, size, 0, _CHARACTERS, 0, _UTF8, None, None):
-                raise RuntimeError(f"eSpeak NG failed with error {error}")
+                raise RuntimeError(f"espeak_Synth failed with error {error}")
         borders = _borders(self._anchors, len(text), len(self._samples) // 2)
         return Speech.of(text, bytes(self._samples), _SAMPLE_RATE, borders)
 
@@ -125,7 +124,7 @@ class _Engine:
         i = 0
         while (event := events[i]).type != _LIST_TERMINATED:
             start = event.text_position - 1
-            if event.type == _WORD and start >= self._covered:  # a number has an event for each word it is read as
+            if event.type == _WORD and start >= self._covered:  # a number has an event for each of its spoken words
                 self._anchors.setdefault(start, event.sample)
                 self._covered = start + event.length
             i += 1
@@ -136,9 +135,9 @@ _engine = cache(_Engine)
 
 
 def _loader() -> ModuleType:
-    """Give the wheel that brings eSpeak NG, which is GPL-3: it is installed only for those who ask for it."""
+    """Import the wheel that contains eSpeak NG. Only the extra `voice` installs the wheel, since eSpeak NG is GPL-3."""
     try:
-        import espeakng_loader  # pyright: ignore[reportMissingTypeStubs]  # it has neither stubs nor py.typed
+        import espeakng_loader  # pyright: ignore[reportMissingTypeStubs]  # the wheel has neither stubs nor py.typed
     except ImportError:
         raise needs_extra("EspeakVoice", "espeakng-loader", "speak with ToneVoice (serve --voice tone)") from None
     return espeakng_loader
@@ -163,7 +162,7 @@ def _short(path: Path) -> Path:
 
 
 def _names(text: str, language_code: str | None) -> list[str]:
-    """What eSpeak NG may call the language of a text, the likeliest first; the last one exists."""
+    """Return possible eSpeak NG names of the language of a text, the likeliest first. The last name exists."""
     language = (language_code or "").lower().partition("-")[0]
     wanted = [_NAMES.get(language, language)] if language.isascii() and language.isalpha() else []
     letters = (unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha())
@@ -174,10 +173,10 @@ def _names(text: str, language_code: str | None) -> list[str]:
 
 
 def _audible(text: str) -> str:
-    """Blank out what eSpeak NG had better not see, character for character.
+    """Replace each character that eSpeak NG mishandles with a blank.
 
-    It takes control characters and private code points for commands, reads out emoji by their names, and version
-    1.52 crashes at some symbols whose names it borrows from another language ("©orl" in Portuguese) and at some
+    eSpeak NG executes control characters and private code points as commands, and reads out the names of emoji.
+    Version 1.52 crashes at some symbols whose names come from another language ("©orl" in Portuguese), and at some
     hyphens ("»-p" in Vietnamese). Letters, numbers and common punctuation remain.
     """
 
@@ -189,7 +188,7 @@ def _audible(text: str) -> str:
 
 
 def _borders(anchors: Mapping[int, int], characters: int, samples: int) -> list[float]:
-    """Where each character begins, in samples, and where the last one ends; between two anchors they share the time."""
+    """Return the sample at which each character begins, and the end. Characters between two anchors last equally."""
     known = {place: sample for place, sample in anchors.items() if place < characters} | {characters: samples}
     borders = [
         start + (end - start) * i / (last - first)

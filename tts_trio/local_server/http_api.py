@@ -1,6 +1,6 @@
-"""The HTTP endpoints, without I/O: a request gives an answer or an order for speech, and the speech gives a body.
+"""The HTTP endpoints, without I/O. `respond` answers a request or orders speech; `speak` makes a body of the speech.
 
-Headers, content types, sizes and pace as recorded (wire/README.md, 1.5 and 1.6).
+Headers, content types, sizes and timing are as recorded (wire/README.md, 1.5 and 1.6).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced, 
 
 Headers = list[tuple[str, str]]
 
-_AUDIO_TYPES = {"mp3": "mpeg", "m4a": "mp4"}  # where they are not the family's name
+_AUDIO_TYPES = {"mp3": "mpeg", "m4a": "mp4"}  # where the type is not the name of the family
 _JSON = "application/json"
-_CHARACTERS_A_SECOND = 15  # a guess at the length of a generation, until it is spoken
+_CHARACTERS_A_SECOND = 15  # an estimate of the length of a generation until its speech is rendered
 _CHUNK_SIZES = (8186, 4300, 1388, 3989, 4577, 1213, 1557, 10533, 279)  # wire/README.md, 1.6
 _EXPOSED_HEADERS = (
     "request-id, history-item-id, character-cost, regeneration-count, generation-info,"
@@ -50,7 +50,7 @@ _EVERY_ANSWER: Headers = [
 
 @attrs.frozen
 class Answer:
-    """A whole answer."""
+    """An answer that is complete."""
 
     status: int
     headers: Headers
@@ -59,18 +59,18 @@ class Answer:
 
 @attrs.frozen
 class SpeechAnswer:
-    """An answer that has to be spoken first."""
+    """An answer whose speech has to be rendered first."""
 
     order: Order
-    slot: Slot  # its start is settled, its end is a guess
-    form: str  # the last part of the path: "", "/stream", "/with-timestamps" or "/stream/with-timestamps"
-    headers: Headers  # all but those that depend on the speech
-    lines: Sequence[Line] = ()  # of a dialogue
+    slot: Slot  # its start is final, its end is an estimate
+    form: str  # the end of the path: "", "/stream", "/with-timestamps" or "/stream/with-timestamps"
+    headers: Headers  # except those that depend on the speech
+    lines: Sequence[Line] = ()  # the lines of a dialogue
 
 
 @attrs.frozen
 class Call:
-    """A request that has found its route; `path` is its match with the route's pattern."""
+    """A request and the match of its path with the pattern of a route."""
 
     request: Request
     path: re.Match[str]
@@ -87,15 +87,15 @@ def respond(request: Request, account: Account, now: float) -> Answer | SpeechAn
 
 
 def refuse(error: errors.ServiceError, account: Account, status: int | None = None) -> Answer:
-    """Answer with an error."""
+    """Answer a request with an error."""
     trace_id = account.trace_id()
     return _answer(status or error.status, error.body(trace_id), trace_id)
 
 
 def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> tuple[Headers, list[tuple[float, bytes]]]:
-    """Make an answer out of its speech: its headers, and the pieces of its body with the time at which each is due.
+    """Return the headers of an answer, and the pieces of its body with the time at which each piece is due.
 
-    A body without the header `content-length` is sent in chunks.
+    Without the header `content-length` the body is sent in chunks.
     """
     behavior, start = account.behavior, answer.slot.start
     if answer.order.output_format.startswith("mp3"):
@@ -176,7 +176,7 @@ def _speech(call: Call) -> SpeechAnswer:
             "text": text,
             "character_count_change_from": account.used - price,
             "character_count_change_to": account.used,
-            "date_unix": 0,  # the account has no clock
+            "date_unix": 0,  # the account reads no clock
             "state": "created",
             "source": "TTS",
         }
@@ -186,11 +186,11 @@ def _speech(call: Call) -> SpeechAnswer:
 
 
 def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[tuple[float, bytes]]:
-    """Cut a body as the service does: anywhere, and as fast as it is generated."""
+    """Cut a body into pieces of the sizes that the service sends. A piece is due when it is generated."""
     body = clip.audio
     seed = f"{account.behavior.seed} {order.text}".encode("utf-8", "surrogatepass")
     sizes = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    pace = clip.seconds / account.behavior.speed / max(1, len(body))  # seconds a byte
+    pace = clip.seconds / account.behavior.speed / max(1, len(body))  # seconds per byte
     parts: list[tuple[float, bytes]] = []
     start = 0
     while start < len(body):
@@ -201,7 +201,7 @@ def _chunks(order: Order, clip: Clip, account: Account, first: float) -> list[tu
 
 
 def _timed(clip: Clip, lines: Sequence[Line], index: int | None = None) -> dict[str, Any]:
-    """Return the JSON of the whole clip, or of one slice, with times from the beginning of the speech."""
+    """Return the JSON of the whole clip, or of one slice. Times count from the start of the clip."""
     audio = clip.audio if index is None else clip.slices[index].audio
     span = (0, math.inf) if index is None else clip.span(index)
     alignment, normalized = clip.alignment.during(*span), clip.normalized.during(*span)
@@ -225,7 +225,7 @@ def _in_seconds(alignment: Alignment) -> dict[str, Any]:
 
 
 def _voice_segments(whole: Alignment, part: Alignment, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Say which characters, and which seconds, of a part of the speech belong to which line."""
+    """Return the characters and the seconds of a part of the speech that belong to each line."""
     first = bisect_left(whole.starts_ms, part.starts_ms[0]) if part.chars else 0
     segments: list[dict[str, Any]] = []
     position = 0
@@ -305,4 +305,4 @@ _ROUTES: tuple[tuple[str, str, Callable[[Call], Any]], ...] = (
     ("GET", "/v1/history", _history),
     ("POST", "/v1/single-use-token/tts_websocket", lambda call: {"token": call.account.issue_token(call.now)}),
 )
-"""Method, pattern of the path, and what gives the JSON of the answer there."""
+"""The method of each route, the pattern of its path, and the function that returns the JSON of the answer."""

@@ -1,4 +1,4 @@
-"""A TCP connection in memory: a window that fills, a FIN, an RST. For tests without sockets and without time."""
+"""A TCP connection in memory, with a window, FIN and RST, for tests without sockets and in virtual time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import trio
 
 WINDOW = 256 * 1024
-"""Bytes that one side can write before the other reads, as with the buffers of a loopback connection."""
+"""The bytes that one side can write before the other side reads, as with the buffers of a loopback connection."""
 
 
 @attrs.define(eq=False)
@@ -17,13 +17,13 @@ class _Pipe:
     """One direction of a connection."""
 
     data: bytearray = attrs.field(factory=bytearray)
-    ended: bool = False  # FIN: an end comes after the data
-    dead: bool = False  # RST, or the reader is gone
+    ended: bool = False  # FIN was sent: the end follows the data
+    dead: bool = False  # RST was sent, or the reader has closed
     changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
-    """One end of a connection made by `memory_connection`."""
+    """One end of a connection that `memory_connection` made."""
 
     def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
         self._incoming = incoming
@@ -32,7 +32,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._busy = {"sending": False, "receiving": False}
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send; a full window waits, and a cancellation may leave half of the data sent."""
+        """Send data. Wait while the window is full. A cancelled call may have sent a part of the data."""
         async with self._alone("sending"):
             rest = memoryview(bytes(data))
             while rest:
@@ -48,7 +48,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             await self._until_writable()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive what is there, or `b""` at the end."""
+        """Wait for data and return it, or return `b""` after the peer's FIN."""
         async with self._alone("receiving"):
             pipe = self._incoming
             while not (pipe.data or pipe.ended or pipe.dead):
@@ -68,7 +68,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._outgoing.changed.unpark_all()
 
     async def aclose(self) -> None:
-        """Close both directions; what was sent can still be read."""
+        """Close both directions. The peer can still read what was sent."""
         if not self._closed:
             self._closed = True
             self._outgoing.ended = True
@@ -77,7 +77,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def reset(self) -> None:
-        """Break both directions, as RST does: what was not read is lost."""
+        """Break both directions, like RST. Data that was not read is lost."""
         self._closed = True
         self._outgoing.dead = self._incoming.dead = True
         self._wake()
@@ -87,7 +87,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             await self._outgoing.changed.park()
             self._check_open()
         if self._outgoing.dead or self._outgoing.ended:
-            raise trio.BrokenResourceError("the connection is gone")
+            raise trio.BrokenResourceError("the connection is closed")
 
     def _wake(self) -> None:
         self._outgoing.changed.unpark_all()
@@ -111,6 +111,6 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
 
 def memory_connection() -> tuple[MemoryStream, MemoryStream]:
-    """Make a connection, and return its two ends."""
+    """Make a connection and return its two ends."""
     one, other = _Pipe(), _Pipe()
     return MemoryStream(one, other), MemoryStream(other, one)

@@ -1,4 +1,4 @@
-"""What requests and messages say about the speech, and what all endpoints refuse alike."""
+"""The parameters of the speech in requests and URLs, and the checks that all endpoints share."""
 
 from __future__ import annotations
 
@@ -25,57 +25,57 @@ SETTINGS = {
 """The range of each number in `voice_settings`."""
 
 _NO_LATENCY_BUT_NO_NORMALIZER = 4
-_STABILITIES = (0.0, 0.5, 1.0)  # of the v3 models
-_OVERLONG_PERCENT = 110  # of the documented limit: so much is taken
+_STABILITIES = (0.0, 0.5, 1.0)  # that the v3 models accept
+_OVERLONG_PERCENT = 110  # of the documented limit, which the service still accepts
 _TAG = re.compile(r"\[[^\]]*\]")
 _RARE_FORMATS = {"mp3_24000_48", "pcm_32000", "pcm_48000"}
 _LONGEST_INACTIVITY = 180
-_SILENT = {"Zs", "Zl", "Zp", "Cc", "Cf", "So"}  # blanks and emoji, by Unicode's categories
-_EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}  # and skin tones
+_SILENT = {"Zs", "Zl", "Zp", "Cc", "Cf", "So"}  # the Unicode categories of blanks and emoji
+_EMOJI_PARTS = {"\N{VARIATION SELECTOR-16}", *map(chr, range(0x1F3FB, 0x1F400))}  # the last ones are skin tones
 
 
 @attrs.frozen
 class Request:
-    """An HTTP request, an upgrade included."""
+    """An HTTP request. An upgrade to WebSocket is one, too."""
 
     method: str
     path: str  # without the query
     query: Mapping[str, str]  # the last value of each parameter
-    headers: Mapping[str, str]  # by their names in lower case
+    headers: Mapping[str, str]  # the names are in lower case
     body: bytes = b""
 
     def credentials(self) -> str:
-        """Give the key of the headers, or a bearer token; "" without either."""
+        """Return the API key or the bearer token of the headers; "" if there is neither."""
         return self.headers.get("xi-api-key") or bearer(self.headers.get("authorization", ""))
 
 
 @attrs.frozen
 class Parameters:
-    """What a request, or the URL of a WebSocket, says about the speech."""
+    """The parameters of the speech in a request, or in the URL of a WebSocket."""
 
     model: catalog.Model
     output_format: str
-    language_code: str | None  # None: it is not given, or the model does not speak it
+    language_code: str | None  # None: no language is given, or the model does not speak the language
     normalize: bool  # numbers become words
-    voice_id: str = ""  # of a text-to-speech WebSocket, which is not checked here
+    voice_id: str = ""  # of a text-to-speech WebSocket, whose core checks the id
     speed: float = 1.0  # of the voice settings
-    logging: bool = True  # the request goes into the history; False is zero retention
-    auto_mode: bool = False  # every text message of a WebSocket is a segment
-    sync_alignment: bool = False  # every audio message of a WebSocket is aligned
-    inactivity_timeout: float = 20  # the seconds without text after which a WebSocket gives up
+    logging: bool = True  # the request goes into the history; False: zero retention
+    auto_mode: bool = False  # each text message of a WebSocket is a segment
+    sync_alignment: bool = False  # each audio message of a WebSocket has an alignment
+    inactivity_timeout: float = 20  # the seconds without text after which a WebSocket times out
 
     def order(self, text: str) -> Order:
-        """Make the order for a text that stands alone."""
+        """Make the order for a text that is a stream of its own."""
         return Order(single_spaced(text), self.output_format, self.language_code, self.speed, self.normalize)
 
 
 def bearer(authorization: str) -> str:
-    """Give the token of an `Authorization` header."""
+    """Return the token of an `Authorization` header."""
     return authorization.removeprefix("Bearer ").strip()
 
 
 def authenticate(request: Request, account: Account) -> None:
-    """Raise a `ServiceError` unless an HTTP request carries a good key."""
+    """Raise a `ServiceError` unless an HTTP request has an accepted key."""
     key = request.credentials()
     if not key:
         raise errors.MISSING_KEY.given()
@@ -88,7 +88,7 @@ def authenticate(request: Request, account: Account) -> None:
 
 
 def check_voice(voice_id: str, behavior: Behavior, refusal: errors.ServiceError) -> None:
-    """Raise `refusal` where there is no such voice, and another `ServiceError` where the plan forbids it."""
+    """Raise `refusal` if the voice is unknown, and another `ServiceError` if the voice is above the plan."""
     if voice_id in behavior.forbidden_voices:
         raise errors.PAID_PLAN_REQUIRED.given()
     known = re.fullmatch(r"[A-Za-z0-9_-]+", voice_id) if behavior.voices is None else voice_id in behavior.voices
@@ -97,7 +97,7 @@ def check_voice(voice_id: str, behavior: Behavior, refusal: errors.ServiceError)
 
 
 def check_settings(settings: body.VoiceSettings) -> None:
-    """Raise a `ServiceError` where a voice setting is out of its range."""
+    """Raise a `ServiceError` if a voice setting is out of its range."""
     for name, (low, high) in SETTINGS.items():
         given = getattr(settings, name)
         if given is not None and not low <= given <= high:
@@ -105,10 +105,10 @@ def check_settings(settings: body.VoiceSettings) -> None:
 
 
 def _find_model(model_id: str, *, dialogue: bool = False) -> catalog.Model:
-    """Give a model, of the text-to-dialogue endpoints if `dialogue`.
+    """Return a model.
 
     Raises:
-        ServiceError: There is no such model.
+        ServiceError: The model does not exist, or a dialogue is wanted and the model speaks none.
     """
     model = catalog.MODELS.get(model_id)
     if model is None:
@@ -119,10 +119,10 @@ def _find_model(model_id: str, *, dialogue: bool = False) -> catalog.Model:
 
 
 def _find_format(output_format: str, behavior: Behavior, allowed: Sequence[str]) -> str:
-    """Return the output format, if the client may have it.
+    """Return the output format, after checking that the client may ask for it.
 
     Raises:
-        ServiceError: There is no such format, or the plan forbids it, or what encodes it is not installed here.
+        ServiceError: The format does not exist, is above the account's tier, or needs PyAV, which is not installed.
     """
     if output_format not in allowed:
         raise errors.INVALID_FORMAT.given(output_format=output_format)
@@ -136,10 +136,10 @@ def _find_format(output_format: str, behavior: Behavior, allowed: Sequence[str])
 
 
 def _find_language(language_code: str | None, model: catalog.Model, behavior: Behavior) -> str | None:
-    """Give the language if the model has it, else None.
+    """Return the language if the model speaks it, else None.
 
     Raises:
-        ServiceError: The model does not have it, and that is refused.
+        ServiceError: The model does not speak the language, and `unsupported_language` is "reject".
     """
     if not language_code or language_code in model.languages:
         return language_code or None
@@ -149,7 +149,7 @@ def _find_language(language_code: str | None, model: catalog.Model, behavior: Be
 
 
 def _normalizes(choice: str | None, query: body.Query, model: catalog.Model, behavior: Behavior) -> bool:
-    """Say whether numbers become words by this `apply_text_normalization` and `optimize_streaming_latency`."""
+    """Return whether numbers become words. `choice` is `apply_text_normalization`."""
     if isinstance(query, body.SpeechQuery) and query.optimize_streaming_latency == _NO_LATENCY_BUT_NO_NORMALIZER:
         return False
     by_itself = model.normalizes or behavior.fast_models_normalize
@@ -164,12 +164,12 @@ def parse_http(
     Args:
         request: The request.
         voice_id: The voice of a text-to-speech request, which has one line; None: text-to-dialogue.
-        behavior: The server's.
-        whole: The answer is a whole file, for which there are more formats.
+        behavior: The server's behavior.
+        whole: Whether the answer is a whole file, for which more formats exist.
 
     Raises:
-        InvalidBody: 422.
-        ServiceError: Anything else that is wrong with it.
+        InvalidBody: The body or the query is not valid (422).
+        ServiceError: The service would refuse the request for another reason.
     """
     content_type = request.headers.get("content-type", "")
     formats = OUTPUT_FORMATS if whole else STREAMED_FORMATS
@@ -208,7 +208,7 @@ def parse_http(
 
 
 def parse_websocket(request: Request, voice_id: str | None, behavior: Behavior) -> Parameters:
-    """Check the URL of a WebSocket, of text-to-dialogue if `voice_id` is None.
+    """Check the URL of a WebSocket, and return its parameters. `voice_id` is None at text-to-dialogue.
 
     Raises:
         ServiceError: The upgrade is refused.
@@ -244,7 +244,7 @@ def _settle(
 
 
 def _check_text(texts: list[str], model: catalog.Model, behavior: Behavior) -> None:
-    """Refuse too much text, and for the dialogue models none at all."""
+    """Refuse texts that are too long together. Models that speak dialogues also refuse an empty text."""
     for position, text in enumerate(texts):
         if model.dialogue_voices and _is_empty(text):
             raise errors.EMPTY_TEXT.given(position=position)
@@ -254,6 +254,6 @@ def _check_text(texts: list[str], model: catalog.Model, behavior: Behavior) -> N
 
 
 def _is_empty(text: str) -> bool:
-    """Say whether nothing but blanks, tags ("[laughs]") and emoji are in a text."""
+    """Return whether a text consists of blanks, tags ("[laughs]") and emoji alone."""
     rest = _TAG.sub("", text)
     return all(unicodedata.category(character) in _SILENT or character in _EMOJI_PARTS for character in rest)

@@ -1,4 +1,4 @@
-"""What each side sent, and when: the evidence for tests, and the lines of `serve --log`."""
+"""The records of what each side sent and when. Tests read them, and `serve --log` writes them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SECRETS = {"xi-api-key", "xi_api_key", "authorization", "single_use_token"}
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """One thing that happened on one connection.
+    """An event on one connection.
 
     Attributes:
-        time: The time of trio's clock, in seconds.
-        connection: The number of the connection, from 1 in the order of acceptance.
+        time: The time of the event on trio's clock, in seconds.
+        connection: The number of the connection. The first accepted connection is 1.
     """
 
     time: float
@@ -28,19 +28,19 @@ class Record:
 
 @attrs.frozen(kw_only=True)
 class Accepted(Record):
-    """A connection was accepted."""
+    """The server accepted a connection."""
 
 
 @attrs.frozen(kw_only=True)
 class Requested(Record):
-    """A request came, an upgrade to WebSocket included.
+    """The server received a request. An upgrade to WebSocket is one, too.
 
     Attributes:
         method: The HTTP method.
         path: The path without the query.
         query: The parameters of the query.
-        headers: The headers, by their names in lower case.
-        body: The parsed JSON, or the bytes if they are not JSON.
+        headers: The headers, with names in lower case.
+        body: The parsed JSON, or the bytes if the body is not JSON.
     """
 
     method: str
@@ -52,11 +52,11 @@ class Requested(Record):
 
 @attrs.frozen(kw_only=True)
 class Answered(Record):
-    """The head of an answer was sent.
+    """The server sent the head of an answer.
 
     Attributes:
-        status: The HTTP status; 101 is a good upgrade.
-        headers: The headers, by their names in lower case.
+        status: The HTTP status; 101 accepts an upgrade.
+        headers: The headers, with names in lower case.
     """
 
     status: int
@@ -65,12 +65,12 @@ class Answered(Record):
 
 @attrs.frozen(kw_only=True)
 class Received(Record):
-    """A whole WebSocket frame came.
+    """The server received a whole WebSocket message, ping or pong.
 
     Attributes:
         frame: The kind of frame.
-        message: The parsed JSON of a text frame, or its text if that is not JSON; the bytes of any other frame.
-        context_id: The context that the message names.
+        message: The parsed JSON of a text message, or the text if it is not JSON; the bytes of anything else.
+        context_id: The id of the context that the message names.
     """
 
     frame: Literal["text", "binary", "ping", "pong"]
@@ -80,14 +80,14 @@ class Received(Record):
 
 @attrs.frozen(kw_only=True)
 class Sent(Record):
-    """A WebSocket message, or a piece of an HTTP body, was written.
+    """The server sent a WebSocket message, or a piece of an HTTP body.
 
     Attributes:
-        kind: The kind of message; "fault" is one that a fault has made.
+        kind: The kind of message; "fault" is a message that a fault added.
         size: The size of the audio, or of the piece of the body, in bytes.
         text: The client's characters that are aligned with the audio.
         error: The name of the error in an error frame.
-        context_id: The context it belongs to; None: the default context, or a socket without contexts.
+        context_id: The id of the message's context; None: the default context, or a socket without contexts.
     """
 
     kind: Literal["audio", "turn", "final", "error", "fault", "ping", "pong", "body"]
@@ -99,7 +99,7 @@ class Sent(Record):
 
 @attrs.frozen(kw_only=True)
 class CloseReceived(Record):
-    """A WebSocket Close came."""
+    """The server received a WebSocket Close."""
 
     code: int
     reason: str
@@ -107,7 +107,7 @@ class CloseReceived(Record):
 
 @attrs.frozen(kw_only=True)
 class CloseSent(Record):
-    """A WebSocket Close was written."""
+    """The server sent a WebSocket Close."""
 
     code: int
     reason: str
@@ -115,17 +115,17 @@ class CloseSent(Record):
 
 @attrs.frozen(kw_only=True)
 class Injected(Record):
-    """A fault was injected."""
+    """The server injected a fault."""
 
     fault: Fault
 
 
 @attrs.frozen(kw_only=True)
 class Ended(Record):
-    """The connection is over.
+    """The connection ended.
 
     Attributes:
-        by: The side that closed TCP first; "client" also if the server found it gone.
+        by: The side that closed TCP first. "client" also if the server could not reach the client.
         torn: Whether the client's bytes ended in the middle of a frame or of a request.
     """
 
@@ -134,12 +134,12 @@ class Ended(Record):
 
 
 def as_json(record: Record) -> str:
-    """Give a record as one line of JSON, without keys and tokens."""
+    """Return a record as one line of JSON, in which keys and tokens are masked."""
     return json.dumps({"event": type(record).__name__.lower(), **_plain(attrs.asdict(record))}, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
-    """Give what JSON can say of a value, with the secrets in it masked."""
+    """Convert a value to JSON types, and mask the secrets in it."""
     match value:
         case bytes():
             return value.decode("utf-8", "replace")

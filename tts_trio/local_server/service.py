@@ -1,4 +1,4 @@
-"""What all connections of one local server share: the behavior of the moment and its faults, the account, the voice."""
+"""The state that all connections of one server share: the current behavior, its faults, the account and the voice."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WORKERS = 2
 
 @attrs.define(eq=False)
 class Scope:
-    """One connection, request or utterance, for which it is decided once whether a fault strikes."""
+    """A connection, a request or an utterance. Whether a fault strikes is decided once in a scope."""
 
-    path: str = ""  # of the request; "": there is none yet
-    decisions: dict[Fault, bool] = attrs.field(factory=dict[Fault, bool], init=False)
-    audio_messages: int = attrs.field(default=0, init=False)  # that have passed the point "audio"
+    path: str = ""  # of the request; "": no request has come yet
+    decisions: dict[Fault, bool] = attrs.field(factory=dict[Fault, bool], init=False)  # whether each fault strikes
+    audio_messages: int = attrs.field(default=0, init=False)  # the number that have passed the point "audio"
 
 
 class Service:
-    """Everything but the connections; `record` is called with everything that happens."""
+    """The part of a server that all its connections share. `record` is called with every record."""
 
     def __init__(self, behavior: Behavior, voice: Voice, record: Callable[[Record], object]) -> None:
         self.account = Account(behavior)
@@ -40,13 +40,13 @@ class Service:
         self._cached_bytes = 0
 
     def behave(self, behavior: Behavior) -> None:
-        """Behave so from now on. Equal faults share a counter; say `seed=…` to tell them apart."""
+        """Replace the behavior, and reset the counters of the faults. Faults that are equal share a counter."""
         self.account.behavior = behavior
         self._passes = Counter[Fault]()
         self._draws = {fault: random.Random(fault.seed) for fault in behavior.faults}  # noqa: S311 - repeatable
 
     def strike(self, point: Point, scope: Scope) -> list[Fault]:
-        """Pass `point` in `scope`, and return the faults that strike there, in the order they were given."""
+        """Pass `point` in `scope`, and return the faults that strike there, in the order of `Behavior.faults`."""
         frame = scope.audio_messages
         scope.audio_messages += point == "audio"
         return [
@@ -67,7 +67,7 @@ class Service:
         return scope.decisions[fault]
 
     async def speak(self, order: Order) -> Clip:
-        """Speak an order, in a worker thread if the voice is blocking. Equal orders are spoken once and kept."""
+        """Render an order, in a worker thread if the voice is blocking. Cache clips of orders without an encoder."""
         if order in self._cache and order.encoder is None:
             self._cache.move_to_end(order)
             return self._cache[order]

@@ -1,8 +1,7 @@
-"""What all WebSockets have in common, without I/O and without a clock.
+"""The part of the protocol that all WebSockets share, without I/O and without a clock.
 
-What the client says goes in with its time; orders for speech, and messages with the times at which they are due,
-come out. Everything as recorded from the live API (wire/README.md, 2), and the unsettled points
-by `Behavior`.
+A core takes the client's messages and their times, and returns orders for speech, and messages with due times. The
+protocol is as recorded from the live API (wire/README.md, 2). `Behavior` decides the points on which sources disagree.
 """
 
 from __future__ import annotations
@@ -33,28 +32,28 @@ T = TypeVar("T", str, list[Any])
 class SocketCore(ABC, Generic[U]):
     """One socket.
 
-    Call `receive` with every message, `take` at the time `due`, and `rendered` with the speech of each `Order` that
-    `take` returned, in their order.
+    Call `receive` with every message, and `take` at the time `due`. Call `rendered` with the speech of each `Order`, in
+    the order in which `take` returned the orders.
     """
 
     def __init__(self, request: Request, parameters: Parameters, account: Account, now: float) -> None:
         self._parameters = parameters
         self._account = account
-        self._utterances: list[U] = []  # from their first message to their isFinal
-        self._being_rendered: deque[U] = deque()  # whose orders were taken, in the order of their taking
-        self._effects: deque[Send | Close] = deque()  # of the socket, rather than of an utterance
+        self._utterances: list[U] = []  # each from its first message to its isFinal
+        self._being_rendered: deque[U] = deque()  # the utterance of each order that `take` returned
+        self._effects: deque[Send | Close] = deque()  # that belong to no utterance
         self._opened_at = now
         self._heard_at = now if account.behavior.idle_timer == "accept" else math.inf
         self._authenticated = False
-        self._ended = False  # no more input counts: EOS, an error, the client is gone
+        self._ended = False  # input is ignored: after EOS, after an error, or without a client
         key = request.credentials() or bearer(request.query.get("authorization", ""))
         with self._refusing(now):
             self._authenticate(key, request.query.get("single_use_token", ""), now)
 
-    # --- what goes in
+    # --- input
 
     def receive(self, message: Any, now: float) -> None:
-        """Take the JSON of a text frame."""
+        """Take a message: the JSON of a text frame, or its text if that is not JSON."""
         if not self._ended:
             with self._refusing(now):
                 if not is_object(message):
@@ -64,36 +63,36 @@ class SocketCore(ABC, Generic[U]):
                 self._take_message(message, now)
 
     def rendered(self, clip: Clip, now: float) -> None:
-        """Take the speech of the oldest order that waits for it."""
+        """Take the speech of the oldest order that has none yet."""
         with self._refusing(now):
             self._being_rendered.popleft().speak(clip, now)
 
     def gone(self) -> None:
-        """Note that the client is gone. `slot_freed_on_close` says whether its generations end now."""
+        """Handle the end of the connection. With `slot_freed_on_close`, free the slots of all generations."""
         self._ended = True
         if self._behavior.slot_freed_on_close:
             for utterance in self._utterances:
                 utterance.free_slots()
 
     def drop(self, utterance: Utterance, now: float) -> None:
-        """End an utterance at once and send nothing more of it; the others go on."""
+        """End an utterance at once, and send nothing more of it. The other utterances go on."""
         utterance.stop()
         if utterance in self._utterances:
             self._utterances.remove(cast("U", utterance))
             self._finished(now)
 
-    # --- what comes out
+    # --- output
 
     @property
     def due(self) -> float:
-        """The time at which `take` has something next."""
+        """The time at which `take` next returns something."""
         if any(utterance.orders for utterance in self._utterances):
             return -math.inf
         sends = [utterance.sends[0].at for utterance in self._utterances if utterance.sends]
         return min([*sends, self._effects[0].at if self._effects else math.inf, self._idle_at, self._retire_at])
 
     def take(self, now: float) -> Effect | None:
-        """Give the next thing that is due by now."""
+        """Return the next order, message or Close that is due by now; None if there is none."""
         if self._idle_at <= now:
             with self._refusing(now):
                 self._expire(self._idle_at)
@@ -118,11 +117,11 @@ class SocketCore(ABC, Generic[U]):
     def _retire_at(self) -> float:
         return math.inf if self._ended else self._opened_at + (self._behavior.max_age or math.inf)
 
-    # --- what an endpoint says
+    # --- what differs between endpoints
 
     _kind: type[U]
-    _dialogue = False  # of text-to-dialogue
-    _contexts = False  # up to five utterances at once, each with an id
+    _dialogue = False  # the socket is a text-to-dialogue socket
+    _contexts = False  # the socket has up to five utterances at once, each with an id
 
     @property
     def spelling(self) -> Spelling:
@@ -131,20 +130,20 @@ class SocketCore(ABC, Generic[U]):
 
     @abstractmethod
     def _take_message(self, message: dict[str, Any], now: float) -> None:
-        """Take a message of a client that has authenticated.
+        """Take a message of an authenticated client.
 
         Raises:
-            ServiceError: The service would refuse it.
+            ServiceError: The service would refuse the message.
         """
 
     def _finished(self, at: float) -> None:
-        """Note that an utterance is over, because its isFinal was sent or it was dropped."""
+        """Handle the end of an utterance, whose isFinal was sent or which was dropped."""
         self._ended = True
         self._effects.append(Close(at + self._behavior.close_delay, _NORMAL_CLOSURE, ""))
 
     @property
     def _idle_at(self) -> float:
-        """The time at which the client has been silent for too long."""
+        """The time at which the socket times out, since the client was silent."""
         if self._ended:
             return math.inf
         heard = [utterance.heard_at for utterance in self._utterances if not utterance.ended]
@@ -152,7 +151,7 @@ class SocketCore(ABC, Generic[U]):
         return quiet_since + self._parameters.inactivity_timeout
 
     def _expire(self, at: float) -> None:
-        """Note that the client has been silent for too long."""
+        """Handle the timeout of the socket."""
         self._fail(errors.INPUT_TIMEOUT.given(seconds=float(self._parameters.inactivity_timeout)), at)
 
     # --- for the endpoints
@@ -163,7 +162,7 @@ class SocketCore(ABC, Generic[U]):
 
     @contextmanager
     def _refusing(self, now: float) -> Generator[None]:
-        """Answer a refusal with an error frame and a Close."""
+        """Turn a `ServiceError` into an error frame and a Close."""
         try:
             yield
         except errors.ServiceError as error:
@@ -178,12 +177,12 @@ class SocketCore(ABC, Generic[U]):
         self._effects.append(Close(now + self._behavior.close_delay, errors.POLICY_VIOLATION, error.reason()))
 
     def _context(self, context_id: str | None) -> U | None:
-        """Give the open utterance of this name."""
+        """Return the open utterance with this id, if there is one."""
         named = (context for context in self._utterances if context.context_id == context_id and not context.ended)
         return next(named, None)
 
     def _open(self, first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
-        """Begin an utterance."""
+        """Start an utterance."""
         utterance = self._kind(
             parameters=self._parameters,
             account=self._account,
@@ -195,7 +194,7 @@ class SocketCore(ABC, Generic[U]):
         self._utterances.append(utterance)
         return utterance
 
-    # --- who it is
+    # --- authentication
 
     def _authenticate_message(self, message: Mapping[str, Any], now: float) -> None:
         key = message.get("xi_api_key") or message.get("xi-api-key") or bearer(str(message.get("authorization") or ""))
@@ -204,7 +203,7 @@ class SocketCore(ABC, Generic[U]):
             raise errors.AUTHENTICATION_REQUIRED.given()
 
     def _authenticate(self, key: Any, token: str, now: float) -> None:
-        """Check what credentials there are."""
+        """Check the credentials, if there are any."""
         if key:
             self._account.check_key(key)
         elif token:
@@ -213,22 +212,22 @@ class SocketCore(ABC, Generic[U]):
 
 
 class ContextSocket(SocketCore[U]):
-    """One socket with contexts: up to five utterances at once, each with an id and a timer."""
+    """One socket with contexts: up to five utterances at once, each with an id and a timeout."""
 
     _contexts = True
-    _closing = False  # close_socket was obeyed: the Close follows the last isFinal
+    _closing = False  # close_socket came: the Close follows the last isFinal
 
     # --- contexts
 
     def _open(self, first: Mapping[str, Any], heard_at: float, context_id: str | None = None) -> U:
-        """Begin an utterance; the sixth context is refused."""
+        """Start an utterance, or refuse the sixth context."""
         held = [u for u in self._utterances if not u.ended or self._behavior.context_slot == "final"]
         if len(held) >= _MOST_CONTEXTS:
             raise errors.TOO_MANY_CONTEXTS.given(limit=_MOST_CONTEXTS)
         return super()._open(first, heard_at, context_id)
 
     def _close_socket(self, now: float) -> None:
-        """Let every context say its rest, and then close the socket."""
+        """Close every context as `close_context` does, and the socket after the last isFinal."""
         for context in [context for context in self._utterances if not context.ended]:
             self._close_context(context, now)
         self._closing = self._ended = True
@@ -246,7 +245,7 @@ class ContextSocket(SocketCore[U]):
         if self._closing and not self._utterances:
             self._effects.append(Close(at, _NORMAL_CLOSURE, ""))
 
-    # --- timers
+    # --- timeouts
 
     @property
     def _idle_at(self) -> float:
@@ -263,12 +262,12 @@ class ContextSocket(SocketCore[U]):
 
 
 def field_of(message: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-    """Give a field of a message; None: it is null or not there.
+    """Return a field of a message; None if the field is null or missing.
 
     Raises:
-        ServiceError: It is of another kind.
+        ServiceError: The field is of another kind.
     """
     given = message.get(name)
     if given is not None and not isinstance(given, kind):
-        raise errors.invalid_parameter(name, f"{name} is a {_NOUNS[kind]}.")
+        raise errors.invalid_parameter(name, f"{name} must be a {_NOUNS[kind]}.")
     return given

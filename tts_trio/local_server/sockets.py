@@ -17,14 +17,14 @@ from tts_trio.local_server.socket_core import ContextSocket, SocketCore, field_o
 from tts_trio.local_server.speech import Alignment, Clip, tagged
 from tts_trio.local_server.utterance import Utterance
 
-_SCHEDULE = (120, 160, 250, 290)  # characters before a generation; the last one repeats
-_TAIL_MS = (9, 10, 26, 33)  # of the last audio message before isFinal: 436, 494, 1288, 1574 bytes at pcm_24000
+_SCHEDULE = (120, 160, 250, 290)  # characters before each generation; the last number repeats
+_TAIL_MS = (9, 10, 26, 33)  # lengths of the last audio message before isFinal: 436, 494, 1288, 1574 bytes at pcm_24000
 _STREAMED_CODECS = ("mp3", "opus")
-_TRIGGER_MINIMUM = 50  # characters below which try_trigger_generation does nothing
+_TRIGGER_MINIMUM = 50  # characters; with fewer, try_trigger_generation does nothing
 
-_LEAST_CHARACTERS = 40  # of a dialogue: both are wanted before a generation that nothing else asks for
+_LEAST_CHARACTERS = 40  # of a dialogue; a generation without a flush needs so many characters and so many words
 _LEAST_WORDS = 8
-_OVERRUN = 1413 / 1233  # by so much an alignment was longer than its sound, when somebody measured it live
+_OVERRUN = 1413 / 1233  # the length of an alignment over that of its sound, as measured on the live API
 _FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
 
 
@@ -35,8 +35,8 @@ _FIRST_ONLY = ("voices", "voice_settings", "pronunciation_dictionary_locators")
 class SpeechContext(Utterance):
     """The one utterance of a stream-input socket, or one context of a multi-stream-input socket."""
 
-    flushed: bool = attrs.field(default=False, init=False)  # all text so far
-    _schedule: tuple[int, ...] = attrs.field(init=False)  # the characters at which a generation begins by itself
+    flushed: bool = attrs.field(default=False, init=False)  # whether the client has flushed all its text
+    _schedule: tuple[int, ...] = attrs.field(init=False)  # the characters before each generation
     _stream: Encoder = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,7 +47,7 @@ class SpeechContext(Utterance):
             self._encoder = self._stream
 
     def take(self, message: Mapping[str, Any], now: float) -> None:
-        """Take a message, which may repeat the settings of the first one but not change them."""
+        """Take a message. A message may repeat the settings of the first one, but not change them."""
         settled = _settings(self.first)
         for field, given in _settings(message).items():
             if given is not None and given != settled[field]:
@@ -63,7 +63,7 @@ class SpeechContext(Utterance):
             self.generate(now)
 
     def _order(self, text: str, now: float) -> None:
-        """Order speech. An exhausted quota ends a context without an error, unless `quota_on_contexts` asks for one."""
+        """Order speech. An exhausted quota ends a context without an error, unless `quota_on_contexts` is "error"."""
         try:
             super()._order(text, now)
         except errors.QuotaExceeded:
@@ -72,7 +72,7 @@ class SpeechContext(Utterance):
             self.end(now)
 
     def _tail(self) -> bytes:
-        """End the sound with a moment of silence and with what the encoder has held back."""
+        """Return a moment of silence, and the bytes that the encoder has held back."""
         rate = self._stream.source_rate
         samples = rate * _TAIL_MS[self._generations % len(_TAIL_MS)] // 1000
         return self._stream.encode(bytes(2 * samples), rate) + self._stream.flush()
@@ -90,28 +90,28 @@ class SpeechContext(Utterance):
 
 
 def _settings(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the first message settles, and later ones may repeat but not change."""
-    config = message.get("generation_config") or message.get("generator_config")  # its name in older documentation
+    """Return the settings of a message. Later messages may repeat those of the first one, but not change them."""
+    config = message.get("generation_config") or message.get("generator_config")  # the name in older documentation
     return {"voice_settings": message.get("voice_settings"), "generation_config": config}
 
 
 def _speed(settings: Any) -> float:
-    """Give the speed that the first message sets, clamped: a WebSocket does not refuse one out of range."""
+    """Return the speed of the voice settings, clamped to its range, since a WebSocket refuses no speed."""
     low, high = parameters.SETTINGS["speed"]
     speed = settings.get("speed") if is_object(settings) else None
     return float(max(low, min(speed, high))) if isinstance(speed, int | float) else 1.0
 
 
 def _chunk_lengths(config: Any) -> tuple[int, ...]:
-    """Give the `chunk_length_schedule` of the first message.
+    """Return the `chunk_length_schedule` of the first message.
 
     Raises:
-        ServiceError: A length is not from 50 to 500.
+        ServiceError: A length is not a whole number from 50 to 500.
     """
     given: Any = config.get("chunk_length_schedule") if is_object(config) else None
     lengths = cast("list[Any]", given) if isinstance(given, list) else [given] if given else []
     if not all(isinstance(length, int) and 50 <= length <= 500 for length in lengths):
-        raise errors.invalid_parameter("chunk_length_schedule", "Every chunk length is from 50 to 500.")
+        raise errors.invalid_parameter("chunk_length_schedule", "Every chunk length must be from 50 to 500.")
     return tuple(lengths)
 
 
@@ -133,7 +133,7 @@ class StreamInput(SocketCore[SpeechContext]):
 
 
 class MultiStreamInput(ContextSocket[SpeechContext]):
-    """One socket: one voice, one model, up to five contexts; messages without an id are the default context's."""
+    """One socket: one voice, one model, up to five contexts. A message without an id belongs to the default context."""
 
     _kind = SpeechContext
 
@@ -154,7 +154,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
             self._close_context(context, now)
 
     def _opens_nothing(self, message: dict[str, Any], context_id: str | None) -> bool:
-        """Tell the messages that open no context: some keep-alives, and a close of an unknown context."""
+        """Return whether a message opens no context, as some keep-alives and a close of an unknown context do."""
         if message.get("text"):
             return False
         if message.get("close_context") is True:
@@ -163,7 +163,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
         return is_keep_alive and context_id is None and not self._behavior.keep_alive_opens
 
     def _close_context(self, context: SpeechContext, now: float) -> None:
-        """Say flushed text to its end, and interrupt the rest. `early_close` says what comes before the first audio."""
+        """End a context whose text is flushed; interrupt any other. `early_close` decides before the first audio."""
         late, race = self._behavior.late_final, self._behavior.early_close
         if context.begun or race == "none":
             if context.flushed:
@@ -183,7 +183,7 @@ class MultiStreamInput(ContextSocket[SpeechContext]):
 class DialogueContext(Utterance):
     """The one utterance of a text-to-dialogue socket, or one context of a socket with contexts."""
 
-    _voices: tuple[str, ...] = attrs.field(init=False)  # the ids of those that may speak here
+    _voices: tuple[str, ...] = attrs.field(init=False)  # the ids of the voices that the first message names
 
     def __attrs_post_init__(self) -> None:
         voices: Any = self.first.get("voices")
@@ -198,7 +198,7 @@ class DialogueContext(Utterance):
         parameters.check_settings(parse_for_socket(VoiceSettings, settings, "voice_settings"))
 
     def take(self, message: Mapping[str, Any], now: float) -> None:
-        """Take a message. Only the first one may set `_FIRST_ONLY`."""
+        """Take a message. Only the first message may have the fields in `_FIRST_ONLY`."""
         for field in _FIRST_ONLY:
             if message is not self.first and message.get(field) is not None:
                 raise errors.FIRST_MESSAGE_ONLY.given(field=field)
@@ -214,7 +214,7 @@ class DialogueContext(Utterance):
         line = item if is_object(item) else {}
         text = line.get("text")
         if not isinstance(text, str):
-            raise errors.invalid_parameter("inputs", "Every input has a text and a voice_id.")
+            raise errors.invalid_parameter("inputs", "Every input must have a text and a voice_id.")
         if line.get("voice_id") not in self._voices:
             raise errors.invalid_parameter("voice_id", f"The voice {line.get('voice_id')} is not one of the voices.")
         if line.get("new_turn") is True:
@@ -222,13 +222,13 @@ class DialogueContext(Utterance):
         self._text += text
 
     def speak(self, clip: Clip, now: float) -> None:
-        """Take the speech of the oldest order. Each is a file of its own; the first mp3 file has an ID3 tag."""
+        """Take the speech of the oldest order. Each clip is a file, and the first mp3 file begins with an ID3 tag."""
         if self.parameters.output_format.startswith("mp3") and not self._sounds:
             clip = tagged(clip, alone=self.behavior.id3_tag == "alone")
         super().speak(clip, now)
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
-        """Align each message that has sound by itself, and only with `sync_alignment`."""
+        """Return an alignment for each message that has sound, if `sync_alignment` is on."""
         if not self.parameters.sync_alignment or clip.slices[index].end_ms == 0:
             return None, None
         alignment, normalized = super()._alignments(clip, index)
@@ -238,7 +238,7 @@ class DialogueContext(Utterance):
 
 
 class _DialogueSocket(SocketCore[DialogueContext]):
-    """Holds one of the account's dialogue sessions for its whole life."""
+    """A socket that holds one of the account's dialogue sessions until it closes."""
 
     _kind = DialogueContext
     _dialogue = True
@@ -251,19 +251,19 @@ class _DialogueSocket(SocketCore[DialogueContext]):
             account.begin_session(self)
 
     def gone(self) -> None:
-        """Note that the client is gone, and give its session back."""
+        """Handle the end of the connection, and release the session."""
         super().gone()
         self._account.end_session(self)
 
     def _say(self, message: dict[str, Any], now: float, context_id: str | None = None) -> DialogueContext:
-        """Let a context take a message, which may be its first one."""
+        """Pass a message to its context. Start the context if the message is its first one."""
         context = self._context(context_id) or self._open(message, now, context_id)
         context.take(message, now)
         return context
 
 
 class DialogueInput(_DialogueSocket):
-    """One socket, one utterance, ended by `close_socket`."""
+    """One socket with one utterance, which `close_socket` ends."""
 
     def _take_message(self, message: dict[str, Any], now: float) -> None:
         context = self._say(message, now)
@@ -273,7 +273,7 @@ class DialogueInput(_DialogueSocket):
 
 
 class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
-    """One socket, up to five contexts; every message names one, but for a bare `close_socket`."""
+    """One socket with up to five contexts. Every message names a context, except a bare `close_socket`."""
 
     def _take_message(self, message: dict[str, Any], now: float) -> None:
         context_id = field_of(message, "context_id", str)
@@ -292,7 +292,7 @@ class MultiDialogueInput(_DialogueSocket, ContextSocket[DialogueContext]):
         return super()._open(first, heard_at, context_id)
 
     def _close_context(self, context: DialogueContext, now: float) -> None:
-        """Generate the rest and end the context: nothing is interrupted here (API reference)."""
+        """End a context after the rest of its text. Nothing is interrupted here (API reference)."""
         context.end(now, self._behavior.late_final)
 
 
@@ -306,7 +306,7 @@ SOCKETS: dict[str, type[SocketCore[Any]]] = {
 
 
 def open_core(request: Request, account: Account, now: float) -> SocketCore[Any] | None:
-    """Make the core for the WebSocket at this path; None: there is none.
+    """Make the core of the WebSocket at this path; None if the path has no WebSocket.
 
     Raises:
         ServiceError: The upgrade is refused.

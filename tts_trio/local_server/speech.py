@@ -1,4 +1,4 @@
-"""What a voice of the local server is, and how a text becomes timed pieces of encoded sound. No clock, no I/O."""
+"""The interface of a voice, and the rendering of a text into timed slices of encoded sound. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import attrs
 
 from tts_trio.local_server.encoding import ID3_TAG, Encoder
 
-_SLICE_SECONDS = 1.5  # a segment of about a second is one message (wire/README.md, 2.5)
+_SLICE_SECONDS = 1.5  # the service sends a segment of about a second as one message (wire/README.md, 2.5)
 _NUMBER = re.compile(r"(?<![\w.,:])(?P<whole>\d+)(?:(?P<mark>[.,:])(?P<rest>\d+))?(?P<percent> ?%)?(?!\w|[.,:]\d)")
 _PERCENT = {"ru": "процентов", "en": "percent", "de": "Prozent", "fr": "pour cent", "es": "por ciento"}
-_LONGEST_NUMBER = 9  # digits; more of them are a phone or an account, and are read one by one
+_LONGEST_NUMBER = 9  # digits; a longer number, such as a phone number, is read digit by digit
 
 
 @attrs.frozen(kw_only=True)
 class Alignment:
-    """When each character is heard: each begins where the one before it ends.
+    """The time at which each character is heard. Each character begins where the one before it ends.
 
     Attributes:
         chars: The characters.
-        borders_ms: The time at which each character begins, from the beginning of the sound it comes with, and then the
-            time at which the last one ends. A character that is not spoken lasts 0 ms.
+        borders_ms: The time at which each character begins, and last the time at which the last character ends. Times
+            count from the start of the sound. A character that is not spoken lasts 0 ms.
     """
 
     chars: str
@@ -44,25 +44,25 @@ class Alignment:
         return tuple(end - start for start, end in pairwise(self.borders_ms))
 
     def during(self, start_ms: float, end_ms: float) -> Alignment:
-        """Give the characters that begin in this span."""
+        """Return the alignment of the characters that begin in this span."""
         first, end = (bisect_left(self.starts_ms, time_ms) for time_ms in (start_ms, end_ms))
         return Alignment(chars=self.chars[first:end], borders_ms=self.borders_ms[first : end + 1])
 
     def since(self, start_ms: float) -> Alignment:
-        """Give the same with times from `start_ms`."""
+        """Return the same alignment with times that count from `start_ms`."""
         return Alignment(chars=self.chars, borders_ms=tuple(border - round(start_ms) for border in self.borders_ms))
 
     def stretched(self, factor: float) -> Alignment:
-        """Give the same with all times multiplied by a factor."""
+        """Return the same alignment with all times multiplied by a factor."""
         return Alignment(chars=self.chars, borders_ms=tuple(round(border * factor) for border in self.borders_ms))
 
 
 @attrs.frozen(kw_only=True)
 class Speech(Alignment):
-    """A text, spoken: its characters together last as long as the sound, to the millisecond.
+    """A spoken text. The characters together last as long as the sound, to the millisecond.
 
     Attributes:
-        samples: The sound, in signed 16-bit little-endian mono.
+        samples: The sound in signed 16-bit little-endian mono.
         sample_rate: The sample rate, in Hz.
     """
 
@@ -71,60 +71,58 @@ class Speech(Alignment):
 
     @classmethod
     def of(cls, text: str, samples: bytes, sample_rate: int, borders: Sequence[float]) -> Self:
-        """Make a speech of the borders between its characters, which are counted in samples."""
+        """Make a speech. `borders` are the borders between the characters, in samples."""
         borders_ms = tuple(round(border * 1000 / sample_rate) for border in borders)
         return cls(chars=text, borders_ms=borders_ms, samples=samples, sample_rate=sample_rate)
 
 
 class Voice(Protocol):
-    """Something that speaks, such as `EspeakVoice`."""
+    """A voice, such as `EspeakVoice`."""
 
     blocking: bool
-    """True: `speak` takes its time and belongs in a worker thread. False: it is cheap, call it in the loop."""
+    """Whether `speak` blocks for so long that it belongs in a worker thread."""
 
     def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
         """Speak a text.
 
         Args:
-            text: Any string; what cannot be spoken is silent.
-            language_code: ISO 639-1, or None to go by the script of the text.
-            speed: 1.0 is normal, 1.2 is faster: the sound lasts 1 / `speed` as long.
-            sample_rate: A wish, in Hz; the rate of the speech says what came.
+            text: Any string. Characters that cannot be spoken are silent.
+            language_code: ISO 639-1; None: the script of the text decides.
+            speed: 1.0 is normal. At 1.2 the sound lasts 1 / 1.2 as long.
+            sample_rate: The preferred rate in Hz. The speech may have another one.
         """
         ...
 
 
 @attrs.frozen
 class Order:
-    """A text to be spoken, and how."""
+    """A text to speak, and the parameters of its speech."""
 
-    text: str  # the client's, with single blanks for whitespace, and none around it
+    text: str  # the client's text, with single blanks for whitespace and none at the ends
     output_format: str
-    language_code: str | None = None  # ISO 639-1; None: the voice goes by the script
+    language_code: str | None = None  # ISO 639-1; None: the script decides
     speed: float = 1.0  # from 0.7 to 1.2
     normalize: bool = False  # numbers become words
-    overlapping: bool = False  # aligned in two passes (`Behavior.alignment`), which takes two slices
-    encoder: Encoder | None = attrs.field(
-        default=None, eq=False
-    )  # of the stream it is a part of; None: it stands alone
+    overlapping: bool = False  # `Behavior.alignment` is "overlapping", which needs at least two slices
+    encoder: Encoder | None = attrs.field(default=None, eq=False)  # of the stream that the speech continues; None: none
 
 
 @attrs.frozen
 class Slice:
-    """A run of the sound, encoded."""
+    """A part of the sound, encoded."""
 
-    audio: bytes  # in the output format; a codec holds back a few ms, which come with the next slice
-    start_ms: float  # in the clip
+    audio: bytes  # in the output format; a codec may hold a few ms back until the next slice
+    start_ms: float  # from the start of the clip
     end_ms: float
 
 
 @attrs.frozen
 class Clip:
-    """An order that was spoken."""
+    """The speech of an order."""
 
     slices: tuple[Slice, ...]  # of at most 1.5 s
     alignment: Alignment  # of the client's characters, and of one blank after them
-    normalized: Alignment  # of the characters as they are said, with a blank on either side
+    normalized: Alignment  # of the characters as they are spoken, with a blank on either side
 
     @property
     def audio(self) -> bytes:
@@ -137,17 +135,17 @@ class Clip:
         return self.slices[-1].end_ms / 1000 if self.slices else 0.0
 
     def ready(self, first: float, speed: float) -> list[float]:
-        """Give the times at which the slices are generated, of which the first is, at `speed` times real time."""
+        """Return when each slice is ready: the first at `first`, and the others at `speed` times real time."""
         return [first + (piece.end_ms - self.slices[0].end_ms) / 1000 / speed for piece in self.slices]
 
     def span(self, index: int) -> tuple[float, float]:
-        """Give where a slice begins and ends; to the last one belong the characters after it that last no time."""
+        """Return the start and the end of a slice. The last slice is open-ended, for final characters of 0 ms."""
         piece = self.slices[index]
         return piece.start_ms, piece.end_ms if index < len(self.slices) - 1 else math.inf
 
 
 def tagged(clip: Clip, *, alone: bool = False) -> Clip:
-    """Put an ID3 tag before the sound, which is mp3: `alone` in a slice that lasts no time, or in the first slice."""
+    """Put an ID3 tag before mp3 sound: in a slice of its own that lasts no time if `alone`, else in the first slice."""
     first, *others = clip.slices or [Slice(b"", 0.0, 0.0)]
     if alone:
         return attrs.evolve(clip, slices=(Slice(ID3_TAG, 0.0, 0.0), *clip.slices))
@@ -155,12 +153,12 @@ def tagged(clip: Clip, *, alone: bool = False) -> Clip:
 
 
 def single_spaced(text: str) -> str:
-    """Give a text as the service aligns it: runs of whitespace are one blank, and none is around it."""
+    """Return a text as the service aligns it: with one blank for each run of whitespace, and none at the ends."""
     return " ".join(text.split())
 
 
 def render(order: Order, voice: Voice) -> Clip:
-    """Speak and encode an order. It takes CPU: call it in a worker thread if the voice is blocking."""
+    """Speak and encode an order. Call this in a worker thread if the voice is blocking."""
     pieces = normalize(order.text, order.language_code) if order.normalize else [Piece(order.text, order.text)]
     spoken = f" {''.join(piece.spoken for piece in pieces)} " if order.text else " "
     encoder = order.encoder or Encoder(order.output_format)
@@ -180,10 +178,10 @@ def render(order: Order, voice: Voice) -> Clip:
 
 
 def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
-    """Map the source's characters onto what was said.
+    """Map the characters of the source onto the spoken characters.
 
-    As recorded (wire/README.md, 2.5): no leading blank, its time belongs to the first character; one trailing blank.
-    The characters of a number share the time of its words.
+    As recorded (wire/README.md, 2.5), the source has one trailing blank and no leading blank. The first character gets
+    the time of the leading blank. The characters of a number share the time of its words evenly.
     """
     borders = normalized.borders_ms
     starts: list[int] = []
@@ -202,25 +200,25 @@ def _source_alignment(pieces: list[Piece], normalized: Alignment) -> Alignment:
     return Alignment(chars=chars, borders_ms=(*starts, *borders[-2:]))
 
 
-# --- The normalizer makes words of numbers, as the service's own does, so that `normalizedAlignment` differs from
-# `alignment` where a client has to cope with it. The words come from num2words, which the extra `voice` brings; without
-# it numbers stay in digits.
+# --- The normalizer turns numbers into words, as the service's normalizer does. So `normalizedAlignment` differs from
+# `alignment`, which a client has to handle. The words come from num2words, which the extra `voice` installs. Without
+# num2words numbers stay in digits.
 
 
 @attrs.frozen
 class Piece:
-    """A run of the text, and how it is said: the same, or a number in words."""
+    """A part of the text, and its spoken form: the same text, or a number in words."""
 
     source: str
     spoken: str
 
 
 def normalize(text: str, language_code: str | None) -> list[Piece]:
-    """Cut a text into pieces that are said as they are written, and numbers in words.
+    """Cut a text into pieces: numbers, which are spoken in words, and the text between the numbers.
 
     Args:
-        text: Any text. The sources of the pieces, joined, are this text.
-        language_code: ISO 639-1; None: Russian for text with Cyrillic letters, else English.
+        text: Any text. The joined sources of the pieces are this text.
+        language_code: ISO 639-1; None: Russian for a text with Russian letters, else English.
     """
     if not find_spec("num2words"):
         return [Piece(text, text)]
@@ -251,11 +249,11 @@ def _cardinal(digits: str, language: str) -> str:
 
 
 def _in_words(number: float, language: str) -> str:
-    from num2words import (  # pyright: ignore[reportMissingTypeStubs] - it is not typed
+    from num2words import (  # pyright: ignore[reportMissingTypeStubs] - num2words is not typed
         num2words,  # pyright: ignore[reportUnknownVariableType] - as above
     )
 
     try:
         return num2words(number, lang=language)
-    except NotImplementedError:  # a language it does not have
+    except NotImplementedError:  # num2words does not have the language
         return num2words(number, lang="en")

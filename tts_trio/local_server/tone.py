@@ -1,10 +1,9 @@
-"""A voice for tests: its samples say which text they speak, so that a listener can prove what was heard.
+"""A voice for tests whose samples contain the text that they speak, so that a test can assert what was heard.
 
-Every character is a burst of its own. A burst begins with a marker that occurs nowhere else, then says at which
-speed it is spoken and which code point it is, four bits a sample; the rest is a beep whose pitch and whose noise belong
-to that code point and to each place in the burst. Nothing but the whole burst, uncut, equals it. The telephone's codecs
-round samples off, but leave the marker, the bits and the noise apart from each other: what they made of a burst equals
-nothing but what they make of it again.
+Every character is a burst. A burst begins with a marker that occurs nowhere else. Then follow the speed and the code
+point, four bits in each sample. The rest of the burst is a beep with noise, both of which depend on the code point. So
+a part of a burst never passes for a whole one. Telephone codecs round samples, but keep the marker, the bits and the
+noise distinct. The reader encodes the expected burst with the same codec, and compares the results.
 """
 
 from __future__ import annotations
@@ -22,33 +21,33 @@ from tts_trio.local_server.speech import Speech
 
 _CHARACTER_MS = 60
 _MARKER = (32767, -32768)
-_LEVELS = tuple(range(-7680, 7681, 1024))  # of the sixteen values of four bits
-_SPEED_DIGITS = 4  # hexadecimal ones, of the speed in thousandths
+_LEVELS = tuple(range(-7680, 7681, 1024))  # the sample for each value of four bits
+_SPEED_DIGITS = 4  # hexadecimal digits of the speed in thousandths
 _CODE_POINT_DIGITS = 6
 _HEADER_SAMPLES = len(_MARKER) + _SPEED_DIGITS + _CODE_POINT_DIGITS
 _READABLE = re.compile(r"pcm_(?P<rate>[1-9]\d*)|(ulaw|alaw)_8000")
 
 
 class NamedFormat(Protocol):
-    """An output format that says its ElevenLabs name, such as `tts_trio.AudioFormat`."""
+    """An output format that has its ElevenLabs name, such as `tts_trio.AudioFormat`."""
 
     @property
     def name(self) -> str:
-        """For example `ulaw_8000`."""
+        """The name, for example `ulaw_8000`."""
         ...
 
 
 class ToneVoice:
-    """Speak in bursts of 60 ms a character (at speed 1.0), at any sample rate, in a few microseconds a word.
+    """A voice that speaks each character as a burst of 60 ms (at speed 1.0), at any sample rate.
 
-    `read_tones` turns the samples back into the text. The speed is rounded to thousandths. It takes no time and no
-    thread, so it is the voice for tests on trio's `MockClock`.
+    `read_tones` turns the samples back into the text. The speed is rounded to thousandths. A word takes a few
+    microseconds and no thread, so this is the voice for tests on trio's `MockClock`.
     """
 
     blocking = False
 
     def speak(self, text: str, *, language_code: str | None, speed: float, sample_rate: int) -> Speech:
-        """Speak a text at the sample rate that is asked for; `language_code` makes no difference."""
+        """Speak a text at exactly `sample_rate`. `language_code` has no effect."""
         thousandths = round(speed * 1000)
         samples = b"".join([_burst(ord(character), thousandths, sample_rate) for character in text])
         length = _burst_length(thousandths, sample_rate)
@@ -56,27 +55,27 @@ class ToneVoice:
 
 
 def read_tones(sound: bytes, output_format: NamedFormat | str) -> str:
-    """Read the text whose characters are wholly in this sound.
+    """Return the text of all characters whose bursts are whole in this sound.
 
-    Speech that was cut anywhere, and joined to other speech that begins anywhere, is read as well: a fragment of
-    a character does not count. Sound that was shifted by a byte or belongs to another format says nothing.
+    The sound may be cut at any sample, and joined to other sound of the same format. Fragments of bursts are skipped.
+    Sound that is shifted by a byte, or has another format, gives no text.
 
     Args:
-        sound: Audio in this format that `ToneVoice` spoke, or parts of it.
-        output_format: An `AudioFormat`, such as a configuration's `format`, or its name: `pcm_` and any sample rate,
+        sound: Audio of `ToneVoice` in this format.
+        output_format: An `AudioFormat`, such as a configuration's `format`, or its name: `pcm_` and a sample rate,
             `ulaw_8000` or `alaw_8000`.
 
     Raises:
-        ValueError: The format keeps no samples that could be read (mp3, opus), or is none.
+        ValueError: The format is unknown, or does not keep the samples (mp3, opus).
     """
     name = output_format if isinstance(output_format, str) else output_format.name
     if not (known := _READABLE.fullmatch(name)):
-        raise ValueError(f"output_format must be pcm_ and a sample rate, ulaw_8000 or alaw_8000 here, not {name!r}")
+        raise ValueError(f"output_format must be pcm_ and a sample rate, ulaw_8000 or alaw_8000, not {name!r}")
     return _reader(name, int(known["rate"] or 8000)).read(sound)
 
 
 class _Reader:
-    """Reads one format."""
+    """Reads the bursts of one format."""
 
     def __init__(self, output_format: str, sample_rate: int) -> None:
         self._format = output_format
@@ -95,7 +94,7 @@ class _Reader:
         return "".join(characters)
 
     def _character_at(self, position: int, sound: bytes) -> tuple[str, int]:
-        """Return the character whose burst begins here and the size of the burst; of a fragment "" and one byte."""
+        """Return the character whose burst begins here, and the size of the burst; for a fragment "" and 1."""
         samples = range(position + len(self._marker), position + _HEADER_SAMPLES * self._width, self._width)
         digits = "".join([self._digits.get(sound[at : at + self._width], "?") for at in samples])
         if position % self._width == 0 and "?" not in digits:
@@ -115,7 +114,7 @@ def _pack(samples: Iterable[int]) -> bytes:
 
 
 def _encode(samples: bytes, output_format: str) -> bytes:
-    """Encode a few samples as the server does; PCM is what it is."""
+    """Encode a few samples as the server does. PCM needs no encoding."""
     if output_format.startswith("pcm"):
         return samples
     encoder = Encoder(output_format)
@@ -135,7 +134,7 @@ def _burst_length(thousandths: int, sample_rate: int) -> int:
 def _burst(code_point: int, thousandths: int, sample_rate: int) -> bytes:
     length = _burst_length(thousandths, sample_rate)
     half_period = sample_rate // (2 * (300 + 25 * (code_point % 32)))
-    beep = b"\x14" * half_period + b"\xe4" * half_period  # high bytes: about ±6,000
+    beep = b"\x14" * half_period + b"\xe4" * half_period  # the high bytes of samples of about ±6,000
     noise = hashlib.shake_128(code_point.to_bytes(3)).digest(2 * length)
     high = int.from_bytes((beep * (length // len(beep) + 1))[:length]) + (
         int.from_bytes(noise[length:]) & int.from_bytes(b"\x07" * length)

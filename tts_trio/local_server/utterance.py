@@ -1,4 +1,4 @@
-"""One utterance on any socket: its text becomes orders for speech, and the speech becomes messages with times."""
+"""One utterance of a socket. An utterance turns text into orders, and speech into messages with due times."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tts_trio.local_server.speech import Alignment, Clip, Order, single_spaced
 
 @attrs.frozen
 class Send:
-    """A message to be sent."""
+    """A message to send."""
 
     at: float  # the time at which it is due
-    kind: Literal["audio", "turn", "final", "error"]  # "turn" is the end of a generation of text-to-dialogue
+    kind: Literal["audio", "turn", "final", "error"]  # "turn" ends a generation of text-to-dialogue
     message: dict[str, Any]
-    size: int = 0  # of its audio, in bytes
-    text: str = ""  # the client's characters that are aligned with its audio
-    context_id: str | None = None  # None: it belongs to the default context, or to a socket without contexts
-    utterance: Utterance | None = None  # it is a part of; None: of none, as an error frame
+    size: int = 0  # of the audio, in bytes
+    text: str = ""  # the client's characters that are aligned with the audio
+    context_id: str | None = None  # None: the default context, or a socket without contexts
+    utterance: Utterance | None = None  # the utterance of the message; None: the socket, for an error frame
 
 
 @attrs.frozen
 class Close:
-    """The closing handshake, which the server begins at this time."""
+    """The start of the closing handshake by the server."""
 
     at: float
     code: int
@@ -48,20 +48,20 @@ Effect = Order | Send | Close
 
 @attrs.frozen
 class Spelling:
-    """How an endpoint spells its messages.
+    """The form of an endpoint's messages.
 
     A text-to-speech socket sends every key in every message, as recorded (wire/README.md, 2.5). A text-to-dialogue
-    socket writes snake_case, and tells the end of every generation (API reference).
+    socket uses snake_case, and sends a message at the end of every generation (API reference).
     """
 
     dialogue: bool = False  # the endpoint is a text-to-dialogue socket
-    contexts: bool = False  # every message names its context
-    snake: bool = False  # text-to-speech writes `is_final`, as in the reference, rather than `isFinal`, as recorded
+    contexts: bool = False  # every message contains the id of its context
+    snake: bool = False  # text-to-speech uses `is_final`, as in the API reference, not `isFinal`, as recorded
 
     def audio(
         self, audio: bytes, alignment: Alignment | None, normalized: Alignment | None, context_id: str | None
     ) -> dict[str, Any]:
-        """Spell a message with audio; a dialogue's `normalized_alignment` is "reserved for future use"."""
+        """Make a message with audio. A dialogue's `normalized_alignment` is "reserved for future use"."""
         fields = {
             "audio": base64.b64encode(audio).decode(),
             "alignment": _times(alignment),
@@ -70,15 +70,15 @@ class Spelling:
         return self._spelled(fields, context_id)
 
     def turn(self, context_id: str | None) -> dict[str, Any] | None:
-        """Spell the end of one generation; None: this socket does not tell it."""
+        """Make the message at the end of a generation; None if the socket sends none."""
         return self.named({"is_final_audio_for_turn": True}, context_id) if self.dialogue else None
 
     def final(self, context_id: str | None) -> dict[str, Any]:
-        """Spell the end of an utterance."""
+        """Make the message at the end of an utterance."""
         return self._spelled({"is_final": True}, context_id)
 
     def named(self, message: dict[str, Any], context_id: str | None) -> dict[str, Any]:
-        """Add the name of the context, where sockets have contexts."""
+        """Add the id of the context if the socket has contexts, and spell the keys."""
         named = message | ({"context_id": context_id} if self.contexts else {})
         return named if self.snake or self.dialogue else _in_camel_case(named)
 
@@ -96,7 +96,7 @@ def _times(alignment: Alignment | None) -> dict[str, Any] | None:
 
 
 def _in_camel_case(value: Any) -> Any:
-    """Rename all keys of an object, and those of the objects in it."""
+    """Rename the keys of an object and of the objects in it."""
     return {_camel(key): _in_camel_case(item) for key, item in value.items()} if is_object(value) else value
 
 
@@ -107,56 +107,56 @@ def _camel(key: str) -> str:
 
 @attrs.define(eq=False, kw_only=True)
 class Utterance(ABC):
-    """Gathers text and orders speech; makes messages of the speech, at the pace of a generation.
+    """Collects text, orders speech, and makes messages of the speech at the speed of a generation.
 
-    Its socket takes `orders`, brings each order's speech to `speak` in the same order, and takes its messages, one
-    by one as they become due, with `pop`.
+    The socket takes the `orders`, and passes the speech of each order to `speak`, in the same order. The socket takes
+    each message with `pop` when the message is due.
 
     Raises:
-        ServiceError: The first message settles something wrongly.
+        ServiceError: The service would refuse the settings in the first message.
     """
 
-    parameters: Parameters  # of the socket's URL
+    parameters: Parameters  # from the URL of the socket
     account: Account
     spelling: Spelling
     context_id: str | None  # None: the default context, or a socket without contexts
-    first: Mapping[str, Any]  # the message that settles some things for good; call `take` with it, too
-    heard_at: float  # the time at which the client's last text for it came
-    speed: float = attrs.field(default=1.0, init=False)  # of the voice settings
-    orders: deque[Order] = attrs.field(factory=deque[Order], init=False)  # that were not taken yet
-    sends: deque[Send] = attrs.field(factory=deque[Send], init=False)  # in the order of their times
+    first: Mapping[str, Any]  # the first message, whose settings are final; `take` must get it, too
+    heard_at: float  # the time of the client's last text for this utterance
+    speed: float = attrs.field(default=1.0, init=False)  # from the voice settings
+    orders: deque[Order] = attrs.field(factory=deque[Order], init=False)  # that the socket has not taken yet
+    sends: deque[Send] = attrs.field(factory=deque[Send], init=False)  # that the socket has not taken yet
     ended: bool = attrs.field(default=False, init=False)  # more text is ignored
-    begun: bool = attrs.field(default=False, init=False)  # some audio was sent
+    begun: bool = attrs.field(default=False, init=False)  # the socket has taken some audio
     _text: str = attrs.field(default="", init=False)
-    _ordered_at: deque[float] = attrs.field(factory=deque[float], init=False)  # of all orders not yet spoken
+    _ordered_at: deque[float] = attrs.field(factory=deque[float], init=False)  # the times of the orders without speech
     _generations: int = attrs.field(default=0, init=False)
-    _sounds: bool = attrs.field(default=False, init=False)  # audio was scheduled
+    _sounds: bool = attrs.field(default=False, init=False)  # there has been audio in `sends`
     _stopped: bool = attrs.field(default=False, init=False)
     _free_at: float = attrs.field(default=-math.inf, init=False)
     _final_delay: float = attrs.field(default=0.0, init=False)
     _slots: list[Slot] = attrs.field(factory=list[Slot], init=False)
-    _encoder: Encoder | None = attrs.field(default=None, init=False)  # of a stream that all its speech is a part of
+    _encoder: Encoder | None = attrs.field(default=None, init=False)  # of the one stream of all its speech, if any
 
     @abstractmethod
     def take(self, message: Mapping[str, Any], now: float) -> None:
-        """Take a message, the first one included.
+        """Take a message. The first message must be passed, too.
 
         Raises:
-            ServiceError: The service would refuse it.
+            ServiceError: The service would refuse the message.
         """
 
     @property
     def behavior(self) -> Behavior:
-        """How the server behaves now."""
+        """The current behavior of the server."""
         return self.account.behavior
 
     # --- text to orders
 
     def generate(self, now: float) -> None:
-        """Order the speech of the text so far; blanks alone are dropped.
+        """Order the speech of the text so far. A text of blanks is dropped.
 
         Raises:
-            ServiceError: The quota does not suffice.
+            ServiceError: The quota is exhausted.
         """
         text, self._text = self._text, ""
         if text.strip():
@@ -174,10 +174,10 @@ class Utterance(ABC):
     # --- the end
 
     def end(self, now: float, final_delay: float = 0.0) -> None:
-        """Say the rest of the text, and ignore more of it. isFinal comes `final_delay` seconds after the last audio.
+        """Order the rest of the text, and ignore more text. isFinal comes `final_delay` seconds after the last audio.
 
         Raises:
-            ServiceError: The quota does not suffice.
+            ServiceError: The quota is exhausted.
         """
         self.generate(now)
         if not self.ended:
@@ -186,7 +186,7 @@ class Utterance(ABC):
             self._finish_if_spoken(now)
 
     def interrupt(self, now: float, delay: float = 0.0, *, silently: bool = False) -> None:
-        """Stop generating. Only the message under way still comes, unless `silently`, and isFinal, `delay` s late."""
+        """Stop generating. Send the next message, unless `silently`, and isFinal, both delayed by `delay` seconds."""
         under_way = self.sends[0] if self.sends and not silently else None
         self.stop()
         if under_way:
@@ -194,14 +194,14 @@ class Utterance(ABC):
         self._finish((under_way.at if under_way else now) + delay)
 
     def stop(self) -> None:
-        """Stop generating, and send nothing more."""
+        """Stop generating, and drop the messages that are not sent yet."""
         self.ended = self._stopped = True
         self.orders.clear()
         self.sends.clear()
         self.free_slots()
 
     def free_slots(self) -> None:
-        """End all generations of this utterance in the account."""
+        """Release the slots of all generations."""
         for slot in self._slots:
             self.account.free(slot)
 
@@ -214,7 +214,7 @@ class Utterance(ABC):
         self._finish(at + self._final_delay)
 
     def _tail(self) -> bytes:
-        """Give the audio that comes between the last speech and isFinal."""
+        """Return the audio between the last speech and isFinal."""
         return b""
 
     def _finish(self, at: float) -> None:
@@ -223,10 +223,10 @@ class Utterance(ABC):
     # --- speech to messages
 
     def speak(self, clip: Clip, now: float) -> None:
-        """Take the speech of the oldest order that has none yet.
+        """Make messages of the speech of the oldest order that has none yet.
 
         Raises:
-            ServiceError: The plan's concurrency is used up, and nothing queues.
+            ServiceError: The plan's concurrency is used up, and `over_concurrency` is not "queue".
         """
         if self._stopped:
             return
@@ -242,7 +242,7 @@ class Utterance(ABC):
         self._finish_if_spoken(now)
 
     def pop(self) -> Send:
-        """Give the next message."""
+        """Remove the next message, and return it."""
         send = self.sends.popleft()
         self.begun = self.begun or send.kind == "audio"
         return send
@@ -257,7 +257,7 @@ class Utterance(ABC):
         self.sends.append(Send(at, kind, message, size, text, self.context_id, self))
 
     def _alignments(self, clip: Clip, index: int) -> tuple[Alignment | None, Alignment | None]:
-        """Give `alignment` and `normalizedAlignment` of one slice."""
+        """Return `alignment` and `normalizedAlignment` of the message with this slice."""
         overlapping = self.behavior.alignment == "overlapping"
         if self.behavior.alignment == "absent":
             return None, None

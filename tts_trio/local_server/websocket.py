@@ -1,4 +1,4 @@
-"""One upgraded connection: wsproto around a core such as `StreamInput`, on trio."""
+"""One upgraded connection, which connects a core such as `StreamInput` to trio through wsproto."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tts_trio.local_server.speech import Order
 from tts_trio.local_server.utterance import Close, Send, Spelling, Utterance
 from tts_trio.local_server.wire import FrameBoundary, HangUp, Wire
 
-_CLOSING_SECONDS = 10.0  # the server waits for the client's half of the closing handshake
+_CLOSING_SECONDS = 10.0  # for which the server waits for the client's half of the closing handshake
 _INTERNAL_ERROR = 1011
 _NO_BASE64 = "@@not base64@@"
 
 
 def fault_message(fault: Fault, spelling: Spelling, context_id: str | None = None) -> str | bytes | None:
-    """Make the extra message that a fault sends before another one; None: the fault sends none."""
+    """Make the extra message that a fault sends before another one; None if the fault sends none."""
     match fault.action:
         case "invalid_json":
             return '{"audio": "AAAA", "isFinal": nul'
@@ -50,17 +50,17 @@ def fault_message(fault: Fault, spelling: Spelling, context_id: str | None = Non
 
 
 class WebSocketSession:
-    """Serves one socket until it ends; `core` decides what is said on it."""
+    """Serves one socket until it ends. The `core` decides which messages are sent."""
 
     def __init__(self, wire: Wire, request: Request, core: SocketCore[Any], service: Service) -> None:
         self._wire = wire
         self._service = service
         self._core = core
         self._protocol = WSConnection(ConnectionType.SERVER)
-        self.boundary = FrameBoundary()  # in the client's bytes
+        self.boundary = FrameBoundary()  # of the client's bytes
         self._path = request.path
-        self._scopes: dict[Utterance, Scope] = {}  # until their isFinal
-        self._text: list[str] = []  # of a message in fragments
+        self._scopes: dict[Utterance, Scope] = {}  # of the utterances that have not ended
+        self._text: list[str] = []  # the fragments of a message
         self._wake = trio.Event()
         self._pong = trio.Event()
         self._to_render, self._orders = trio.open_memory_channel[Order](float("inf"))
@@ -68,26 +68,26 @@ class WebSocketSession:
         self._hang_up: HangUp | None = None
 
     def accept(self, upgrade_headers: list[tuple[bytes, bytes]], headers: Headers) -> bytes:
-        """Accept the upgrade that h11 has read, and return the bytes of the 101.
+        """Accept the upgrade that h11 has read, and return the bytes of the answer with status 101.
 
         Raises:
-            wsproto.utilities.RemoteProtocolError: It is no good one.
+            wsproto.utilities.RemoteProtocolError: The upgrade is not valid.
         """
         self._protocol.initiate_upgrade_connection(upgrade_headers, "/")
         encoded = [(name.encode(), value.encode()) for name, value in headers]
         accepted = self._protocol.send(ws.AcceptConnection(extra_headers=encoded))
         for _ in self._protocol.events():
-            pass  # the request, which we know
+            pass  # the request, which h11 has read
         return accepted
 
     async def run(self, trailing: bytes) -> None:
-        """Serve until the end.
+        """Serve the socket until it ends.
 
         Args:
-            trailing: What the client has sent after its request.
+            trailing: The bytes that the client has sent after its request.
 
         Raises:
-            HangUp: The connection is to be dropped, rather than closed.
+            HangUp: The connection must be dropped.
         """
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._until_over, lambda: self._listen(trailing))
@@ -98,14 +98,14 @@ class WebSocketSession:
             raise self._hang_up
 
     async def _until_over(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run one of the tasks. The first task that ends, ends the session."""
+        """Run a task, and end the session when the task ends."""
         try:
             await task()
         except HangUp as hang_up:
             self._hang_up = hang_up
         self._nursery.cancel_scope.cancel()
 
-    # --- what the client says
+    # --- input
 
     async def _listen(self, trailing: bytes) -> None:
         data = trailing or await self._wire.receive()
@@ -131,7 +131,7 @@ class WebSocketSession:
             case ws.Pong():
                 self._wire.record(Received, frame="pong", message=bytes(event.payload))
                 self._pong.set()
-            case ws.CloseConnection() if self._protocol.state is ConnectionState.OPEN:  # what came is no WebSocket
+            case ws.CloseConnection() if self._protocol.state is ConnectionState.OPEN:  # the bytes are not WebSocket
                 await self._write(ws.CloseConnection(event.code), CloseSent, code=int(event.code), reason="")
                 raise HangUp(reset=False)
             case ws.CloseConnection():
@@ -155,7 +155,7 @@ class WebSocketSession:
             self._wire.record(CloseSent, code=code, reason=reason)
         self._nursery.cancel_scope.cancel()
 
-    # --- what the server says
+    # --- output
 
     async def _render(self) -> None:
         async for order in self._orders:
@@ -179,13 +179,13 @@ class WebSocketSession:
                     return
 
     async def _say(self, send: Send) -> None:
-        """Send a message of the core's, with the faults that strike here."""
+        """Send a message of the core, and apply the faults that strike before the message."""
         faults: list[Fault] = []
         if send.utterance and (send.kind == "audio" or send.kind == "final"):
             scope = self._scopes.setdefault(send.utterance, Scope(self._path))
             if send.kind == "final":
                 del self._scopes[send.utterance]
-            faults = await self._wire.pass_point(send.kind, scope, partial(self._interpose, send))
+            faults = await self._wire.pass_point(send.kind, scope, partial(self._apply, send))
         if send.utterance and faults and faults[-1].action == "context_error":
             frame = errors.by_name(str(faults[-1].value)).frame()
             await self._send_error(self._core.spelling.named(frame, send.context_id), send.context_id)
@@ -198,8 +198,8 @@ class WebSocketSession:
             about = {"size": send.size, "text": send.text, "error": send.message.get("error", "")}
             self._wire.record(Sent, kind=send.kind, context_id=send.context_id, **about)
 
-    async def _interpose(self, send: Send, fault: Fault) -> bool:
-        """Send what comes before a message, or instead of it and of all others, if this fault does that."""
+    async def _apply(self, send: Send, fault: Fault) -> bool:
+        """Apply a fault that sends an extra message, or that ends the connection. Return False for other faults."""
         extra = fault_message(fault, self._core.spelling, send.context_id)
         if extra is not None:
             event = ws.TextMessage(extra) if isinstance(extra, str) else ws.BytesMessage(extra)
@@ -220,23 +220,23 @@ class WebSocketSession:
         await self._write(event, kind="error", error=frame["error"], context_id=context_id)
 
     async def _close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake, and wait for the client's half of it: `_take_close` ends the session."""
+        """Start the closing handshake, and wait for the client's Close, at which `_take_close` ends the session."""
         await self._wire.pass_point("close", Scope(self._path))
         await self._write(ws.CloseConnection(code, reason), CloseSent, code=code, reason=reason)
         await trio.sleep(_CLOSING_SECONDS)
 
     async def _write(self, event: ws.Event, what: type[Record] = Sent, **fields: Any) -> None:
-        """Send an event and record it, unless the closing handshake has begun."""
+        """Send an event and record it, unless the closing handshake has started."""
         if data := self._encode(event):
             await self._wire.send(data)
             self._wire.record(what, **fields)
 
     def _encode(self, event: ws.Event) -> bytes:
-        """Encode an event; nothing of it once the closing handshake has begun."""
+        """Encode an event. Return no bytes once the closing handshake has started."""
         return self._protocol.send(event) if self._protocol.state is ConnectionState.OPEN else b""
 
     async def _ping(self) -> None:
-        """Ping every `ping_interval`, and close with 1011 where no pong comes."""
+        """Ping every `ping_interval`, and close with 1011 if no pong comes within `ping_timeout`."""
         while True:
             behavior = self._service.account.behavior
             if behavior.ping_interval is None:

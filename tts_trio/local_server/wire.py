@@ -1,4 +1,4 @@
-"""The bytes of one connection, in and out, and the faults that are about bytes."""
+"""The stream of one connection, and the faults that act on bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tts_trio.local_server.record import Injected, Record
 from tts_trio.local_server.service import Scope, Service
 
 _READ_BYTES = 65536
-_TRICKLE_SECONDS = 0.02  # between the pieces of a slow message
+_TRICKLE_SECONDS = 0.02  # between the pieces of a message that a fault slows down
 _GARBAGE = b"\xff\x00\xfe" * 11
 _MASK_BYTES = 4
 _EXTENDED_LENGTHS = {126: 2, 127: 8}
@@ -24,7 +24,7 @@ M = TypeVar("M", str, bytes)
 
 
 class HangUp(Exception):
-    """The server drops the connection now."""
+    """The server must drop the connection, with RST if `reset`, else with FIN."""
 
     def __init__(self, *, reset: bool) -> None:
         super().__init__()
@@ -32,11 +32,11 @@ class HangUp(Exception):
 
 
 class Wire:
-    """One connection's stream.
+    """The stream of one connection.
 
     Attributes:
-        ended_by_client: Whether the client closed TCP, or was found gone.
-        pace: The bytes to send in a second; None: all at once.
+        ended_by_client: Whether the client closed TCP, or could not be reached.
+        pace: The bytes to send per second; None: all at once.
     """
 
     def __init__(self, stream: trio.abc.Stream, number: int, service: Service) -> None:
@@ -50,7 +50,7 @@ class Wire:
         self._deaf = False
 
     async def receive(self) -> bytes:
-        """Receive some bytes; `b""` once the client is gone, however it went."""
+        """Receive some bytes. Return `b""` after FIN or RST. Never return after `deafen`."""
         if not self._deaf:
             with trio.CancelScope() as self._reading:
                 try:
@@ -62,10 +62,10 @@ class Wire:
         return await trio.sleep_forever()
 
     async def send(self, data: bytes) -> None:
-        """Send bytes.
+        """Send bytes at the current pace.
 
         Raises:
-            HangUp: The client is gone.
+            HangUp: The client has closed the connection.
         """
         async with self._sending:
             try:
@@ -81,12 +81,12 @@ class Wire:
                 raise HangUp(reset=False) from None
 
     async def send_message(self, message: M, encode: Callable[[M, bool], bytes], faults: Sequence[Fault] = ()) -> bool:
-        """Send a message as the last of its faults wants it, and return whether it was sent.
+        """Send a message, which the last fault may skip, cut, split or slow down. Return whether the message was sent.
 
-        `encode` encodes a piece of the message, and is told whether the piece is the last one.
+        `encode` encodes a piece of the message. Its second argument says whether the piece is the last one.
 
         Raises:
-            HangUp: The client is gone, or the fault cuts the message.
+            HangUp: The client has closed the connection, or the fault cuts the message.
         """
         action, value = (faults[-1].action, faults[-1].value) if faults else ("", None)
         if action == "skip":
@@ -106,34 +106,34 @@ class Wire:
     async def pass_point(
         self, point: Point, scope: Scope, act: Callable[[Fault], Awaitable[bool]] | None = None
     ) -> list[Fault]:
-        """Pass a point: the faults that strike there do what they do, one after the other.
+        """Pass a point, and apply the faults that strike there, one after the other.
 
         Args:
             point: The point.
-            scope: The connection, request or utterance that passes it.
-            act: What does the faults that are not about bytes alone, and says whether it did.
+            scope: The connection, request or utterance that passes the point.
+            act: A function that applies faults that depend on the message, and returns False for all others.
 
         Returns:
-            The faults that remain, which change what is sent next.
+            The faults that are not applied yet, which change the next message or answer.
 
         Raises:
-            HangUp: The connection is dropped.
+            HangUp: A fault drops the connection.
         """
         remaining: list[Fault] = []
         for fault in self._service.strike(point, scope):
             self.record(Injected, fault=fault)
-            if not (await self._suffer(fault) or (act and await act(fault))):
+            if not (await self._apply(fault) or (act and await act(fault))):
                 remaining.append(fault)
         return remaining
 
-    async def _suffer(self, fault: Fault) -> bool:
-        """Do what the fault does, if that is the same for every message; else return False."""
+    async def _apply(self, fault: Fault) -> bool:
+        """Apply a fault that does not depend on the message. Return False for other faults."""
         match fault.action:
             case "delay":
                 await trio.sleep(float(fault.value or 0))
             case "freeze":
                 self._deafen()
-                async with self._sending:  # pings are not answered, either
+                async with self._sending:  # so that pings get no pong
                     await trio.sleep_forever()
             case "deafen":
                 self._deafen()
@@ -148,14 +148,14 @@ class Wire:
         return True
 
     def record(self, what: type[Record], /, **fields: Any) -> None:
-        """Put something on the record."""
+        """Record an event."""
         self._service.record(what(time=trio.current_time(), connection=self._number, **fields))
 
     async def start_tls(self, context: Any) -> None:
         """Do the server's half of a TLS handshake.
 
         Raises:
-            HangUp: It failed.
+            HangUp: The handshake failed.
         """
         self.stream = trio.SSLStream(self.stream, context, server_side=True, https_compatible=True)
         try:
@@ -165,7 +165,7 @@ class Wire:
             raise HangUp(reset=False) from None
 
     def arm_reset(self) -> None:
-        """Make the close of the stream an RST."""
+        """Make the next close of the stream send RST."""
         stream: Any = self.stream
         if isinstance(stream, trio.SSLStream):
             stream = cast("Any", stream).transport_stream
@@ -180,10 +180,10 @@ class Wire:
 
 
 class FrameBoundary:
-    """Follows a client's bytes from WebSocket frame to frame."""
+    """Tracks where the WebSocket frames of a client end."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()  # of a frame that is not whole yet
+        self._rest = bytearray()  # the bytes of a frame that is not complete yet
 
     @property
     def inside(self) -> bool:
@@ -198,7 +198,7 @@ class FrameBoundary:
 
 
 def _frame_size(data: bytearray) -> int:
-    """Give the size of the frame that begins here; while its header is not whole, a size that is not reached yet."""
+    """Return the size of the frame at the start of `data`, or more than `len(data)` if its header is incomplete."""
     if len(data) < 2:
         return 2
     short = data[1] & 0x7F

@@ -172,8 +172,8 @@ async def test_close_socket_says_what_all_contexts_have_to_say(autojump_clock: M
             "voice_settings can only be set in the first message",
         ),
         ([{"voices": [VOICE]}, {"inputs": [line("Hi", OTHER)]}], f"The voice {OTHER} is not one of the voices."),
-        ([{"voices": [VOICE]}, {"inputs": ["Hi"]}], "Every input has a text and a voice_id."),
-        ([{"voices": [VOICE]}, {"inputs": {}}, {"inputs": "Hi"}], "inputs is a list."),
+        ([{"voices": [VOICE]}, {"inputs": ["Hi"]}], "Every input must have a text and a voice_id."),
+        ([{"voices": [VOICE]}, {"inputs": {}}, {"inputs": "Hi"}], "inputs must be a list."),
         ([{"voices": [VOICE], "voice_settings": {"stability": 2}}], OUT_OF_RANGE),
     ],
 )

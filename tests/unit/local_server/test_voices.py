@@ -277,7 +277,7 @@ class TestTonesOfTheTelephone:
 
     @pytest.mark.parametrize("wrong", ["mp3_44100_128", "opus_48000_32", "wav_16000", "ulaw_16000", "pcm_", "16000"])
     def test_what_cannot_be_read_is_refused(self, wrong: str):
-        with pytest.raises(ValueError, match=f"pcm_ and a sample rate, ulaw_8000 or alaw_8000 here, not '{wrong}'"):
+        with pytest.raises(ValueError, match=f"pcm_ and a sample rate, ulaw_8000 or alaw_8000, not '{wrong}'"):
             read_tones(b"", wrong)
         with pytest.raises(ValueError, match="not 'mp3_22050_32'"):
             read_tones(b"", AudioFormat.parse("mp3_22050_32"))
