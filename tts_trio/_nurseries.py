@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
@@ -94,19 +94,25 @@ class SingleUse(ABC):
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - `_run` is bounded
 
 
-@contextmanager
-def single_error() -> Generator[None]:
+class single_error:  # noqa: N801 - as `contextlib.suppress`; a generator would stay with every nursery that is open
     """Raise the only error of a nursery's exception group bare, with its traceback, cause and context.
 
     It is written around `async with trio.open_nursery()`. `trio.Cancelled` does not count as an error. A group with
     several errors, and a group inside the nursery's group (such as one of the caller's own code), stay groups.
     """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        real = group.split(trio.Cancelled)[1]
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, group: BaseException | None, traceback: object) -> None:
+        """Raise the only error of a group instead of it."""
+        if not isinstance(group, BaseExceptionGroup):
+            return
+        real = cast("BaseExceptionGroup[BaseException]", group).split(trio.Cancelled)[1]
         if real is None or len(real.exceptions) != 1:
-            raise
+            return
         error = real.exceptions[0]
         context = error.__context__
         try:

@@ -117,6 +117,13 @@ class FramedConnection(trio_websocket.WebSocketConnection):
     async def wait_open(self) -> None:
         """Wait until the handshake is done; where it fails, `read` raises."""
         await self._open_handshake.wait()
+        self._forget_handshake()
+
+    def _forget_handshake(self) -> None:
+        """Drop what only the handshake needed, which is 4 KB; the rest of the protocol is an object of its own."""
+        protocol: Any = self._wsproto
+        self._wsproto = protocol.connection
+        self._initial_request = self._connection_proposal = None
 
     async def send_ping(self, payload: bytes) -> None:
         """Send a ping; it is not waited for its pong."""
