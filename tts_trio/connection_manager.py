@@ -233,11 +233,7 @@ class WebSocketConnectionManager(SingleUse):
             self._backoff.connection_is_up(socket.hot_since)
         for _ in range(self._wanted() - self._coming()):
             socket = HotSocket(
-                self.config,
-                self.open_stream,
-                on_hot=self._on_hot,
-                on_slot=self._on_slot,
-                on_old=self._on_old,
+                self.config, self.open_stream, on_hot=self._on_hot, on_slot=self._on_slot, on_old=self._on_old
             )
             # A cancellation around the manager's block reaches these tasks only when the block has been left.
             self._sockets[socket] = trio.CancelScope(shield=True)
@@ -269,8 +265,11 @@ class WebSocketConnectionManager(SingleUse):
         turn: DialTurn | None = None
         try:
             with self._sockets[socket]:
-                with trio.move_on_after(delay):
-                    await self._dial_now.wait()  # an explicit call ends the backoff
+                if delay:
+                    with trio.move_on_after(delay):
+                        await self._dial_now.wait()  # an explicit call ends the backoff
+                else:
+                    await trio.lowlevel.checkpoint()  # a block that is cancelled while it is entered dials nothing
                 turn = await DialTurn.wait(self.config.base_url)
                 if self._permanent_error is not None:  # another dial got it meanwhile, and this one would get it too
                     return

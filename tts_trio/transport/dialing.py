@@ -7,12 +7,12 @@ blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rul
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio._nurseries import asynccontextmanager, of_this_run
+from tts_trio._nurseries import of_this_run
 from tts_trio.limits.backoff import Backoff
 from tts_trio.transport.timers import Countdown, fail_after
 
@@ -49,25 +49,22 @@ class DialTurn:
             self._over = True
             self._limit.release_on_behalf_of(self)
 
-    @asynccontextmanager
-    async def limited(self, timeout: float) -> AsyncGenerator[None]:  # noqa: ASYNC109 - as `fail_after`
-        """Dial in this block, for so many seconds at most in which the loop ran.
+    def limited(self, timeout: float) -> AbstractAsyncContextManager[None]:
+        """Return a block to dial in, for so many seconds at most in which the loop ran. The turn ends with it.
 
         Raises:
             trio.TooSlowError: It took longer.
         """
-        try:
-            async with fail_after(timeout, self._wait):
-                yield
-        finally:
-            self.end()
+        return fail_after(timeout, self._wait)
 
     async def _wait(self, dialed: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - as `fail_after`
         """Wait for the end of the dial, and tell whether it came in time; the turn ends after a second of it."""
         countdown = Countdown(timeout)
-        with trio.move_on_after(_WORKING):
-            return await countdown.wait(dialed)
-        self.end()
+        try:
+            with trio.move_on_after(_WORKING):
+                return await countdown.wait(dialed)
+        finally:
+            self.end()
         return await countdown.wait(dialed)
 
 

@@ -80,7 +80,7 @@ class TLSStream(trio.abc.Stream):
         """
         server = (context, context.verify_mode, context.check_hostname, host, port)
         session = _sessions.get(server)
-        plain = socket.socket(fileno=tcp.socket.detach())
+        plain = socket.socket(tcp.socket.family, tcp.socket.type, tcp.socket.proto, tcp.socket.detach())
         try:
             plain.settimeout(0)
             await _turn()
