@@ -58,7 +58,7 @@ class WebSocketSession:
         self._core = core
         self._protocol = WSConnection(ConnectionType.SERVER)
         self.boundary = FrameBoundary()  # of the client's bytes
-        self._path = request.path
+        self._scope = Scope(request.path)
         self._scopes: dict[Utterance, Scope] = {}  # of the utterances that have not ended
         self._text: list[str] = []  # the fragments of a message
         self._wake = trio.Event()
@@ -150,7 +150,7 @@ class WebSocketSession:
         self._wire.record(CloseReceived, code=code, reason=reason)
         self._core.gone()
         if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-            await self._wire.pass_point("close", Scope(self._path))
+            await self._wire.pass_point("close", self._scope)
             await self._wire.send(self._protocol.send(ws.CloseConnection(code, reason)))
             self._wire.record(CloseSent, code=code, reason=reason)
         self._nursery.cancel_scope.cancel()
@@ -182,7 +182,7 @@ class WebSocketSession:
         """Send a message of the core, and apply the faults that strike before the message."""
         faults: list[Fault] = []
         if send.utterance and (send.kind == "audio" or send.kind == "final"):
-            scope = self._scopes.setdefault(send.utterance, Scope(self._path))
+            scope = self._scopes.setdefault(send.utterance, Scope(self._scope.path))
             if send.kind == "final":
                 del self._scopes[send.utterance]
             faults = await self._wire.pass_point(send.kind, scope, partial(self._apply, send))
@@ -221,7 +221,7 @@ class WebSocketSession:
 
     async def _close(self, code: int, reason: str) -> None:
         """Start the closing handshake, and wait for the client's Close, at which `_take_close` ends the session."""
-        await self._wire.pass_point("close", Scope(self._path))
+        await self._wire.pass_point("close", self._scope)
         await self._write(ws.CloseConnection(code, reason), CloseSent, code=code, reason=reason)
         await trio.sleep(_CLOSING_SECONDS)
 

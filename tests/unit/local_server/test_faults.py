@@ -316,6 +316,21 @@ async def test_nothing_is_written_once_the_client_has_sent_its_close(autojump_cl
     ]
 
 
+async def test_the_close_of_both_sides_counts_once_a_socket(autojump_clock: MockClock) -> None:
+    """The server's own Close falls due while its answer to the client's waits: both are the same socket's."""
+    import wsproto.events
+
+    async with town(Fault("delay", "close", 2.0, count=2)) as here:
+        for _ in range(2):
+            socket = await here.socket()
+            await socket.say(RUSSIAN)
+            assert (await socket.hear()).kind == "audio"
+            closed_at = trio.current_time()
+            await socket.stream.send_all(socket.protocol.send(wsproto.events.CloseConnection(1000)))
+            await socket.hear_all()
+            assert trio.current_time() - closed_at == pytest.approx(2.0)
+
+
 async def test_429_and_then_good(autojump_clock: MockClock) -> None:
     async with town(Fault("status", "answer", 429, count=1)) as here:
         client = here.http()
