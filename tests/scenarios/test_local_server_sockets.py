@@ -79,6 +79,8 @@ async def test_an_outage_and_its_end() -> None:
         assert answer.status == 200, "connections live on"
         server.drop_connections()
         assert await old.stream.receive_some() == b""
+        server.stop_accepting()
+        server.resume()
         server.resume()
         new = PlainHTTP(await trio.open_tcp_stream("127.0.0.1", port))
         answer = await new.speak(ENGLISH)

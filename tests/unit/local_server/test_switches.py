@@ -5,7 +5,7 @@ Those about contexts are in `test_multi_stream_input.py` and `test_text_to_dialo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import attrs
 import pytest
@@ -14,6 +14,19 @@ from trio.testing import MockClock
 
 from tests.helpers.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
 from tts_trio.local_server import Behavior, read_tones
+
+
+@pytest.mark.parametrize("field", attrs.fields(Behavior), ids=lambda field: field.name)
+def test_a_switch_takes_the_values_of_its_annotation_and_no_other(field: attrs.Attribute[Any]) -> None:
+    """The first value is the default, and an error names the field and all its values."""
+    listed = get_args(field.type) if get_origin(field.type) is Literal else (True, False) if field.type is bool else ()
+    assert field.metadata.get("choices", ()) == listed
+    if not listed:
+        return
+    assert getattr(Behavior(), field.name) is listed[0]
+    assert [getattr(Behavior(**{field.name: value}), field.name) for value in listed] == list(listed)
+    with pytest.raises(ValueError, match=f"^{field.name}: 'odd' is not allowed; .* {', '.join(map(str, listed))}$"):
+        Behavior(**{field.name: "odd"})
 
 
 async def quiet(socket: PlainSocket, seconds: float) -> list[Heard]:
