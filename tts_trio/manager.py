@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -28,6 +29,8 @@ from tts_trio.static_text.source import Service
 
 if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections
+
+_TOKENS_AT_ONCE = 8  # in one turn of the loop: an LLM's stream mostly waits for each, so that others run in between
 
 
 class TTSManager(SingleUse):
@@ -266,29 +269,32 @@ class TTSManager(SingleUse):
 async def _feed(
     tokens: AsyncIterable[str | None] | Iterable[str | None], text: TextChannel, audio: AudioChannel
 ) -> None:
+    count = itertools.count(1)
+
+    async def sent(token: str | None) -> bool:
+        """Send a token, and return True; False when the reply has ended or failed, which the audio channel reports."""
+        try:
+            text.send_nowait(token)
+        except TTSError:
+            if audio.outcome is None:  # the reply has not ended: this token is at fault
+                raise
+            return False
+        if next(count) % _TOKENS_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        return True
+
     with text:
         if isinstance(tokens, AsyncIterable):
             async with AsyncExitStack() as stack:
                 if isinstance(tokens, AsyncGenerator):
                     stack.push_async_callback(tokens.aclose)  # or it would stay open until it is garbage collected
                 async for token in tokens:
-                    if not await _sent(token, text, audio):
+                    if not await sent(token):
                         return
         else:
             for token in [tokens] if isinstance(tokens, str) else tokens:
-                if not await _sent(token, text, audio):
+                if not await sent(token):
                     return
-
-
-async def _sent(token: str | None, text: TextChannel, audio: AudioChannel) -> bool:
-    """Send a token, and return True; False when the reply has ended or failed, which the audio channel reports."""
-    try:
-        await text.send(token)
-    except TTSError:
-        if audio.outcome is None:  # the reply has not ended: this token is at fault
-            raise
-        return False
-    return True
 
 
 @asynccontextmanager

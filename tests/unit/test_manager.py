@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -354,6 +354,33 @@ async def test_bad_input(autojump_clock: trio.testing.MockClock) -> None:
             tts.stream_static_text(b"hello")  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="11 characters"):
             tts.stream_static_text("x" * 11)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_tokens_that_need_not_be_waited_for_let_others_run(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    """The text of a whole book may be there at once, from an iterator of either kind."""
+    words = [f"{word} " for word in TEXTS[language].split()] * 20
+    taken = trio.Event()
+
+    def at_once() -> Iterator[str]:
+        yield from words
+        taken.set()
+
+    async def at_once_too() -> AsyncIterator[str]:
+        for word in at_once():
+            yield word
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        for tokens in (at_once(), at_once_too()):
+            taken = trio.Event()
+            turns = 0
+            async with tts.speak(tokens):
+                while not taken.is_set():
+                    await trio.lowlevel.checkpoint()
+                    turns += 1
+            assert turns > len(words) // 10
 
 
 @pytest.mark.parametrize("strip_markdown", [False, True])

@@ -19,7 +19,9 @@ class Deadlines:
     """The deadlines of the first audio, of the next audio, and of the whole utterance, in seconds of one clock."""
 
     def __init__(self, config: TTSConfig) -> None:
-        self._config = config
+        self._stall = config.timeouts.stall
+        self._first_audio = first_audio_timeout(config)
+        self._reply = config.timeouts.reply
         self._since: float | None = None  # since when the connection in use owes audio
         self._starved_since: float | None = None  # the same, for lost connections too
         self._last_audio = -math.inf  # when the timeouts were last restarted by audio
@@ -74,9 +76,9 @@ class Deadlines:
         if self._since is None:
             return math.inf
         if self._last_audio >= self._since:
-            return self._last_audio + self._config.timeouts.stall
-        return self._since + first_audio_timeout(self._config)
+            return self._last_audio + self._stall
+        return self._since + self._first_audio
 
     def starved_at(self) -> float:
         """Return when the utterance fails if no connection brings audio."""
-        return math.inf if self._starved_since is None else self._starved_since + self._config.timeouts.reply
+        return math.inf if self._starved_since is None else self._starved_since + self._reply

@@ -81,6 +81,10 @@ class Timer:
         if due < self._scope.deadline:
             self._scope.deadline = due
 
+    def put_off(self) -> None:
+        """Set the timer to when something is due, though that is later: it would fire for nothing, and soon."""
+        self._scope.deadline = self._due()
+
     def fire(self) -> None:
         """Wake the task now, if it waits."""
         self._scope.cancel(reason="there is something to do")

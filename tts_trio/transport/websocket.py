@@ -314,6 +314,7 @@ class WebSocket:
         if any(ping.payload == payload for ping in self._unanswered):
             while self._unanswered.pop(0).payload != payload:
                 pass
+            self._timer.put_off()
 
     async def _judge_pings(self) -> None:
         """Lose the socket where a pong is overdue."""

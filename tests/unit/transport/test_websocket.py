@@ -201,3 +201,28 @@ async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
         assert isinstance(websocket.error, TTSConnectionError)
         assert isinstance(websocket.error.__cause__, LookupError)
         assert "LookupError" in caplog.text
+
+
+class Wakes(trio.abc.Instrument):
+    """Counts how often a task runs that keeps the time of a socket."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.count = 0
+        self._task = task
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self._task
+
+
+async def test_a_ping_that_is_answered_wakes_nobody_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Of hundreds of calls each pings every 10 s; a second wake-up for each ping would cost as much as the ping."""
+    async with dialing(Behavior()) as (websocket, *_), trio.open_nursery() as nursery:
+        nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], lambda: None)
+        await trio.sleep(1)
+        [owner] = nursery.child_tasks
+        wakes = Wakes(owner)
+        trio.lowlevel.add_instrument(wakes)
+        await trio.sleep(5 * make_config().ping_interval)
+        trio.lowlevel.remove_instrument(wakes)
+        assert wakes.count == 5 * 2  # to send it, and behind the checkpoint of `on_due`
+        websocket.close()
