@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Literal, cast, get_args, get_origin
 
 import attrs
-from attrs.validators import ge, gt, instance_of, le, optional
+from attrs.validators import and_, optional
 
 
 def _must(be: str, check: Callable[[Any], bool]) -> Any:
@@ -29,16 +30,19 @@ def _is_one_of(choices: Collection[Any]) -> Any:
     return _must(f"one of {', '.join(map(str, listed))}", lambda value: value in listed)
 
 
-def _are_texts(value: Any) -> bool:
-    """Return whether a value is a collection of texts. A single text is not one."""
+def _are(kind: type, value: Any) -> bool:
+    """Return whether a value is a collection of such items. A single text is no collection of texts."""
     return isinstance(value, tuple | list | set | frozenset) and all(
-        isinstance(text, str) for text in cast("list[object]", value)
+        isinstance(item, kind) for item in cast("list[object]", value)
     )
 
 
 _NUMBER = _must("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
 _WHOLE = _must("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
-_TEXTS = _must("a list of texts", _are_texts)
+_NATURAL = and_(_WHOLE, _must("at least 0", lambda value: value >= 0))
+_NOT_NEGATIVE = and_(_NUMBER, _must("at least 0", lambda value: value >= 0))
+_POSITIVE = and_(_NUMBER, _must("above 0", lambda value: value > 0))
+_TEXTS = _must("a list of texts", partial(_are, str))
 
 Point = Literal["accept", "tls", "answer", "audio", "final", "close"]
 
@@ -146,11 +150,13 @@ class Fault:
     action: str = attrs.field(validator=_is_one_of(ACTIONS))
     at: Point = attrs.field(validator=_is_one_of(POINTS))
     value: float | str | None = None
-    frame: int | None = attrs.field(default=0, validator=optional([_WHOLE, ge(0)]))
+    frame: int | None = attrs.field(default=0, validator=optional(_NATURAL))
     path: str = attrs.field(default="", kw_only=True)
-    skip: int = attrs.field(default=0, kw_only=True, validator=[_WHOLE, ge(0)])
-    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([_WHOLE, ge(1)]))
-    probability: float = attrs.field(default=1.0, kw_only=True, validator=[_NUMBER, ge(0.0), le(1.0)])
+    skip: int = attrs.field(default=0, kw_only=True, validator=_NATURAL)
+    count: int | None = attrs.field(default=None, kw_only=True, validator=optional([_WHOLE, _POSITIVE]))
+    probability: float = attrs.field(
+        default=1.0, kw_only=True, validator=[_NUMBER, _must("from 0 to 1", lambda value: 0 <= value <= 1)]
+    )
     seed: int = attrs.field(default=0, kw_only=True, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
@@ -174,8 +180,10 @@ class Fault:
         return ValueError(f"{field}: {given!r} is not allowed for the fault {self.action!r}; it must be {allowed}")
 
 
-def _option(default: Any, *validators: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
-    return attrs.field(default=default, validator=list(validators), metadata={"help": help})
+def _option(default: Any, validator: Any, help: str) -> Any:  # noqa: A002 - the word of the command line
+    """Declare a field that takes what the validator allows, and None if that is the default."""
+    allowed = optional(validator) if default is None else validator
+    return attrs.field(default=default, validator=allowed, metadata={"help": help})
 
 
 def _switch(help: str) -> Any:  # noqa: A002 - as above
@@ -194,9 +202,6 @@ def _read_choices(behavior: type, fields: list[attrs.Attribute[Any]]) -> list[at
     return fields
 
 
-_POSITIVE: Any = optional([_NUMBER, gt(0)])
-
-
 @attrs.frozen(kw_only=True, field_transformer=_read_choices)
 class Behavior:
     """The behavior of a local server. Times are in seconds.
@@ -204,19 +209,17 @@ class Behavior:
     `tts-trio serve --help` prints the text at each field.
     """
 
-    model_latency: float = _option(0.075, _NUMBER, ge(0), help="time from a segment's start to its first audio")
-    speed: float = _option(20.0, _NUMBER, gt(0), help="speed of generation, as a multiple of real time")
+    model_latency: float = _option(0.075, _NOT_NEGATIVE, help="time from a segment's start to its first audio")
+    speed: float = _option(20.0, _POSITIVE, help="speed of generation, as a multiple of real time")
     seed: int = _option(0, _WHOLE, help="seed of the sizes of HTTP chunks and of request ids")
 
-    api_keys: tuple[str, ...] | None = _option(
-        None, optional(_TEXTS), help="accepted keys; none: every key that is not empty"
-    )
-    voices: tuple[str, ...] | None = _option(None, optional(_TEXTS), help="known voice ids; none: every well-formed id")
+    api_keys: tuple[str, ...] | None = _option(None, _TEXTS, help="accepted keys; none: every key that is not empty")
+    voices: tuple[str, ...] | None = _option(None, _TEXTS, help="known voice ids; none: every well-formed id")
     forbidden_formats: tuple[str, ...] = _option((), _TEXTS, help="output formats above the account's tier (403)")
     forbidden_voices: tuple[str, ...] = _option(
         (), _TEXTS, help="voices above the account's plan (402 paid_plan_required)"
     )
-    quota: int | None = _option(None, optional([_NUMBER, ge(0)]), help="credits of the account; none: unlimited")
+    quota: int | None = _option(None, _NOT_NEGATIVE, help="credits of the account; none: unlimited")
     quota_status: Literal[401, 402] = _switch("HTTP status of an exhausted quota (older or current docs)")
     concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: unlimited")
     over_concurrency: Literal["frame", "upgrade", "queue"] = _switch(
@@ -230,7 +233,7 @@ class Behavior:
         "a socket that closes during a generation frees the slot at once, or when the generation would end"
     )
 
-    close_delay: float = _option(0.76, _NUMBER, ge(0), help="time from isFinal or an error to the server's Close")
+    close_delay: float = _option(0.76, _NOT_NEGATIVE, help="time from isFinal or an error to the server's Close")
     empty_flush_ends: bool = _switch('stream-input: {"text": "", "flush": true} ends the utterance, or only flushes')
     blank_in_auto_mode: Literal["nothing", "silence"] = _switch('{"text": " "} in auto_mode: nothing, or a short clip')
     idle_timer: Literal["accept", "first_message"] = _switch("the event that starts inactivity_timeout")
@@ -246,9 +249,10 @@ class Behavior:
         " isFinal without audio, or nothing"
     )
     late_final: float = _option(
-        0.0, _NUMBER, ge(0),
-        help="delay of isFinal after close_context, and of the last audio of a context that is interrupted"
-    )  # fmt: skip
+        0.0,
+        _NOT_NEGATIVE,
+        help="delay of isFinal after close_context, and of the last audio of a context that is interrupted",
+    )
     keep_alive_opens: bool = _switch(
         "multi-stream-input: a keep-alive without a context id opens the default context, or nothing"
     )
@@ -263,7 +267,7 @@ class Behavior:
         "multi-stream-input: an exhausted quota gives isFinal without audio, or an error"
     )
     ping_interval: float | None = _option(None, _POSITIVE, help="time between two pings of the server; none: no pings")
-    ping_timeout: float = _option(20.0, _NUMBER, gt(0), help="the server closes (1011) without a pong in this time")
+    ping_timeout: float = _option(20.0, _POSITIVE, help="the server closes (1011) without a pong in this time")
     unsupported_language: Literal["ignore", "reject"] = _switch(
         "a language that the model does not speak is ignored, or refused (400)"
     )
@@ -286,6 +290,4 @@ class Behavior:
     )
     opus_content_type: Literal["audio/opus", "audio/ogg"] = _switch("content type of opus over HTTP")
 
-    faults: tuple[Fault, ...] = attrs.field(
-        default=(), validator=attrs.validators.deep_iterable(instance_of(Fault)), metadata={"help": ""}
-    )
+    faults: tuple[Fault, ...] = _option((), _must("a list of Fault", partial(_are, Fault)), help="")

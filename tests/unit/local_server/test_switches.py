@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.helpers.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
-from tts_trio.local_server import Behavior, read_tones
+from tts_trio.local_server import Behavior, Fault, read_tones
 
 
 @pytest.mark.parametrize("field", attrs.fields(Behavior), ids=lambda field: field.name)
@@ -27,6 +27,28 @@ def test_a_switch_takes_the_values_of_its_annotation_and_no_other(field: attrs.A
     assert [getattr(Behavior(**{field.name: value}), field.name) for value in listed] == list(listed)
     with pytest.raises(ValueError, match=f"^{field.name}: 'odd' is not allowed; .* {', '.join(map(str, listed))}$"):
         Behavior(**{field.name: "odd"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("faults", Fault("reset", "audio"), "a list of Fault"),
+        ("faults", ("reset@audio",), "a list of Fault"),
+        ("api_keys", "sk_1", "a list of texts"),
+        ("forbidden_voices", [1], "a list of texts"),
+        ("speed", 0, "above 0"),
+        ("speed", True, "a number"),
+        ("model_latency", -1, "at least 0"),
+        ("quota", -1, "at least 0"),
+        ("concurrency", 0, "above 0"),
+        ("ping_interval", "often", "a number"),
+        ("seed", 1.5, "a whole number"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_field_and_what_is_allowed(field: str, value: object, allowed: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Behavior(**{field: value})  # type: ignore[arg-type]
+    assert str(caught.value) == f"{field}: {value!r} is not allowed; it must be {allowed}"
 
 
 async def quiet(socket: PlainSocket, seconds: float) -> list[Heard]:
