@@ -26,6 +26,7 @@ from tts_trio.speech.results import Word
 from tts_trio.speech.sent_text import SentText
 from tts_trio.speech.timed_words import ROUNDING_MS, EstimatedWords, Origin, Reached, TimedWords
 from tts_trio.text.words import CHARACTERS_A_SECOND
+from tts_trio.wire.blanks import is_blank
 from tts_trio.wire.events import Alignment, AudioReceived
 
 # The times of the dialogues are so much longer than their audio, up to the last letter: 13 % (above).
@@ -104,9 +105,13 @@ class SpokenText:
             return
         source = message.alignment
         if source is not None and not self._unknown and is_well_formed(source):
-            cursor = self._sent.end_of("".join(source.chars))
+            said = "".join(source.chars)
+            cursor = self._sent.end_of(said)
             if cursor is not None:
                 self._go_on(source, cursor, begins_ms)
+                return
+            if said.isspace() and is_blank(message):  # a pause; of telephony's messages of 20 ms many are one
+                self._broken_off = False
                 return
         self._look_for(source, message.normalized_alignment, begins_ms)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import make_config
 from tts_trio.speech.accepted_text import AcceptedText
+from tts_trio.speech.alignment import SpokenText
 from tts_trio.speech.segments import Segments
 from tts_trio.wire.events import Alignment, AudioReceived
 
@@ -97,3 +98,18 @@ def test_the_beginning_of_a_text_is_found_by_its_letters(tokens: list[str], lett
     assert accepted.text == whole
     assert accepted.beginning(letters) == expected
     assert accepted.beginning(letters) == expected
+
+
+@pytest.mark.parametrize("text", ["Да, конечно. ", "Sure, of course. "])
+def test_a_pause_costs_less_than_a_letter(text: str) -> None:
+    """Of messages of 20 ms many are nothing but a blank, which is not searched for in the text."""
+    spoken = SpokenText()
+    spoken.sent(text)
+
+    def cost(char: str) -> int:
+        times = Alignment((char,), (0,), (20,))
+        return bytecodes(lambda: spoken.received(20.0, AudioReceived(b"", times, times)))
+
+    letter = cost(text[0])
+    assert cost(" ") < letter
+    assert spoken.covered == 1
