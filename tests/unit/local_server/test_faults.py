@@ -402,6 +402,17 @@ async def test_bad_lines_among_the_timestamps(autojump_clock: MockClock) -> None
     assert [b"audio_base64" in line for line in lines] == [False, True, False, True]
 
 
+async def test_a_bad_line_before_the_end_of_a_body(autojump_clock: MockClock) -> None:
+    async with town(Fault("invalid_json", "final")) as here:
+        reply = await ask(here, RUSSIAN, "/stream/with-timestamps")
+    assert reply is not None
+    assert reply.complete
+    *lines, last = reply.body.splitlines()
+    assert all("audio_base64" in json.loads(line) for line in lines)
+    with pytest.raises(ValueError):
+        json.loads(last)
+
+
 # --- the scheme
 
 
