@@ -87,14 +87,16 @@ class TimedWords:
         self._clip_ms = 0.0  # where the clip that is being timed began
         self._clip_words = 0  # its first word in `_timed`
         self._latest_ms = 0.0  # no mark of a word ends later
-        self._later: list[Callable[[TimedWords], None]] = []  # what is to be done when somebody asks, in order
+        # What is to be done when somebody asks, in order: pairs, for closures would be ten objects a message for the
+        # garbage collector to look at again and again.
+        self._later: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._noted = 0  # characters that are to be taken apart then
 
     # What comes, in the order of the audio.
 
     def note(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
         """Note a message whose characters are those of the text from the cursor on."""
-        self._later.append(lambda words: words._take_apart(alignment, cursor, base_ms))
+        self._later.append((TimedWords._take_apart, (alignment, cursor, base_ms)))
         self._latest_ms = max(self._latest_ms, base_ms + max(map(add, alignment.starts_ms, alignment.durations_ms)))
         self._noted += len(alignment.chars)
         if self._noted > _MOST_NOTED:
@@ -118,12 +120,12 @@ class TimedWords:
     def begin_clip(self, ms: float) -> None:
         """Note that the clip before has ended here, and that another begins."""
         self.end_clip(ms)
-        self._later.append(lambda words: words._begin_clip(ms))
+        self._later.append((TimedWords._begin_clip, (ms,)))
 
     def end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""
         if self._latest_ms > ms:
-            self._later.append(lambda words: words._compress(ms))
+            self._later.append((TimedWords._compress, (ms,)))
 
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
@@ -190,8 +192,8 @@ class TimedWords:
     def _catch_up(self) -> None:
         if self._later:
             later, self._later, self._noted = self._later, [], 0
-            for do in later:
-                do(self)
+            for do, what in later:
+                do(self, *what)
 
     def _take_apart(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
         reading = read_alignment(alignment)
