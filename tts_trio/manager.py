@@ -18,12 +18,14 @@ from tts_trio.connection_manager import WebSocketConnectionManager, acquire_conn
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.driver import Driver
+from tts_trio.speech.openings import Openings
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.static_text.cached_source import CachedSource
 from tts_trio.static_text.driver import LONGEST_CACHED, RequestHistory, StaticText, StaticTextRequest, source_for
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.memory_cache import process_cache
+from tts_trio.static_text.openings import KeptOpenings, phrases_of_openings, prefetch_openings
 from tts_trio.static_text.prefetch import Foreground, Prefetch
 from tts_trio.static_text.source import Service
 
@@ -82,6 +84,8 @@ class TTSManager(SingleUse):
         self._foreground = Foreground()
         cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
         self._cache = GuardedCache(cache, config.timeouts.cache) if cache is not None else None
+        kept = config.opening_cache
+        self._openings = KeptOpenings(config, kept) if kept is not None else None
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -185,6 +189,33 @@ class TTSManager(SingleUse):
         source = CachedSource(self.config, self._cache, service, background=True)
         await Prefetch(source, self._cache, self._foreground, on_cached).run(requests)
 
+    @trio.lowlevel.enable_ki_protection
+    async def prefetch_openings(self, openings: Iterable[str]) -> None:
+        """Keep texts with which LLM replies begin, so that a reply says them from memory, without waiting.
+
+        Each is cut by `phrase_policy` as a reply is that comes word by word, and each phrase is spoken over a WebSocket
+        of its own, one after another and while no utterance of this conversation is generated. A phrase that is kept is
+        not spoken again.
+
+        Args:
+            openings: The texts, of phrases of up to 60 characters each.
+
+        Raises:
+            TypeError: `openings` is a single `str`, or one of them is not a `str`.
+            ConfigurationError: There is no `opening_cache`, or a text cannot be spoken or kept. Nothing was sent.
+            TTSError: The service did not speak a phrase. Those before it are kept.
+            RuntimeError: The manager is closed, or was not entered.
+        """
+        self._require_open()
+        if self._openings is None:
+            raise ConfigurationError(
+                'opening_cache: None is not allowed for prefetch_openings; set it to "memory" or to a cache',
+                field="opening_cache",
+            )
+        phrases = phrases_of_openings(self.config, openings)
+        begin = partial(self._begin_reply, background=True)
+        await prefetch_openings(phrases, self._openings, begin, self.config, self._foreground)
+
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written, over a connection that is already hot.
@@ -198,22 +229,25 @@ class TTSManager(SingleUse):
             TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed, or was not entered.
         """
+        reply = await self._begin_reply(self.config, self._openings)
+        async with self._perform(reply) as audio:
+            yield reply.text, audio
+
+    async def _begin_reply(self, config: TTSConfig, openings: Openings | None, *, background: bool = False) -> Reply:
         _, http = self._require_open()
         acquire = partial(acquire_connection, self.connections)
         try:
             connection = await acquire()
         except TTSConnectionError:
-            if self.config.fallback is None:
+            if config.fallback is None:
                 raise
             connection = None
         try:
-            reply = Reply(self.config, acquire, http, connection)
+            return Reply(config, acquire, http, connection, openings, background=background)
         except BaseException:  # the user's `phrase_policy` may raise
             if connection is not None:
                 connection.close()
             raise
-        async with self._perform(reply) as audio:
-            yield reply.text, audio
 
     @asynccontextmanager
     async def speak(self, tokens: AsyncIterable[str | None] | Iterable[str | None]) -> AsyncGenerator[AudioChannel]:

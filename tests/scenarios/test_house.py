@@ -42,6 +42,7 @@ WITHOUT_IO = (
         f"speech.{module}"
         for module in (
             "utterance",
+            "segment",
             "segments",
             "alignment",
             "accepted_text",
@@ -52,6 +53,7 @@ WITHOUT_IO = (
             "deadlines",
             "playback",
             "lead",
+            "openings",
             "replays",
             "report",
             "results",

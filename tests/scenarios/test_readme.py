@@ -45,6 +45,7 @@ FUNCTIONS = (
     "answer",
     "echo",
     "start_worker",
+    "start_agent",
     "test_a_connection_that_breaks_in_mid_reply",
     "serve_call",  # in test_telephone.py
     "answer_in_a_thread",  # in test_sync.py
@@ -144,6 +145,20 @@ async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp
             async with tts.stream_static_text(text) as audio:
                 assert len([chunk async for chunk in audio]) > 1
             assert audio.usage.characters == 0
+
+
+async def test_the_openings_of_an_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start_agent = run_example("start_agent")
+    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
+        monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+        monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+        monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
+        config = await start_agent(tmp_path / "openings.db")
+        async with open_tts(config) as tts:
+            for opening in start_agent.__globals__["OPENINGS"]:
+                async with tts.speak(tokens(opening, 0.001)) as audio:
+                    assert heard(b"".join([chunk async for chunk in audio]), config) == opening
+                assert audio.usage.characters == 0
 
 
 async def test_the_example_of_a_test() -> None:

@@ -148,6 +148,18 @@ def test_phrases_that_are_known_in_advance(server: LocalServer) -> None:
             assert audio.usage.characters == 0  # the service was not asked
 
 
+def test_openings_that_are_known_in_advance(server: LocalServer) -> None:
+    config = make_config(base_url=server.base_url, opening_cache=MemoryCache(), language_code="en")
+    with open_tts(config) as tts:
+        tts.prefetch_openings(f"{opening}" for opening in ("One moment.", "Одну минуту."))
+        for opening in ("One moment.", "Одну минуту."):
+            with tts.speak([opening]) as audio:
+                assert heard(b"".join(audio), config) == opening
+            assert audio.usage.characters == 0
+        with pytest.raises(TypeError, match=r"openings must .*\[opening\]"):
+            tts.prefetch_openings("One moment.")
+
+
 def test_a_second_block_leaves_the_first_as_it_is(server: LocalServer) -> None:
     config = make_config(base_url=server.base_url)
     with WebSocketConnectionManager(config) as connections:

@@ -88,7 +88,7 @@ def configured(phrases: Phrases) -> TTSConfig:
     assert_type(config.timeouts.first_audio, float | None)
     assert_type(config.chunk_length_schedule, tuple[int, ...] | None)
     assert_type(TTSConfig.from_env(output_format="ulaw_8000"), TTSConfig)
-    return config.evolve(phrase_policy=lambda: phrases, audio_cache="memory", limiter=None)
+    return config.evolve(phrase_policy=lambda: phrases, audio_cache="memory", opening_cache=MyCache(), limiter=None)
 
 
 async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio.abc.SendChannel[bytes]) -> str:
@@ -97,6 +97,7 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
         assert_type(connections.statistics(), ConnectionStatistics)
         assert_type(tts.connections, WebSocketConnectionManager)
         await tts.prefetch(["Yes.", "No."], on_cached=print)
+        await tts.prefetch_openings(["One moment."])
         async with tts.stream_static_text("Hello.", voice="other") as audio:
             assert_type(audio, AudioChannel)
             async for chunk in audio:

@@ -64,7 +64,25 @@ def check_combinations(config: TTSConfig) -> None:
             "'raise', or set another output_format",
             field="on_lost_connection",
         )
+    _check_openings(config)
     _check_keep_alive(config)
+
+
+def _check_openings(config: TTSConfig) -> None:
+    if config.opening_cache is None:
+        return
+    for field in ("auto_mode", "sync_alignment", "enable_logging"):
+        if not getattr(config, field):
+            raise ConfigurationError(
+                f"opening_cache: with {field}=False no opening can be kept; set {field}=True, or opening_cache=None",
+                field="opening_cache",
+            )
+    if config.format.codec == "opus":
+        raise ConfigurationError(
+            "opening_cache: it is not possible with opus, as the rest of a reply would be a new Ogg stream; set it to "
+            "None, or set another output_format",
+            field="opening_cache",
+        )
 
 
 def _check_base_url(config: TTSConfig) -> None:

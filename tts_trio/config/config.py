@@ -119,6 +119,12 @@ class TTSConfig:
         audio_cache: Where the audio of static texts of up to 1,000 characters is cached: a `MemoryCache`, a
             `SqliteCache`, a `RedisCache`, or an `AudioCache` of your own. "memory": the `MemoryCache` of 64 MiB that
             all conversations of the process share. None: nowhere. With `request_stitching` nothing is cached.
+        opening_cache: Where the clips of the first phrases of LLM replies are kept, to be said again from memory: a
+            `MemoryCache`, a `SqliteCache`, a `RedisCache`, or an `AudioCache` of your own. "memory": 16 MiB that all
+            conversations of the process share. A phrase is kept if it has at most 60 characters and two conversations
+            sent it, or if `prefetch_openings` fetched it. None: nothing is kept. It needs `auto_mode=True`,
+            `sync_alignment=True` and `enable_logging=True`, and a format other than opus. The v3 and v4 models speak a
+            phrase in the light of those before it, and a kept one does without.
         limiter: What bounds the utterances that are generated at once in all conversations with the same object: a
             `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own. None: nothing does, and the
             service refuses what is above the plan's concurrency.
@@ -199,6 +205,7 @@ class TTSConfig:
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
     strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
     audio_cache: AudioCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
+    opening_cache: AudioCache | Literal["memory"] | None = attrs.field(default=None, validator=unless_none(CACHE))
     limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))
     max_lead: float = attrs.field(default=20.0, validator=seconds(0.01))
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))

@@ -92,7 +92,7 @@ CACHE = Rule(
     '"memory", or an AudioCache: an object, not its class, with async def get(key) and async def put(key, value)',
     lambda value: (type(value) is str and value == "memory") or _is_cache(value),
 )
-"""The rule for `audio_cache`."""
+"""The rule for `audio_cache` and `opening_cache`."""
 
 
 @attrs.define(eq=False)

@@ -66,11 +66,13 @@ class Driver(ABC):
     def summary(self) -> Summary:
         """The results of the utterance, for telemetry."""
         utterance, segments = self.utterance, self.utterance.segments
+        unasked = utterance.timeline.first_received is not None and not utterance.usage.characters
         return Summary(
             end=utterance.ended,
             error=utterance.error,
             timeline=utterance.timeline,
             usage=utterance.usage,
+            cached=unasked or segments.begins_from_memory,
             received_seconds=segments.received_seconds,
             discarded_bytes=segments.waiting_bytes,
         )

@@ -22,6 +22,7 @@ from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import TextChannel
 from tts_trio.speech.driver import Driver
 from tts_trio.speech.http_fallback import PhrasesOverHttp
+from tts_trio.speech.openings import OpeningRecorder, Openings
 from tts_trio.speech.results import Receipt
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.timers import Timer, has_expired
@@ -51,6 +52,9 @@ class Reply(Driver):
         acquire: AcquireConnection,
         http: HttpConnections,
         connection: Connection | None,
+        openings: Openings | None = None,
+        *,
+        background: bool = False,
     ) -> None:
         """Begin a reply.
 
@@ -59,10 +63,15 @@ class Reply(Driver):
             acquire: Acquires the next connection when one was lost or has ended. The reply closes it.
             http: The HTTP connections for `fallback="http"`.
             connection: The first connection; None: there was no connection, so the reply is spoken over HTTP.
+            openings: What its first phrases can be said from, and are kept in; None: nothing.
+            background: Whether no caller waits for the audio (a prefetch).
         """
         super().__init__(config)
         self.text: TextChannel = TextChannel(self.utterance, self.changed)
         self.utterance.admitted = config.limiter is None
+        self._openings = openings
+        self._recorder = None if openings is None else OpeningRecorder(config, openings)
+        self._background = background
         self._has_phrases = trio.Event()
         self._slot: object = None
         self._slot_lost = trio.Event()
@@ -100,7 +109,7 @@ class Reply(Driver):
         """
         await self._has_phrases.wait()
         while True:
-            async with limiter.slot() as self._slot:
+            async with limiter.slot(background=self._background) as self._slot:
                 self._slot_lost = trio.Event()
                 self.utterance.admitted = True
                 self.changed()
@@ -124,6 +133,7 @@ class Reply(Driver):
             self.changed()
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
+        self._recorder = None  # which knows what went over the first connection only
         if self.utterance.replays.count > 1:  # the first replay at once, the others spread out over all calls
             await trio.sleep(_REPLAY.after(self.utterance.replays.count - 1))
         if not self._over_http:
@@ -141,8 +151,17 @@ class Reply(Driver):
         self._connection_over = trio.Event()
         self.utterance.connected()
         self._note_trace_id(connection)
-        connection.take(self._on_event, self._on_loss)
+        connection.take(self._on_event if self._recorder is None else self._record, self._on_loss)
         self.changed()
+
+    def _record(self, event: AudioReceived | Final) -> None:
+        """Take an event of the first connection, whose audio may be that of an opening to keep."""
+        if self._recorder is not None:
+            if isinstance(event, Final):
+                self._recorder.final()
+            else:
+                self._recorder.received(event)
+        self._on_event(event)
 
     def _on_event(self, event: AudioReceived | Final) -> None:
         error = self.utterance.receive(event, trio.current_time())
@@ -166,17 +185,28 @@ class Reply(Driver):
         if connection.trace_id is not None:
             self.utterance.receipt = Receipt(trace_id=connection.trace_id)
 
+    def _say_from_memory(self, openings: Openings, now: float) -> bool:
+        """Say the opening from memory, as far as it is kept; return whether there are phrases to send."""
+        if self.utterance.say_from_memory(openings, now):
+            self._openings = None
+        return self.utterance.has_phrases
+
     def changed(self) -> None:
         """Send what the utterance has to send, close a connection that has ended, and wake the readers."""
         now = trio.current_time()
         has_phrases = self.utterance.has_phrases
         if has_phrases:
-            self._has_phrases.set()
+            if self._openings is not None:
+                has_phrases = self._say_from_memory(self._openings, now)
+            if has_phrases:
+                self._has_phrases.set()
         if self._connection is not None:
             if has_phrases and has_lapsed(self._slot):
                 self._lose_slot()
             for phrase in self.utterance.phrases_to_send(now):
                 self._connection.send_text(phrase)
+                if self._recorder is not None:
+                    self._recorder.sent(phrase)
             if self.utterance.end_to_send(now):
                 self._connection.end_text()
         if self._connection is not None and not self.utterance.has_connection:

@@ -66,7 +66,7 @@ class Timeline:
         started: The utterance began.
         first_text: The first text was accepted.
         first_sent: The first phrase was given to the connection, which sends it.
-        first_received: The first audio came from the service.
+        first_received: The first audio came, from the service or from memory.
         first_delivered: The first audio was delivered to the caller.
         ended: The utterance was finished, was interrupted, or failed.
     """
@@ -84,7 +84,8 @@ class Usage:
     """What an utterance cost, and the ids that the service's support asks for.
 
     Attributes:
-        characters: The characters of text that were sent to the service, replays included.
+        characters: The characters of text that were sent to the service, replays included. What was said from memory
+            is not counted.
         credits: The credits that the service charged (header `character-cost`); None over WebSockets, where it does not
             say so.
         request_id: The service's id of the request (header `request-id`); None over WebSockets.
@@ -126,6 +127,7 @@ class Summary:
         error: Why it failed; None if it did not.
         timeline: When its parts happened.
         usage: What it cost.
+        cached: Whether its first audio came from a cache.
         received_seconds: The audio that was received, without audio that was dropped because its word is sent again.
         discarded_bytes: The bytes of audio that were received and not delivered.
     """
@@ -134,5 +136,6 @@ class Summary:
     error: TTSError | None
     timeline: Timeline
     usage: Usage
+    cached: bool
     received_seconds: float
     discarded_bytes: int

@@ -10,7 +10,7 @@ The instruments have the attributes `gen_ai.request.model`, `server.address`, `t
     tts.client.connection.losses      {connection} hot sockets that were lost
     tts.client.utterance.replays      {replay}     parts of a text that were sent again over another connection
     tts.client.utterance.characters   {character}  characters that were sent to the service, which bills them
-    tts.client.cache.hits             {phrase}     static texts that were spoken without asking the service
+    tts.client.cache.hits             {phrase}     static texts, and openings of replies, that a cache had
     tts.client.audio.discarded        By           audio that was received and not delivered
 
 A span is made when an utterance ends, with the utterance's own times, as a child of the span that is current then. It
@@ -119,7 +119,7 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> _Instruments
         losses=meter.create_counter("tts.client.connection.losses", "{connection}", "Hot sockets that were lost"),
         replays=meter.create_counter("tts.client.utterance.replays", "{replay}", "Parts that were sent again"),
         characters=meter.create_counter("tts.client.utterance.characters", "{character}", "Sent to the service"),
-        hits=meter.create_counter("tts.client.cache.hits", "{phrase}", "Static texts that the cache had"),
+        hits=meter.create_counter("tts.client.cache.hits", "{phrase}", "Texts and openings that a cache had"),
         discarded=meter.create_counter("tts.client.audio.discarded", "By", "Audio received and not delivered"),
     )
 
@@ -150,7 +150,7 @@ class _OpenTelemetry:
     def _record(self, kind: str, utterance: Summary) -> None:
         usage, timeline = utterance.usage, utterance.timeline
         now = trio.current_time()
-        cached = timeline.first_received is not None and usage.characters == 0
+        cached = utterance.cached
         attributes = self._attributes | {"tts.utterance.kind": kind}
         to = self._instruments
         if timeline.first_text is not None and timeline.first_received is not None:

@@ -23,6 +23,7 @@ from tts_trio.errors import (
 )
 from tts_trio.speech.deadlines import Deadlines
 from tts_trio.speech.lead import Lead
+from tts_trio.speech.openings import Openings, recall
 from tts_trio.speech.playback import Playback
 from tts_trio.speech.report import Report
 from tts_trio.speech.results import End, Timeline
@@ -156,6 +157,13 @@ class Utterance(Report):
     def has_phrases(self) -> bool:
         """Whether phrases wait to be sent."""
         return bool(self._input.phrases)
+
+    def say_from_memory(self, openings: Openings, now: float) -> bool:
+        """Say the first phrases from memory; return whether there is one that cannot be, with which that is over."""
+        is_over = recall(openings, self._input, self.segments, connected=self.has_connection)
+        if self.segments.waiting and self.timeline.first_received is None:
+            self.timeline = attrs.evolve(self.timeline, first_received=now)
+        return is_over
 
     def end_to_send(self, now: float) -> bool:
         """Whether to send the end marker now; True once for each connection."""
@@ -301,7 +309,7 @@ class Utterance(Report):
             return
         self.has_connection = False
         self.deadlines.pause()
-        resumable = self._resumes or self.timeline.first_received is None
+        resumable = self._resumes or not self.segments.heard
         if self._input.complete and not self._input.phrases and not speakable(self.segments.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not resumable or not self.replays.allow(error):

@@ -52,6 +52,9 @@ class MemoryCache:
 
     async def get(self, key: str) -> bytes | None:  # noqa: ASYNC910 - nothing to wait for
         """Return the value stored under the key, or None."""
+        return self._get(key)
+
+    def _get(self, key: str) -> bytes | None:
         with self._locked():
             if key not in self._entries:
                 return None
@@ -60,6 +63,9 @@ class MemoryCache:
 
     async def put(self, key: str, value: bytes) -> None:  # noqa: ASYNC910 - nothing to wait for
         """Store a value under the key. A value that is larger than the whole cache is not kept."""
+        self._put(key, value)
+
+    def _put(self, key: str, value: bytes) -> None:
         if len(value) > self._max_bytes:
             return  # it would evict all others first
         with self._locked():
@@ -88,3 +94,13 @@ class MemoryCache:
 def process_cache() -> MemoryCache:
     """Return the cache of this process, which all conversations with `audio_cache="memory"` share."""
     return MemoryCache()
+
+
+def get_nowait(cache: MemoryCache, key: str) -> bytes | None:
+    """Return the value stored under the key, or None, in the same turn of the loop."""
+    return cache._get(key)  # pyright: ignore[reportPrivateUsage] - users call `get`
+
+
+def put_nowait(cache: MemoryCache, key: str, value: bytes) -> None:
+    """Store a value under the key, in the same turn of the loop."""
+    cache._put(key, value)  # pyright: ignore[reportPrivateUsage] - users call `put`

@@ -183,6 +183,17 @@ class TTSManager(WithBlock):
         given = texts if isinstance(texts, str) else list(texts)  # iterating may block, which the loop must not
         call(self._require_open(), partial(self._manager.prefetch, given, on_cached=on_cached))
 
+    def prefetch_openings(self, openings: Iterable[str]) -> None:
+        """Keep texts with which LLM replies begin; see `tts_trio.TTSManager.prefetch_openings`.
+
+        Args:
+            openings: The texts, of phrases of up to 60 characters each.
+
+        It raises what `tts_trio.TTSManager.prefetch_openings` does.
+        """
+        given = openings if isinstance(openings, str) else list(openings)  # as in `prefetch`
+        call(self._require_open(), partial(self._manager.prefetch_openings, given))
+
     @contextmanager
     def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written; see `tts_trio.TTSManager.start_llm_stream`."""

@@ -252,3 +252,29 @@ async def test_metrics_that_are_broken_end_no_call(
     assert audio.outcome.end == "finished"
     for what in ("a dial", "an utterance", "a lost socket"):
         assert f"OpenTelemetry did not record {what}" in caplog.text
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_a_reply_that_begins_from_memory_is_a_hit(
+    autojump_clock: trio.testing.MockClock, told: Told, language: str
+) -> None:
+    """Its first sound was kept, and the rest was not: the characters are those of the rest."""
+    opening = {"en": "One moment, please. ", "ru": "Одну минуту, пожалуйста. "}[language]
+    text = TEXTS[language]
+    config = make_config(opening_cache=MemoryCache(), language_code=language)
+    async with memory_service(Behavior(model_latency=0.1)) as service, speaking(config, service.open_stream) as tts:
+        await tts.prefetch_openings([opening])
+        for said in (text, opening + text):
+            async with tts.start_llm_stream() as (channel, audio):
+                await channel.send(said)
+                channel.close()
+                await listen(audio)
+    spans = [dict(span.attributes or {}) for span in told.spans()]
+    assert [span["tts.cache.hit"] for span in spans] == [False, True]
+    assert spans[0]["tts.characters"] == spans[1]["tts.characters"] == audio.usage.characters
+    assert told.value("tts.client.cache.hits") == 1
+    first_audio = told.metrics()["tts.client.time_to_first_audio"]
+    assert {attributes["tts.cache.hit"]: value for attributes, value in first_audio} == {
+        False: (1, pytest.approx(0.1)),
+        True: (1, pytest.approx(0)),
+    }

@@ -1,0 +1,203 @@
+"""Openings: the first phrases of replies, whose clips are kept, and said again from memory.
+
+Agents begin alike ("Sure, let me check that for you."). Under `auto_mode` every phrase is a clip of its own, so the
+clip of a phrase that was spoken before is as good as a new one. Here it is decided which clips may be kept:
+
+- **The clip is certain.** Nothing in the audio says where a clip ends; the times of the characters do. The clip of a
+  phrase is the messages whose characters are, one after another, those of the phrase, blanks aside. It has ended when
+  the next message with times begins the next phrase, or when the final has come. It is then tried by what will say it
+  again: all words must have times, and the audio must last as long as these, since if it is longer it may have a piece
+  of another clip at its end. Where a message says anything else, no more is kept of this reply. Two kinds of clips are
+  kept only if their connection carried nothing else: those with sound before their first times, which may be of another
+  phrase, and those of mp3, whose encoder holds back the end of a clip until the next one.
+- **The phrase is nobody's own.** It is kept only when it was sent in two conversations. Until then there is a hash of
+  it and no text, and of a limited number of phrases. A phrase is short: names and numbers make it longer, and rarer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import count
+from typing import Protocol
+
+from tts_trio.config.audio_clock import WholeSamples
+from tts_trio.config.config import TTSConfig
+from tts_trio.speech.segments import Segments
+from tts_trio.text.input import TextInput
+from tts_trio.wire.events import AudioReceived
+
+LONGEST = 60
+"""The most characters of a phrase that is kept."""
+
+_PHRASES = 3  # so many phrases at the beginning of a reply are its opening
+_MOST_HASHES = 4096  # of phrases that were sent in one conversation: some 600 KB
+
+# The service ends the audio of a connection with 9 to 33 ms of silence without times (wire/README.md, 2.5). Between two
+# clips there is none: the audio of the text-to-speech models is as long as its times.
+_LONGEST_TAIL_MS = 100.0
+_ROUNDED_MS = 5.0
+
+
+class Openings(Protocol):
+    """The openings that a reply can say from memory, and to which it adds its own. None of it blocks."""
+
+    def recall(self, phrase: str) -> Sequence[AudioReceived] | None:
+        """Return the clip of a phrase as it was received, or None."""
+        ...
+
+    def wants(self, phrase: str) -> bool:
+        """Note that a phrase is sent; tell whether its clip is to be kept."""
+        ...
+
+    def keep(self, phrase: str, clip: Sequence[AudioReceived]) -> None:
+        """Keep the clip of a phrase."""
+        ...
+
+
+def is_short(phrase: str) -> bool:
+    """Whether a phrase may be kept by its length."""
+    return len(phrase.strip()) <= LONGEST
+
+
+def recall(openings: Openings, text: TextInput, segments: Segments, *, connected: bool) -> bool:
+    """Say from memory the phrases that can be, up to the first one that cannot.
+
+    They cost nothing, so that `max_lead` does not hold them back. The phrases after them go over the connection as if
+    nothing had been said yet; what was said is their lead.
+
+    Args:
+        openings: The openings.
+        text: The text whose phrases are said.
+        segments: The audio, to which theirs is added.
+        connected: Whether a connection is in use. It has said nothing, and goes on after them.
+
+    Returns:
+        Whether there is a phrase that cannot be said from memory: with it the opening is over.
+    """
+    while text.phrases:
+        clip = openings.recall(text.phrases[0])
+        if clip is None or not segments.recall(text.phrases[0], clip):
+            return True
+        text.next_phrase()
+        if connected:
+            segments.begin()
+    return False
+
+
+class SentBefore:
+    """The phrases that were sent, by their hashes, and whether two conversations sent them."""
+
+    def __init__(self, most: int = _MOST_HASHES) -> None:
+        """Begin without any.
+
+        Args:
+            most: The most hashes. Above it, those that were sent longest ago are forgotten.
+        """
+        self._most = most
+        self._senders: OrderedDict[str, int | None] = OrderedDict()  # the only conversation, or None for several
+        self._conversations = count()
+
+    def begin(self) -> int:
+        """Return the number of a new conversation."""
+        return next(self._conversations)
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._senders
+
+    def note(self, digest: str, conversation: int) -> bool:
+        """Note that a conversation sent a phrase; return whether two of them have."""
+        sender = self._senders.pop(digest, conversation)
+        self._senders[digest] = sender = conversation if sender == conversation else None
+        while len(self._senders) > self._most:
+            self._senders.popitem(last=False)
+        return sender is None
+
+
+class OpeningRecorder:
+    """Finds the clips of the first phrases that go over a connection, and offers those that are certain."""
+
+    def __init__(self, config: TTSConfig, openings: Openings) -> None:
+        """Begin with a fresh connection, over which nothing was sent.
+
+        Args:
+            config: The configuration of the reply.
+            openings: What is asked for each phrase, and is given its clip.
+        """
+        self._config = config
+        self._openings = openings
+        self._sent: list[tuple[str, bool]] = []  # the phrases, and whether their clips are wanted
+        self._over = False  # whether nothing more can be kept
+        self._ended = 0  # how many clips have ended
+        self._said = ""  # the characters of the clip that is coming, without blanks
+        self._clip: list[AudioReceived] = []
+        self._begins_untimed = False  # whether it has sound before its first times
+        self._blanks_ms = 0.0  # how long the messages at its end last whose characters are all blanks
+
+    def sent(self, phrase: str) -> None:
+        """Note a phrase that is sent."""
+        if self._over or len(self._sent) > _PHRASES:
+            return
+        is_opening = len(self._sent) < _PHRASES and is_short(phrase)
+        self._sent.append((phrase, is_opening and self._openings.wants(phrase)))
+
+    def received(self, event: AudioReceived) -> None:
+        """Take a message with audio."""
+        if self._over:
+            return
+        times = event.alignment
+        said = _letters("".join(times.chars)) if times is not None else ""
+        if said and self._said and self._said == self._expected:
+            self._end_clip(is_last=False, following=said)
+        if self._over:
+            return
+        self._said += said
+        self._clip.append(event)
+        self._begins_untimed = self._begins_untimed or not self._said
+        if times is not None:
+            self._blanks_ms = 0.0 if said else self._blanks_ms + times.starts_ms[-1] + times.durations_ms[-1]
+        if not self._expected.startswith(self._said):
+            self._give_up()
+
+    def final(self) -> None:
+        """Note that all audio of the connection has come."""
+        if not self._over and self._said == self._expected and self._ended == len(self._sent) - 1:
+            self._end_clip(is_last=True)
+        self._give_up()
+
+    @property
+    def _expected(self) -> str:
+        """The characters of the phrase whose clip is coming, without blanks."""
+        return _letters(self._sent[self._ended][0]) if self._ended < len(self._sent) else ""
+
+    def _end_clip(self, *, is_last: bool, following: str = "") -> None:
+        """Offer the clip that has ended, and begin the next one, of which a message says the first characters."""
+        phrase, wanted = self._sent[self._ended]
+        clip, self._clip, self._said = self._clip, [], ""
+        self._ended += 1
+        is_alone = is_last and self._ended == 1  # its connection carried nothing else
+        if not is_alone and (self._begins_untimed or self._config.format.sample_bytes is None):
+            self._give_up()
+        elif not self._expected.startswith(following) or not self._is_certain(phrase, clip, is_last=is_last):
+            self._give_up()  # a clip that is not certain makes the next one uncertain, whose beginning it may have
+        elif wanted:
+            self._openings.keep(phrase, clip)
+
+    def _is_certain(self, phrase: str, clip: Sequence[AudioReceived], *, is_last: bool) -> bool:
+        trial = Segments(self._config, in_messages=True)
+        samples = WholeSamples(self._config.format)
+        for event in clip:
+            samples.feed(event.audio)
+        if samples.held or not trial.recall(phrase, clip):
+            return False
+        spoken = trial.current.spoken
+        untimed_ms = spoken.received_ms - spoken.aligned_ms - self._blanks_ms
+        return untimed_ms <= (_LONGEST_TAIL_MS if is_last else _ROUNDED_MS)
+
+    def _give_up(self) -> None:
+        self._over = True
+        self._clip.clear()
+
+
+def _letters(text: str) -> str:
+    return "".join(text.split())

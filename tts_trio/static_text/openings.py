@@ -1,0 +1,265 @@
+"""The openings of replies in an audio cache: when they are read, when they are kept, and how they are fetched ahead.
+
+A reply says an opening in the turn of trio's loop in which its LLM has written it, so it cannot wait for a file or for
+Redis. It looks into memory alone: the cache itself if that is a `MemoryCache`, else a small one before it. Into that
+one an opening comes from the cache when a conversation of this process has sent it for the first time.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.models import is_dialogue_model
+from tts_trio.config.protocols import AudioCache
+from tts_trio.errors import ConfigurationError
+from tts_trio.speech.openings import LONGEST, Openings, SentBefore, is_short
+from tts_trio.speech.reply import Reply
+from tts_trio.static_text.entry import ExpectedAudio, decode, encode
+from tts_trio.static_text.guarded_cache import GuardedCache
+from tts_trio.static_text.memory_cache import MemoryCache, get_nowait, put_nowait
+from tts_trio.static_text.prefetch import Foreground
+from tts_trio.text import phrases_for, speakable
+from tts_trio.text.audio_tags import visible
+from tts_trio.text.input import whole_text
+from tts_trio.text.words import CHARACTERS_A_SECOND
+from tts_trio.wire import endpoint_for
+from tts_trio.wire.events import AudioReceived
+from tts_trio.wire.http import SpeechRequest
+
+logger = logging.getLogger(__name__)
+
+_BYTES = 16 * 2**20  # eight minutes of pcm_16000: some 200 openings
+_WORDS = re.compile(r"\S+\s*")
+_PATIENCE = 1.0  # seconds to wait for the cache, where no caller waits
+
+
+@attrs.define(eq=False)
+class _Shared:
+    """What all conversations with the same cache share.
+
+    Attributes:
+        memory: The openings that can be said at once, where the cache is no `MemoryCache`.
+        sent: The phrases that were sent in these conversations.
+        cache: The cache, where nothing else tells how long it is used.
+    """
+
+    memory: MemoryCache = attrs.field(factory=lambda: MemoryCache(_BYTES))
+    sent: SentBefore = attrs.field(factory=SentBefore)
+    cache: AudioCache | None = None
+
+
+_of_process = functools.cache(_Shared)
+_of_caches: dict[int, _Shared] = {}  # by the id of the cache, for as long as it lives
+
+
+def _shared(cache: AudioCache) -> _Shared:
+    """Return what the conversations with this cache share."""
+    shared = _of_caches.get(id(cache))
+    if shared is None:
+        shared = _of_caches[id(cache)] = _Shared()
+        try:
+            weakref.finalize(cache, _of_caches.pop, id(cache), None)
+        except TypeError:  # a class of the user's whose instances cannot be referenced weakly
+            shared.cache = cache
+    return shared
+
+
+class KeptOpenings:
+    """The openings that one conversation says from memory, and those that it adds."""
+
+    def __init__(self, config: TTSConfig, cache: AudioCache | Literal["memory"]) -> None:
+        """Begin a conversation.
+
+        Args:
+            config: What decides the sound: the host, the voice, the model, the settings, the format.
+            cache: Where the openings are kept; "memory" is the memory of this process.
+        """
+        shared = _of_process() if cache == "memory" else _shared(cache)
+        self._config = config
+        self._sent = shared.sent
+        self._conversation = shared.sent.begin()
+        self._memory = cache if isinstance(cache, MemoryCache) else shared.memory
+        self._cache: GuardedCache | None = None
+        if cache != "memory" and cache is not self._memory:
+            self._cache = GuardedCache(cache, _PATIENCE)
+        self._endpoint = endpoint_for(config)
+
+    def recall(self, phrase: str) -> Sequence[AudioReceived] | None:
+        """Return the clip of a phrase, if it is in memory."""
+        if not is_short(phrase):
+            return None
+        wanted = self._expected(phrase)
+        stored = get_nowait(self._memory, wanted.key)
+        if stored is None:
+            return None
+        try:
+            clip = decode(wanted.key, stored)
+            wanted.check(clip)
+        except ValueError as error:
+            logger.warning("a kept opening is damaged, so the service is asked: %s", error)
+            return None
+        return clip
+
+    def wants(self, phrase: str) -> bool:
+        """Note that a phrase is sent; tell whether its clip is to be kept: two conversations sent it, and it is not."""
+        wanted = self._expected(phrase)
+        is_new = wanted.key not in self._sent
+        is_common = self._sent.note(wanted.key, self._conversation)
+        if get_nowait(self._memory, wanted.key) is not None:
+            return False
+        if is_new and self._cache is not None:
+            trio.lowlevel.spawn_system_task(self._fetch, wanted, name="tts_trio opening")
+        return is_common
+
+    def keep(self, phrase: str, clip: Sequence[AudioReceived]) -> None:
+        """Keep the clip of a phrase, in memory at once, and in the cache soon."""
+        wanted = self._expected(phrase)
+        put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
+        if self._cache is not None:
+            trio.lowlevel.spawn_system_task(self._cache.put, wanted, clip, name="tts_trio opening")
+
+    async def bring(self, phrase: str) -> bool:
+        """Bring the clip of a phrase into memory, if the cache has it; return whether it is there."""
+        wanted = self._expected(phrase)
+        if self.recall(phrase) is None:
+            await self._fetch(wanted)
+        return get_nowait(self._memory, wanted.key) is not None
+
+    async def store(self, phrase: str, clip: Sequence[AudioReceived]) -> None:
+        """Do what `keep` does, and return when the cache has the clip."""
+        wanted = self._expected(phrase)
+        put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
+        if self._cache is not None:
+            await self._cache.put(wanted, clip)
+
+    async def _fetch(self, wanted: ExpectedAudio) -> None:
+        clip = None if self._cache is None else await self._cache.get(wanted)
+        if clip is not None:
+            put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
+
+    def _expected(self, phrase: str) -> ExpectedAudio:
+        """Return what the clip of a phrase is kept as: by all that is said to the service before it comes."""
+        frames = f"{self._endpoint.begin(None)}\n{self._endpoint.text(None, phrase)}"
+        request = SpeechRequest(self._endpoint.path(), frames.encode(), text=phrase)
+        return ExpectedAudio.of(self._config, request)
+
+
+class _OnePhrase:
+    """A phraser that does not cut."""
+
+    def __init__(self) -> None:
+        self.pending = ""
+
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        self.pending += token
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def expire(self, now: float) -> list[str]:
+        return []
+
+    def close(self) -> list[str]:
+        return [self.pending]
+
+
+@attrs.define(eq=False)
+class _Asked:
+    """Takes the clip of a phrase that was asked for, whoever sent it before."""
+
+    clip: Sequence[AudioReceived] | None = None
+
+    def recall(self, phrase: str) -> Sequence[AudioReceived] | None:
+        return None
+
+    def wants(self, phrase: str) -> bool:
+        return True
+
+    def keep(self, phrase: str, clip: Sequence[AudioReceived]) -> None:
+        self.clip = clip
+
+
+def phrases_of_openings(config: TTSConfig, openings: Iterable[str]) -> list[str]:
+    """Cut openings into phrases as an LLM's reply is cut that comes word by word, and return each phrase once.
+
+    Raises:
+        TypeError: They are a single `str`, or one of them is not a `str`.
+        ConfigurationError: One of them cannot be spoken or kept; the message says why.
+    """
+    if isinstance(openings, str):
+        raise TypeError("openings must be a list of texts, not a single str; pass [opening]")
+    texts = [whole_text(opening) for opening in openings]
+    for text in texts:
+        if not speakable(visible(text) if is_dialogue_model(config.model_id) else text):
+            raise ConfigurationError(
+                f"openings: nothing in {text!r} can be spoken; it needs a letter or a digit", field="openings"
+            )
+    phrases = dict.fromkeys(phrase for text in texts for phrase in _cut(config, text))
+    for phrase in phrases:
+        if not is_short(phrase):
+            raise ConfigurationError(
+                f"openings: the phrase {phrase.strip()!r} has more than {LONGEST} characters, so that it is not kept; "
+                "shorten it, or cut it with phrase_policy",
+                field="openings",
+            )
+    return list(phrases)
+
+
+def _cut(config: TTSConfig, text: str) -> list[str]:
+    phraser = phrases_for(
+        config.phrase_policy,
+        language_code=config.language_code,
+        ssml=config.enable_ssml_parsing,
+        audio_tags=is_dialogue_model(config.model_id),
+    )
+    phrases: list[str] = []
+    for word in _WORDS.findall(text.strip()):
+        phrases += phraser.feed(word, 0.0, sum(map(len, phrases)) / CHARACTERS_A_SECOND)
+    return phrases + phraser.close()
+
+
+async def prefetch_openings(
+    phrases: Iterable[str],
+    kept: KeptOpenings,
+    begin_reply: Callable[[TTSConfig, Openings], Awaitable[Reply]],
+    config: TTSConfig,
+    foreground: Foreground,
+) -> None:
+    """Have each phrase spoken that is not kept yet, over a connection of its own, one after another.
+
+    Args:
+        phrases: What `phrases_of_openings` returned.
+        kept: Where their clips go.
+        begin_reply: Waits for a connection, and returns a reply that speaks over it.
+        config: The configuration of the conversation.
+        foreground: The utterances of the conversation, which go first.
+
+    Raises:
+        TTSError: The service did not speak a phrase.
+    """
+    alone = config.evolve(phrase_policy=_OnePhrase, strip_markdown=False, fallback=None)
+    for phrase in phrases:
+        if await kept.bring(phrase):
+            continue
+        await foreground.wait_until_idle()
+        asked = _Asked()
+        reply = await begin_reply(alone, asked)
+        reply.text.send_nowait(phrase)
+        reply.text.close()
+        await reply.run()
+        if (error := reply.utterance.error) is not None:
+            raise error
+        if asked.clip is None:
+            logger.warning("an opening was not kept: the times that the service sent for it do not cover it")
+        else:
+            await kept.store(phrase, asked.clip)
