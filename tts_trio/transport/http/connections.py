@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import httpx
 import trio
 
-from tts_trio._nurseries import SingleUse, asynccontextmanager
+from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors.redaction import redact_headers
 from tts_trio.transport.http.answer import Body, SpeechResponse
 from tts_trio.transport.http.exchange import ask, message_of
-from tts_trio.transport.http.pool import ConnectionPool, open_pool
+from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.streams import OpenStream, open_stream
 from tts_trio.wire.http import SpeechRequest
 
@@ -43,11 +43,18 @@ class HttpConnections(SingleUse):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        async with open_pool(self._config, self._open_stream) as self._pool:
-            try:
-                yield
-            finally:
-                self._pool = None
+        with single_error():
+            async with trio.open_nursery() as nursery:
+                self._pool = pool = ConnectionPool(self._config, self._open_stream, nursery)
+                pool.replenish()
+                try:
+                    yield
+                finally:
+                    self._pool = None
+                    pool.close()
+                    nursery.cancel_scope.cancel(reason="the HTTP connections are closed")
+                    with trio.CancelScope(shield=True):  # it does not wait for the peer
+                        await pool.drop_all()
 
     def __repr__(self) -> str:
         if self._pool is None:

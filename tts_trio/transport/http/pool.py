@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from urllib.parse import urlsplit
 
 import trio
 
-from tts_trio._nurseries import asynccontextmanager, single_error, telling_cause
+from tts_trio._nurseries import telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import spare_connections
 from tts_trio.errors import TTSConnectionError, TTSError, unexpected
@@ -24,7 +24,7 @@ logger = guarded_logger(__name__)
 
 
 class ConnectionPool:
-    """The connections of one conversation to one service; made by `open_pool`.
+    """The connections of one conversation to one service.
 
     Whoever acquires one gives it back by `release`, or closes it by `drop`, at any moment. What is missing then is
     dialed in the background.
@@ -46,7 +46,7 @@ class ConnectionPool:
         self._idle: list[HttpConnection] = []  # the one used last is the last
         self._dialed_on_demand = 0
         self._handed, self._waiters = trio.open_memory_channel[HttpConnection | TTSError](0)
-        self._changed = trio.Event()
+        self._dials_ahead = False  # whether a task does
         self._backoff = DialBackoff()
         self._permanent_error = False  # no retry can succeed, so dialing stops until the next request
         self._closed = False
@@ -65,7 +65,7 @@ class ConnectionPool:
         """Return the idle connection that was used last; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
-            self._announce()
+            self.replenish()
             if not connection.watch.cancel_called:
                 connection.watch.deadline = math.inf
                 return connection
@@ -124,7 +124,7 @@ class ConnectionPool:
             self._backoff.connection_lost(connection.opened)
         else:
             self._backoff.connection_works(connection.opened)
-        self._announce()
+        self.replenish()
         await connection.stream.aclose()
 
     def retire_idle(self) -> None:
@@ -133,11 +133,11 @@ class ConnectionPool:
             connection.watch.cancel(reason="a connection that was idle beside it was dead")
         self._idle.clear()
 
-    @trio.lowlevel.enable_ki_protection
-    async def keep_warm(self) -> None:
-        """Dial whenever there are too few idle connections; never ends."""
-        while True:
-            await self._guarded(self._warm_up)
+    def replenish(self) -> None:
+        """Dial, in the background, until there are enough idle connections."""
+        if not (self._closed or self._dials_ahead or self._enough()):
+            self._dials_ahead = True
+            self._nursery.start_soon(self._dial_ahead)
 
     def close(self) -> None:
         """Open no more connections; every request that waits for one fails."""
@@ -159,9 +159,13 @@ class ConnectionPool:
             logger.exception("a task of the HTTP connections to %s failed", self.where)
             self._backoff.dial_failed()
 
+    @trio.lowlevel.enable_ki_protection
+    async def _dial_ahead(self) -> None:
+        while not self._enough():
+            await self._guarded(self._warm_up)
+        self._dials_ahead = False
+
     async def _warm_up(self) -> None:
-        while self._enough():
-            await self._changed.wait()
         await trio.sleep(self._backoff.wait())
         if self._enough():
             return
@@ -180,7 +184,7 @@ class ConnectionPool:
             # There are as many such dials as requests that wait, or more; the error is for one that is left without.
             if self._waiting() > self._dialed_on_demand:
                 self._handed.send_nowait(error)
-            self._announce()
+            self.replenish()
         else:
             self._dialed_on_demand -= 1
             await self._offer(connection)
@@ -254,7 +258,7 @@ class ConnectionPool:
                 connection.fresh = False
                 connection.watch.deadline = trio.current_time() + self._config.spare_lifetime
                 self._idle.append(connection)
-        self._announce()
+        self.replenish()
 
     async def _watch(self, connection: HttpConnection, scope: trio.CancelScope) -> None:
         """Wait for the end of an idle connection, or for the beginning of the answer to what it was taken for."""
@@ -274,31 +278,3 @@ class ConnectionPool:
     def _enough(self) -> bool:
         coming = self._dialed_on_demand - self._waiting()
         return self._permanent_error or self.idle + coming >= (self._spares if self.in_use else max(1, self._spares))
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-
-@asynccontextmanager
-async def open_pool(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerator[ConnectionPool]:
-    """Keep connections hot for as long as the block runs.
-
-    Args:
-        config: The host, the timeouts and the number of `spares`.
-        open_stream: A function that opens byte streams to the service, TLS included.
-
-    Yields:
-        The pool.
-    """
-    with single_error():
-        async with trio.open_nursery() as nursery:
-            pool = ConnectionPool(config, open_stream, nursery)
-            nursery.start_soon(pool.keep_warm)
-            try:
-                yield pool
-            finally:
-                pool.close()
-                nursery.cancel_scope.cancel(reason="the HTTP connections are closed")
-                with trio.CancelScope(shield=True):  # it does not wait for the peer
-                    await pool.drop_all()
