@@ -12,6 +12,8 @@ clip of a phrase that was spoken before is as good as a new one. Here it is deci
   phrase, and those of mp3, whose encoder holds back the end of a clip until the next one.
 - **The phrase is nobody's own.** It is kept only when it was sent in two conversations. Until then there is a hash of
   it and no text, and of a limited number of phrases. A phrase is short: names and numbers make it longer, and rarer.
+- **It is of use.** What is said from memory begins with the first phrase, so a phrase is kept only behind others that
+  are.
 """
 
 from __future__ import annotations
@@ -126,7 +128,8 @@ class OpeningRecorder:
         """
         self._config = config
         self._openings = openings
-        self._sent: list[tuple[str, bool]] = []  # the phrases, and whether their clips are wanted
+        self._sent: list[str] = []
+        self._wanted = 0  # so many of the first of them are wanted
         self._over = False  # whether nothing more can be kept
         self._ended = 0  # how many clips have ended
         self._said = ""  # the characters of the clip that is coming, without blanks
@@ -138,12 +141,14 @@ class OpeningRecorder:
         """Note a phrase that is sent."""
         if self._over or len(self._sent) > _PHRASES:
             return
-        is_opening = len(self._sent) < _PHRASES and is_short(phrase)
-        self._sent.append((phrase, is_opening and self._openings.wants(phrase)))
+        number = len(self._sent)
+        self._sent.append(phrase)
+        if number < _PHRASES and is_short(phrase) and self._openings.wants(phrase) and self._wanted == number:
+            self._wanted += 1
 
     def received(self, event: AudioReceived) -> None:
         """Take a message with audio."""
-        if self._over:
+        if self._over or not self._wanted:
             return
         times = event.alignment
         said = _letters("".join(times.chars)) if times is not None else ""
@@ -161,27 +166,30 @@ class OpeningRecorder:
 
     def final(self) -> None:
         """Note that all audio of the connection has come."""
-        if not self._over and self._said == self._expected and self._ended == len(self._sent) - 1:
+        is_last = self._ended == len(self._sent) - 1
+        if self._wanted and not self._over and is_last and self._said == self._expected:
             self._end_clip(is_last=True)
         self._give_up()
 
     @property
     def _expected(self) -> str:
         """The characters of the phrase whose clip is coming, without blanks."""
-        return _letters(self._sent[self._ended][0]) if self._ended < len(self._sent) else ""
+        return _letters(self._sent[self._ended]) if self._ended < len(self._sent) else ""
 
     def _end_clip(self, *, is_last: bool, following: str = "") -> None:
         """Offer the clip that has ended, and begin the next one, of which a message says the first characters."""
-        phrase, wanted = self._sent[self._ended]
+        phrase = self._sent[self._ended]
         clip, self._clip, self._said = self._clip, [], ""
         self._ended += 1
         is_alone = is_last and self._ended == 1  # its connection carried nothing else
         if not is_alone and (self._begins_untimed or self._config.format.sample_bytes is None):
             self._give_up()
         elif not self._expected.startswith(following) or not self._is_certain(phrase, clip, is_last=is_last):
-            self._give_up()  # a clip that is not certain makes the next one uncertain, whose beginning it may have
-        elif wanted:
+            self._give_up()  # what is not certain here makes the next clip uncertain, whose beginning it may be
+        else:
             self._openings.keep(phrase, clip)
+            if self._ended == self._wanted:
+                self._give_up()
 
     def _is_certain(self, phrase: str, clip: Sequence[AudioReceived], *, is_last: bool) -> bool:
         trial = Segments(self._config, in_messages=True)
