@@ -1,0 +1,81 @@
+"""What an open call holds: of hundreds of calls, each task, nursery and buffer is there hundreds of times."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import h11
+import trio
+
+from tests.helpers import make_config, memory_service
+from tts_trio import TTSConfig, WebSocketConnectionManager
+from tts_trio.transport.http import HttpConnections
+
+
+def below(nursery: trio.Nursery) -> Iterator[trio.Nursery | trio.lowlevel.Task]:
+    """Give all tasks and nurseries below a nursery."""
+    for task in nursery.child_tasks:
+        yield task
+        for inner in task.child_nurseries:
+            yield inner
+            yield from below(inner)
+
+
+def held(nursery: trio.Nursery) -> tuple[int, int]:
+    """Count the tasks and the nurseries below a nursery."""
+    found = list(below(nursery))
+    tasks = sum(isinstance(each, trio.lowlevel.Task) for each in found)
+    return tasks, len(found) - tasks
+
+
+def innermost() -> trio.Nursery:
+    """Return the nursery that this task has entered last."""
+    return trio.lowlevel.current_task().child_nurseries[-1]
+
+
+async def test_an_open_websocket_is_three_tasks_and_a_nursery(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
+    """One task owns it and keeps the time, one reads, one writes; nothing of its dial is left."""
+    async with memory_service() as service:
+        config = make_config(endpoint)
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            nursery = innermost()
+            await connections.connect()
+            await trio.sleep(1)
+            sockets = connections.statistics().hot
+            assert held(nursery) == (3 * sockets, sockets)
+
+
+async def test_an_idle_http_connection_is_one_task(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service, HttpConnections(make_config(), open_stream=service.open_stream):
+        nursery = innermost()
+        await trio.sleep(1)
+        assert held(nursery) == (1, 0)
+
+
+async def test_a_dial_is_watched_by_one_task(autojump_clock: trio.testing.MockClock) -> None:
+    """It ends the turn to dial after a second, and judges the timeout."""
+
+    async def silent(_config: TTSConfig) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with WebSocketConnectionManager(make_config(), open_stream=silent):
+        nursery = innermost()
+        for _ in range(2):
+            await trio.sleep(0.7)
+            assert held(nursery) == (2, 2)
+
+
+async def test_a_handshake_leaves_no_buffers_behind(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        config = make_config()
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await connections.connect()
+            gc.collect()
+            ours = [
+                each for each in gc.get_objects() if isinstance(each, h11.Connection) and each.our_role is h11.CLIENT
+            ]
+            assert ours == []
