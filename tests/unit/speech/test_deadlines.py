@@ -7,7 +7,7 @@ import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts
-from tts_trio.transport.timers import has_expired, wait_event
+from tts_trio.transport.timers import fail_after, has_expired, wait_event
 
 SENTENCES = {
     "en": "Hello, and thank you for calling. How can I help?",
@@ -137,3 +137,15 @@ async def test_a_wait_ends_when_it_should(autojump_clock: trio.testing.MockClock
         nursery.start_soon(stand_still)
         assert not await wait_event(trio.Event(), 5.0)
     assert trio.current_time() == pytest.approx(begins + 5 + 7 + 5, abs=0.2)
+
+
+async def test_a_block_that_ends_in_the_turn_of_its_timeout_was_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    async def judge_late(done: trio.Event, _timeout: float) -> bool:
+        await done.wait()
+        return False
+
+    async with fail_after(1.0, judge_late):
+        await trio.sleep(1.0)
+    with pytest.raises(trio.TooSlowError):
+        async with fail_after(1.0):
+            await trio.sleep(1.1)
