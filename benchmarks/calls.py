@@ -11,8 +11,9 @@ that of the client's process from the moment when all are ready until all have s
 with the dials for the next replies, the pings and whatever else it does in that time; the "opening" is all it spent
 until then, in ms a call. "Delay" is from the service's sending to the first of the message being in the caller's hands,
 in ms; "memory" is what the process grew by until all were ready, in kB a call. The floor is the least code on asyncio
-that does the same. The clients take turns, round by round, each time in a fresh process; the medians of the rounds
-count, and "of the floor" is the median of the ratios within a round. `memory.py` says how the memory by kind is found.
+that does the same. "floor, trio" is the least code on trio, over our TLS stream and frames. The clients take turns,
+round by round, each time in a fresh process; the medians of the rounds count, and "of the floor" is the median of the
+ratios to that of asyncio within a round. `memory.py` says how the memory by kind is found.
 
     python -m benchmarks calls [--quick] [--calls N …] [--messages MS …] [--rounds N] [--peers [PEER …]]
 """
@@ -31,7 +32,7 @@ from benchmarks.script import Report, Target, add_peers, options_of, peers_of
 from benchmarks.service.replay import CHARACTERS_A_SECOND, SHAPES
 from tts_trio.cli.console import Advance, progress, warn
 
-_OWN = (field.OURS, field.OURS_MULTI, field.FLOOR_ASYNCIO)
+_OWN = (field.OURS, field.OURS_MULTI, field.FLOOR_ASYNCIO, field.FLOOR_TRIO)
 _TEXT = (
     "Your order left our warehouse this morning, and it should be with you by Friday at the latest. "
     "Would you like to have a message when the driver is near your house?"

@@ -15,6 +15,7 @@ OURS_MULTI = "tts_trio, multi-stream-input"
 FLOOR_TOKENS = "floor, tokens"
 FLOOR = "floor, sentences"
 FLOOR_ASYNCIO = "floor, asyncio"
+FLOOR_TRIO = "floor, trio"
 RATE = 50.0  # pieces of text a second
 VOICE = "any"
 
@@ -26,6 +27,7 @@ _OWN = {
     FLOOR_TOKENS: ("floor", "tokens"),
     FLOOR: ("floor", "sentences"),
     FLOOR_ASYNCIO: ("asyncio_floor",),
+    FLOOR_TRIO: ("trio_floor",),
 }
 
 _T = TypeVar("_T")

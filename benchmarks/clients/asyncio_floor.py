@@ -20,14 +20,32 @@ from urllib.parse import urlsplit
 from benchmarks.clients.turn import Turn
 from benchmarks.clients.worker import run_on_asyncio
 
-_QUERY = (
+QUERY = (
     f"model_id=eleven_flash_v2_5&output_format={os.environ.get('ELEVENLABS_OUTPUT_FORMAT', 'pcm_16000')}"
     "&auto_mode=true&sync_alignment=true&inactivity_timeout=180"
 )
-_SOCKETS = 2  # the one of the next reply, and a spare
-_STAY_SECONDS = 10.0
+SOCKETS = 2  # the one of the next reply, and a spare
+STAY_SECONDS = 10.0
 _READ_BYTES = 65536
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
+
+
+def request(host: str, path: str, key: str) -> bytes:
+    """Return the request of a WebSocket."""
+    nonce = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\nxi-api-key: {key}\r\n\r\n"
+    ).encode()
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """Return a frame of a client."""
+    size = len(payload)
+    head = bytes([0x80 | opcode, 0x80 | size]) if size < 126 else bytes([0x80 | opcode, 0xFE]) + size.to_bytes(2)
+    mask = os.urandom(4)
+    key = int.from_bytes((mask * (size // 4 + 1))[:size])
+    return head + mask + (int.from_bytes(payload) ^ key).to_bytes(size)
 
 
 class Socket:
@@ -51,11 +69,7 @@ class Socket:
                 await self._ready(self._loop.add_reader, self._loop.remove_reader)
             except ssl.SSLWantWriteError:
                 await self._ready(self._loop.add_writer, self._loop.remove_writer)
-        nonce = base64.b64encode(os.urandom(16)).decode()
-        self._tls.send(
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\nxi-api-key: {key}\r\n\r\n".encode()
-        )
+        self._tls.send(request(host, path, key))
         while b"\r\n\r\n" not in self._received:
             await self._ready(self._loop.add_reader, self._loop.remove_reader)
             try:
@@ -67,7 +81,7 @@ class Socket:
         self._received[:] = rest
         self._loop.add_reader(self._tls, self._read)
         self.send(" ")
-        self._stay = self._loop.call_later(_STAY_SECONDS, self._keep)
+        self._stay = self._loop.call_later(STAY_SECONDS, self._keep)
 
     async def _ready(self, watch: Callable[..., object], unwatch: Callable[..., object]) -> None:
         ready = self._loop.create_future()
@@ -82,14 +96,10 @@ class Socket:
     def _keep(self) -> None:
         self._frame(_PING, b"ping")
         self.send(" ")
-        self._stay = self._loop.call_later(_STAY_SECONDS, self._keep)
+        self._stay = self._loop.call_later(STAY_SECONDS, self._keep)
 
     def _frame(self, opcode: int, payload: bytes) -> None:
-        size = len(payload)
-        head = bytes([0x80 | opcode, 0x80 | size]) if size < 126 else bytes([0x80 | opcode, 0xFE]) + size.to_bytes(2)
-        mask = os.urandom(4)
-        key = int.from_bytes((mask * (size // 4 + 1))[:size])
-        self._tls.send(head + mask + (int.from_bytes(payload) ^ key).to_bytes(size))
+        self._tls.send(client_frame(opcode, payload))
 
     def _read(self) -> None:
         received = self._received
@@ -145,7 +155,7 @@ class Floor:
     def __init__(self, base_url: str, voice: str, context: ssl.SSLContext) -> None:
         url = urlsplit(base_url)
         self._host, self._port = url.hostname or "", url.port or 443
-        self._path = f"/v1/text-to-speech/{voice}/stream-input?{_QUERY}"
+        self._path = f"/v1/text-to-speech/{voice}/stream-input?{QUERY}"
         self._key = os.environ["ELEVENLABS_API_KEY"]
         self._context = context
         self._sockets: list[Socket] = []
@@ -153,7 +163,7 @@ class Floor:
 
     async def prepare(self) -> None:
         """Open what is missing."""
-        while len(self._sockets) < _SOCKETS:
+        while len(self._sockets) < SOCKETS:
             await self._open()
 
     async def speak(self, turn: Turn) -> None:

@@ -63,6 +63,7 @@ def _measure(service: Service, name: str, load: Load) -> Cell:
         (field.OURS, Load(2, 250, ENGLISH)),
         (field.OURS_MULTI, Load(2, 20, RUSSIAN)),
         (field.FLOOR_ASYNCIO, Load(2, 250, RUSSIAN)),
+        (field.FLOOR_TRIO, Load(2, 20, ENGLISH)),
     ],
 )
 def test_every_call_hears_its_whole_reply(service: Service, name: str, load: Load) -> None:
