@@ -30,7 +30,7 @@ class CacheStatistics:
 
 
 class AudioCache(Protocol):
-    """A store for the audio of static texts: opaque bytes under opaque keys of 64 hexadecimal digits.
+    """A store for the audio of static texts, and of openings: opaque bytes under opaque keys of 64 hexadecimal digits.
 
     A value contains its key and a checksum, so a cache that returns wrong, cut or altered bytes does no harm. A cache
     that raises an exception, or is slow, does none either: the library requests the audio from the service instead. If

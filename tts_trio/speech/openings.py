@@ -38,6 +38,7 @@ _MOST_HASHES = 4096  # of phrases that were sent in one conversation: some 600 K
 # The service ends the audio of a connection with 9 to 33 ms of silence without times (wire/README.md, 2.5). Between two
 # clips there is none: the audio of the text-to-speech models is as long as its times.
 _LONGEST_TAIL_MS = 100.0
+_LONGEST_MP3_TAIL_MS = 300.0  # with what its encoder held back of each message, 200 ms at 22 kHz, and the last frame
 _ROUNDED_MS = 5.0
 
 
@@ -200,7 +201,10 @@ class OpeningRecorder:
             return False
         spoken = trial.current.spoken
         untimed_ms = spoken.received_ms - spoken.aligned_ms - self._blanks_ms
-        return untimed_ms <= (_LONGEST_TAIL_MS if is_last else _ROUNDED_MS)
+        if not is_last:
+            return untimed_ms <= _ROUNDED_MS
+        is_mp3 = self._config.format.sample_bytes is None
+        return untimed_ms <= (_LONGEST_MP3_TAIL_MS if is_mp3 else _LONGEST_TAIL_MS)
 
     def _give_up(self) -> None:
         self._over = True

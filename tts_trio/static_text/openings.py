@@ -114,7 +114,7 @@ class KeptOpenings:
         wanted = self._expected(phrase)
         is_new = wanted.key not in self._sent
         is_common = self._sent.note(wanted.key, self._conversation)
-        if get_nowait(self._memory, wanted.key) is not None:
+        if self.recall(phrase) is not None:
             return False
         if is_new and self._cache is not None:
             trio.lowlevel.spawn_system_task(self._fetch, wanted, name="tts_trio opening")
@@ -123,28 +123,35 @@ class KeptOpenings:
     def keep(self, phrase: str, clip: Sequence[AudioReceived]) -> None:
         """Keep the clip of a phrase, in memory at once, and in the cache soon."""
         wanted = self._expected(phrase)
-        put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
-        if self._cache is not None:
+        if self._remember(wanted, clip) and self._cache is not None:
             trio.lowlevel.spawn_system_task(self._cache.put, wanted, clip, name="tts_trio opening")
 
     async def bring(self, phrase: str) -> bool:
         """Bring the clip of a phrase into memory, if the cache has it; return whether it is there."""
-        wanted = self._expected(phrase)
         if self.recall(phrase) is None:
-            await self._fetch(wanted)
-        return get_nowait(self._memory, wanted.key) is not None
+            await self._fetch(self._expected(phrase))
+        return self.recall(phrase) is not None
 
     async def store(self, phrase: str, clip: Sequence[AudioReceived]) -> None:
         """Do what `keep` does, and return when the cache has the clip."""
         wanted = self._expected(phrase)
-        put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
-        if self._cache is not None:
+        if self._remember(wanted, clip) and self._cache is not None:
             await self._cache.put(wanted, clip)
 
     async def _fetch(self, wanted: ExpectedAudio) -> None:
         clip = None if self._cache is None else await self._cache.get(wanted)
         if clip is not None:
-            put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
+            self._remember(wanted, clip)
+
+    def _remember(self, wanted: ExpectedAudio, clip: Sequence[AudioReceived]) -> bool:
+        """Keep a clip in memory; return False if it cannot be the audio of its text."""
+        try:
+            wanted.check(clip)
+        except ValueError as error:
+            logger.warning("an opening is not kept: %s", error)
+            return False
+        put_nowait(self._memory, wanted.key, encode(wanted.key, clip))
+        return True
 
     def _expected(self, phrase: str) -> ExpectedAudio:
         """Return what the clip of a phrase is kept as: by all that is said to the service before it comes."""
