@@ -153,5 +153,5 @@ async def fail_after(
             nursery.start_soon(watch, nursery.cancel_scope)
             yield
             done.set()
-    if nursery.cancel_scope.cancelled_caught and not done.is_set():
+    if nursery.cancel_scope.cancelled_caught:  # never by an end in the same turn: that nursery has no error
         raise trio.TooSlowError
