@@ -15,6 +15,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.connection_manager import WebSocketConnectionManager
 from tts_trio.errors import EmptyAudioError, ServiceTimeoutError, TTSError
 from tts_trio.transport.connection import Connection
+from tts_trio.transport.tcp import forget_addresses
 from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import stream_request
 
@@ -63,6 +64,7 @@ class _Steps:
         self._dials += 1
         if self._dials > 1:
             return await self._dial(config, lambda step: None)
+        forget_addresses()
         trio.socket.set_custom_hostname_resolver(_Resolver(self.passed))
         try:
             return await self._dial(config, self.passed)

@@ -13,7 +13,7 @@ from tests.helpers import TEXTS, make_config, memory_service
 from tts_trio import EmptyAudioError, TTSConfig, TTSConnectionError
 from tts_trio.cli.measure import Passed, Sample, measure_http, measure_websocket
 from tts_trio.cli.probe_report import Series, percentile, report
-from tts_trio.local_server import Behavior, Fault
+from tts_trio.local_server import Behavior, Fault, ToneVoice, open_local_server
 from tts_trio.transport.streams import open_stream
 
 MEASURES = {"WebSocket": measure_websocket, "HTTP": measure_http}
@@ -60,6 +60,16 @@ async def test_the_steps_of_a_real_dial() -> None:
         stream = await open_stream(make_config(base_url=f"http://localhost:{port}"), passed.append)
         await stream.aclose()
     assert passed == ["TCP"]
+
+
+@pytest.mark.parametrize("way", MEASURES)
+async def test_each_round_looks_the_name_up(way: str) -> None:
+    """A dial goes to the address that another one reached a moment ago; the one that is measured does not."""
+    async with open_local_server(Behavior(model_latency=0.0), voice=ToneVoice()) as server:
+        config = make_config(base_url=server.base_url.replace("127.0.0.1", "localhost"))
+        for _ in range(2):
+            measured = await MEASURES[way](config, "Да, да. Yes.", open_stream)
+            assert {"DNS", "TCP", "audio"} <= measured.steps.keys()
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
