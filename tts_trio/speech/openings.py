@@ -6,10 +6,10 @@ clip of a phrase that was spoken before is as good as a new one. Here it is deci
 - **The clip is certain.** Nothing in the audio says where a clip ends; the times of the characters do. The clip of a
   phrase is the messages whose characters are, one after another, those of the phrase, blanks aside. It has ended when
   the next message with times begins the next phrase, or when the final has come. It is then tried by what will say it
-  again: all words must have times, and the audio must last as long as these, since if it is longer it may have a piece
-  of another clip at its end. Where a message says anything else, no more is kept of this reply. Two kinds of clips are
-  kept only if their connection carried nothing else: those with sound before their first times, which may be of another
-  phrase, and those of mp3, whose encoder holds back the end of a clip until the next one.
+  again: all words must have times, and there must be no sound before these, and none behind them but silence of the
+  known length, since it may be of another phrase, or of something that nobody asked for. Where a message says anything
+  else, no more is kept of this reply. A clip of mp3 is kept only if its connection carried nothing else, as its encoder
+  holds back the end of a clip until the next one.
 - **The phrase is nobody's own.** It is kept only when it was sent in two conversations. Until then there is a hash of
   it and no text, and of a limited number of phrases. A phrase is short: names and numbers make it longer, and rarer.
 - **It is of use.** What is said from memory begins with the first phrase, so a phrase is kept only behind others that
@@ -25,6 +25,7 @@ from typing import Protocol
 
 from tts_trio.config.audio_clock import WholeSamples
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import websocket_endpoint
 from tts_trio.speech.segments import Segments
 from tts_trio.text.input import TextInput
 from tts_trio.wire.events import AudioReceived
@@ -37,7 +38,7 @@ _MOST_HASHES = 4096  # of phrases that were sent in one conversation: some 600 K
 
 # The service ends the audio of a connection with 9 to 33 ms of silence without times (wire/README.md, 2.5). Between two
 # clips there is none: the audio of the text-to-speech models is as long as its times.
-_LONGEST_TAIL_MS = 100.0
+_LONGEST_TAIL_MS = 50.0
 _LONGEST_MP3_TAIL_MS = 300.0  # with what its encoder held back of each message, 200 ms at 22 kHz, and the last frame
 _ROUNDED_MS = 5.0
 
@@ -135,7 +136,6 @@ class OpeningRecorder:
         self._ended = 0  # how many clips have ended
         self._said = ""  # the characters of the clip that is coming, without blanks
         self._clip: list[AudioReceived] = []
-        self._begins_untimed = False  # whether it has sound before its first times
         self._blanks_ms = 0.0  # how long the messages at its end last whose characters are all blanks
 
     def sent(self, phrase: str) -> None:
@@ -159,7 +159,6 @@ class OpeningRecorder:
             return
         self._said += said
         self._clip.append(event)
-        self._begins_untimed = self._begins_untimed or not self._said
         if times is not None:
             self._blanks_ms = 0.0 if said else self._blanks_ms + times.starts_ms[-1] + times.durations_ms[-1]
         if not self._expected.startswith(self._said):
@@ -183,7 +182,7 @@ class OpeningRecorder:
         clip, self._clip, self._said = self._clip, [], ""
         self._ended += 1
         is_alone = is_last and self._ended == 1  # its connection carried nothing else
-        if not is_alone and (self._begins_untimed or self._config.format.sample_bytes is None):
+        if not is_alone and self._config.format.sample_bytes is None:
             self._give_up()
         elif not self._expected.startswith(following) or not self._is_certain(phrase, clip, is_last=is_last):
             self._give_up()  # what is not certain here makes the next clip uncertain, whose beginning it may be
@@ -195,8 +194,14 @@ class OpeningRecorder:
     def _is_certain(self, phrase: str, clip: Sequence[AudioReceived], *, is_last: bool) -> bool:
         trial = Segments(self._config, in_messages=True)
         samples = WholeSamples(self._config.format)
+        each_is_timed = websocket_endpoint(self._config) == "text-to-dialogue"  # and its times may outlast its audio
+        is_timed = False
         for event in clip:
+            before = samples.clock.seconds
             samples.feed(event.audio)
+            is_timed = event.alignment is not None or (is_timed and not each_is_timed)
+            if samples.clock.seconds > before and not is_timed:
+                return False
         if samples.held or not trial.recall(phrase, clip):
             return False
         spoken = trial.current.spoken

@@ -101,6 +101,8 @@ def test_a_clip_in_several_messages_is_kept_as_they_came(language: str) -> None:
         "far more than a tail",
         "no times at all",
         "sound without times before it, as of a phrase before",
+        "sound without times before it, though there is no other phrase",
+        "sound without times behind it, though there is no other phrase",
         "the next clip is of no phrase that was sent",
         "the phrase after the next",
         "half a sample",
@@ -117,6 +119,18 @@ def test_what_is_not_certain_is_not_kept(language: str, case: str) -> None:
         "a piece of the next clip at its end": ([one, untimed(20), other], [first, second], True, "ulaw_8000"),
         "far more than a tail": ([one, untimed(400)], [first], True, "ulaw_8000"),
         "no times at all": ([untimed(2000)], [first], True, "ulaw_8000"),
+        "sound without times before it, though there is no other phrase": (
+            [untimed(60), one],
+            [first],
+            True,
+            "ulaw_8000",
+        ),
+        "sound without times behind it, though there is no other phrase": (
+            [one, untimed(60)],
+            [first],
+            True,
+            "ulaw_8000",
+        ),
         "sound without times before it, as of a phrase before": (
             [untimed(STEP * len(first)), timed(first), other],
             [first, first, second],
@@ -135,6 +149,29 @@ def test_what_is_not_certain_is_not_kept(language: str, case: str) -> None:
         made.final()
     assert wanted.kept == {}
     assert set(wanted.asked) == set(phrases)
+
+
+@every_language
+@pytest.mark.parametrize("final", [False, True])
+def test_of_a_dialogue_each_message_has_times(language: str, final: bool) -> None:
+    """They may last longer than their audio, so that a piece of another clip would not make it too long."""
+    first, second = OPENINGS[language]
+    lasting = STEP * len(first)
+    for pieces, is_kept in (
+        ([timed(first, ms=lasting - 60)], True),
+        ([timed(first, ms=lasting - 60), untimed(40)], False),
+    ):
+        wanted = Wanted()
+        config = make_config("text-to-dialogue", output_format="ulaw_8000")
+        made = OpeningRecorder(config, wanted)
+        made.sent(first)
+        if not final:
+            made.sent(second)
+        for piece in pieces if final else [*pieces, timed(second)]:
+            made.received(piece)
+        if final:
+            made.final()
+        assert (first in wanted.kept) == is_kept
 
 
 @every_language
