@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -613,6 +614,43 @@ async def test_openings_are_cut_as_replies_are(autojump_clock: MockClock, langua
             assert timeline.first_sent is not None
             assert timeline.first_received < timeline.first_sent
             assert audio.usage.characters < len(opening + rest)
+
+
+async def test_the_memory_of_the_process(autojump_clock: MockClock) -> None:
+    phrase = "This is said by no other test. "
+    async with conversation(cached(cache="memory"), [phrase], [phrase]) as (tts, service):
+        assert (await say(tts, service, [phrase])).sent == []
+        async with speaking(cached(), service.open_stream) as other:  # with a cache of its own
+            assert (await say(other, service, [phrase])).sent == [phrase]
+
+
+@attrs.define(slots=True, weakref_slot=False)
+class Slotted:
+    """A cache that cannot be referenced weakly, nor hashed."""
+
+    values: dict[str, bytes] = attrs.field(factory=dict)
+
+    async def get(self, key: str) -> bytes | None:
+        return self.values.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        self.values[key] = value
+
+
+async def test_what_is_shared_goes_with_its_cache(autojump_clock: MockClock) -> None:
+    """A cache for each call would leave its hashes and its memory behind."""
+    for make in (MemoryCache, Shelf):
+        gc.collect()
+        before = len(openings._of_caches)
+        async with conversation(cached(cache=make()), ["One. "]):
+            assert len(openings._of_caches) == before + 1
+        gc.collect()
+        assert len(openings._of_caches) == before
+    cache = Slotted()
+    async with conversation(cached(cache=cache), ["One. "], ["One. "]) as (tts, service):
+        assert (await say(tts, service, ["One. "])).sent == []
+        await wait_all_tasks_blocked()
+        assert len(cache.values) == 1
 
 
 async def test_a_cache_is_asked_once_for_a_phrase_and_gets_it_once(autojump_clock: MockClock) -> None:
