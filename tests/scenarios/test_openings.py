@@ -624,6 +624,16 @@ async def test_the_memory_of_the_process(autojump_clock: MockClock) -> None:
             assert (await say(other, service, [phrase])).sent == [phrase]
 
 
+class Counting(MemoryCache):
+    """A cache of the user's own that is made of ours."""
+
+    puts = 0
+
+    async def put(self, key: str, value: bytes) -> None:
+        self.puts += 1
+        await super().put(key, value)
+
+
 @attrs.define(slots=True, weakref_slot=False)
 class Slotted:
     """A cache that cannot be referenced weakly, nor hashed."""
@@ -646,6 +656,10 @@ async def test_what_is_shared_goes_with_its_cache(autojump_clock: MockClock) -> 
             assert len(openings._of_caches) == before + 1
         gc.collect()
         assert len(openings._of_caches) == before
+    counting = Counting()
+    async with conversation(cached(cache=counting), ["One. "], ["One. "]):
+        await wait_all_tasks_blocked()
+        assert counting.puts == 1
     cache = Slotted()
     async with conversation(cached(cache=cache), ["One. "], ["One. "]) as (tts, service):
         assert (await say(tts, service, ["One. "])).sent == []

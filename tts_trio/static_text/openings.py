@@ -87,7 +87,7 @@ class KeptOpenings:
         self._config = config
         self._sent = shared.sent
         self._conversation = shared.sent.begin()
-        self._memory = cache if isinstance(cache, MemoryCache) else shared.memory
+        self._memory = cache if type(cache) is MemoryCache else shared.memory  # one of the user's may do otherwise
         self._cache: GuardedCache | None = None
         if cache != "memory" and cache is not self._memory:
             self._cache = GuardedCache(cache, _PATIENCE)
