@@ -241,9 +241,9 @@ def targets(measured: Measured, names: Sequence[str], link: float) -> list[Targe
         if ours is not None and floor is not None:
             found.append(Target(f"{what}, of the floor, ms", ours, floor, limit))
 
-    against_floor("service's audio to hands", measured.hands, (0.0,), 1.4)
+    against_floor("service's audio to hands", measured.hands, (0.0,), 1.5)
     against_floor("last audio to the end", measured.ends, (0.0,), 2.0)
-    against_floor("static text's request out", measured.requests, (0.0,), 1.5)
+    against_floor("static text's request out", measured.requests, (0.0,), 1.8)
     if measured.phrases[field.OURS, link, 8.0]:
         ours = 1000 * statistics.median(measured.phrases[field.OURS, link, 8.0])
         floor = 1000 * statistics.median(measured.phrases[field.FLOOR, link, 8.0])
