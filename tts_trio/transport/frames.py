@@ -16,9 +16,10 @@ _ACCEPTED = re.compile(rb"HTTP/\d\.\d 101\b")
 
 # RFC 6455, 5.2. The first byte of a frame holds FIN, three bits for extensions, and the opcode. The second holds MASK,
 # which a server does not set, and the size. A size over 125 follows, in 2 bytes or, if it needs them, in 8.
-_UNFINISHED = {0x00, 0x01, 0x02}
 _WHOLE_TEXT = 0x81
-_DATA = _UNFINISHED | {0x80, _WHOLE_TEXT, 0x82}
+_BEGINS_MESSAGE = {0x01, 0x02, _WHOLE_TEXT, 0x82}
+_GOES_ON = {0x00, 0x80}
+_UNFINISHED = {0x00, 0x01, 0x02}
 _CLOSE = 0x88
 _CONTROL = {_CLOSE, 0x89, 0x8A}
 _MASK = 0x80
@@ -78,7 +79,8 @@ class Frames:
         if len(received) < 2:
             return None
         first, size = received[0], received[1]
-        if size & _MASK or not (first in _DATA or (first in _CONTROL and size not in _LONGER)):
+        is_data = first in (_GOES_ON if self._in_fragments else _BEGINS_MESSAGE)
+        if size & _MASK or not (is_data or (first in _CONTROL and size not in _LONGER)):
             self._left = _ALL
             return None
         begin, least = 2, 0
@@ -88,17 +90,17 @@ class Frames:
                 return None
             size = int.from_bytes(received[2:begin])
         end = begin + size
-        if first == _WHOLE_TEXT and least <= size <= self._longest and not self._in_fragments:
+        if first == _WHOLE_TEXT and least <= size <= self._longest:
             if len(received) < end:
                 return None
             try:
                 message = received[begin:end].decode()
             except UnicodeDecodeError:
-                pass
-            else:
-                del received[:end]
-                return message
+                self._left = _ALL
+                return None
+            del received[:end]
+            return message
         self._left = end if size >= least and first != _CLOSE else _ALL
-        if first in _DATA:
+        if is_data:
             self._in_fragments = first in _UNFINISHED
         return None

@@ -212,10 +212,11 @@ class WebSocket:
 
         def take(message: str | bytes) -> None:
             self.written = stream.written_before
-            try:
-                self._on_message(message)
-            except Exception as error:  # noqa: BLE001 - logged there
-                self.abandon(explain(error, self._config, stream))
+            if self.error is None:  # behind a message in fragments that is no text there may be others
+                try:
+                    self._on_message(message)
+                except Exception as error:  # noqa: BLE001 - logged there
+                    self.abandon(explain(error, self._config, stream))
             if self.error is not None:
                 raise self.error
             self._messages += 1

@@ -102,6 +102,21 @@ async def test_messages_of_several_fragments_are_joined() -> None:
         assert messages == ["Добрый день", b"\0\1", ""]
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [b"\x81\x03t\xffo", b"\x01\x02no\x81\x02no", b"\x80\x02no", b"\x00\x02no"],
+    ids=["no UTF-8", "a message in another", "the end of none", "a part of none"],
+)
+async def test_no_message_comes_behind_a_broken_one(broken: bytes) -> None:
+    """P2: its sound would be missing between those of its neighbors."""
+    async with connected() as (_, peer, messages, _pongs, closed):
+        await peer.stream.send_all(b"\x81\x03one" + broken + b"\x81\x05three")
+        with trio.fail_after(1):
+            await closed.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert messages == ["one"]
+
+
 async def test_a_ping_is_sent_without_waiting_for_its_pong() -> None:
     async with connected() as (connection, peer, _messages, pongs, _):
         with trio.fail_after(1):
