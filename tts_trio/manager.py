@@ -32,7 +32,7 @@ from tts_trio.static_text.source import Service
 if TYPE_CHECKING:
     from tts_trio.transport.http import HttpConnections
 
-_TOKENS_AT_ONCE = 8  # in one turn of the loop: an LLM's stream mostly waits for each, so that others run in between
+_TOKENS_AT_ONCE = 8  # of an LLM's stream in one turn of the loop: it mostly waits for each, so that others run anyhow
 
 
 class TTSManager(SingleUse):
@@ -303,6 +303,7 @@ class TTSManager(SingleUse):
 async def _feed(
     tokens: AsyncIterable[str | None] | Iterable[str | None], text: TextChannel, audio: AudioChannel
 ) -> None:
+    at_once = _TOKENS_AT_ONCE if isinstance(tokens, AsyncIterable) else 1
     count = itertools.count(1)
 
     async def sent(token: str | None) -> bool:
@@ -313,7 +314,7 @@ async def _feed(
             if audio.outcome is None:  # the reply has not ended: this token is at fault
                 raise
             return False
-        if next(count) % _TOKENS_AT_ONCE == 0:
+        if next(count) % at_once == 0:
             await trio.lowlevel.checkpoint()
         return True
 

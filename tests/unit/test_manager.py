@@ -383,6 +383,25 @@ async def test_tokens_that_need_not_be_waited_for_let_others_run(
             assert turns > len(words) // 10
 
 
+@pytest.mark.parametrize("text", ["Да, конечно. Сейчас посмотрю. ", "Sure, of course. Let me have a look. "])
+async def test_a_phrase_is_sent_while_a_blocking_iterator_waits_for_the_next_token(
+    autojump_clock: trio.testing.MockClock, text: str
+) -> None:
+    """P12: what is known is not kept back for what is not."""
+    sent: list[int] = []
+
+    def words() -> Iterator[str]:
+        for word in text.split() * 5:
+            sent.append(len(service.texts(0)))
+            yield f"{word} "
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        await tts.connections.connect()
+        async with tts.speak(words()) as audio:
+            await listen(audio)
+    assert sent[12] > sent[0]
+
+
 @pytest.mark.parametrize("strip_markdown", [False, True])
 async def test_tokens_that_are_none_are_skipped(autojump_clock: trio.testing.MockClock, strip_markdown: bool) -> None:
     """As "" is: the deltas of OpenAI's API have both. What is neither text nor None is a TypeError."""

@@ -182,14 +182,15 @@ def _alignment(value: Any) -> Alignment | None:
         return None
     times = read_times(
         fields.get("chars"),
-        _first(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"),
-        _first(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"),
+        _first_list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"),
+        _first_list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"),
     )
     return times and Alignment(*times)
 
 
-def _first(fields: Mapping[str, Any], *names: str) -> Any:
+def _first_list(fields: Mapping[str, Any], *names: str) -> Any:
     for name in names:
-        if (value := fields.get(name)) is not None:
-            return value
+        value: object = fields.get(name)
+        if isinstance(value, list):
+            return fields[name]
     return None
