@@ -32,6 +32,11 @@ class Deadlines:
         """Whether the connection in use owes audio."""
         return self._since is not None
 
+    @property
+    def awaits_first(self) -> bool:
+        """Whether no audio has come since the connection in use owes it. The first may make the next due earlier."""
+        return self._since is not None and self._last_audio < self._since
+
     def start(self, now: float) -> None:
         """Note that text was sent: from now on the service owes audio, if it owed none."""
         self._since = now if self._since is None else self._since

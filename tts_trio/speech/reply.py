@@ -164,10 +164,11 @@ class Reply(Driver):
         self._on_event(event)
 
     def _on_event(self, event: AudioReceived | Final) -> None:
+        only_listens = self.utterance.only_listens
         error = self.utterance.receive(event, trio.current_time())
         if error is not None and self._connection is not None:
             self._connection.abandon(error)
-        if self.utterance.only_listens:
+        if only_listens and self.utterance.only_listens:
             self._wake_readers()
         else:
             self.changed()

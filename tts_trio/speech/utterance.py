@@ -255,8 +255,9 @@ class Utterance(Report):
 
     @property
     def only_listens(self) -> bool:
-        """Whether the end marker was sent, and the final has not come: audio changes only what there is to read."""
-        return self.has_connection and self.ended is None and self.segments.current.complete
+        """Whether audio changes only what there is to read: all text was sent, and the first audio of it has come."""
+        sent = self.has_connection and self.segments.current.complete
+        return sent and self.ended is None and not self.deadlines.awaits_first
 
     @property
     def waits_for_playback(self) -> bool:

@@ -14,7 +14,8 @@ import trio
 
 from tts_trio._nurseries import of_this_run
 from tts_trio.limits.backoff import Backoff
-from tts_trio.transport.timers import Countdown, fail_after
+from tts_trio.transport.tcp import forget_addresses
+from tts_trio.transport.timers import fail_after, wait_event
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
@@ -59,13 +60,11 @@ class DialTurn:
 
     async def _wait(self, dialed: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - as `fail_after`
         """Wait for the end of the dial, and tell whether it came in time; the turn ends after a second of it."""
-        countdown = Countdown(timeout)
         try:
-            with trio.move_on_after(_WORKING):
-                return await countdown.wait(dialed)
+            in_time = await wait_event(dialed, min(timeout, _WORKING))
         finally:
             self.end()
-        return await countdown.wait(dialed)
+        return in_time or (timeout > _WORKING and await wait_event(dialed, timeout - _WORKING))
 
 
 class DialBackoff:
@@ -79,7 +78,8 @@ class DialBackoff:
         self._failed_at = -math.inf
 
     def dial_failed(self) -> None:
-        """Count a failed dial."""
+        """Count a failed dial. The next one resolves the host anew: its address may be what has failed."""
+        forget_addresses()
         self._failures += 1
         self._failed_at = trio.current_time()
 

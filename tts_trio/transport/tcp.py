@@ -11,7 +11,7 @@ import trio
 from tts_trio._nurseries import of_this_run
 
 _REMEMBERED = 10.0  # seconds, as in aiohttp: a service moves by its DNS, and a process must not stay behind
-_PATIENCE = 1.0  # seconds in which a remembered address has to answer: a lost SYN is sent again after so long
+_PATIENCE = 0.25  # seconds until another address is tried, as in `trio.open_tcp_stream` (RFC 8305)
 
 Reached: TypeAlias = dict[tuple[str, int], tuple[socket.AddressFamily, Any, float]]
 """By host and port: the family and the address that were reached, and until when they are used again."""
@@ -35,15 +35,17 @@ async def open_tcp_stream(host: str, port: int) -> trio.SocketStream:
             with trio.move_on_after(_PATIENCE), suppress(OSError):
                 return await _connect(family, address)
         reached.pop((host, port), None)  # another dial may have done it meanwhile
+    began = trio.current_time()
     stream = await trio.open_tcp_stream(host, port)
-    with suppress(OSError):  # the peer has reset it already
-        until = trio.current_time() + _REMEMBERED
-        reached[host, port] = stream.socket.family, stream.socket.getpeername(), until
+    now = trio.current_time()
+    if now < began + _PATIENCE:
+        with suppress(OSError):  # the peer has reset it already
+            reached[host, port] = stream.socket.family, stream.socket.getpeername(), now + _REMEMBERED
     return stream
 
 
 def forget_addresses() -> None:
-    """Have the next dials resolve the names of their hosts: for a measurement, whose first dial is to be a new one."""
+    """Have the next dials resolve the names of their hosts."""
     of_this_run(_reached, Reached).clear()
 
 

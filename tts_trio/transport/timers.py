@@ -82,8 +82,12 @@ class Timer:
             self._scope.deadline = due
 
     def put_off(self) -> None:
-        """Set the timer to when something is due, though that is later: it would fire for nothing, and soon."""
-        self._scope.deadline = self._due()
+        """Set the timer to when something is due, though that is later: it would fire for nothing, and soon.
+
+        One that is late already stays, since `wait` is to tell by how much.
+        """
+        if trio.current_time() < self._scope.deadline:
+            self._scope.deadline = self._due()
 
     def fire(self) -> None:
         """Wake the task now, if it waits."""
@@ -109,14 +113,12 @@ class Countdown:
     async def wait(self, event: trio.Event) -> bool:
         """Wait for an event, and tell whether it came in time."""
         ends = trio.current_time() + self.seconds
-        try:
-            while not event.is_set() and (now := trio.current_time()) < ends:
-                tick = min(now + TICK, ends)
-                with trio.move_on_at(tick):
-                    await event.wait()
-                ends += max(0.0, trio.current_time() - tick)
-        finally:
-            self.seconds = max(0.0, ends - trio.current_time())
+        while not event.is_set() and (now := trio.current_time()) < ends:
+            tick = min(now + TICK, ends)
+            with trio.move_on_at(tick):
+                await event.wait()
+            ends += max(0.0, trio.current_time() - tick)
+        self.seconds = max(0.0, ends - trio.current_time())
         expired = trio.current_time()
         return not await has_expired(lambda: math.inf if event.is_set() else expired)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config, memory_service, speaking, tokens
-from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts
-from tts_trio.transport.timers import fail_after, has_expired, wait_event
+from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts, TTSError
+from tts_trio.speech.reply import Reply
+from tts_trio.transport.dialing import DialTurn
+from tts_trio.transport.timers import Timer, fail_after, has_expired, wait_event
+from tts_trio.wire.events import AudioReceived
 
 SENTENCES = {
     "en": "Hello, and thank you for calling. How can I help?",
@@ -149,3 +155,94 @@ async def test_a_block_that_ends_in_the_turn_of_its_timeout_was_in_time(autojump
     with pytest.raises(trio.TooSlowError):
         async with fail_after(1.0):
             await trio.sleep(1.1)
+
+
+class Deaf:
+    """A connection that takes what it is given, and says what the test says.
+
+    Attributes:
+        lost_at: When it was abandoned.
+    """
+
+    trace_id = None
+
+    def __init__(self) -> None:
+        self.lost_at: float | None = None
+
+    def take(self, on_event: Callable[[AudioReceived], None], _on_loss: Callable[[TTSError], None]) -> None:
+        self.on_event = on_event
+
+    def send_text(self, phrase: str) -> None:
+        pass
+
+    def end_text(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def abandon(self, _error: TTSError) -> None:
+        self.lost_at = trio.current_time()
+
+
+@every_language
+async def test_the_first_audio_ends_the_time_that_only_it_had(
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str
+) -> None:
+    """P1, P12: the next is late by `timeouts.stall`, though all text was sent before; v3 has 5 s for the first."""
+    config = make_config(endpoint, timeouts=Timeouts(first_audio=8.0, stall=2.0))
+    connection: Any = Deaf()
+    reply = Reply(config, trio.sleep_forever, None, connection)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reply.run)
+        reply.text.send_nowait(SENTENCES[language].partition(" ")[0] + ".")
+        reply.text.close()
+        await trio.sleep(0.3)
+        began = trio.current_time()
+        connection.on_event(AudioReceived(bytes(16000)))
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert connection.lost_at == pytest.approx(began + 2.0, abs=0.1)
+
+
+async def test_a_timer_that_is_late_tells_so_though_it_is_put_off(mock_clock: trio.testing.MockClock) -> None:
+    """P33: an answer that is read in the same turn puts the timer off; the others are still to be waited for."""
+    due = trio.current_time() + 1.0
+    timer = Timer(lambda: due)
+    late: list[float] = []
+
+    async def wait() -> None:
+        late.append(await timer.wait())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(2.5)
+        due += 10.0
+        timer.put_off()
+        with trio.move_on_after(0):
+            await trio.testing.wait_all_tasks_blocked()
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert late == [1.5]
+
+
+@pytest.mark.parametrize("at", [0.5, 0.95, 1.5])
+async def test_a_dial_has_its_time_though_the_loop_stands_still(
+    autojump_clock: trio.testing.MockClock, at: float
+) -> None:
+    """P33: also where that is over the moment in which the dial's turn ends."""
+
+    async def stand_still() -> None:
+        await trio.sleep(at)
+        autojump_clock.jump(1.6)
+
+    turn = await DialTurn.wait("wss://host")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        async with turn.limited(2.0):
+            await trio.sleep(2.9)
+    with pytest.raises(trio.TooSlowError):
+        async with (await DialTurn.wait("wss://host")).limited(2.0):
+            await trio.sleep(2.9)

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tts_trio.transport.dialing import DialBackoff
 from tts_trio.transport.tcp import open_tcp_stream
 
 HOST = "speech.test"
@@ -91,7 +92,7 @@ async def test_an_address_that_refuses_is_forgotten_in_the_same_dial() -> None:
         assert names.asked == 2
 
 
-async def test_an_address_that_is_silent_is_forgotten_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_that_is_silent_delays_a_dial_by_a_quarter_second(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening() as port, listening() as moved_to:
         names = resolve_to(port)
         await reach()
@@ -108,9 +109,40 @@ async def test_an_address_that_is_silent_is_forgotten_after_a_second(monkeypatch
         monkeypatch.setattr(kind, "connect", silent)
         began = trio.current_time()
         assert await reach() == moved_to
-        assert 0.9 < trio.current_time() - began < 2.0
+        assert 0.2 < trio.current_time() - began < 0.9
         assert await reach() == moved_to
-        assert trio.current_time() - began < 2.0
+        assert trio.current_time() - began < 0.9
+
+
+async def test_an_address_that_answers_slowly_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each dial would wait for it in vain, and then begin again."""
+    async with listening() as port:
+        names = resolve_to(port)
+        with trio.socket.socket() as any_socket:
+            kind = type(any_socket)
+        connect = kind.connect
+
+        async def slow(self: Any, address: Any) -> None:
+            await trio.sleep(0.3)
+            await connect(self, address)
+
+        monkeypatch.setattr(kind, "connect", slow)
+        began = trio.current_time()
+        for _ in range(2):
+            await reach()
+        assert trio.current_time() - began < 0.85
+        assert names.asked == 2
+
+
+async def test_an_address_whose_dial_failed_is_resolved_again() -> None:
+    """It may accept TCP, and be dead above it: TLS and the upgrade fail there, time and again."""
+    async with listening() as port, listening() as moved_to:
+        names = resolve_to(port)
+        await reach()
+        names.port = moved_to
+        assert await reach() == port
+        DialBackoff().dial_failed()
+        assert await reach() == moved_to
 
 
 async def test_a_host_that_is_gone_raises_what_trio_raises() -> None:
