@@ -449,6 +449,34 @@ async def test_the_socket_is_lost_while_the_opening_is_played(
     assert audio.usage.characters == len(rest)
 
 
+@every_language
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_what_is_said_whole_from_memory_needs_no_connection(
+    autojump_clock: MockClock, language: str, endpoint: str, noticed: bool
+) -> None:
+    """An agent that was told of a failure would say it all again."""
+    one, two, _ = TALKS[language]
+    config = cached(endpoint)
+    async with conversation(config, [one, two], [one, two]) as (tts, service):
+        async with tts.start_llm_stream() as (text, audio):
+            await text.send(one)
+            inject(service, Fault("status", "answer", 503))
+            for link in service.links:
+                await trio.aclose_forcefully(link)
+            if noticed:
+                await wait_all_tasks_blocked()
+            began = trio.current_time()
+            await text.send(two)
+            text.close()
+            sound = b"".join([piece async for piece in audio])
+            assert trio.current_time() == began
+    assert heard(sound, config) == (one + two).strip()
+    outcome = audio.outcome
+    assert outcome is not None
+    assert (outcome.end, outcome.spoken_text, outcome.unspoken_text) == ("finished", one + two, "")
+    assert audio.usage.characters == 0
+
+
 async def test_with_raise_a_reply_fails_that_is_lost_in_the_middle_of_the_rest(autojump_clock: MockClock) -> None:
     one, two, rest = TALKS["en"]
     config = cached(on_lost_connection="raise")

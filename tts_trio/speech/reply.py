@@ -208,8 +208,8 @@ class Reply(Driver):
                 self._connection.send_text(phrase)
                 if self._recorder is not None:
                     self._recorder.sent(phrase)
-            if self.utterance.end_to_send(now):
-                self._connection.end_text()
+        if self.utterance.end_to_send(now) and self._connection is not None:
+            self._connection.end_text()
         if self._connection is not None and not self.utterance.has_connection:
             self._note_trace_id(self._connection)
             self._connection.close()

@@ -13,7 +13,6 @@ import attrs
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioFormat
-from tts_trio.config.models import is_dialogue_model
 from tts_trio.errors import (
     ProtocolError,
     ServiceTimeoutError,
@@ -27,7 +26,7 @@ from tts_trio.speech.openings import Openings, recall
 from tts_trio.speech.playback import Playback
 from tts_trio.speech.report import Report
 from tts_trio.speech.results import End, Timeline
-from tts_trio.text import phrases_for, speakable
+from tts_trio.text import speakable
 from tts_trio.text.input import TextInput
 from tts_trio.wire.events import AudioReceived, Final
 
@@ -69,18 +68,7 @@ class Utterance(Report):
         self.has_connection: bool = False
         self._config = config
         self._resumes = resumes and config.on_lost_connection == "resume"
-        self._input = TextInput(
-            phrases_for(
-                config.phrase_policy,
-                language_code=config.language_code,
-                ssml=config.enable_ssml_parsing,
-                audio_tags=is_dialogue_model(config.model_id),
-            ),
-            now,
-            max_characters=config.max_characters,
-            text_timeout=config.timeouts.text,
-            strip_markdown=config.strip_markdown,
-        )
+        self._input = TextInput.of(config, now)
         self._lead = Lead(self.segments, self.deadlines, self.playback)
 
     # Text comes in.
@@ -132,7 +120,8 @@ class Utterance(Report):
     #    and the next phrase is sent over another connection. (Without `auto_mode` all phrases are sent at once, because
     #    the service waits for more text before it speaks.)
     # 3. At most `max_lead` seconds of speech are ahead of the listener.
-    # 4. When the text is closed and every phrase was sent, the end marker is sent.
+    # 4. When the text is closed and every phrase was sent, the end marker is sent. If there is no connection then, all
+    #    was said, since what was lost with the last one is a phrase again: the utterance ends.
 
     def connected(self) -> None:
         """Note a new connection, over which text is sent from now on. After the end it is not used."""
@@ -166,8 +155,12 @@ class Utterance(Report):
         return is_over
 
     def end_to_send(self, now: float) -> bool:
-        """Whether to send the end marker now; True once for each connection."""
-        if not self.has_connection or self.segments.current.complete:
+        """Whether to send the end marker now; True once for each connection. Where all was said, the utterance ends."""
+        if not self.has_connection:
+            if self.ended is None and self._input.complete and not speakable("".join(self._input.phrases)):
+                self._end("finished", now)
+            return False
+        if self.segments.current.complete:
             return False
         segment = self.segments.current
         untimed = segment.heard and not segment.timed  # only its final tells where its text ends

@@ -12,9 +12,11 @@ import logging
 import math
 from collections import deque
 
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.models import is_dialogue_model
 from tts_trio.config.protocols import Phrases
 from tts_trio.errors import ConfigurationError, TextTimeoutError
-from tts_trio.text import slices
+from tts_trio.text import phrases_for, slices
 from tts_trio.text.words import CHARACTERS_A_SECOND
 
 logger = logging.getLogger(__name__)
@@ -90,6 +92,22 @@ class TextInput:
         self._half = ""  # the first half of a surrogate pair, whose second half may come with the next token
         self._last_text = now
         self._warned = False
+
+    @classmethod
+    def of(cls, config: TTSConfig, now: float) -> TextInput:
+        """Begin a reply as a configuration says."""
+        return cls(
+            phrases_for(
+                config.phrase_policy,
+                language_code=config.language_code,
+                ssml=config.enable_ssml_parsing,
+                audio_tags=is_dialogue_model(config.model_id),
+            ),
+            now,
+            max_characters=config.max_characters,
+            text_timeout=config.timeouts.text,
+            strip_markdown=config.strip_markdown,
+        )
 
     def take(self, token: str, now: float) -> None:
         """Queue a piece of text for `read`.

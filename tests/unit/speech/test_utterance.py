@@ -191,6 +191,26 @@ def test_a_connection_lost_after_the_last_word_is_no_failure(language: str, erro
     assert (utterance.outcome.error, utterance.outcome.spoken_text) == (None, word)
 
 
+@every_language
+def test_a_connection_lost_before_the_text_was_closed_is_no_failure(language: str) -> None:
+    """P13: all was said, so that no other connection is needed for the end."""
+    text = SENTENCES[language].partition(".")[0] + ". "
+    utterance, sent = started(text, complete=False, phrase_policy=whole_phrases)
+    assert sent == [text]
+    utterance.receive(clip(text), 0.1)
+    utterance.lost(LOST, 0.2)
+    assert not send(utterance, 0.2)
+    assert utterance.ended is None  # more text may come
+    utterance.complete(0.3)
+    assert not send(utterance, 0.3)
+    assert (utterance.ended, utterance.timeline.ended) == ("finished", 0.3)
+    assert not send(utterance, 0.4)
+    assert utterance.timeline.ended == 0.3
+    drain(utterance, 0.4)
+    assert utterance.outcome is not None
+    assert (utterance.outcome.spoken_text, utterance.outcome.unspoken_text) == (text, "")
+
+
 def test_audio_before_the_first_text_is_not_for_the_listener() -> None:
     """A clip of silence, which the service may make for its init frame and for keep-alives."""
     utterance, _ = started(complete=False)
