@@ -232,6 +232,22 @@ async def test_a_kept_clip_is_bit_for_bit_what_was_received(
     assert timeline.first_text == timeline.first_received == timeline.first_delivered == recalled.began
 
 
+@every_language
+async def test_the_silence_of_keep_alives_is_not_kept(autojump_clock: MockClock, language: str, endpoint: str) -> None:
+    """A service may answer them, and the first frame, with a moment of it, while the LLM waits for its tools."""
+    opening, *others = TALKS[language]
+    clips: list[bytes] = []
+    for blank in ("nothing", "silence"):
+        cache = MemoryCache()
+        async with memory_service(Behavior(model_latency=0.1, blank_in_auto_mode=blank)) as service:
+            for other in others:
+                async with speaking(cached(endpoint, cache), service.open_stream) as tts:
+                    await say(tts, service, [opening, other], 70)
+        ((key, value),) = values(cache).items()
+        clips.append(b"".join(piece.audio for piece in decode(key, value)))
+    assert clips[0] == clips[1]
+
+
 @pytest.mark.parametrize("output_format", ["pcm_44100", "alaw_8000", "mp3_22050_32", "mp3_44100_192"])
 async def test_the_longest_openings_are_kept_in_every_codec(
     autojump_clock: MockClock, endpoint: str, output_format: str

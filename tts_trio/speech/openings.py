@@ -8,8 +8,9 @@ clip of a phrase that was spoken before is as good as a new one. Here it is deci
   the next message with times begins the next phrase, or when the final has come. It is then tried by what will say it
   again: all words must have times, and there must be no sound before these, and none behind them but silence of the
   known length, since it may be of another phrase, or of something that nobody asked for. Where a message says anything
-  else, no more is kept of this reply. A clip of mp3 is kept only if its connection carried nothing else, as its encoder
-  holds back the end of a clip until the next one.
+  else, no more is kept of this reply. The silence that a service may send for the blank of the first frame, or of a
+  keep-alive, is of no clip. A clip of mp3 is kept only if its connection carried nothing else, as its encoder holds
+  back the end of a clip until the next one.
 - **The phrase is nobody's own.** It is kept only when it was sent in two conversations. Until then there is a hash of
   it and no text, and of a limited number of phrases. A phrase is short: names and numbers make it longer, and rarer.
 - **It is of use.** What is said from memory begins with the first phrase, so a phrase is kept only behind others that
@@ -26,8 +27,10 @@ from typing import Protocol
 from tts_trio.config.audio_clock import WholeSamples
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
+from tts_trio.speech.segment import Segment
 from tts_trio.speech.segments import Segments
 from tts_trio.text.input import TextInput
+from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import AudioReceived
 
 LONGEST = 60
@@ -136,7 +139,7 @@ class OpeningRecorder:
         self._ended = 0  # how many clips have ended
         self._said = ""  # the characters of the clip that is coming, without blanks
         self._clip: list[AudioReceived] = []
-        self._blanks_ms = 0.0  # how long the messages at its end last whose characters are all blanks
+        self._ends_in_blank = False  # whether the last times that came are of a blank at last
 
     def sent(self, phrase: str) -> None:
         """Note a phrase that is sent."""
@@ -152,22 +155,40 @@ class OpeningRecorder:
         if self._over or not self._wanted:
             return
         times = event.alignment
-        said = _letters("".join(times.chars)) if times is not None else ""
-        if said and self._said and self._said == self._expected:
+        text = "" if times is None else "".join(times.chars)
+        said = _letters(text)
+        if said and self._is_whole:
             self._end_clip(is_last=False, following=said)
+        elif text.isspace() and not self._takes_blank():
+            return
         if self._over:
             return
         self._said += said
         self._clip.append(event)
-        if times is not None:
-            self._blanks_ms = 0.0 if said else self._blanks_ms + times.starts_ms[-1] + times.durations_ms[-1]
+        if text:
+            self._ends_in_blank = text[-1].isspace()
         if not self._expected.startswith(self._said):
             self._give_up()
+
+    def _takes_blank(self) -> bool:
+        """Whether a message whose characters are all blanks is of the clip that is coming.
+
+        The service times one blank for each run of them, so that behind another blank it is a clip of its own.
+        """
+        if not self._said:
+            return self._config.format.sample_bytes is None  # mp3, of which nothing can be cut off
+        if not self._ends_in_blank:
+            return True
+        if self._is_whole:
+            self._end_clip(is_last=False)
+        else:
+            self._give_up()
+        return False
 
     def final(self) -> None:
         """Note that all audio of the connection has come."""
         is_last = self._ended == len(self._sent) - 1
-        if self._wanted and not self._over and is_last and self._said == self._expected:
+        if self._wanted and not self._over and is_last and self._is_whole:
             self._end_clip(is_last=True)
         self._give_up()
 
@@ -175,6 +196,11 @@ class OpeningRecorder:
     def _expected(self) -> str:
         """The characters of the phrase whose clip is coming, without blanks."""
         return _letters(self._sent[self._ended]) if self._ended < len(self._sent) else ""
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all characters of that phrase have come."""
+        return bool(self._said) and self._said == self._expected
 
     def _end_clip(self, *, is_last: bool, following: str = "") -> None:
         """Offer the clip that has ended, and begin the next one, of which a message says the first characters."""
@@ -192,20 +218,27 @@ class OpeningRecorder:
                 self._give_up()
 
     def _is_certain(self, phrase: str, clip: Sequence[AudioReceived], *, is_last: bool) -> bool:
-        trial = Segments(self._config, in_messages=True)
+        trial = Segment(self._config, None, 0.0, CHARACTERS_A_SECOND, in_messages=True)
+        trial.send(phrase)
+        spoken = trial.spoken
         samples = WholeSamples(self._config.format)
         each_is_timed = websocket_endpoint(self._config) == "text-to-dialogue"  # and its times may outlast its audio
         is_timed = False
+        blanks_ms = 0.0  # how much audio came with the times of blanks alone, which tell no place in the text
         for event in clip:
-            before = samples.clock.seconds
             samples.feed(event.audio)
             is_timed = event.alignment is not None or (is_timed and not each_is_timed)
-            if samples.clock.seconds > before and not is_timed:
+            aligned_ms = spoken.aligned_ms
+            _, seconds = trial.receive(event)
+            if seconds and not is_timed:
                 return False
-        if samples.held or not trial.recall(phrase, clip):
+            if spoken.aligned_ms > aligned_ms:
+                blanks_ms = 0.0
+            elif event.alignment is not None and not _letters("".join(event.alignment.chars)):
+                blanks_ms += 1000 * seconds
+        if samples.held or trial.finish() is not None:
             return False
-        spoken = trial.current.spoken
-        untimed_ms = spoken.received_ms - spoken.aligned_ms - self._blanks_ms
+        untimed_ms = spoken.received_ms - spoken.aligned_ms - blanks_ms
         if not is_last:
             return untimed_ms <= _ROUNDED_MS
         is_mp3 = self._config.format.sample_bytes is None

@@ -51,6 +51,12 @@ def untimed(ms: int, *, sound: int = 2) -> AudioReceived:
     return AudioReceived(bytes([sound]) * (MS * ms))
 
 
+def blank(ms: int, *, start: int = 0, lasting: int | None = None) -> AudioReceived:
+    """A message with the times of a blank, which may say that it lasts longer than its audio."""
+    times = Alignment((" ",), (start,), (ms if lasting is None else lasting,))
+    return AudioReceived(bytes([5]) * (MS * ms), times)
+
+
 def recorder(wanted: Wanted, *phrases: str, output_format: str = "ulaw_8000") -> OpeningRecorder:
     made = OpeningRecorder(make_config(output_format=output_format), wanted)
     for phrase in phrases:
@@ -149,6 +155,42 @@ def test_what_is_not_certain_is_not_kept(language: str, case: str) -> None:
         made.final()
     assert wanted.kept == {}
     assert set(wanted.asked) == set(phrases)
+
+
+@every_language
+@pytest.mark.parametrize("final", [False, True])
+def test_the_times_of_a_blank_stand_for_no_more_than_its_audio(language: str, final: bool) -> None:
+    """Whatever they say: what came behind it without times may be of another phrase."""
+    first, second = OPENINGS[language]
+    spoken = timed(first.strip())
+    begins = STEP * len(first.strip())
+    phrases, following = ([first], []) if final else ([first, second], [timed(second)])
+    for messages, is_kept in (
+        ([spoken, blank(50, start=begins)], True),
+        ([spoken, blank(50, start=begins), untimed(700)], False),
+        ([spoken, blank(20, start=begins, lasting=1000), untimed(900)], False),
+        ([spoken, blank(20, start=begins, lasting=1000), untimed(60)], False),
+    ):
+        whole = {first: messages} if is_kept else {}
+        assert kept(*messages, *following, phrases=phrases, final=final) == whole
+
+
+@every_language
+@pytest.mark.parametrize("final", [False, True])
+def test_the_silence_of_a_keep_alive_is_of_no_clip(language: str, final: bool) -> None:
+    """A clip begins behind it, and has ended before it. The blank at the end of the phrase may be a message too."""
+    first, second = OPENINGS[language]
+    one, other, silence = timed(first), timed(second), blank(60)
+    cut = first.index(" ") + 1
+    stripped = timed(first.strip())
+    for messages, clips in (
+        ([silence, one, silence, silence, other, silence], {first: [one], second: [other]}),
+        ([one, silence, untimed(900), other], {first: [one]}),
+        ([one, blank(20, lasting=1000), untimed(900), other], {first: [one]}),
+        ([stripped, blank(60), silence, other, silence], {first: [stripped, blank(60)], second: [other]}),
+        ([timed(first[:cut]), silence, timed(first[cut:]), other], {}),
+    ):
+        assert kept(*messages, phrases=[first, second], final=final) == clips
 
 
 @every_language
