@@ -356,6 +356,40 @@ async def test_two_phrases_in_a_row_are_said_from_memory(
     assert said.audio.spoken(ends[len((one + two).split()) - 1]) == (one + two).strip()
 
 
+@every_language
+async def test_three_phrases_at_most_are_said_from_memory(
+    autojump_clock: MockClock, language: str, endpoint: str
+) -> None:
+    """However often a reply repeats what is kept; the others wait as any phrases do."""
+    one, two, _ = TALKS[language]
+    phrases = [one, two] * 50
+    async with conversation(cached(endpoint, max_lead=10.0), [one, two], [one, two, "And. "]) as (tts, service):
+        before = len(sent_texts(service))
+        async with tts.start_llm_stream() as (text, audio):
+            for phrase in phrases:
+                await text.send(phrase)
+            text.close()
+            await trio.sleep(60)  # in which nobody listens
+            assert 0 < len(sent_texts(service)) - before < 10
+            sound = b"".join([piece async for piece in audio])
+    assert heard(sound, tts.config) == "".join(phrases).strip()
+    assert audio.usage.characters == len("".join(phrases[3:]))
+
+
+@every_language
+async def test_the_rest_of_a_script_never_comes_into_a_store(autojump_clock: MockClock, language: str) -> None:
+    """Each conversation says it, and the first three phrases from memory; those after them are no opening for it."""
+    one, two, rest = TALKS[language]
+    script = [one, two, "Sure. ", rest, "Seven. ", "Bye. "]
+    cache = MemoryCache()
+    async with memory_service() as service:
+        for number in range(8):
+            async with speaking(cached(cache=cache), service.open_stream) as tts:
+                said = await say(tts, service, script)
+            assert said.sent == (script if number < 2 else script[3:])
+            assert texts_in(cache) == (set(script[:3]) if number else set())
+
+
 async def test_what_follows_a_miss_is_never_said_from_memory(autojump_clock: MockClock) -> None:
     one, two, rest = TALKS["en"]
     async with conversation(cached(), [one, two], [one, two]) as (tts, service):

@@ -13,8 +13,8 @@ clip of a phrase that was spoken before is as good as a new one. Here it is deci
   back the end of a clip until the next one.
 - **The phrase is nobody's own.** It is kept only when it was sent in two conversations. Until then there is a hash of
   it and no text, and of a limited number of phrases. A phrase is short: names and numbers make it longer, and rarer.
-- **It is of use.** What is said from memory begins with the first phrase, so a phrase is kept only behind others that
-  are.
+- **It is of use.** What is said from memory begins with the first phrase, and is three phrases at most. So a phrase is
+  kept only among the first three of a reply, behind others that are: those that were said from memory count.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def is_short(phrase: str) -> bool:
 def recall(openings: Openings, text: TextInput, segments: Segments, *, connected: bool) -> bool:
     """Say from memory the phrases that can be, up to the first one that cannot.
 
-    They cost nothing, so that `max_lead` does not hold them back. The phrases after them go over the connection as if
-    nothing had been said yet; what was said is their lead.
+    They cost nothing and are few, so that `max_lead` does not hold them back. The phrases after them go over the
+    connection as if nothing had been said yet; what was said is their lead.
 
     Args:
         openings: The openings.
@@ -83,6 +83,8 @@ def recall(openings: Openings, text: TextInput, segments: Segments, *, connected
         Whether there is a phrase that cannot be said from memory: with it the opening is over.
     """
     while text.phrases:
+        if segments.recalled == _PHRASES:
+            return True
         clip = openings.recall(text.phrases[0])
         if clip is None or not segments.recall(text.phrases[0], clip):
             return True
@@ -141,13 +143,14 @@ class OpeningRecorder:
         self._clip: list[AudioReceived] = []
         self._ends_in_blank = False  # whether the last times that came are of a blank at last
 
-    def sent(self, phrase: str) -> None:
-        """Note a phrase that is sent."""
-        if self._over or len(self._sent) > _PHRASES:
-            return
+    def sent(self, phrase: str, *, recalled: int) -> None:
+        """Note a phrase that is sent, and how many were said from memory before."""
         number = len(self._sent)
+        if self._over or recalled + number > _PHRASES:
+            return
         self._sent.append(phrase)
-        if number < _PHRASES and is_short(phrase) and self._openings.wants(phrase) and self._wanted == number:
+        is_first = recalled + number < _PHRASES
+        if is_first and is_short(phrase) and self._openings.wants(phrase) and self._wanted == number:
             self._wanted += 1
 
     def received(self, event: AudioReceived) -> None:

@@ -207,7 +207,7 @@ class Reply(Driver):
             for phrase in self.utterance.phrases_to_send(now):
                 self._connection.send_text(phrase)
                 if self._recorder is not None:
-                    self._recorder.sent(phrase)
+                    self._recorder.sent(phrase, recalled=self.utterance.segments.recalled)
         if self.utterance.end_to_send(now) and self._connection is not None:
             self._connection.end_text()
         if self._connection is not None and not self.utterance.has_connection:

@@ -29,6 +29,7 @@ class Segments:
         current: The segment of the connection in use, or of the last one; there is none before `begin`.
         received_seconds: Audio received and not taken back.
         waiting: Audio not yet delivered, in pieces.
+        recalled: How many phrases were said from memory.
     """
 
     current: Segment
@@ -41,6 +42,7 @@ class Segments:
             in_messages: It comes in whole messages of a WebSocket, and not as an answer over HTTP.
         """
         self.received_seconds: float = 0.0
+        self.recalled: int = 0
         self._segments: list[Segment] = []  # one for each connection, in order
         self._config = config
         self._in_messages = in_messages
@@ -94,6 +96,7 @@ class Segments:
             self.current = self._segments[-1] = segment
         else:
             self._append(segment)
+        self.recalled += 1
         self.waiting += filter(None, (piece for piece, _ in audio))
         self.received_seconds += sum(seconds for _, seconds in audio)
         return True
@@ -144,7 +147,7 @@ class Segments:
     @property
     def begins_from_memory(self) -> bool:
         """Whether the first audio came from memory."""
-        return bool(self._segments) and self._segments[0].remembered
+        return self.recalled > 0
 
     @property
     def accepted(self) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import make_config
 from tts_trio.speech.openings import LONGEST, OpeningRecorder, SentBefore
+from tts_trio.speech.segments import Segments
 from tts_trio.wire.events import Alignment, AudioReceived
 
 OPENINGS = {"en": ("One moment, please. ", "I am looking. "), "ru": ("Одну минуту, пожалуйста. ", "Сейчас посмотрю. ")}
@@ -57,10 +58,10 @@ def blank(ms: int, *, start: int = 0, lasting: int | None = None) -> AudioReceiv
     return AudioReceived(bytes([5]) * (MS * ms), times)
 
 
-def recorder(wanted: Wanted, *phrases: str, output_format: str = "ulaw_8000") -> OpeningRecorder:
+def recorder(wanted: Wanted, *phrases: str, recalled: int = 0, output_format: str = "ulaw_8000") -> OpeningRecorder:
     made = OpeningRecorder(make_config(output_format=output_format), wanted)
     for phrase in phrases:
-        made.sent(phrase)
+        made.sent(phrase, recalled=recalled)
     return made
 
 
@@ -206,9 +207,9 @@ def test_of_a_dialogue_each_message_has_times(language: str, final: bool) -> Non
         wanted = Wanted()
         config = make_config("text-to-dialogue", output_format="ulaw_8000")
         made = OpeningRecorder(config, wanted)
-        made.sent(first)
+        made.sent(first, recalled=0)
         if not final:
-            made.sent(second)
+            made.sent(second, recalled=0)
         for piece in pieces if final else [*pieces, timed(second)]:
             made.received(piece)
         if final:
@@ -240,6 +241,10 @@ def test_only_the_first_three_phrases_are_openings_and_short_ones(language: str)
     wanted = Wanted()
     recorder(wanted, first, second, first, second, first)
     assert wanted.asked == [first, second, first]
+    for recalled in range(5):
+        wanted = Wanted()
+        recorder(wanted, first, second, first, second, first, recalled=recalled)
+        assert wanted.asked == [first, second, first][: max(0, 3 - recalled)]
     wanted = Wanted()
     recorder(wanted, "x" * LONGEST + " ", "x" * (LONGEST + 1) + " ")
     assert wanted.asked == ["x" * LONGEST + " "]
@@ -256,6 +261,19 @@ def test_a_phrase_behind_one_that_is_not_wanted_is_not_kept() -> None:
         made.final()
         assert list(wanted.kept) == asked
         assert wanted.asked == [first, second]
+
+
+@every_language
+@pytest.mark.parametrize("connections", [0, 1, 2])
+def test_whether_a_reply_begins_from_memory(language: str, connections: int) -> None:
+    """Whichever connections were there before its first phrase, and were lost."""
+    opening, _ = OPENINGS[language]
+    segments = Segments(make_config(output_format="ulaw_8000"), in_messages=True)
+    for _ in range(connections):
+        segments.begin()
+    assert not segments.begins_from_memory
+    assert segments.recall(opening, [timed(opening)])
+    assert segments.begins_from_memory
 
 
 @every_language
