@@ -306,6 +306,18 @@ async def test_a_cut_clip_is_not_kept(autojump_clock: MockClock) -> None:
         assert values(cache) == {}
 
 
+async def test_what_is_sent_again_as_a_whole_is_kept(autojump_clock: MockClock, endpoint: str) -> None:
+    """The sockets were dead, which only a timeout tells: no sound had come, and the next one brought the whole clip."""
+    one, _, rest = TALKS["ru"]
+    cache = MemoryCache()
+    config = cached(endpoint, cache, timeouts=Timeouts(first_audio=1.0))
+    async with conversation(config, [one]) as (tts, service):
+        service.freeze()
+        said = await say(tts, service, [one, rest])
+        assert said.audio.usage.replays > 0
+        assert texts_in(cache) == {one}
+
+
 # What is said from memory.
 
 
@@ -854,6 +866,90 @@ async def test_a_prefetch_that_fails_raises(autojump_clock: MockClock) -> None:
         with pytest.raises(TTSConnectionError):
             await tts.prefetch_openings([one, two])
         assert (await say(tts, service, [one])).sent == []
+
+
+LONG = "Well, a moment please, as I have to look that up for you. "
+
+
+@pytest.mark.parametrize("opening", [TALKS["en"][0], TALKS["ru"][0], LONG])
+@pytest.mark.parametrize("frame", [0, 1, 2])
+async def test_a_prefetch_asks_again_where_the_connection_was_lost(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, endpoint: str, opening: str, frame: int
+) -> None:
+    """For the whole phrase, as a half of it is no clip, and without the final its end is not certain."""
+    config = cached(endpoint, phrase_policy=PhrasePolicy.sentence())
+    async with conversation(config) as (tts, service):
+        inject(service, Fault("reset", "audio", frame=frame, path=websocket_path(endpoint), count=1))
+        await tts.prefetch_openings([opening])
+        assert set(sent_texts(service)) == {opening}
+        assert len(sent_texts(service)) <= 2
+        said = await say(tts, service, [opening])
+        assert (said.sent, heard(said.sound, config)) == ([], opening.strip())
+    assert "not kept" not in caplog.text
+
+
+async def test_a_prefetch_asks_again_where_the_sockets_were_dead(autojump_clock: MockClock) -> None:
+    one = TALKS["en"][0]
+    config = cached(phrase_policy=PhrasePolicy.sentence(), timeouts=Timeouts(first_audio=1.0))
+    async with conversation(config) as (tts, service):
+        service.freeze()
+        await tts.prefetch_openings([one])
+        assert (await say(tts, service, [one])).sent == []
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_prefetch_asks_again_where_the_plan_refused_it(autojump_clock: MockClock, limited: bool) -> None:
+    one = TALKS["en"][0]
+    limiter = ConcurrencyLimiter(2) if limited else None
+    config = cached(phrase_policy=PhrasePolicy.sentence(), limiter=limiter, max_replays=0)
+    async with conversation(config) as (tts, service):
+        inject(service, Fault("error_frame", "audio", "concurrent_limit_exceeded", path="stream-input", count=1))
+        await tts.prefetch_openings([one])
+        assert sent_texts(service) == [one, one]
+        assert (await say(tts, service, [one])).sent == []
+
+
+async def test_a_prefetch_that_never_hears_the_end_raises(autojump_clock: MockClock) -> None:
+    """After so many attempts as a reply has, since each of them is paid."""
+    one = TALKS["en"][0]
+    config = cached(phrase_policy=PhrasePolicy.sentence(), max_replays=2)
+    async with conversation(config) as (tts, service):
+        inject(service, Fault("reset", "final", path="stream-input"))
+        with pytest.raises(TTSConnectionError, match="reported the end of an opening"):
+            await tts.prefetch_openings([one])
+        assert sent_texts(service) == [one] * 3
+
+
+class Longer:
+    """Phrases that are longer than the text was."""
+
+    def __init__(self) -> None:
+        self.pending = ""
+
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        self.pending += token
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def expire(self, now: float) -> list[str]:
+        return []
+
+    def close(self) -> list[str]:
+        return [self.pending * 2]
+
+
+@pytest.mark.parametrize("policy", [PhrasePolicy.sentence(), Longer], ids=["text", "phrase"])
+async def test_a_prefetch_of_what_is_too_long_holds_no_connection(autojump_clock: MockClock, policy: Any) -> None:
+    one = TALKS["en"][0]
+    most = len(one) + (5 if policy is Longer else -5)
+    async with conversation(cached(max_characters=most, phrase_policy=policy)) as (tts, service):
+        for _ in range(3):
+            with pytest.raises(ConfigurationError, match="max_characters"):
+                await tts.prefetch_openings([one])
+        assert tts.connections.statistics().in_use == 0
+        assert sent_texts(service) == []
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ class Reply(Driver):
         self.text: TextChannel = TextChannel(self.utterance, self.changed)
         self.utterance.admitted = config.limiter is None
         self._openings = openings
-        self._recorder = None if openings is None else OpeningRecorder(config, openings)
+        self._is_opening = openings is not None  # whether the next phrase may be said from memory
+        self._recorder: OpeningRecorder | None = None
         self._background = background
         self._has_phrases = trio.Event()
         self._slot: object = None
@@ -88,6 +89,7 @@ class Reply(Driver):
         if connection is None:
             self._connection_over.set()
         else:
+            self._record_anew()
             self._use(connection)
 
     async def run(self) -> None:
@@ -133,17 +135,20 @@ class Reply(Driver):
             self.changed()
 
     async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
-        self._recorder = None  # which knows what went over the first connection only
+        self._recorder = None  # which knows what went over the last connection only
         if self.utterance.replays.count > 1:  # the first replay at once, the others spread out over all calls
             await trio.sleep(_REPLAY.after(self.utterance.replays.count - 1))
         if not self._over_http:
             try:
-                return await self._acquire()
+                connection = await self._acquire()
             except TTSConnectionError as error:
                 if self._config.fallback is None:
                     raise
                 logger.warning("a reply is spoken over HTTP, as there is no WebSocket: %s", error)
                 self._over_http = True
+            else:
+                self._record_anew()
+                return connection
         return PhrasesOverHttp(self._config, self._http, nursery)
 
     def _use(self, connection: Connection | PhrasesOverHttp) -> None:
@@ -154,8 +159,13 @@ class Reply(Driver):
         connection.take(self._on_event if self._recorder is None else self._record, self._on_loss)
         self.changed()
 
+    def _record_anew(self) -> None:
+        """Look for openings to keep in the audio of the next connection, unless some has come over another one."""
+        if self._openings is not None and not self.utterance.segments.heard:
+            self._recorder = OpeningRecorder(self._config, self._openings)
+
     def _record(self, event: AudioReceived | Final) -> None:
-        """Take an event of the first connection, whose audio may be that of an opening to keep."""
+        """Take an event of a connection whose audio may be that of an opening to keep."""
         if self._recorder is not None:
             if isinstance(event, Final):
                 self._recorder.final()
@@ -189,7 +199,7 @@ class Reply(Driver):
     def _say_from_memory(self, openings: Openings, now: float) -> bool:
         """Say the opening from memory, as far as it is kept; return whether there are phrases to send."""
         if self.utterance.say_from_memory(openings, now):
-            self._openings = None
+            self._is_opening = False
         return self.utterance.has_phrases
 
     def changed(self) -> None:
@@ -197,7 +207,7 @@ class Reply(Driver):
         now = trio.current_time()
         has_phrases = self.utterance.has_phrases
         if has_phrases:
-            if self._openings is not None:
+            if self._is_opening and self._openings is not None:
                 has_phrases = self._say_from_memory(self._openings, now)
             if has_phrases:
                 self._has_phrases.set()

@@ -35,6 +35,7 @@ class Segment:
     Attributes:
         spoken: The text that was sent over it, mapped onto the audio that came.
         complete: Whether its end marker was sent.
+        finished: Whether the service has reported its end, and all of its audio came.
         offset: Where its text begins in the text sent, in characters.
         letters: How many characters that are no blanks there are before that.
         started_ms: Where its audio begins in the audio received, in milliseconds.
@@ -62,6 +63,7 @@ class Segment:
             origin=Origin(self.offset, started_ms),
         )
         self.complete = False
+        self.finished: bool = False
         self.remembered = False
         self.started_ms = started_ms
         self._phrase_ends: list[int] = []  # in its text
@@ -140,6 +142,7 @@ class Segment:
         if self.lacks_audio:
             return TTSConnectionError("the service reported the end before all was spoken")
         self.spoken.final()
+        self.finished = True
         return None
 
     def cut(self, delivered_ms: float) -> float:

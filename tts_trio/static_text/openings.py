@@ -12,7 +12,7 @@ import logging
 import re
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 import trio
@@ -20,13 +20,13 @@ import trio
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import is_dialogue_model
 from tts_trio.config.protocols import AudioCache
-from tts_trio.errors import ConfigurationError
+from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech.openings import LONGEST, Openings, SentBefore, is_short
 from tts_trio.speech.reply import Reply
 from tts_trio.static_text.entry import ExpectedAudio, decode, encode
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.memory_cache import MemoryCache, get_nowait, put_nowait
-from tts_trio.static_text.prefetch import Foreground
+from tts_trio.static_text.prefetch import Foreground, wait_to_retry
 from tts_trio.text import phrases_for, speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text
@@ -36,6 +36,8 @@ from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
 logger = logging.getLogger(__name__)
+
+_BeginReply: TypeAlias = Callable[[TTSConfig, Openings], Awaitable[Reply]]
 
 _BYTES = 16 * 2**20  # eight minutes of pcm_16000: some 200 openings
 _WORDS = re.compile(r"\S+\s*")
@@ -238,7 +240,7 @@ def _cut(config: TTSConfig, text: str) -> list[str]:
 async def prefetch_openings(
     phrases: Iterable[str],
     kept: KeptOpenings,
-    begin_reply: Callable[[TTSConfig, Openings], Awaitable[Reply]],
+    begin_reply: _BeginReply,
     config: TTSConfig,
     foreground: Foreground,
 ) -> None:
@@ -254,19 +256,45 @@ async def prefetch_openings(
     Raises:
         TTSError: The service did not speak a phrase.
     """
-    alone = config.evolve(phrase_policy=_OnePhrase, strip_markdown=False, fallback=None)
     for phrase in phrases:
         if await kept.bring(phrase):
             continue
+        clip = await _ask(phrase, begin_reply, config, foreground)
+        if clip is None:
+            logger.warning("an opening was not kept: the times that the service sent for it do not cover it")
+        else:
+            await kept.store(phrase, clip)
+
+
+async def _ask(
+    phrase: str, begin_reply: _BeginReply, config: TTSConfig, foreground: Foreground
+) -> Sequence[AudioReceived] | None:
+    """Have a phrase spoken, and retry where that can help; return its clip, or None if its times do not cover it."""
+    failures = 0
+    while True:
         await foreground.wait_until_idle()
-        asked = _Asked()
-        reply = await begin_reply(alone, asked)
+        try:
+            return await _clip_of(phrase, begin_reply, config)
+        except TTSError as error:
+            failures += 1
+            await wait_to_retry(error, failures, config)
+
+
+async def _clip_of(phrase: str, begin_reply: _BeginReply, config: TTSConfig) -> Sequence[AudioReceived] | None:
+    """Have a phrase spoken once, as a whole: what is said again after a loss is a part of it, which is not kept."""
+    asked = _Asked()
+    alone = config.evolve(
+        phrase_policy=_OnePhrase, strip_markdown=False, fallback=None, on_lost_connection="raise", max_replays=0
+    )
+    reply = await begin_reply(alone, asked)
+    try:
         reply.text.send_nowait(phrase)
         reply.text.close()
         await reply.run()
-        if (error := reply.utterance.error) is not None:
-            raise error
-        if asked.clip is None:
-            logger.warning("an opening was not kept: the times that the service sent for it do not cover it")
-        else:
-            await kept.store(phrase, asked.clip)
+    finally:
+        reply.leave()
+    if (error := reply.utterance.error) is not None:
+        raise error
+    if asked.clip is None and not reply.utterance.segments.current.finished:
+        raise TTSConnectionError("the connection was lost before the service had reported the end of an opening")
+    return asked.clip

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from tts_trio._nurseries import single_error
+from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.limits.backoff import Backoff
 from tts_trio.static_text.driver import StaticTextRequest
@@ -44,6 +45,24 @@ class Foreground:
         """Wait until no utterance is generated."""
         while self._utterances:
             await self._idle.wait()
+
+
+async def wait_to_retry(error: TTSError, failures: int, config: TTSConfig) -> None:
+    """Wait before a text is requested once more.
+
+    Args:
+        error: By which the last request failed.
+        failures: How many requests of this text have failed.
+        config: The configuration of the conversation.
+
+    Raises:
+        TTSError: This error: another request cannot help, or there were too many.
+    """
+    most = _MOST_REFUSALS if isinstance(error, ConcurrencyError) else config.max_replays
+    in_time = (error.retry_after or 0.0) <= config.timeouts.reply
+    if not (error.retryable and failures <= most and in_time):
+        raise error
+    await trio.sleep(_BACKOFF.after(failures, error.retry_after))
 
 
 @attrs.define
@@ -100,14 +119,9 @@ class Prefetch:
             try:
                 await self.source.ask(request.speech_request(), self._learn)
             except TTSError as error:
-                refused = isinstance(error, ConcurrencyError)
-                most = _MOST_REFUSALS if refused else request.config.max_replays
-                in_time = (error.retry_after or 0.0) <= request.config.timeouts.reply
-                if not (error.retryable and failures <= most and in_time):
-                    raise
-                if refused:
+                if isinstance(error, ConcurrencyError):
                     self._limiter.total_tokens = max(1, self._limiter.total_tokens // 2)
-                await trio.sleep(_BACKOFF.after(failures, error.retry_after))
+                await wait_to_retry(error, failures, request.config)
             else:
                 return
             await self.foreground.wait_until_idle()
