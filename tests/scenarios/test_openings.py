@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -316,6 +317,21 @@ async def test_what_is_sent_again_as_a_whole_is_kept(autojump_clock: MockClock, 
         said = await say(tts, service, [one, rest])
         assert said.audio.usage.replays > 0
         assert texts_in(cache) == {one}
+
+
+@every_language
+async def test_the_blanks_before_a_reply_are_no_part_of_its_opening(
+    autojump_clock: MockClock, language: str, endpoint: str
+) -> None:
+    one, _, rest = TALKS[language]
+    config = cached(endpoint)
+    async with conversation(config, [f" {one}"], [f"\n\n{one}"]) as (tts, service):
+        for begin in (one, f" {one}", f"\n\n{one}"):
+            said = await say(tts, service, [begin, rest])
+            assert (said.at[0], said.sent) == (0.0, [rest])
+            assert heard(said.sound, config) == (one + rest).strip()
+            assert [word.text for word in said.audio.words] == (one + rest).split()
+            assert all((begin + rest)[word.start : word.end] == word.text for word in said.audio.words)
 
 
 # What is said from memory.
@@ -684,26 +700,50 @@ async def test_prefetched_openings_are_said_by_the_first_conversation(
 
 @every_language
 @pytest.mark.parametrize("policy", ["sentence", "balanced", "eager"])
-async def test_openings_are_cut_as_replies_are(autojump_clock: MockClock, language: str, policy: str) -> None:
-    """An LLM writes them token by token; the cuts are the same, so that the first sound is always from memory."""
+@pytest.mark.parametrize("blanks", [r"\s*\S+", r"\S+\s*"], ids=["before the words", "behind the words"])
+async def test_openings_are_cut_as_replies_are(
+    autojump_clock: MockClock, language: str, policy: str, blanks: str
+) -> None:
+    """Whether an LLM's tokens begin with their blanks or end with them, all of an opening is said from memory."""
     openings = {
-        "en": ("Sure, let me check that for you.", "One moment, please.", "I understand, that must be annoying."),
+        "en": ("Sure, let me check that.", "Sure, let me check that for you.", "I understand, that must be annoying."),
         "ru": ("Конечно, сейчас я посмотрю это для вас.", "Одну минуту, пожалуйста.", "Понимаю, это неприятно."),
     }[language]
-    rest = " " + TALKS[language][2]
+    rest = TALKS[language][2]
     config = cached(phrase_policy=getattr(PhrasePolicy, policy)()).evolve(language_code=language)
+
+    async def write(text: str) -> AsyncGenerator[str]:
+        for token in re.findall(blanks, text):
+            yield token
+            await trio.sleep(0.02)
+
     async with conversation(config) as (tts, service):
         await tts.prefetch_openings(openings)
-        assert "".join(sent_texts(service)).split() == " ".join(openings).split()
+        prefetched = len(sent_texts(service))
         for opening in openings:
-            async with tts.speak(tokens(opening + rest)) as audio:
+            async with tts.speak(write(f"{opening} {rest}")) as audio:
                 sound = b"".join([piece async for piece in audio])
-            assert heard(sound, config) == (opening + rest).strip()
+            assert heard(sound, config) == f"{opening} {rest}".strip()
             timeline = audio.timeline
             assert timeline.first_received is not None
             assert timeline.first_sent is not None
             assert timeline.first_received < timeline.first_sent
-            assert audio.usage.characters < len(opening + rest)
+            assert audio.usage.characters == len(rest)
+        assert "".join(sent_texts(service)[prefetched:]) == rest * len(openings)
+
+
+@every_language
+async def test_of_markdown_nothing_is_spoken(autojump_clock: MockClock, language: str) -> None:
+    """Of a prefetched opening no more than of a reply."""
+    one, _, rest = TALKS[language]
+    config = cached(phrase_policy=PhrasePolicy.sentence(), strip_markdown=True)
+    async with conversation(config) as (tts, service):
+        await tts.prefetch_openings([f"**{one.strip()}**"])
+        assert sent_texts(service) == [one]
+        for begin in (one, f"**{one.strip()}** "):
+            assert (await say(tts, service, [begin, rest])).sent == [rest]
+        with pytest.raises(ConfigurationError, match="can be spoken"):
+            await tts.prefetch_openings(["**"])
 
 
 async def test_the_memory_of_the_process(autojump_clock: MockClock) -> None:

@@ -11,7 +11,7 @@ import functools
 import logging
 import re
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -27,10 +27,9 @@ from tts_trio.static_text.entry import ExpectedAudio, decode, encode
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.memory_cache import MemoryCache, get_nowait, put_nowait
 from tts_trio.static_text.prefetch import Foreground, wait_to_retry
-from tts_trio.text import phrases_for, speakable
+from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
-from tts_trio.text.input import whole_text
-from tts_trio.text.words import CHARACTERS_A_SECOND
+from tts_trio.text.input import TextInput, whole_text
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
@@ -40,7 +39,6 @@ logger = logging.getLogger(__name__)
 _BeginReply: TypeAlias = Callable[[TTSConfig, Openings], Awaitable[Reply]]
 
 _BYTES = 16 * 2**20  # eight minutes of pcm_16000: some 200 openings
-_WORDS = re.compile(r"\S+\s*")
 _PATIENCE = 1.0  # seconds to wait for the cache, where no caller waits
 
 
@@ -156,7 +154,11 @@ class KeptOpenings:
         return True
 
     def _expected(self, phrase: str) -> ExpectedAudio:
-        """Return what the clip of a phrase is kept as: by all that is said to the service before it comes."""
+        """Return what the clip of a phrase is kept as: by all that is said to the service before it comes.
+
+        The blanks with which a reply may begin are left out, as nothing is heard of them.
+        """
+        phrase = phrase.lstrip()
         frames = f"{self._endpoint.begin(None)}\n{self._endpoint.text(None, phrase)}"
         request = SpeechRequest(self._endpoint.path(), frames.encode(), text=phrase)
         return ExpectedAudio.of(self._config, request)
@@ -199,21 +201,24 @@ class _Asked:
 
 
 def phrases_of_openings(config: TTSConfig, openings: Iterable[str]) -> list[str]:
-    """Cut openings into phrases as an LLM's reply is cut that comes word by word, and return each phrase once.
+    """Cut openings as an LLM's reply is cut that comes word by word, and return each phrase once.
 
     Raises:
         TypeError: They are a single `str`, or one of them is not a `str`.
-        ConfigurationError: One of them cannot be spoken or kept; the message says why.
+        ConfigurationError: One of them cannot be spoken or kept, or has more than `max_characters`; the message says
+            which.
     """
     if isinstance(openings, str):
         raise TypeError("openings must be a list of texts, not a single str; pass [opening]")
-    texts = [whole_text(opening) for opening in openings]
-    for text in texts:
-        if not speakable(visible(text) if is_dialogue_model(config.model_id) else text):
+    phrases: dict[str, None] = {}  # in order
+    for text in [whole_text(opening) for opening in openings]:
+        cut = dict.fromkeys(_cut(config, text))
+        said = "".join(cut)
+        if not speakable(visible(said) if is_dialogue_model(config.model_id) else said):
             raise ConfigurationError(
                 f"openings: nothing in {text!r} can be spoken; it needs a letter or a digit", field="openings"
             )
-    phrases = dict.fromkeys(phrase for text in texts for phrase in _cut(config, text))
+        phrases |= cut
     for phrase in phrases:
         if not is_short(phrase):
             raise ConfigurationError(
@@ -224,17 +229,21 @@ def phrases_of_openings(config: TTSConfig, openings: Iterable[str]) -> list[str]
     return list(phrases)
 
 
-def _cut(config: TTSConfig, text: str) -> list[str]:
-    phraser = phrases_for(
-        config.phrase_policy,
-        language_code=config.language_code,
-        ssml=config.enable_ssml_parsing,
-        audio_tags=is_dialogue_model(config.model_id),
-    )
-    phrases: list[str] = []
-    for word in _WORDS.findall(text.strip()):
-        phrases += phraser.feed(word, 0.0, sum(map(len, phrases)) / CHARACTERS_A_SECOND)
-    return phrases + phraser.close()
+def _cut(config: TTSConfig, text: str) -> Iterator[str]:
+    """Yield the phrases of an opening, as cut where its tokens begin with their blanks, and where they end with them.
+
+    Models write either. A phrase ends when enough is known of the next word, so that the cuts may differ.
+    """
+    text = text.strip()
+    for tokens in (re.findall(r"\s*\S+", text), re.findall(r"\S+\s*", f"{text} ")):
+        reply = TextInput.of(config, 0.0)
+        for token in tokens:
+            reply.take(token, 0.0)
+            reply.read(0.0, 0.0)
+        reply.close()
+        while not reply.complete:
+            reply.read(0.0, 0.0)
+        yield from reply.phrases
 
 
 async def prefetch_openings(
