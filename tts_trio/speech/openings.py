@@ -6,11 +6,11 @@ clip of a phrase that was spoken before is as good as a new one. Here it is deci
 - **The clip is certain.** Nothing in the audio says where a clip ends; the times of the characters do. The clip of a
   phrase is the messages whose characters are, one after another, those of the phrase, blanks aside. It has ended when
   the next message with times begins the next phrase, or when the final has come. It is then tried by what will say it
-  again: all words must have times, and there must be no sound before these, and none behind them but silence of the
-  known length, since it may be of another phrase, or of something that nobody asked for. Where a message says anything
-  else, no more is kept of this reply. The silence that a service may send for the blank of the first frame, or of a
-  keep-alive, is of no clip. A clip of mp3 is kept only if its connection carried nothing else, as its encoder holds
-  back the end of a clip until the next one.
+  again: all words must have times, and there must be no sound before or between these, and none behind them but silence
+  of the known length, since it may be of another phrase, or of something that nobody asked for. Where a message says
+  anything else, no more is kept of this reply. The silence that a service may send for the blank of the first frame, or
+  of a keep-alive, is of no clip. A clip of mp3 is kept only if its connection carried nothing else, as its encoder
+  holds back the end of a clip until the next one.
 - **The phrase is nobody's own.** It is kept only when it was sent in two conversations. Until then there is a hash of
   it and no text, and of a limited number of phrases. A phrase is short: names and numbers make it longer, and rarer.
 - **It is of use.** What is said from memory begins with the first phrase, and is three phrases at most. So a phrase is
@@ -226,8 +226,10 @@ class OpeningRecorder:
         spoken = trial.spoken
         samples = WholeSamples(self._config.format)
         each_is_timed = websocket_endpoint(self._config) == "text-to-dialogue"  # and its times may outlast its audio
+        between_ms = _LONGEST_MP3_TAIL_MS if self._config.format.sample_bytes is None else _ROUNDED_MS
         is_timed = False
         blanks_ms = 0.0  # how much audio came with the times of blanks alone, which tell no place in the text
+        untimed_ms = 0.0  # and how much behind all times
         for event in clip:
             samples.feed(event.audio)
             is_timed = event.alignment is not None or (is_timed and not each_is_timed)
@@ -236,16 +238,15 @@ class OpeningRecorder:
             if seconds and not is_timed:
                 return False
             if spoken.aligned_ms > aligned_ms:
+                if untimed_ms > between_ms:
+                    return False
                 blanks_ms = 0.0
             elif event.alignment is not None and not _letters("".join(event.alignment.chars)):
                 blanks_ms += 1000 * seconds
+            untimed_ms = spoken.received_ms - spoken.aligned_ms - blanks_ms
         if samples.held or trial.finish() is not None:
             return False
-        untimed_ms = spoken.received_ms - spoken.aligned_ms - blanks_ms
-        if not is_last:
-            return untimed_ms <= _ROUNDED_MS
-        is_mp3 = self._config.format.sample_bytes is None
-        return untimed_ms <= (_LONGEST_MP3_TAIL_MS if is_mp3 else _LONGEST_TAIL_MS)
+        return untimed_ms <= (max(between_ms, _LONGEST_TAIL_MS) if is_last else between_ms)
 
     def _give_up(self) -> None:
         self._over = True

@@ -196,6 +196,28 @@ def test_the_silence_of_a_keep_alive_is_of_no_clip(language: str, final: bool) -
 
 @every_language
 @pytest.mark.parametrize("final", [False, True])
+def test_a_sound_without_times_in_the_middle_of_a_clip_is_not_kept(language: str, final: bool) -> None:
+    """The times before it end, and those behind it begin anew, so that it is of none of the words."""
+    first, second = OPENINGS[language]
+    cut = first.index(" ") + 1
+    head, rest = timed(first[:cut]), timed(first[cut:])
+    stripped = timed(first[: cut - 1])
+    begun = attrs.evolve(head, audio=head.audio[: 100 * MS])
+    for messages, is_kept in (
+        ([head, rest], True),
+        ([begun, untimed(STEP * cut - 100), rest], True),
+        ([stripped, blank(60), rest], True),
+        ([head, untimed(700), rest], False),
+        ([begun, untimed(STEP * cut - 40), rest], False),
+        ([stripped, blank(60, lasting=900), untimed(700), rest], False),
+    ):
+        whole = {first: messages} if is_kept else {}
+        wanted = kept(*messages, timed(second), phrases=[first, second], final=final)
+        assert {phrase: clip for phrase, clip in wanted.items() if phrase == first} == whole
+
+
+@every_language
+@pytest.mark.parametrize("final", [False, True])
 def test_of_a_dialogue_each_message_has_times(language: str, final: bool) -> None:
     """They may last longer than their audio, so that a piece of another clip would not make it too long."""
     first, second = OPENINGS[language]
