@@ -938,15 +938,17 @@ async def test_a_prefetch_asks_again_where_the_sockets_were_dead(autojump_clock:
 
 
 @pytest.mark.parametrize("limited", [False, True])
-async def test_a_prefetch_asks_again_where_the_plan_refused_it(autojump_clock: MockClock, limited: bool) -> None:
-    one = TALKS["en"][0]
+@pytest.mark.parametrize("frame", [0, 1])
+async def test_a_prefetch_asks_again_where_the_plan_refused_it(
+    autojump_clock: MockClock, limited: bool, frame: int
+) -> None:
     limiter = ConcurrencyLimiter(2) if limited else None
     config = cached(phrase_policy=PhrasePolicy.sentence(), limiter=limiter, max_replays=0)
     async with conversation(config) as (tts, service):
-        inject(service, Fault("error_frame", "audio", "concurrent_limit_exceeded", path="stream-input", count=1))
-        await tts.prefetch_openings([one])
-        assert sent_texts(service) == [one, one]
-        assert (await say(tts, service, [one])).sent == []
+        inject(service, Fault("error_frame", "audio", "concurrent_limit_exceeded", frame=frame, count=1))
+        await tts.prefetch_openings([LONG])
+        assert sent_texts(service) == [LONG, LONG]
+        assert (await say(tts, service, [LONG])).sent == []
 
 
 async def test_a_prefetch_that_never_hears_the_end_raises(autojump_clock: MockClock) -> None:
