@@ -194,8 +194,8 @@ class TTSManager(SingleUse):
         """Keep texts with which LLM replies begin, so that a reply says them from memory, without waiting.
 
         Each is cut by `phrase_policy` as a reply is that comes word by word, with the blank before a word or behind it,
-        and each phrase is spoken over a WebSocket of its own, one after another and while no utterance of this
-        conversation is generated. A phrase that is kept is not spoken again.
+        and its first three phrases are spoken, each over a WebSocket of its own, one after another and while no
+        utterance of this conversation is generated. A phrase that is kept is not spoken again.
 
         Args:
             openings: The texts, of phrases of up to 60 characters each.

@@ -746,6 +746,18 @@ async def test_of_markdown_nothing_is_spoken(autojump_clock: MockClock, language
             await tts.prefetch_openings(["**"])
 
 
+@every_language
+async def test_no_phrase_is_prefetched_that_is_never_said_from_memory(autojump_clock: MockClock, language: str) -> None:
+    """Three phrases of a reply are, and the service is paid for each that is fetched; the others may be long."""
+    one, two, rest = TALKS[language]
+    more = f"{rest.strip(' .')}, {rest}"
+    async with conversation(cached(phrase_policy=PhrasePolicy.sentence())) as (tts, service):
+        await tts.prefetch_openings([one + two + rest + more])
+        assert sent_texts(service) == [one, two, rest]
+        said = await say(tts, service, [one, two, rest, more])
+        assert "".join(said.sent) == more
+
+
 async def test_the_memory_of_the_process(autojump_clock: MockClock) -> None:
     phrase = "This is said by no other test. "
     async with conversation(cached(cache="memory"), [phrase], [phrase]) as (tts, service):

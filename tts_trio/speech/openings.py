@@ -36,7 +36,9 @@ from tts_trio.wire.events import AudioReceived
 LONGEST = 60
 """The most characters of a phrase that is kept."""
 
-_PHRASES = 3  # so many phrases at the beginning of a reply are its opening
+MOST_PHRASES = 3
+"""So many phrases at the beginning of a reply are its opening."""
+
 _MOST_HASHES = 4096  # of phrases that were sent in one conversation: some 600 KB
 
 # The service ends the audio of a connection with 9 to 33 ms of silence without times (wire/README.md, 2.5). Between two
@@ -83,7 +85,7 @@ def recall(openings: Openings, text: TextInput, segments: Segments, *, connected
         Whether there is a phrase that cannot be said from memory: with it the opening is over.
     """
     while text.phrases:
-        if segments.recalled == _PHRASES:
+        if segments.recalled == MOST_PHRASES:
             return True
         clip = openings.recall(text.phrases[0])
         if clip is None or not segments.recall(text.phrases[0], clip):
@@ -146,10 +148,10 @@ class OpeningRecorder:
     def sent(self, phrase: str, *, recalled: int) -> None:
         """Note a phrase that is sent, and how many were said from memory before."""
         number = len(self._sent)
-        if self._over or recalled + number > _PHRASES:
+        if self._over or recalled + number > MOST_PHRASES:
             return
         self._sent.append(phrase)
-        is_first = recalled + number < _PHRASES
+        is_first = recalled + number < MOST_PHRASES
         if is_first and is_short(phrase) and self._openings.wants(phrase) and self._wanted == number:
             self._wanted += 1
 

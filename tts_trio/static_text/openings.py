@@ -8,6 +8,7 @@ one an opening comes from the cache when a conversation of this process has sent
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import re
 import weakref
@@ -21,7 +22,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import is_dialogue_model
 from tts_trio.config.protocols import AudioCache
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
-from tts_trio.speech.openings import LONGEST, Openings, SentBefore, is_short
+from tts_trio.speech.openings import LONGEST, MOST_PHRASES, Openings, SentBefore, is_short
 from tts_trio.speech.reply import Reply
 from tts_trio.static_text.entry import ExpectedAudio, decode, encode
 from tts_trio.static_text.guarded_cache import GuardedCache
@@ -201,7 +202,7 @@ class _Asked:
 
 
 def phrases_of_openings(config: TTSConfig, openings: Iterable[str]) -> list[str]:
-    """Cut openings as an LLM's reply is cut that comes word by word, and return each phrase once.
+    """Cut openings as an LLM's reply is cut that comes word by word, and return the phrases that may be said.
 
     Raises:
         TypeError: They are a single `str`, or one of them is not a `str`.
@@ -232,7 +233,8 @@ def phrases_of_openings(config: TTSConfig, openings: Iterable[str]) -> list[str]
 def _cut(config: TTSConfig, text: str) -> Iterator[str]:
     """Yield the phrases of an opening, as cut where its tokens begin with their blanks, and where they end with them.
 
-    Models write either. A phrase ends when enough is known of the next word, so that the cuts may differ.
+    Models write either. A phrase ends when enough is known of the next word, so that the cuts may differ. Only the
+    first phrases are said from memory.
     """
     text = text.strip()
     for tokens in (re.findall(r"\s*\S+", text), re.findall(r"\S+\s*", f"{text} ")):
@@ -243,7 +245,7 @@ def _cut(config: TTSConfig, text: str) -> Iterator[str]:
         reply.close()
         while not reply.complete:
             reply.read(0.0, 0.0)
-        yield from reply.phrases
+        yield from itertools.islice(reply.phrases, MOST_PHRASES)
 
 
 async def prefetch_openings(
