@@ -963,13 +963,14 @@ async def test_a_prefetch_asks_again_where_the_plan_refused_it(
         assert (await say(tts, service, [LONG])).sent == []
 
 
-async def test_a_prefetch_that_never_hears_the_end_raises(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("at", "says"), [("audio", "connection"), ("final", "reported the end of an opening")])
+async def test_a_prefetch_that_never_hears_the_end_raises(autojump_clock: MockClock, at: Any, says: str) -> None:
     """After so many attempts as a reply has, since each of them is paid."""
     one = TALKS["en"][0]
     config = cached(phrase_policy=PhrasePolicy.sentence(), max_replays=2)
     async with conversation(config) as (tts, service):
-        inject(service, Fault("reset", "final", path="stream-input"))
-        with pytest.raises(TTSConnectionError, match="reported the end of an opening"):
+        inject(service, Fault("reset", at, path="stream-input"))
+        with pytest.raises(TTSConnectionError, match=says):
             await tts.prefetch_openings([one])
         assert sent_texts(service) == [one] * 3
 
