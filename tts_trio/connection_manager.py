@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 
 import attrs
 import trio
@@ -344,6 +344,6 @@ class WebSocketConnectionManager(SingleUse):
         self._permanent_error, self._permanent_error_raised = error, raised
 
 
-async def acquire_connection(connections: WebSocketConnectionManager) -> Connection:
+def acquire_connection(connections: WebSocketConnectionManager) -> Awaitable[Connection]:
     """Acquire a hot connection for an utterance, whose driver closes it. It raises what `get_connection` does."""
-    return await connections._acquire()  # pyright: ignore[reportPrivateUsage] - users call `get_connection`
+    return connections._acquire()  # pyright: ignore[reportPrivateUsage] - users call `get_connection`

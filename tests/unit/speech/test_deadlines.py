@@ -125,7 +125,8 @@ async def test_where_others_keep_the_loop_busy_a_timeout_is_a_second_longer(
         began = trio.current_time()
         assert await has_expired(lambda: began)
         nursery.cancel_scope.cancel()
-    assert turns - 2 <= looks <= 1.5 * turns  # which of two tasks of a turn runs first is drawn by lot
+    # Which of two tasks of a turn runs first is drawn by lot: of 1,500 runs of the last row all had 22 to 32.
+    assert turns - 2 <= looks <= 2 * turns
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.3, 7.77])
