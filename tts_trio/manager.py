@@ -18,18 +18,17 @@ from tts_trio.connection_manager import WebSocketConnectionManager, acquire_conn
 from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.driver import Driver
-from tts_trio.speech.openings import Openings
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.static_text.cached_source import CachedSource
 from tts_trio.static_text.driver import LONGEST_CACHED, RequestHistory, StaticText, StaticTextRequest, source_for
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.memory_cache import process_cache
-from tts_trio.static_text.openings import KeptOpenings, phrases_of_openings, prefetch_openings
 from tts_trio.static_text.prefetch import Foreground, Prefetch
 from tts_trio.static_text.source import Service
 
 if TYPE_CHECKING:
+    from tts_trio.speech.openings import Openings
     from tts_trio.transport.http import HttpConnections
 
 _TOKENS_AT_ONCE = 8  # of an LLM's stream in one turn of the loop: it mostly waits for each, so that others run anyhow
@@ -84,8 +83,11 @@ class TTSManager(SingleUse):
         self._foreground = Foreground()
         cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
         self._cache = GuardedCache(cache, config.timeouts.cache) if cache is not None else None
-        kept = config.opening_cache
-        self._openings = KeptOpenings(config, kept) if kept is not None else None
+        self._openings = None
+        if (kept := config.opening_cache) is not None:
+            from tts_trio.static_text.openings import KeptOpenings  # loaded late: few ask for it
+
+            self._openings = KeptOpenings(config, kept)
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
@@ -208,13 +210,12 @@ class TTSManager(SingleUse):
         """
         self._require_open()
         if self._openings is None:
-            raise ConfigurationError(
-                'opening_cache: None is not allowed for prefetch_openings; set it to "memory" or to a cache',
-                field="opening_cache",
-            )
-        phrases = phrases_of_openings(self.config, openings)
+            says = 'opening_cache: None is not allowed for prefetch_openings; set it to "memory" or to a cache'
+            raise ConfigurationError(says, field="opening_cache")
+        from tts_trio.static_text.openings import prefetch_openings
+
         begin = partial(self._begin_reply, background=True)
-        await prefetch_openings(phrases, self._openings, begin, self.config, self._foreground)
+        await prefetch_openings(openings, self._openings, begin, self.config, self._foreground)
 
     @asynccontextmanager
     async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:

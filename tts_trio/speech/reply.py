@@ -22,13 +22,13 @@ from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import TextChannel
 from tts_trio.speech.driver import Driver
 from tts_trio.speech.http_fallback import PhrasesOverHttp
-from tts_trio.speech.openings import OpeningRecorder, Openings
 from tts_trio.speech.results import Receipt
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.timers import Timer, has_expired
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
+    from tts_trio.speech.openings import OpeningRecorder, Openings
     from tts_trio.transport.http import HttpConnections
 
 logger = logging.getLogger(__name__)
@@ -162,6 +162,8 @@ class Reply(Driver):
     def _record_anew(self) -> None:
         """Look for openings to keep in the audio of the next connection, unless some has come over another one."""
         if self._openings is not None and not self.utterance.segments.heard:
+            from tts_trio.speech.openings import OpeningRecorder  # loaded late: few ask for it
+
             self._recorder = OpeningRecorder(self._config, self._openings)
 
     def _record(self, event: AudioReceived | Final) -> None:

@@ -16,7 +16,6 @@ from operator import itemgetter
 import attrs
 
 from tts_trio.speech.readings import Reading, Times, letters_end, word_spans
-from tts_trio.speech.word_matching import find_words
 from tts_trio.text import speakable
 
 # A text can be read in fewer words than it was written in.
@@ -193,6 +192,8 @@ class SentText:
         written = [self.text[max(offset, start) : end] for start, end in spans]
         phrases = self._phrases[bisect.bisect_right(self._phrases, first) :]
         ends = [end - first for end in itertools.takewhile(lambda end: end <= first + len(spans), phrases)]
+        from tts_trio.speech.word_matching import find_words  # loaded late: mostly the characters are those of the text
+
         found = find_words(reading, written, ends, from_first=from_first)
         if found is None:
             return None

@@ -8,6 +8,7 @@ task: the time is an argument of every call, and the driver reads what to do fro
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -22,13 +23,15 @@ from tts_trio.errors import (
 )
 from tts_trio.speech.deadlines import Deadlines
 from tts_trio.speech.lead import Lead
-from tts_trio.speech.openings import Openings, recall
 from tts_trio.speech.playback import Playback
 from tts_trio.speech.report import Report
 from tts_trio.speech.results import End, Timeline
 from tts_trio.text import speakable
 from tts_trio.text.input import TextInput
 from tts_trio.wire.events import AudioReceived, Final
+
+if TYPE_CHECKING:
+    from tts_trio.speech.openings import Openings
 
 
 class Utterance(Report):
@@ -149,6 +152,8 @@ class Utterance(Report):
 
     def say_from_memory(self, openings: Openings, now: float) -> bool:
         """Say the first phrases from memory; return whether there is one that cannot be, with which that is over."""
+        from tts_trio.speech.openings import recall  # loaded late: few ask for it
+
         is_over = recall(openings, self._input, self.segments, connected=self.has_connection)
         if self.segments.waiting and self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)

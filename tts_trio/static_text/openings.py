@@ -249,7 +249,7 @@ def _cut(config: TTSConfig, text: str) -> Iterator[str]:
 
 
 async def prefetch_openings(
-    phrases: Iterable[str],
+    openings: Iterable[str],
     kept: KeptOpenings,
     begin_reply: _BeginReply,
     config: TTSConfig,
@@ -258,16 +258,17 @@ async def prefetch_openings(
     """Have each phrase spoken that is not kept yet, over a connection of its own, one after another.
 
     Args:
-        phrases: What `phrases_of_openings` returned.
+        openings: The texts with which replies begin.
         kept: Where their clips go.
         begin_reply: Waits for a connection, and returns a reply that speaks over it.
         config: The configuration of the conversation.
         foreground: The utterances of the conversation, which go first.
 
     Raises:
+        TypeError, ConfigurationError: As `phrases_of_openings`.
         TTSError: The service did not speak a phrase.
     """
-    for phrase in phrases:
+    for phrase in phrases_of_openings(config, openings):
         if await kept.bring(phrase):
             continue
         clip = await _ask(phrase, begin_reply, config, foreground)
