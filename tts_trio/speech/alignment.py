@@ -113,6 +113,8 @@ class SpokenText:
             if said.isspace() and is_blank(message):  # a pause; of telephony's messages of 20 ms many are one
                 self._broken_off = False
                 return
+            if self._sent.repeats(said):  # else it may be taken for another reading of a later phrase
+                return
         self._look_for(source, message.normalized_alignment, begins_ms)
 
     def _go_on(self, source: Alignment, cursor: int, begins_ms: float) -> None:

@@ -129,6 +129,12 @@ class SentText:
             return None
         return begin.end() + len(said)
 
+    def repeats(self, said: str) -> bool:
+        """Whether these are the last words that were aligned, and not words that are to come."""
+        said = said.strip()
+        aligned, to_come = self.text[: self.cursor].rstrip(), self.text[self.cursor :]
+        return bool(said) and f" {aligned}".endswith(f" {said}") and said not in to_come
+
     def locate(self, source: Reading | None, said: Reading, *, may_pass: bool) -> Place | None:
         """Find the text that a message times: at the cursor, or else from the beginning of a later phrase.
 

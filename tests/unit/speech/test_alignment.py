@@ -613,3 +613,22 @@ def test_nothing_that_comes_makes_it_fail(
         assert 0 <= offset <= len(text)
     spoken.final()
     assert spoken.covered == len(spoken.text)
+
+
+@pytest.mark.parametrize(
+    "phrases",
+    [
+        ("Кахимста? ", "Люцофо. ", "Кака джонифо! ", "Тунтун ведён граска. ", "Тун. "),
+        ("One moment. ", "Bitte. ", "Your order left yesterday evening. ", "It is on its way to you. ", "Fine? "),
+    ],
+)
+def test_times_that_are_told_twice_are_of_no_later_phrase(phrases: tuple[str, ...]) -> None:
+    """P5: a phrase that nobody heard would not be said again when the connection is lost."""
+    spoken = spoken_text(*phrases)
+    for phrase in phrases[:2]:
+        receive(spoken, STEP * len(phrase), alignment(phrase), alignment(phrase))
+    for _ in range(3):
+        receive(spoken, 0.1, alignment(phrases[1]), alignment(phrases[1]))
+    assert spoken.resume(spoken.received_ms)[0] == len(phrases[0] + phrases[1])
+    receive(spoken, STEP * len(phrases[2]), alignment(phrases[2]), alignment(phrases[2]))
+    assert spoken.resume(spoken.received_ms)[0] == len("".join(phrases[:3]))
