@@ -165,26 +165,6 @@ class KeptOpenings:
         return ExpectedAudio.of(self._config, request)
 
 
-class _OnePhrase:
-    """A phraser that does not cut."""
-
-    def __init__(self) -> None:
-        self.pending = ""
-
-    def feed(self, token: str, now: float, lead: float) -> list[str]:
-        self.pending += token
-        return []
-
-    def deadline(self) -> float | None:
-        return None
-
-    def expire(self, now: float) -> list[str]:
-        return []
-
-    def close(self) -> list[str]:
-        return [self.pending]
-
-
 @attrs.define(eq=False)
 class _Asked:
     """Takes the clip of a phrase that was asked for, whoever sent it before."""
@@ -221,6 +201,12 @@ def phrases_of_openings(config: TTSConfig, openings: Iterable[str]) -> list[str]
             )
         phrases |= cut
     for phrase in phrases:
+        if len(phrase) > config.max_characters:
+            raise ConfigurationError(
+                f"max_characters: the phrase {phrase.strip()!r} has more than {config.max_characters} characters; "
+                "shorten it, or raise max_characters",
+                field="max_characters",
+            )
         if not is_short(phrase):
             raise ConfigurationError(
                 f"openings: the phrase {phrase.strip()!r} has more than {LONGEST} characters, so that it is not kept; "
@@ -295,13 +281,10 @@ async def _ask(
 async def _clip_of(phrase: str, begin_reply: _BeginReply, config: TTSConfig) -> Sequence[AudioReceived] | None:
     """Have a phrase spoken once, as a whole: what is said again after a loss is a part of it, which is not kept."""
     asked = _Asked()
-    alone = config.evolve(
-        phrase_policy=_OnePhrase, strip_markdown=False, fallback=None, on_lost_connection="raise", max_replays=0
-    )
-    reply = await begin_reply(alone, asked)
+    reply = await begin_reply(config.evolve(fallback=None, on_lost_connection="raise", max_replays=0), asked)
     try:
-        reply.text.send_nowait(phrase)
-        reply.text.close()
+        reply.utterance.say(phrase, trio.current_time())
+        reply.changed()
         await reply.run()
     finally:
         reply.leave()
