@@ -188,9 +188,9 @@ def _alignment(value: Any) -> Alignment | None:
     return times and Alignment(*times)
 
 
-def _first_list(fields: Mapping[str, Any], *names: str) -> Any:
+def _first_list(fields: Mapping[str, Any], *names: str) -> list[Any] | None:
     for name in names:
-        value: object = fields.get(name)
+        value: list[Any] | None = fields.get(name)
         if isinstance(value, list):
-            return fields[name]
+            return value
     return None
