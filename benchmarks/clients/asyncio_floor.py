@@ -27,7 +27,7 @@ QUERY = (
 SOCKETS = 2  # the one of the next reply, and a spare
 STAY_SECONDS = 10.0
 _READ_BYTES = 65536
-_TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
+TEXT, PING, PONG = 0x1, 0x9, 0xA
 
 
 def request(host: str, path: str, key: str) -> bytes:
@@ -91,10 +91,10 @@ class Socket:
 
     def send(self, text: str) -> None:
         """Send a text."""
-        self._frame(_TEXT, json.dumps({"text": text}).encode())
+        self._frame(TEXT, json.dumps({"text": text}).encode())
 
     def _keep(self) -> None:
-        self._frame(_PING, b"ping")
+        self._frame(PING, b"ping")
         self.send(" ")
         self._stay = self._loop.call_later(STAY_SECONDS, self._keep)
 
@@ -120,10 +120,10 @@ class Socket:
                 size = int.from_bytes(received[at + 2 : begin])
             if len(received) < begin + size:
                 break
-            if received[at] & 0x0F == _TEXT:
+            if received[at] & 0x0F == TEXT:
                 self._messages.append(bytes(received[begin : begin + size]))
-            elif received[at] & 0x0F == _PING:
-                self._frame(_PONG, bytes(received[begin : begin + size]))
+            elif received[at] & 0x0F == PING:
+                self._frame(PONG, bytes(received[begin : begin + size]))
             at = begin + size
         del received[:at]
         if self._messages and self._waiter is not None and not self._waiter.done():
@@ -178,14 +178,8 @@ class Floor:
 
     @staticmethod
     async def _feed(used: Socket, turn: Turn) -> None:
-        unsent = ""
-        async for piece in turn.pieces(asyncio.sleep):
-            unsent += piece
-            if piece.rstrip().endswith((".", "!", "?")):
-                used.send(unsent)
-                unsent = ""
-        if unsent:
-            used.send(unsent)
+        async for sentence in turn.sentences(asyncio.sleep):
+            used.send(sentence)
         used.send("")
 
     async def close(self) -> None:

@@ -79,14 +79,8 @@ class Sender(Protocol):
 
 async def feed(socket: Sender, turn: Turn) -> None:
     """Send the pieces of a turn as they come, or its sentences."""
-    unsent = ""
-    async for piece in turn.pieces(trio.sleep):
-        unsent += piece
-        if sys.argv[1] == "tokens" or piece.rstrip().endswith((".", "!", "?")):
-            await socket.send(unsent)
-            unsent = ""
-    if unsent:
-        await socket.send(unsent)
+    async for text in turn.pieces(trio.sleep) if sys.argv[1] == "tokens" else turn.sentences(trio.sleep):
+        await socket.send(text)
     await socket.send("")
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from benchmarks.clients.asyncio_floor import QUERY, SOCKETS, STAY_SECONDS, client_frame, request
+from benchmarks.clients.asyncio_floor import PING, QUERY, SOCKETS, STAY_SECONDS, TEXT, client_frame, request
 from benchmarks.clients.on_trio import run_on_trio
 from benchmarks.clients.turn import Turn
 from tts_trio.transport.frames import Frames
@@ -51,7 +51,7 @@ class Socket:
 
     async def send(self, text: str) -> None:
         """Send a text."""
-        await self._frame(0x1, json.dumps({"text": text}).encode())
+        await self._frame(TEXT, json.dumps({"text": text}).encode())
 
     async def _frame(self, opcode: int, payload: bytes) -> None:
         async with self._sending:
@@ -61,7 +61,7 @@ class Socket:
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             while True:
                 await trio.sleep(STAY_SECONDS)
-                await self._frame(0x9, b"ping")
+                await self._frame(PING, b"ping")
                 await self.send(" ")
 
     async def _read(self) -> None:
@@ -107,14 +107,8 @@ class Floor:
 
     @staticmethod
     async def _feed(used: Socket, turn: Turn) -> None:
-        unsent = ""
-        async for piece in turn.pieces(trio.sleep):
-            unsent += piece
-            if piece.rstrip().endswith((".", "!", "?")):
-                await used.send(unsent)
-                unsent = ""
-        if unsent:
-            await used.send(unsent)
+        async for sentence in turn.sentences(trio.sleep):
+            await used.send(sentence)
         await used.send("")
 
     async def _open(self) -> None:

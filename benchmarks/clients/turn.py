@@ -61,6 +61,17 @@ class Turn:
                 await sleep(wait)
             yield piece
 
+    async def sentences(self, sleep: Callable[[float], Awaitable[object]]) -> AsyncIterator[str]:
+        """Give them joined, where a piece ends in a mark: a sentence as soon as it is known."""
+        sentence = ""
+        async for piece in self.pieces(sleep):
+            sentence += piece
+            if piece.rstrip().endswith((".", "!", "?")):
+                yield sentence
+                sentence = ""
+        if sentence:
+            yield sentence
+
     def pieces_blocking(self) -> Iterator[str]:
         """Give them to a client of threads."""
         for piece, wait in self._schedule():
