@@ -261,17 +261,24 @@ def main() -> None:
 
 def _draw(result: Report, measured: dict[int, list[Round]]) -> None:
     names = list(dict.fromkeys(name for rounds in measured.values() for cells in rounds for name in cells))
-    pictures.curves(
+    panels = [
+        (what, unit, {name: {calls: _median(measured[calls], name, key) for calls in measured} for name in names})
+        for what, unit, key in (
+            ("CPU", "ms a second of audio", "cpu"),
+            ("Delay, 99th percentile", "ms", "p99"),
+            ("Memory", "kB a call", "memory"),
+        )
+    ]
+    if len(measured) > 1:
+        pictures.curves(result.picture(), [(f"{what}, {unit}", lines) for what, unit, lines in panels], "calls")
+        return
+    (calls,) = measured
+    pictures.several_bars(
         result.picture(),
         [
-            (title, {name: {calls: _median(measured[calls], name, key) for calls in measured} for name in names})
-            for title, key in (
-                ("CPU, ms a second of audio", "cpu"),
-                ("Delay, 99th percentile, ms", "p99"),
-                ("Memory, kB a call", "memory"),
-            )
+            (f"{what}, {calls} calls", unit, {name: points[calls] or 0.0 for name, points in lines.items()})
+            for what, unit, lines in panels
         ],
-        "calls",
     )
 
 

@@ -86,7 +86,7 @@ _SCRIPTS = {
 }
 _PICTURES = {
     "latency": "What the time from the first token to the first audio is made of, for each client",
-    "calls": "CPU, delay and memory against the number of calls, for each client",
+    "calls": "CPU, delay and memory of many calls, for each client",
 }
 
 

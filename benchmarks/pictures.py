@@ -53,14 +53,26 @@ def bars(path: Path, title: str, unit: str, values: Mapping[str, float]) -> None
         unit: Below the axis.
         values: The numbers.
     """
-    figure, axes = _pyplot().subplots(figsize=(9, 1 + 0.42 * len(values)))
-    axes.barh(
-        list(values), list(values.values()), color=[_OURS[0] if _is_ours(name) else _OTHERS[1] for name in values]
-    )
-    for name, value in values.items():
-        axes.text(value, name, f" {shown(value)}", va="center", weight=_weight(name))
-    axes.invert_yaxis()
-    axes.set(title=title, xlabel=unit, xlim=(0, 1.1 * max(values.values())))
+    several_bars(path, [(title, unit, values)])
+
+
+def several_bars(path: Path, panels: Sequence[tuple[str, str, Mapping[str, float]]]) -> None:
+    """Draw some numbers for each client, side by side.
+
+    Args:
+        path: Where to.
+        panels: For each what `bars` has as its title, unit and values; the clients are the same.
+    """
+    size = (9 if len(panels) == 1 else 4.6 * len(panels), 1 + 0.42 * len(panels[0][2]))
+    figure, row = _pyplot().subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axes, (title, unit, values) in zip(row[0], panels, strict=True):
+        axes.barh(
+            list(values), list(values.values()), color=[_OURS[0] if _is_ours(name) else _OTHERS[1] for name in values]
+        )
+        for name, value in values.items():
+            axes.text(value, name, f" {shown(value)}", va="center", weight=_weight(name))
+        axes.set(title=title, xlabel=unit, xlim=(0, 1.2 * max(values.values())))
+    row[0][0].invert_yaxis()
     _finish(figure, path)
 
 

@@ -36,6 +36,16 @@ def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list
     assert ours.get_color() != floor.get_color()
 
 
+def test_bars_of_several_measures_have_the_same_clients(tmp_path: Path, drawn: list[Any]) -> None:
+    pictures.several_bars(
+        tmp_path / "a.png",
+        [("CPU", "ms", {"floor": 0.39, "tts_trio": 1.18}), ("Memory", "kB", {"floor": 103.0, "tts_trio": 172.0})],
+    )
+    assert [axes.get_title() for axes in drawn] == ["CPU", "Memory"]
+    assert [[text.get_text().strip() for text in axes.texts] for axes in drawn] == [["0.39", "1.18"], ["103", "172"]]
+    assert [label.get_text() for label in drawn[0].get_yticklabels()] == ["floor", "tts_trio"]
+
+
 def test_bars_show_ours_in_another_color(tmp_path: Path, drawn: list[Any]) -> None:
     pictures.bars(
         tmp_path / "a.png", "First audio, medians", "ms", {"floor": 180.0, "tts_trio": 344.0, "livekit": 791.0}
