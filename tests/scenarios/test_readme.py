@@ -12,7 +12,8 @@ import sys
 import textwrap
 import tomllib
 import types
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,19 @@ async def test_the_primitive(autojump_clock: trio.testing.MockClock) -> None:
         assert heard(b"".join(call.frames), tts.config) == TEXTS["en"]
 
 
-async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    start_worker = run_example("start_worker")
+@asynccontextmanager
+async def service_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[None]:
+    """A local server, which `TTSConfig.from_env` finds."""
     async with open_local_server(Behavior(), voice=ToneVoice()) as server:
         monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
         monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
         monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
+        yield
+
+
+async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    start_worker = run_example("start_worker")
+    async with service_of_the_environment(monkeypatch):
         config = await start_worker(tmp_path / "texts.db")
     async with open_tts(config.evolve(timeouts=Timeouts(cache=5.0))) as tts:  # nobody listens there now
         for text in start_worker.__globals__["TEXTS"]:
@@ -149,10 +157,7 @@ async def test_the_static_texts_of_a_worker(monkeypatch: pytest.MonkeyPatch, tmp
 
 async def test_the_openings_of_an_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     start_agent = run_example("start_agent")
-    async with open_local_server(Behavior(), voice=ToneVoice()) as server:
-        monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
-        monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
-        monkeypatch.setenv("ELEVENLABS_BASE_URL", server.base_url)
+    async with service_of_the_environment(monkeypatch):
         config = await start_agent(tmp_path / "openings.db")
         rest = "It is here. "
         async with open_tts(config) as tts:
