@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,23 +14,20 @@ from tts_trio.config.config import TTSConfig, differing_socket_field
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection
-from tts_trio.errors import ConfigurationError, TTSConnectionError, TTSError
+from tts_trio.errors import ConfigurationError, TTSConnectionError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.driver import Driver
+from tts_trio.speech.feed import feed
 from tts_trio.speech.reply import Reply
 from tts_trio.speech.telemetry import telemetry_for
-from tts_trio.static_text.cached_source import CachedSource
-from tts_trio.static_text.driver import LONGEST_CACHED, RequestHistory, StaticText, StaticTextRequest, source_for
+from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest, source_for
 from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.memory_cache import process_cache
-from tts_trio.static_text.prefetch import Foreground, Prefetch
-from tts_trio.static_text.source import Service
+from tts_trio.static_text.prefetch import Foreground, prefetch
 
 if TYPE_CHECKING:
     from tts_trio.speech.openings import Openings
     from tts_trio.transport.http import HttpConnections
-
-_TOKENS_AT_ONCE = 8  # of an LLM's stream in one turn of the loop: it mostly waits for each, so that others run anyhow
 
 
 class TTSManager(SingleUse):
@@ -171,25 +167,7 @@ class TTSManager(SingleUse):
             RuntimeError: The manager is closed, or was not entered.
         """
         _, http = self._require_open()
-        if isinstance(texts, str):
-            raise TypeError("texts must be a list of texts, not a single str; pass [text]")
-        requests = [StaticTextRequest.checked(self.config, text) for text in dict.fromkeys(texts)]
-        if self._cache is None:
-            raise ConfigurationError(
-                'audio_cache: None is not allowed for prefetch; set it to "memory" or to a cache', field="audio_cache"
-            )
-        if self.config.request_stitching:
-            raise ConfigurationError(
-                "request_stitching: with True, nothing is cached; set it to False to prefetch",
-                field="request_stitching",
-            )
-        if not all(request.cacheable for request in requests):
-            raise ConfigurationError(
-                f"texts: a text may have at most {LONGEST_CACHED} characters to be cached; split it", field="texts"
-            )
-        service = Service(http, self.config.limiter, outlives=True, background=True)
-        source = CachedSource(self.config, self._cache, service, background=True)
-        await Prefetch(source, self._cache, self._foreground, on_cached).run(requests)
+        await prefetch(texts, self.config, self._cache, http, self._foreground, on_cached)
 
     @trio.lowlevel.enable_ki_protection
     async def prefetch_openings(self, openings: Iterable[str]) -> None:
@@ -209,9 +187,6 @@ class TTSManager(SingleUse):
             RuntimeError: The manager is closed, or was not entered.
         """
         self._require_open()
-        if self._openings is None:
-            says = 'opening_cache: None is not allowed for prefetch_openings; set it to "memory" or to a cache'
-            raise ConfigurationError(says, field="opening_cache")
         from tts_trio.static_text.openings import prefetch_openings
 
         begin = partial(self._begin_reply, background=True)
@@ -270,7 +245,7 @@ class TTSManager(SingleUse):
         async with self.start_llm_stream() as (text, audio):
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_feed, tokens, text, audio)
+                    nursery.start_soon(feed, tokens, text, audio)
                     try:
                         yield audio
                     finally:
@@ -299,38 +274,6 @@ class TTSManager(SingleUse):
         if self._nursery is None or self._http is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
         return self._nursery, self._http
-
-
-async def _feed(
-    tokens: AsyncIterable[str | None] | Iterable[str | None], text: TextChannel, audio: AudioChannel
-) -> None:
-    at_once = _TOKENS_AT_ONCE if isinstance(tokens, AsyncIterable) else 1
-    count = itertools.count(1)
-
-    async def sent(token: str | None) -> bool:
-        """Send a token, and return True; False when the reply has ended or failed, which the audio channel reports."""
-        try:
-            text.send_nowait(token)
-        except TTSError:
-            if audio.outcome is None:  # the reply has not ended: this token is at fault
-                raise
-            return False
-        if next(count) % at_once == 0:
-            await trio.lowlevel.checkpoint()
-        return True
-
-    with text:
-        if isinstance(tokens, AsyncIterable):
-            async with AsyncExitStack() as stack:
-                if isinstance(tokens, AsyncGenerator):
-                    stack.push_async_callback(tokens.aclose)  # or it would stay open until it is garbage collected
-                async for token in tokens:
-                    if not await sent(token):
-                        return
-        else:
-            for token in [tokens] if isinstance(tokens, str) else tokens:
-                if not await sent(token):
-                    return
 
 
 @asynccontextmanager

@@ -236,7 +236,7 @@ def _cut(config: TTSConfig, text: str) -> Iterator[str]:
 
 async def prefetch_openings(
     openings: Iterable[str],
-    kept: KeptOpenings,
+    kept: KeptOpenings | None,
     begin_reply: _BeginReply,
     config: TTSConfig,
     foreground: Foreground,
@@ -245,15 +245,18 @@ async def prefetch_openings(
 
     Args:
         openings: The texts with which replies begin.
-        kept: Where their clips go.
+        kept: Where their clips go; None: the configuration has no `opening_cache`.
         begin_reply: Waits for a connection, and returns a reply that speaks over it.
         config: The configuration of the conversation.
         foreground: The utterances of the conversation, which go first.
 
     Raises:
-        TypeError, ConfigurationError: As `phrases_of_openings`.
+        TypeError, ConfigurationError: As `phrases_of_openings`; or there is no `opening_cache`.
         TTSError: The service did not speak a phrase.
     """
+    if kept is None:
+        says = 'opening_cache: None is not allowed for prefetch_openings; set it to "memory" or to a cache'
+        raise ConfigurationError(says, field="opening_cache")
     for phrase in phrases_of_openings(config, openings):
         if await kept.bring(phrase):
             continue

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from itertools import count
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
-from tts_trio.errors import ConcurrencyError, TTSError
+from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.limits.backoff import Backoff
-from tts_trio.static_text.driver import StaticTextRequest
+from tts_trio.static_text.cached_source import CachedSource
+from tts_trio.static_text.driver import LONGEST_CACHED, StaticTextRequest
 from tts_trio.static_text.entry import ExpectedAudio
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import AudioSource, ResponseStarted, SourceEvent
+from tts_trio.static_text.source import AudioSource, ResponseStarted, Service, SourceEvent
+
+if TYPE_CHECKING:
+    from tts_trio.transport.http import HttpConnections
 
 _MOST_REFUSALS = 5  # for the plan's concurrency, of one text
 _BACKOFF = Backoff(first=0.5)
@@ -129,3 +134,39 @@ class Prefetch:
     async def _learn(self, event: SourceEvent) -> None:  # noqa: ASYNC910 - the cache keeps the audio
         if isinstance(event, ResponseStarted) and event.concurrency is not None:
             self._limiter.total_tokens = max(1, event.concurrency // 2)
+
+
+async def prefetch(
+    texts: Iterable[str],
+    config: TTSConfig,
+    cache: GuardedCache | None,
+    http: HttpConnections,
+    foreground: Foreground,
+    on_cached: Callable[[str], object],
+) -> None:
+    """Check the texts and the configuration, and put the audio of the texts into the cache.
+
+    Raises:
+        TypeError: `texts` is a single `str`, or one of the texts is not a `str`.
+        ConfigurationError: There is no cache, or a text cannot be spoken or cached. No request was made.
+        TTSError: The service did not speak a text.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of texts, not a single str; pass [text]")
+    requests = [StaticTextRequest.checked(config, text) for text in dict.fromkeys(texts)]
+    if cache is None:
+        raise ConfigurationError(
+            'audio_cache: None is not allowed for prefetch; set it to "memory" or to a cache', field="audio_cache"
+        )
+    if config.request_stitching:
+        raise ConfigurationError(
+            "request_stitching: with True, nothing is cached; set it to False to prefetch",
+            field="request_stitching",
+        )
+    if not all(request.cacheable for request in requests):
+        raise ConfigurationError(
+            f"texts: a text may have at most {LONGEST_CACHED} characters to be cached; split it", field="texts"
+        )
+    service = Service(http, config.limiter, outlives=True, background=True)
+    source = CachedSource(config, cache, service, background=True)
+    await Prefetch(source, cache, foreground, on_cached).run(requests)
