@@ -342,8 +342,8 @@ async def test_over_sockets(
                 base_url=f"{'https' if secure else 'http'}://127.0.0.1:{port.getsockname()[1]}",
                 ssl_context=client_context,
                 max_lead=1e6,
-                timeouts=Timeouts(close=0.05, stall=3.0 if peer == "reads" else 0.5),
-                max_replays=0 if peer == "deaf" and endpoint == "stream-input" else 2,
+                timeouts=Timeouts(close=0.05, stall=3.0 if peer == "reads" else 0.25),
+                max_replays=2 if peer == "reads" else 0 if endpoint == "stream-input" else 1,
             )
             sample = 1 if scenario in REPLIES else 8
             async with on_stage(server, nursery, opener, config, peer, 30) as stage:
