@@ -6,7 +6,8 @@ phrase is sent early, because the caller waits for it. The others are sent when 
 
 from __future__ import annotations
 
-from tts_trio.text.phraser import Phraser, phrases_for
+from tts_trio.text.making import phrases_for
+from tts_trio.text.phraser import Phraser
 from tts_trio.text.words import slices, speakable
 
 __all__ = [

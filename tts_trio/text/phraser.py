@@ -10,26 +10,27 @@ cuts at the end of the text if its last word is whole, and else at the last plac
 
 Positions and numbers of words are counted from the beginning of the reply. The cost of a token depends on its length
 alone: every look back is bounded, and a long token is read in slices.
+
+Most tokens end no phrase. It is known how many words a phrase must have, and a word has two characters at least. So in
+so many characters (`_room`) no phrase can end, unless a sentence does. Tokens within them are only kept (`_unread`),
+and are read together with the first token that is not.
 """
 
 from __future__ import annotations
 
-import logging
+import re
 from bisect import bisect_left, bisect_right
-from functools import cache
-from typing import cast
 
 import attrs
 
 from tts_trio.config.phrase_policy import Grade, PhrasePolicy
-from tts_trio.config.protocols import Phrases, PhrasesFactory
-from tts_trio.config.validators import is_instance, refuse
 from tts_trio.text import audio_tags, ssml
 from tts_trio.text.boundaries import Ending, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer
 from tts_trio.text.lexicon import lexicon_for
 from tts_trio.text.words import (
     CHARACTERS_A_SECOND,
+    ENDING_MARKS,
     LONGEST_MARK,
     Mark,
     Word,
@@ -40,11 +41,11 @@ from tts_trio.text.words import (
     split_unspaced,
 )
 
-logger = logging.getLogger(__name__)
-
 _LOOK_BACK = 300  # characters of a sentence, or of the gap between two words, that are read at most
 _WORD_CHARACTERS = 40  # characters of the next word that are read at most
+_LONGEST_UNREAD = 200  # characters, which take some tenths of a millisecond to read
 _BEST_FIRST = tuple(sorted(Grade, reverse=True))
+_END = re.compile(rf"[\n{''.join(ENDING_MARKS)}]")  # of a sentence, or of a word without a blank behind it
 
 
 @attrs.frozen
@@ -97,12 +98,16 @@ class Phraser:
         self._given = False  # whether a phrase has been returned
         self._fed_at = 0.0  # when text was fed last
         self._due: float | None = None  # when the current patience ends; None: a pause changes nothing any more
+        self._unread = ""  # tokens that were fed and not read
+        self._room = 0  # how many characters these may have, while the stage is the same
+        self._stage: tuple[bool, bool, bool] | None = None  # what the policy decides by
+        self._fewest: dict[Grade, int] = {}  # how many words a phrase must have in this stage
         segmenter()  # loads sentencex now, and not when the first token is waited for
 
     @property
     def pending(self) -> str:
         """The text that was fed and not yet returned in a phrase."""
-        return self._tags + self._text.read(self._text.start, self._text.end)
+        return self._tags + self._text.read(self._text.start, self._text.end) + self._unread
 
     def feed(self, token: str, now: float, lead: float) -> list[str]:
         """Take a piece of text of any size, and return the phrases that can be sent, in order.
@@ -117,19 +122,19 @@ class Phraser:
             return []
         self._fed_at = now
         self._due = now + (self._policy.patience_later if self._given else self._policy.patience_first)
+        self._enter_stage(lead)
+        if len(self._unread) + len(token) <= self._room and _END.search(token) is None:
+            self._unread += token
+            return []
+        self._catch_up()
         phrases: list[str] = []
         for piece in slices(token):
-            for blank, run in runs(piece):
-                if not blank:
-                    self._receive(run)
-                elif self._is_open():
-                    self._text.add(run)
-                else:
-                    self._receive_blanks(run)
-            self._look()
-            while (place := self._best_place(lead)) is not None:
+            self._read(piece)
+            while (place := self._best_place()) is not None:
                 phrases.append(self._give(place))
                 lead += len(phrases[-1]) / CHARACTERS_A_SECOND
+                self._enter_stage(lead)
+        self._make_room()
         return self._with_tags(phrases)
 
     def deadline(self) -> float | None:
@@ -145,6 +150,7 @@ class Phraser:
         deadline = self.deadline()
         if deadline is None or now < deadline:
             return []
+        self._catch_up()
         certain = self._fed_at + self._policy.patience_figure
         last = self._ending_of_run()
         self._due = certain if last is Ending.UNSURE and now < certain else None
@@ -159,8 +165,34 @@ class Phraser:
 
     def close(self) -> list[str]:
         """Return the phrase of the remaining text, if it has something to speak. No more text will be fed."""
+        self._catch_up()
         self._end_run()
         return self._with_tags([self._give(self._end())] if self._speakable(self.pending) else [])
+
+    def _enter_stage(self, lead: float) -> None:
+        """Note what the policy decides by: whether it is the first phrase, and how much speech is ahead."""
+        stage = (self._given, lead < self._policy.low_lead, lead < self._policy.plenty_lead)
+        if stage != self._stage:
+            first = not self._given
+            self._fewest = {grade: self._policy.fewest_words(grade, first=first, lead=lead) for grade in _BEST_FIRST}
+            self._stage = stage
+            self._room = 0
+
+    def _make_room(self) -> None:
+        """Count the characters after which a phrase may end at the earliest, if no sentence ends in them."""
+        words = self._words - self._words_given
+        if self._word is None or not words or self._ssml or self._audio_tags:  # blanks in a tag end no run
+            return
+        begins = self._word.end - len(self._word.body) - len(self._word.tail)
+        if _END.search(self._text.read(begins, self._text.end)) is None:
+            fewest = min(n for grade, n in self._fewest.items() if grade is not Grade.SENTENCE or n > 1)
+            self._room = min(2 * (fewest - words) - 1 - (self._text.end - self._run), _LONGEST_UNREAD)
+
+    def _catch_up(self) -> None:
+        """Read what was kept."""
+        self._room = 0
+        unread, self._unread = self._unread, ""
+        self._read(unread)
 
     def _with_tags(self, phrases: list[str]) -> list[str]:
         """Keep phrases of audio tags alone, which the service refuses, and put them before the next phrase."""
@@ -186,6 +218,17 @@ class Phraser:
             return False
         run = self._text.read(max(self._run, self._text.end - ssml.LONGEST), self._text.end)
         return (self._ssml and ssml.is_open(run)) or (self._audio_tags and audio_tags.is_open(run))
+
+    def _read(self, text: str) -> None:
+        """Add text, run by run."""
+        for blank, run in runs(text):
+            if not blank:
+                self._receive(run)
+            elif self._is_open():
+                self._text.add(run)
+            else:
+                self._receive_blanks(run)
+        self._look()
 
     def _receive(self, run: str) -> None:
         """Add non-blanks to the run. In a language that writes no blanks the run ends after each mark."""
@@ -268,12 +311,11 @@ class Phraser:
             sentence=self._visible(self._text.read(max(self._sentence, word.end - _LOOK_BACK), word.end)),
         )
 
-    def _best_place(self, lead: float) -> _Place | None:
+    def _best_place(self) -> _Place | None:
         """Return the first place of the best grade that has a place with enough words before it."""
         before_run = self._grade_place(self._shown, complete=False) if self._run_speaks else None
         for found in _BEST_FIRST:
-            fewest = self._policy.fewest_words(found, first=not self._given, lead=lead)
-            places = self._places[found]
+            fewest, places = self._fewest[found], self._places[found]
             index = bisect_left(places, self._words_given + fewest, key=lambda place: place.words)
             if index < len(places):
                 return places[index]
@@ -305,40 +347,3 @@ class Phraser:
         """Return the number of blanks at the beginning of the text, of at most `_LOOK_BACK`."""
         beginning = self._text.read(self._text.start, min(self._run, self._text.start + _LOOK_BACK))
         return len(beginning) - len(beginning.lstrip())
-
-
-@cache
-def warn_of_unknown_language() -> None:
-    """Log a warning that `language_code` is None, once in a process."""
-    logger.warning(
-        "language_code is None, so the service guesses the language of each phrase, and guesses short ones "
-        '("Да,", "42") wrongly; set language_code to the language of the call, such as "en" or "ru"'
-    )
-
-
-def phrases_for(
-    policy: PhrasePolicy | PhrasesFactory,
-    *,
-    language_code: str | None,
-    ssml: bool = False,
-    audio_tags: bool = False,
-) -> Phrases:
-    """Return the phraser of the next reply.
-
-    Args:
-        policy: A policy, or the user's own callable.
-        language_code: An ISO 639-1 code. None: a warning is logged once in a process.
-        ssml: Whether the service obeys SSML.
-        audio_tags: Whether the model performs the words in square brackets.
-
-    Raises:
-        ConfigurationError: The user's callable returned an object without the methods of `Phrases`.
-    """
-    if language_code is None:
-        warn_of_unknown_language()
-    if isinstance(policy, PhrasePolicy):
-        return Phraser(policy, language_code=language_code, ssml=ssml, audio_tags=audio_tags)
-    made = cast("object", policy())  # a user's callable may return anything
-    if not is_instance(made, Phrases):
-        raise refuse("phrase_policy", made, "a callable that returns Phrases, with all of their methods")
-    return made

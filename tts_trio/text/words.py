@@ -27,6 +27,8 @@ _INFORMATION = "ℹ"  # a letter to Unicode, an emoji to everybody else
 _FULL_STOP = "."
 _SENTENCE_MARKS = frozenset("!?！？。।॥؟۔‼⁇⁈⁉")
 _CLAUSE_MARKS = frozenset(",;:—–，、；：،؛")
+ENDING_MARKS = _SENTENCE_MARKS | _UNSPACED_MARKS | {_FULL_STOP}
+"""The marks behind which a sentence, or a word without a blank behind it, may end."""
 
 
 class Mark(enum.Enum):

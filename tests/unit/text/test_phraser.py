@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import re
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.corpus import LANGUAGES, replies
 from tests.helpers.phrases import HeardAtOnce
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.text import Phraser, phrases_for, speakable
-from tts_trio.text.phraser import warn_of_unknown_language
+from tts_trio.text.making import warn_of_unknown_language
 
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:
@@ -59,6 +61,36 @@ def test_speakable(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " \n", "…!? — (", "👍 👨‍👩‍👧 ℹ️"])
 def test_nothing_to_speak(text: str) -> None:
     assert not speakable(text)
+
+
+class ReadsEachToken(Phraser):
+    """A phraser that keeps no token to read it later."""
+
+    def _make_room(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("policy", [PhrasePolicy(), PhrasePolicy.sentence(), PhrasePolicy.eager()])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_tokens_are_mostly_read_together_and_give_the_same_phrases(language: str, policy: PhrasePolicy) -> None:
+    """Whatever the lead and wherever the stream stalls: as if each token had been read when it came."""
+    kept = fed = 0
+    chance = random.Random(0)
+    for reply in replies(language)[::6]:
+        phraser, reference = Phraser(policy, language_code=language), ReadsEachToken(policy, language_code=language)
+        now, lead = 0.0, chance.choice([0.0, 3.0, 8.0])
+        for piece in reply.pieces():
+            assert phraser.feed(piece, now, lead) == reference.feed(piece, now, lead)
+            assert phraser.deadline() == reference.deadline()
+            kept, fed = kept + bool(phraser._unread), fed + 1
+            now += chance.choice([0.02] * 20 + [0.5, 3.0])
+            lead += chance.choice([-0.02] * 20 + [3.0, -3.0])
+            while (deadline := reference.deadline()) is not None and deadline <= now:
+                assert phraser.expire(now) == reference.expire(now)
+                assert phraser.deadline() == reference.deadline()
+        assert phraser.pending == reference.pending
+        assert phraser.close() == reference.close()
+    assert kept > fed / 4
 
 
 KEPT_TOGETHER = {
