@@ -15,12 +15,11 @@ from typing import NamedTuple
 import attrs
 
 from tts_trio.text import speakable
+from tts_trio.text.scripts import CJK, CLUSTER
 from tts_trio.wire.events import Alignment
 
-# Kana and Chinese characters, which are written without blanks and can be cut anywhere.
-# Each range is an atomic group, since the `re` module takes 50 times as long to compile one set of all ranges.
-CJK = "(?:(?>[\u3041-\u9fff])|(?>[\uf900-\ufaff])|(?>[\uff66-\uff9d])|(?>[\U00020000-\U000323af]))"
-_WORD = re.compile(rf"[^\w\s]*{CJK}[^\w\s]*|(?:(?!{CJK})\S)+")
+_CHARACTER = f"(?:{CJK}|{CLUSTER})"
+_WORD = re.compile(rf"[^\w\s]*{_CHARACTER}[^\w\s]*|(?:(?!{_CHARACTER})\S)+")
 
 _SENTENCE_ENDS = frozenset(".!?…。！？")
 
@@ -113,7 +112,8 @@ class Reading:
 def word_spans(text: str) -> Iterator[tuple[int, int]]:
     """Give where the words of a text begin and end.
 
-    A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word.
+    A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word,
+    and each cluster of a Thai, Lao, Khmer or Burmese text.
     """
     return (match.span() for match in _WORD.finditer(text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,7 @@ from typing import cast
 
 from tts_trio.config.phrase_policy import Grade
 from tts_trio.text.lexicon import Lexicon
+from tts_trio.text.scripts import is_clustered, is_unspaced
 from tts_trio.text.words import Mark, Word, core_of, mark_of
 
 
@@ -38,6 +40,8 @@ def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexi
     start = following[:1] if following[:1].isalnum() else next(filter(str.isalnum, following), "")
     if word.is_number and (start.isdigit() or not following) and mark is not Mark.SENTENCE:
         return None
+    if mark is Mark.FULL_STOP and mark is not word.mark:
+        mark = Mark.SENTENCE  # no abbreviation has its full stop behind an emoji
     if mark is Mark.SENTENCE:
         return Grade.CLAUSE if start.islower() else Grade.SENTENCE
     if mark is Mark.ELLIPSIS:
@@ -67,20 +71,26 @@ def _ends_sentence(word: Word, start: str, following: str, lexicon: Lexicon, sen
     """Whether a full stop ends a sentence: by our rules for the cases that `sentencex` gets wrong, else by it."""
     if word.core in lexicon.abbreviations or word.is_letter or start.islower():
         return False
-    if word.is_number and (word.starts_line or not following or _may_be_ordinal(word, lexicon)):
+    if word.is_number and (word.starts_line or not following or _may_be_ordinal(word, lexicon, sentence)):
         return False
     if start.isdigit() and len(word.core) <= lexicon.short_abbreviation:
         return False
-    if word.core in lexicon.answers and _is_alone(sentence):
+    if is_unspaced(word.core[-1]) or (word.core in lexicon.answers and _is_alone(sentence)):
         return True
     language = lexicon.language or ("ru" if "а" <= word.core[0] <= "я" else "en")
     probe = "".join(takewhile(str.isalnum, following[following.index(start) :])) or "A"
     return segmenter()(language, f"{sentence} {probe}")[-1] == probe
 
 
-def _may_be_ordinal(word: Word, lexicon: Lexicon) -> bool:
+def _may_be_ordinal(word: Word, lexicon: Lexicon, sentence: str) -> bool:
     """Whether the full stop may make an ordinal, after which a capital letter begins no sentence: "am 3. Juni"."""
-    return lexicon.ordinals and word.mark is Mark.FULL_STOP and word.core.isdecimal() and len(word.core) <= 3
+    if word.mark is not Mark.FULL_STOP or not _ORDINAL.fullmatch(word.core):
+        return False
+    return lexicon.ordinals or (lexicon.language is None and len(word.core) <= 2 and not _CYRILLIC.search(sentence))
+
+
+_ORDINAL = re.compile(r"[0-9]{1,3}|[0-9]{1,2}\.[0-9]{1,2}")  # "am 3. Juni", "am 24.12. Heiligabend"
+_CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 
 
 def _is_alone(sentence: str) -> bool:
@@ -90,6 +100,9 @@ def _is_alone(sentence: str) -> bool:
 
 
 def _between_words(word: Word, start: str, following: str, *, complete: bool, lexicon: Lexicon) -> Grade | None:
+    if is_clustered(word.core[-1]) and is_clustered(start):
+        clings = core_of(following) in (lexicon.clingers if complete else lexicon.beginnings_of_clingers)
+        return None if clings else Grade.CLAUSE  # where words are not parted by blanks, a blank parts clauses
     core = core_of(following) if complete else ""
     opens = core in lexicon.openers
     if lexicon.binds(word.core) or (word.is_number and not word.is_time) or word.is_code:
@@ -144,7 +157,7 @@ def ending(word: Word, previous: Word | None, *, lexicon: Lexicon, sentence: str
     """
     if word.mark is Mark.NONE or word.tail[-1] in _JOINING_MARKS or word.core in _ADDRESS_BEGINNINGS:
         return Ending.OPEN
-    if _may_be_ordinal(word, lexicon):
+    if _may_be_ordinal(word, lexicon, sentence):
         return Ending.UNSURE
     following = "A" if word.is_number else ""
     if grade(word, "", following, complete=False, lexicon=lexicon, sentence=sentence) is None:

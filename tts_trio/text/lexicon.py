@@ -195,7 +195,7 @@ ENGLISH = Lexicon(
     answers=_words("no"),
 )
 
-UNKNOWN = Lexicon(short_word=3)
+UNKNOWN = Lexicon(short_word=3, clingers=_words("ครับ ค่ะ คะ ๆ"))
 
 # Languages that write an ordinal as a figure and a full stop (Unicode's CLDR has "d." in their dates).
 _ORDINALS = _words("bs cs da de et eu fi fo hr hu is lb lv nb nn no pl sk sl sr tr")
@@ -213,7 +213,7 @@ def lexicon_for(language_code: str | None) -> Lexicon:
         return Lexicon(
             binding_endings=RUSSIAN.binding_endings,
             **{
-                field.name: getattr(RUSSIAN, field.name) | getattr(ENGLISH, field.name)
+                field.name: getattr(RUSSIAN, field.name) | getattr(ENGLISH, field.name) | getattr(UNKNOWN, field.name)
                 for field in attrs.fields(Lexicon)
                 if field.init and isinstance(getattr(RUSSIAN, field.name), frozenset)
             },

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 import re
+import unicodedata
 from collections.abc import Iterator
 
 import attrs
 
+from tts_trio.text.scripts import is_unspaced, words_in
+
 # Blanks, at which text can be cut, and non-blanks. A no-break space counts as a non-blank.
 _RUNS = re.compile(r"[^\S\u00a0\u2007\u202f]+|(?:\S|[\u00a0\u2007\u202f])+")
-# Marks of languages that write no blanks. A phrase may end after them, and after the closing brackets behind them.
-_UNSPACED_MARKS = frozenset("。！？，、；：")
-_CLOSING = re.compile(r"[。！？，、；：…」』”）’】》〉\ufe00-\ufe0f]+")
+# Marks of languages that write no blank after a mark. A phrase may end after them, and after the closing brackets
+# behind them; after a mark of ASCII too, where letters of such a language are on both sides.
+_UNSPACED_MARKS = "。！？，、；：।॥؟۔،؛։።፣፤፥፦፧፨។៕៖၊။"
+_CLOSING = re.compile(rf"[{_UNSPACED_MARKS},.!?;:…」』”）’】》〉\ufe00-\ufe0f]+")
+_UNSPACED_MARK = re.compile(f"[{_UNSPACED_MARKS}]")
 LONGEST_MARK = 8
 """The most characters of such a mark with the closing brackets behind it."""
 _LONGEST_INITIALS = 20  # the most characters of letters with full stops between them that count as one word
@@ -25,9 +30,9 @@ _AROUND = ".,;:!?…()«»“”‘’\"'"
 _INFORMATION = "ℹ"  # a letter to Unicode, an emoji to everybody else
 
 _FULL_STOP = "."
-_SENTENCE_MARKS = frozenset("!?！？。।॥؟۔‼⁇⁈⁉")
-_CLAUSE_MARKS = frozenset(",;:—–，、；：،؛")
-ENDING_MARKS = _SENTENCE_MARKS | _UNSPACED_MARKS | {_FULL_STOP}
+_SENTENCE_MARKS = frozenset("!?！？。।॥؟۔։።፧፨។៕။‼⁇⁈⁉")
+_CLAUSE_MARKS = frozenset(",;:—–，、；：،؛՝፣፤፥፦៖၊")
+ENDING_MARKS = _SENTENCE_MARKS | {*_UNSPACED_MARKS, _FULL_STOP}
 """The marks behind which a sentence, or a word without a blank behind it, may end."""
 
 
@@ -94,7 +99,7 @@ def slices(text: str) -> Iterator[str]:
 
 
 def split_unspaced(run: str, *, known: int) -> Iterator[str]:
-    """Cut a run after each mark of a language that writes no blanks: "你好。再见" is two words.
+    """Cut a run after each mark of a language that writes no blank after it: "你好。再见" is two words.
 
     Args:
         run: The run, or its end.
@@ -104,15 +109,27 @@ def split_unspaced(run: str, *, known: int) -> Iterator[str]:
         The words of the other characters. Each may be empty, and the last one may go on.
     """
     start = known
-    if not _UNSPACED_MARKS.isdisjoint(run):
+    if not run.isascii():
         for match in _CLOSING.finditer(run):
             end = match.end()
-            if not known <= end < len(run) or _UNSPACED_MARKS.isdisjoint(match[0]):
-                continue
-            if not (run[end].isdigit() and run[max(0, match.start() - 1) : match.start()].isdigit()):
+            if known <= end < len(run) and _parts(run[: match.start()][-1:], match[0], run[end]):
                 yield run[start:end]
                 start = end
     yield run[start:]
+
+
+def _parts(before: str, marks: str, after: str) -> bool:
+    """Whether marks part the words on both sides of them, of which these are the nearest characters."""
+    if _UNSPACED_MARK.search(marks):
+        return not (before.isdigit() and after.isdigit())
+    if _FULL_STOP in marks:  # not "例子.com", nor "د.محمد"
+        return is_unspaced(before) and is_unspaced(after)
+    return marks[0] in ",!?;:" and _is_caseless(before) and _is_caseless(after)
+
+
+def _is_caseless(char: str) -> bool:
+    """Whether a character is of a script without capitals; False for ""."""
+    return (char.isalpha() and char.lower() == char.upper()) or unicodedata.category(char or " ")[0] == "M"
 
 
 @attrs.frozen
@@ -183,7 +200,6 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
         and len(previous.core) < _LONGEST_INITIALS
     ):
         core = f"{previous.core}.{core}"
-    unspaced = core[0] >= "\u2e80"
     return Word(
         core=core,
         capital=run[first].isupper(),
@@ -191,7 +207,7 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
         mark=mark,
         body=run[: last + 1],
         tail=tail,
-        count=max(1, len(core) // 2) if unspaced else 1,
+        count=words_in(core),
         end=end,
         is_number=core[0].isdigit() or (core[0] in _SPOKEN_SIGNS and core[1:2].isdigit()),
         after_number=previous is not None and previous.is_number and previous.mark is Mark.NONE,
