@@ -210,6 +210,11 @@ class SpokenText:
         return self._sent.covered
 
     @property
+    def to_come(self) -> int:
+        """How many characters of the text are not aligned."""
+        return len(self._sent.text) - self._sent.covered
+
+    @property
     def is_covered(self) -> bool:
         """Whether nothing is to be heard behind what is aligned."""
         return self._sent.is_covered

@@ -225,14 +225,16 @@ class TextChannel(trio.abc.SendChannel[str | None]):
     cancellation leaves the block, the reply is interrupted instead, and its remaining text is not spoken.
     """
 
-    def __init__(self, utterance: Utterance, changed: Callable[[], None]) -> None:
+    def __init__(self, utterance: Utterance, accepted: Callable[[], None], changed: Callable[[], None]) -> None:
         """Make the channel of an utterance; its driver does.
 
         Args:
             utterance: The utterance, which takes the text.
-            changed: The function to call after each change of the utterance.
+            accepted: The function to call when the utterance has accepted a piece of text.
+            changed: The function to call after each other change of the utterance.
         """
         self._utterance = utterance
+        self._accepted = accepted
         self._changed = changed
         self._closed = False
 
@@ -259,7 +261,7 @@ class TextChannel(trio.abc.SendChannel[str | None]):
         if self._closed:
             raise trio.ClosedResourceError("this text channel was closed")
         self._utterance.accept("" if value is None else value, trio.current_time())
-        self._changed()
+        self._accepted()
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:

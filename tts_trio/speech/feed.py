@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import AsyncExitStack
 
@@ -27,10 +26,8 @@ async def feed(
     Raises:
         TypeError: A token is neither a `str` nor None.
     """
-    at_once = _TOKENS_AT_ONCE if isinstance(tokens, AsyncIterable) else 1
-    count = itertools.count(1)
 
-    async def sent(token: str | None) -> bool:
+    def sent(token: str | None) -> bool:
         """Send a token, and return True; False when the reply has ended or failed, which the audio channel reports."""
         try:
             text.send_nowait(token)
@@ -38,8 +35,6 @@ async def feed(
             if audio.outcome is None:  # the reply has not ended: this token is at fault
                 raise
             return False
-        if next(count) % at_once == 0:
-            await trio.lowlevel.checkpoint()
         return True
 
     with text:
@@ -47,10 +42,15 @@ async def feed(
             async with AsyncExitStack() as stack:
                 if isinstance(tokens, AsyncGenerator):
                     stack.push_async_callback(tokens.aclose)  # or it would stay open until it is garbage collected
+                count = 0
                 async for token in tokens:
-                    if not await sent(token):
+                    if not sent(token):
                         return
+                    count += 1
+                    if count % _TOKENS_AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
         else:
             for token in [tokens] if isinstance(tokens, str) else tokens:
-                if not await sent(token):
+                if not sent(token):
                     return
+                await trio.lowlevel.checkpoint()

@@ -40,5 +40,4 @@ class Lead:
         received = self._segments.received_seconds
         if not self._deadlines.running:
             return received
-        spoken = self._segments.current.spoken
-        return received + (len(spoken.text) - spoken.covered) / self.characters_a_second
+        return received + self._segments.current.spoken.to_come / self.characters_a_second

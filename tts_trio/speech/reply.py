@@ -67,7 +67,7 @@ class Reply(Driver):
             background: Whether no caller waits for the audio (a prefetch).
         """
         super().__init__(config)
-        self.text: TextChannel = TextChannel(self.utterance, self.changed)
+        self.text: TextChannel = TextChannel(self.utterance, self._accepted, self.changed)
         self.utterance.admitted = config.limiter is None
         self._openings = openings
         self._is_opening = openings is not None  # whether the next phrase may be said from memory
@@ -203,6 +203,13 @@ class Reply(Driver):
         if self.utterance.say_from_memory(openings, now):
             self._is_opening = False
         return self.utterance.has_phrases
+
+    def _accepted(self) -> None:
+        """Act on a piece of text. Most make no phrase, and change only when one is made of what there is."""
+        if self.utterance.has_phrases:
+            self.changed()
+        else:
+            self._timer.bring_forward(self.utterance.text_deadline())
 
     def changed(self) -> None:
         """Send what the utterance has to send, close a connection that has ended, and wake the readers."""

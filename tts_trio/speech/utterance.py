@@ -14,13 +14,7 @@ import attrs
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioFormat
-from tts_trio.errors import (
-    ProtocolError,
-    ServiceTimeoutError,
-    TTSConnectionError,
-    TTSError,
-    UtteranceEndedError,
-)
+from tts_trio.errors import ProtocolError, ServiceTimeoutError, TTSConnectionError, TTSError, UtteranceEndedError
 from tts_trio.speech.deadlines import Deadlines
 from tts_trio.speech.lead import Lead
 from tts_trio.speech.playback import Playback
@@ -85,10 +79,9 @@ class Utterance(Report):
             UtteranceEndedError: The utterance has ended, or its text was closed.
             TTSError: The utterance failed.
         """
-        if (error := self.error) is not None:
-            raise error
         if self.ended is not None:
-            raise UtteranceEndedError(f"the reply is {self.ended}, so it takes no more text; start another reply")
+            says = f"the reply is {self.ended}, so it takes no more text; start another reply"
+            raise self.error or UtteranceEndedError(says)
         if self._input.closed:
             raise UtteranceEndedError("the text of this reply was closed; start another reply")
         self._input.take(token, now)
@@ -149,6 +142,10 @@ class Utterance(Report):
     def has_phrases(self) -> bool:
         """Whether phrases wait to be sent."""
         return bool(self._input.phrases)
+
+    def text_deadline(self) -> float:
+        """Return the part of `deadline` that a token changes which has made no phrase."""
+        return self._input.deadline()
 
     def say_from_memory(self, openings: Openings, now: float) -> bool:
         """Say the first phrases from memory; return whether there is one that cannot be, with which that is over."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import deque
 
 from tts_trio.config.config import TTSConfig
@@ -22,6 +23,7 @@ from tts_trio.text.words import CHARACTERS_A_SECOND
 logger = logging.getLogger(__name__)
 
 _REPLACEMENT = "\ufffd"
+_HALF = re.compile(r"[\ud800-\udfff]")  # of a surrogate pair
 _WARNING = 30.0  # seconds without text after which a warning asks whether the text was not closed
 
 
@@ -91,7 +93,7 @@ class TextInput:
         self._unread: deque[str] = deque()  # the slices for `read`
         self._half = ""  # the first half of a surrogate pair, whose second half may come with the next token
         self._last_text = now
-        self._warned = False
+        self._silence = min(text_timeout, _WARNING)  # seconds without text after which there is something to do
 
     @classmethod
     def of(cls, config: TTSConfig, now: float) -> TextInput:
@@ -124,11 +126,17 @@ class TextInput:
                 field="max_characters",
             )
         self._characters += len(token)
+        if self._half or _HALF.search(token):
+            token = self._join_halves(token)
+        self._unread.extend(slices(token))
+        self._last_text = now
+
+    def _join_halves(self, token: str) -> str:
+        """Return the whole characters of the text so far, of which the first half of a pair may be the last one."""
         text = self._half + token
         end = len(text) - ("\ud800" <= text[-1:] <= "\udbff")
         self._half = text[end:]
-        self._unread.extend(slices(whole_text(text[:end])))
-        self._last_text = now
+        return whole_text(text[:end])
 
     def close(self) -> None:
         """Note that the caller has no more text."""
@@ -142,12 +150,13 @@ class TextInput:
             now: The time, in seconds.
             lead: Seconds of speech ahead of the listener, without that of `phrases`.
         """
-        text = self._strip(self._unread.popleft()) if self._unread else ""
-        if self.closed and not self._unread and self._markdown is not None:
-            text += self._markdown.close()
-        if text:
-            self._queue(self._phraser.feed(text, now, lead + self._waiting_characters / CHARACTERS_A_SECOND))
-        if self.closed and not self._unread:
+        text = self._unread.popleft() if self._unread else ""
+        ends = self.closed and not self._unread
+        if self._markdown is not None:
+            text = self._markdown.feed(text) + (self._markdown.close() if ends else "")
+        if text and (phrases := self._phraser.feed(text, now, lead + self._waiting_characters / CHARACTERS_A_SECOND)):
+            self._queue(phrases)
+        if ends:
             self.complete = True
             self._queue(self._phraser.close())
         return text
@@ -177,9 +186,6 @@ class TextInput:
         self._unread.clear()
         return rest
 
-    def _strip(self, text: str) -> str:
-        return text if self._markdown is None else self._markdown.feed(text)
-
     def take_whole(self, text: str) -> str:
         """Take a text that is known as a whole as the only phrase, and return it."""
         self._queue([text])
@@ -201,8 +207,9 @@ class TextInput:
             return math.inf
         if self._unread:
             return -math.inf
-        warning = math.inf if self._warned else self._last_text + _WARNING
-        return min(self.given_up_at(), warning, self._phrase_due())
+        due = self._phraser.deadline()
+        silent_at = self._last_text + self._silence
+        return silent_at if due is None else min(due, silent_at)
 
     def expire(self, now: float) -> TextTimeoutError | None:
         """Do what is due at this time; return the error if the reply has failed by it."""
@@ -213,13 +220,10 @@ class TextInput:
                 f"no text was sent for {self._text_timeout:g} s (timeouts.text), and the text was not closed; close it "
                 "at the end of the reply"
             )
-        if self._phrase_due() <= now:
+        due = self._phraser.deadline()
+        if due is not None and due <= now:
             self._queue(self._phraser.expire(now))
-        elif not self._warned and self._last_text + _WARNING <= now:
-            self._warned = True
+        elif self._last_text + self._silence <= now:
+            self._silence = self._text_timeout
             logger.warning("no text was sent to a reply for %g s; close its text channel at its end", _WARNING)
         return None
-
-    def _phrase_due(self) -> float:
-        due = self._phraser.deadline()
-        return math.inf if due is None else due

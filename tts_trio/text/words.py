@@ -93,9 +93,9 @@ def runs(token: str) -> Iterator[tuple[bool, str]]:
         yield run[0].isspace() and run[0] not in "\u00a0\u2007\u202f", run
 
 
-def slices(text: str) -> Iterator[str]:
+def slices(text: str) -> list[str]:
     """Cut a text of any length into slices short enough to be read without delaying trio's loop."""
-    return (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
+    return [text[start : start + _SLICE] for start in range(0, len(text), _SLICE)]
 
 
 def split_unspaced(run: str, *, known: int) -> Iterator[str]:

@@ -77,7 +77,10 @@ class Timer:
 
     def reset(self) -> None:
         """Set the timer earlier, if something is due before it fires."""
-        due = self._due()
+        self.bring_forward(self._due())
+
+    def bring_forward(self, due: float) -> None:
+        """Set the timer to this time, if that is earlier."""
         if due < self._scope.deadline:
             self._scope.deadline = due
 
