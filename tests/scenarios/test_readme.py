@@ -208,7 +208,7 @@ def test_what_the_pages_name_in_passing_is_there() -> None:
         for script in re.findall(r"python -m benchmarks (\w+)", page):
             assert (ROOT / "benchmarks" / f"{script}.py").exists() or (ROOT / "benchmarks" / script).is_dir(), script
         for command in re.findall(r"`tts-trio (\w+)", page):
-            assert command in {"say", "demo", "probe", "prefetch", "cache", "serve"}
+            assert command in {"say", "demo", "check", "voices", "probe", "prefetch", "cache", "serve"}
         for file in re.findall(r"`((?:tests|tts_trio|benchmarks)/[\w./]+)`", page):
             assert (ROOT / file).exists(), f"{path}: {file}"
 

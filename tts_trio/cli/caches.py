@@ -26,6 +26,11 @@ def add_cache_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def is_redis(where: str) -> bool:
+    """Whether the value of `--cache` is a URL, and no file."""
+    return _URL.match(where) is not None
+
+
 @asynccontextmanager
 async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteCache]:
     """Open the cache of `--cache`: a `RedisCache` for a URL, else a `SqliteCache` for a file.
@@ -36,7 +41,7 @@ async def chosen_cache(where: str | None) -> AsyncGenerator[RedisCache | SqliteC
     """
     if not where:
         raise UsageError("--cache: it is missing; give a file or redis://host:port/database, or set TTS_TRIO_CACHE")
-    if _URL.match(where):
+    if is_redis(where):
         async with RedisCache(where) as cache:
             yield cache
     else:

@@ -14,7 +14,7 @@ import trio
 
 from tts_trio import __version__
 from tts_trio._nurseries import single_error
-from tts_trio.cli import caches, demo, prefetch, probe, say, serve
+from tts_trio.cli import caches, check, demo, prefetch, probe, say, serve, voices
 from tts_trio.cli.common import UsageError
 from tts_trio.cli.console import complain, logged_warnings
 from tts_trio.errors import ConfigurationError, TTSError
@@ -63,7 +63,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"tts-trio {__version__}")
     parser.set_defaults(parses_itself=False, clock=_real_time)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (say, demo, probe, prefetch, caches, serve):
+    for command in (say, demo, check, voices, probe, prefetch, caches, serve):
         command.add_to(commands.add_parser)
     options, rest = parser.parse_known_args(arguments)
     if rest and not options.parses_itself:
@@ -91,7 +91,8 @@ async def _until_ended(options: argparse.Namespace, ending: Sequence[signal.Sign
         if ending:
             nursery.start_soon(watch)
         with single_error():
-            await options.run(options)
+            ended = await options.run(options)  # an exit code, or None for 0
+            code = code or ended or 0  # a signal may have come as it ended
         nursery.cancel_scope.cancel()
     return code
 

@@ -67,6 +67,17 @@ def _tell(line: Text) -> None:
     err.print(line, soft_wrap=not err.is_terminal)  # on a terminal rich wraps the line between words
 
 
+def listing(rows: Iterable[Mapping[str, str]]) -> Table:
+    """Return a table of rows of text, under the names of their fields, which a narrow terminal wraps."""
+    rows = list(rows)
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in dict.fromkeys(name for row in rows for name in row):
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*row.values())
+    return made
+
+
 def table(rows: Iterable[Mapping[str, str]]) -> Table:
     """Return a table of rows, under the names of their fields: the first column aligned left, the others right.
 

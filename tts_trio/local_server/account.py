@@ -50,6 +50,11 @@ class Account:
         if not key or (good is not None and key not in good):
             raise errors.INVALID_KEY.given()
 
+    def check_permission(self, permission: str) -> None:
+        """Raise a `ServiceError` unless the keys have this permission."""
+        if permission in self.behavior.missing_permissions:
+            raise errors.MISSING_PERMISSION.given(permission=permission)
+
     def issue_token(self, now: float) -> str:
         """Issue a single-use token, which is valid for 15 minutes."""
         token = self.identifier("sutkn_", 32)

@@ -219,6 +219,9 @@ class Behavior:
     forbidden_voices: tuple[str, ...] = _option(
         (), _TEXTS, help="voices above the account's plan (402 paid_plan_required)"
     )
+    missing_permissions: tuple[str, ...] = _option(
+        (), _TEXTS, help="permissions that the keys lack over HTTP, such as user_read (401 missing_permissions)"
+    )
     quota: int | None = _option(None, _NOT_NEGATIVE, help="credits of the account; none: unlimited")
     quota_status: Literal[401, 402] = _switch("HTTP status of an exhausted quota (older or current docs)")
     concurrency: int | None = _option(None, _POSITIVE, help="simultaneous generations of the plan; none: unlimited")

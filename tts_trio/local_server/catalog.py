@@ -78,8 +78,13 @@ _USER = {
     "is_onboarding_checklist_completed": True,
 }  # fmt: skip
 _VOICE: dict[str, Any] = {
-    "category": "premade", "labels": {}, "description": None, "preview_url": None, "available_for_tiers": [],
+    "category": "premade", "labels": {"language": "en"}, "description": None, "preview_url": None,
+    "available_for_tiers": [],
     "high_quality_base_model_ids": list(MODELS), "settings": SETTINGS,
+    "verified_languages": [
+        {"language": code, "model_id": "eleven_multilingual_v2", "accent": None, "locale": None, "preview_url": None}
+        for code in ("en", "ru")
+    ],
     "fine_tuning": {
         "is_allowed_to_fine_tune": False, "state": {}, "verification_failures": [], "verification_attempts_count": 0,
         "manual_verification_requested": False,

@@ -72,7 +72,8 @@ class InvalidBody(ServiceError):
 
 _AUTHENTICATION, _INVALID = "authentication_error", "validation_error"
 
-# --- authentication: no credentials over HTTP, none on a WebSocket, an unknown key, a malformed key (HTTP only)
+# --- authentication: no credentials over HTTP, none on a WebSocket, an unknown key, a malformed key (HTTP only), a key
+# without the permission for the endpoint
 MISSING_KEY = ServiceError(401, "missing_api_key", "No API key was provided.", _AUTHENTICATION)
 AUTHENTICATION_REQUIRED = ServiceError(
     401, "authentication_required",
@@ -81,6 +82,10 @@ AUTHENTICATION_REQUIRED = ServiceError(
 )  # fmt: skip
 INVALID_KEY = ServiceError(401, "unauthorized", "Invalid API key", _AUTHENTICATION, "invalid_api_key")
 MALFORMED_KEY = ServiceError(400, "invalid_api_key", "API key is invalid.", _AUTHENTICATION, param="api_key")
+MISSING_PERMISSION = ServiceError(
+    401, "unauthorized", "The API key you used is missing the permission {permission} to execute this operation.",
+    _AUTHENTICATION, "missing_permissions",
+)  # fmt: skip
 
 # --- voices: unknown over HTTP, unknown on a WebSocket, above the plan (also 402), too many in a dialogue
 VOICE_NOT_FOUND = ServiceError(404, "voice_not_found", "A voice with voice_id '{voice_id}' was not found.", "not_found")

@@ -118,10 +118,11 @@ def _route(request: Request, account: Account, now: float) -> Answer | SpeechAns
     if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
         return Answer(200, _headers(account.trace_id(), "text/plain; charset=utf-8"), b"OK")
     allowed: list[str] = []
-    for method, pattern, give in _ROUTES:
+    for method, pattern, permission, give in _ROUTES:
         if path := re.fullmatch(pattern, request.path):
             if method == request.method:
                 authenticate(request, account)
+                account.check_permission(permission)
                 given = give(Call(request, path, account, now))
                 return given if isinstance(given, SpeechAnswer) else _answer(200, given, account.trace_id())
             allowed.append(method)
@@ -292,17 +293,27 @@ def _history(call: Call) -> Any:
     }
 
 
-_ROUTES: tuple[tuple[str, str, Callable[[Call], Any]], ...] = (
-    ("POST", "/v1/(text-to-dialogue|text-to-speech/(?P<voice>[^/]*))(?P<form>(/stream)?(/with-timestamps)?)", _speech),
-    ("GET", "/v1/models", lambda _: catalog.models()),
-    ("GET", "/v1/user", lambda call: catalog.user(call.account.behavior, call.account.used)),
-    ("GET", "/v1/user/subscription", lambda call: catalog.subscription(call.account.behavior, call.account.used)),
-    ("GET", "/v1/voices", lambda call: {"voices": catalog.voices(call.account.behavior)}),
-    ("GET", "/v2/voices", _found_voices),
-    ("GET", "/v1/voices/settings/default", lambda _: catalog.SETTINGS),
-    ("GET", "/v1/voices/([^/]+)", _voice),
-    ("GET", "/v1/voices/([^/]+)/settings", lambda call: _voice(call)["settings"]),
-    ("GET", "/v1/history", _history),
-    ("POST", "/v1/single-use-token/tts_websocket", lambda call: {"token": call.account.issue_token(call.now)}),
+def _subscription(call: Call) -> Any:
+    return catalog.subscription(call.account.behavior, call.account.used)
+
+
+def _token(call: Call) -> Any:
+    return {"token": call.account.issue_token(call.now)}
+
+
+_SPEECH = "/v1/(text-to-dialogue|text-to-speech/(?P<voice>[^/]*))(?P<form>(/stream)?(/with-timestamps)?)"
+_ROUTES: tuple[tuple[str, str, str, Callable[[Call], Any]], ...] = (
+    ("POST", _SPEECH, "text_to_speech", _speech),
+    ("GET", "/v1/models", "models_read", lambda _: catalog.models()),
+    ("GET", "/v1/user", "user_read", lambda call: catalog.user(call.account.behavior, call.account.used)),
+    ("GET", "/v1/user/subscription", "user_read", _subscription),
+    ("GET", "/v1/voices", "voices_read", lambda call: {"voices": catalog.voices(call.account.behavior)}),
+    ("GET", "/v2/voices", "voices_read", _found_voices),
+    ("GET", "/v1/voices/settings/default", "voices_read", lambda _: catalog.SETTINGS),
+    ("GET", "/v1/voices/([^/]+)", "voices_read", _voice),
+    ("GET", "/v1/voices/([^/]+)/settings", "voices_read", lambda call: _voice(call)["settings"]),
+    ("GET", "/v1/history", "speech_history_read", _history),
+    ("POST", "/v1/single-use-token/tts_websocket", "text_to_speech", _token),
 )
-"""The method of each route, the pattern of its path, and the function that returns the JSON of the answer."""
+"""The method of each route, the pattern of its path, the permission that the key needs (wire/README.md, 10), and the
+function that returns the JSON of the answer."""

@@ -32,22 +32,24 @@ def dial_failed(config: TTSConfig, where: str, error: OSError | trio.BrokenResou
     cause = root_cause(error)
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return TTSConnectionError(f"no connection to {where}: {cause}")
-    named = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
-    trusted = (
-        "the ssl_context that was given"
-        if config.ssl_context is not None
-        else "the system's certificates"
-        if named is None
-        else f"{named} ({os.environ[named]})"
-    )
     return ConfigurationError(
-        f"ssl_context: the certificate of {where} is not trusted by {trusted}: {cause.verify_message}; pass an "
-        "ssl_context that trusts it, or set SSL_CERT_FILE to the certificate of its authority",
+        f"ssl_context: the certificate of {where} is not trusted by {trusted_roots(config)}: {cause.verify_message}; "
+        "pass an ssl_context that trusts it, or set SSL_CERT_FILE to the certificate of its authority",
         field="ssl_context",
     )
 
 
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def trusted_roots(config: TTSConfig) -> str:
+    """Name what decides which certificates are trusted."""
+    if config.ssl_context is not None:
+        return "the ssl_context that was given"
+    named = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    return "the system's certificates" if named is None else f"{named} ({os.environ[named]})"
+
+
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL finds a certificate in a folder
 
 

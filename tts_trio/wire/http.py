@@ -38,8 +38,8 @@ class SpeechRequest:
 
     Attributes:
         path: The path and query, below the base URL.
-        body: The JSON body.
-        timed: Whether the answer is lines for `TimedLines`, and not raw audio.
+        body: The JSON body. b"": there is none, and the method is GET instead of POST.
+        timed: Whether the answer is JSON, such as lines for `TimedLines`, and not raw audio.
         text: The text that is spoken; it is in the body, too.
     """
 
@@ -112,6 +112,11 @@ def stream_request(
         timed=timed,
         text=text,
     )
+
+
+def resource_request(path: str, **query: Any) -> SpeechRequest:
+    """Return the request for a resource of the account, whose answer is JSON."""
+    return SpeechRequest(path=f"{path}?{encode_query(query)}" if query else path, body=b"", timed=True)
 
 
 def _first_words(text: str | None) -> str | None:

@@ -37,6 +37,18 @@ async def _(here: Town) -> None:
     assert (reply.status, reply.json["detail"]["code"]) == (401, "missing_api_key")
 
 
+@row("4.1-a-key-without-a-permission", missing_permissions=("user_read", "text_to_speech"))
+async def _(here: Town) -> None:
+    for reply, permission in (
+        (await get(here, "/v1/user/subscription"), "user_read"),
+        (await speak(here), "text_to_speech"),
+    ):
+        detail = reply.json["detail"]
+        assert (reply.status, detail["status"]) == (401, "missing_permissions")
+        assert f"missing the permission {permission} to" in detail["message"]
+    assert (await get(here, "/v1/models")).status == 200
+
+
 @row("4.1-bad-keys", api_keys=("good",))
 async def _(here: Town) -> None:
     for key, status, code in (("feed0123", 400, "invalid_api_key"), ("nonsense", 401, "unauthorized")):

@@ -28,24 +28,27 @@ _SUSPICIOUS = 1.0  # seconds without an answer, after which the connections that
 
 
 @lru_cache(maxsize=64)
-def _head(base_url: str, path: str, api_key: str) -> bytes:
+def _head(method: str, base_url: str, path: str, api_key: str) -> bytes:
     """Return the head of a request, without the length of its body."""
     url = httpx.URL(base_url.rstrip("/") + path)
     headers = {
         "xi-api-key": api_key,
         "user-agent": USER_AGENT,
         "accept-encoding": "identity",
-        "content-type": "application/json",
     }
-    request = httpx.Request("POST", url, headers=headers)
-    del request.headers["content-length"]
+    if method == "POST":
+        headers["content-type"] = "application/json"
+    request = httpx.Request(method, url, headers=headers)
+    request.headers.pop("content-length", None)
     head = h11.Request(method=request.method, target=url.raw_path, headers=request.headers.raw)
     return (h11.Connection(h11.CLIENT).send(head) or b"").removesuffix(b"\r\n")
 
 
 def message_of(config: TTSConfig, request: SpeechRequest) -> bytes:
     """Return what is sent for a request: its head and its body, for one write."""
-    head = _head(config.base_url, request.path, config.api_key)
+    if not request.body:
+        return _head("GET", config.base_url, request.path, config.api_key) + b"\r\n"
+    head = _head("POST", config.base_url, request.path, config.api_key)
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(request.body), request.body)
 
 
