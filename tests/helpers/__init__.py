@@ -15,7 +15,9 @@ from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketCon
 from tts_trio._nurseries import single_error
 from tts_trio.local_server import Behavior, LocalServer, Received, Requested, Sent, ToneVoice, read_tones
 from tts_trio.transport.connection import Connection
+from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.streams import OpenStream
+from tts_trio.wire import endpoint_for
 
 T = TypeVar("T")
 
@@ -153,9 +155,15 @@ async def speaking(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerator
 
 async def hot_connection(connections: WebSocketConnectionManager) -> Connection:
     """The connection that the next utterance takes."""
-    connection = (await connections._hot_socket()).slots.idle
+    pool = connections._pool_for(endpoint_for(connections.config))
+    connection = (await pool.hot_socket()).slots.idle
     assert connection is not None
     return connection
+
+
+def sockets_of(connections: WebSocketConnectionManager) -> list[HotSocket]:
+    """The sockets that there are, in the order in which they were dialed."""
+    return [socket for pool in connections._pools.values() for socket in pool.sockets]
 
 
 async def tokens(text: str, interval: float = 0.02) -> AsyncIterator[str]:

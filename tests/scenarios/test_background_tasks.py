@@ -23,6 +23,7 @@ from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.http.stream import WatchedStream
+from tts_trio.transport.socket_pool import SocketPool
 from tts_trio.transport.websocket import WebSocket
 
 IN_THE_BACKGROUND: list[tuple[type, str]] = [
@@ -34,8 +35,8 @@ IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (ConnectionPool, "_offer"),
     (ConnectionPool, "_watch"),
     (WatchedStream, "watch"),
-    (WebSocketConnectionManager, "_on_hot"),
-    (WebSocketConnectionManager, "_socket_ended"),
+    (SocketPool, "_on_hot"),
+    (SocketPool, "_socket_ended"),
     (HotSocket, "run"),
     (HotSocket, "_opened"),
     (HotSocket, "_do_what_is_due"),

@@ -21,7 +21,17 @@ import wsproto
 import wsproto.events
 import wsproto.utilities
 
-from tests.helpers import API_KEY, TEXTS, VOICE_ID, hot_connection, listen, make_config, memory_service, speaking
+from tests.helpers import (
+    API_KEY,
+    TEXTS,
+    VOICE_ID,
+    hot_connection,
+    listen,
+    make_config,
+    memory_service,
+    sockets_of,
+    speaking,
+)
 from tts_trio import (
     ConfigurationError,
     RedisCache,
@@ -112,7 +122,7 @@ async def use(config: TTSConfig, opener: OpenStream, spy: Spy) -> int:
                 except TTSError as error:
                     failures += 1
                     spy.see(error)
-            spy.texts += [repr(connections), repr(tts), repr(tts._http), repr(list(connections._sockets))]
+            spy.texts += [repr(connections), repr(tts), repr(tts._http), repr(sockets_of(connections))]
         spy.texts += [repr(connections), repr(tts)]
     return failures
 

@@ -15,6 +15,7 @@ from tests.helpers import (
     listen,
     make_config,
     memory_service,
+    sockets_of,
     speaking,
     text_of,
 )
@@ -65,7 +66,7 @@ async def interrupt(tts: TTSManager, text: str, seconds: float = 0.0) -> None:
 
 
 def the_socket_in_use(tts: TTSManager) -> HotSocket:
-    return next(socket for socket in tts.connections._sockets if socket.slots.served)
+    return next(socket for socket in sockets_of(tts.connections) if socket.slots.served)
 
 
 async def test_a_complaint_about_what_has_ended_is_nobodys(
@@ -183,7 +184,7 @@ async def test_a_context_that_stays_silent_goes_on_elsewhere_and_the_others_stay
             assert said[first] == Said(first)
             assert said[silenced] == Said(silenced, replays=1)
             await trio.sleep(1)
-            assert retiring not in tts.connections._sockets
+            assert retiring not in sockets_of(tts.connections)
             assert tts.connections.statistics().losses == 1
 
 
@@ -342,7 +343,7 @@ async def test_old_sockets_are_closed_however_slowly_the_peer_says_goodbye(
                     nursery.start_soon(interrupt, tts, f"{turn} {ENGLISH}", 0.1)
             for _ in range(50):
                 await trio.sleep(19)
-                assert max(socket.hot_for() for socket in tts.connections._sockets) < 180
+                assert max(socket.hot_for() for socket in sockets_of(tts.connections)) < 180
             statistics = tts.connections.statistics()
             assert (statistics.hot, statistics.losses) == (2, 0)
         assert service.errors() == []
@@ -356,7 +357,7 @@ async def test_a_socket_taken_while_it_is_being_replaced_is_replaced_later(
     async with memory_service(Behavior(idle_socket="error"), dial_time=1.0) as service:
         async with speaking(make_config(endpoint), service.open_stream) as tts:
             for _ in range(4):
-                opened = min(socket.hot_since for socket in tts.connections._sockets)
+                opened = min(socket.hot_since for socket in sockets_of(tts.connections))
                 await trio.sleep_until(max(trio.current_time(), opened) + replaced_after + 0.5)
                 said = Said()
                 await say(tts, RUSSIAN, said)

@@ -18,6 +18,7 @@ from tts_trio.transport.streams import OpenStream
 from tts_trio.transport.timers import has_expired
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.blanks import is_unasked
+from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
 
 logger = logging.getLogger(__name__)
@@ -135,9 +136,13 @@ class HotSocket:
         """Return how long ago the socket became hot, in seconds; 0 if it never did."""
         return max(0.0, trio.current_time() - self.hot_since)
 
-    def acquire(self) -> Connection:
-        """Take the idle connection for an utterance; another one is offered behind it, if there is room."""
-        connection = self.slots.acquire()
+    def acquire(self, endpoint: Endpoint) -> Connection:
+        """Take the idle connection for an utterance; another one is offered behind it, if there is room.
+
+        Args:
+            endpoint: The frames of the utterance. It is of the same kind as the socket's.
+        """
+        connection = self.slots.acquire(endpoint)
         if self._state is SocketState.AGING:
             self._go(SocketState.HOT)
         if self.slots.used_up:

@@ -86,10 +86,11 @@ class Slots:
         """Offer no connection any more."""
         self.idle = None
 
-    def acquire(self) -> Connection:
-        """Take the idle connection for an utterance: it holds a slot from now on."""
+    def acquire(self, endpoint: Endpoint) -> Connection:
+        """Take the idle connection for an utterance, which speaks by this endpoint: it holds a slot from now on."""
         connection, self.idle = self.idle, None
         assert connection is not None
+        connection.context.endpoint = endpoint
         context_id = connection.context.context_id
         self._held[context_id] = connection
         self._acquired.add(context_id)

@@ -62,13 +62,15 @@ class Context:
         context_id: The id that the frames name; None where the socket is the context.
         state: How far the context is in its life.
         sound: Whether the sound of its text has come.
+        endpoint: The frames, with what is said in the first one. Another one of the same kind may take its place before
+            the context has an utterance.
     """
 
     def __init__(self, endpoint: Endpoint, context_id: str | None) -> None:
         self.context_id = context_id
         self.state = ContextState.NEW
         self.sound = Sound.UNASKED
-        self._endpoint = endpoint
+        self.endpoint = endpoint
 
     @property
     def holds_slot(self) -> bool:
@@ -91,11 +93,11 @@ class Context:
 
     def socket_opened(self) -> list[str]:
         """Begin the context as the first one of its socket, before it has an utterance."""
-        return self._begin() if self._endpoint.begins == "with the socket" else []
+        return self._begin() if self.endpoint.begins == "with the socket" else []
 
     def acquired(self) -> list[str]:
         """Begin the context for an utterance, at endpoints where the service then works before it has text."""
-        return self._begin() if self.state is ContextState.NEW and self._endpoint.begins == "with the utterance" else []
+        return self._begin() if self.state is ContextState.NEW and self.endpoint.begins == "with the utterance" else []
 
     def text(self, phrase: str) -> list[str]:
         """Send a phrase, and `begin` before the first one."""
@@ -103,17 +105,17 @@ class Context:
         assert self.state is ContextState.OPEN, self.state
         if self.sound is Sound.UNASKED or speakable(phrase):
             self.sound = _AFTER_TEXT[self.sound]
-        return [*frames, self._endpoint.text(self.context_id, phrase)]
+        return [*frames, self.endpoint.text(self.context_id, phrase)]
 
     def keep_alive(self) -> list[str]:
         """Keep the context open while there is no text."""
         assert self.state is ContextState.OPEN, self.state
-        return [self._endpoint.keep_alive(self.context_id)]
+        return [self.endpoint.keep_alive(self.context_id)]
 
     def end(self) -> list[str]:
         """End the text, so that the service speaks the rest."""
         self._go(ContextState.COMPLETE)
-        end = self._endpoint.end(self.context_id)
+        end = self.endpoint.end(self.context_id)
         return ([] if end is None else [end]) + (self._close() if self.sound is Sound.HEARD else [])
 
     def audio_received(self) -> list[str]:
@@ -136,11 +138,11 @@ class Context:
 
     def _begin(self) -> list[str]:
         self._go(ContextState.OPEN)
-        return [self._endpoint.begin(self.context_id)]
+        return [self.endpoint.begin(self.context_id)]
 
     def _close(self) -> list[str]:
         self._go(ContextState.CLOSING)
-        close = self._endpoint.close(self.context_id)
+        close = self.endpoint.close(self.context_id)
         return [] if close is None else [close]
 
     def _go(self, state: ContextState) -> None:

@@ -77,6 +77,11 @@ class Endpoint(ABC):
         """Return the frame that keeps a context open while there is no text for it."""
 
     @property
+    def kind(self) -> str:
+        """What stays the same in the life of a socket: utterances for which it is equal can share one, or its spare."""
+        return f"{self.path()}\n{self.begin(None)}" if self.begins == "with the socket" else self.path()
+
+    @property
     def idle_seconds(self) -> float:
         """After how long without a context the service may close the socket, whatever is done."""
         return math.inf

@@ -7,7 +7,7 @@ import math
 import pytest
 import trio
 
-from tests.helpers import TEXTS, heard, hot_connection, listen, make_config, memory_service, speaking
+from tests.helpers import TEXTS, heard, hot_connection, listen, make_config, memory_service, sockets_of, speaking
 from tts_trio import TTSConnectionError, WebSocketConnectionManager
 from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseSent, Fault, Received
@@ -155,7 +155,7 @@ async def test_pings_go_both_ways_while_the_consumer_is_blocked(autojump_clock: 
 
 
 def the_socket(connections: WebSocketConnectionManager, state: SocketState) -> HotSocket:
-    [socket] = [socket for socket in connections._sockets if socket.state is state]
+    [socket] = [socket for socket in sockets_of(connections) if socket.state is state]
     return socket
 
 
@@ -179,7 +179,7 @@ async def test_a_socket_of_many_utterances_retires_for_a_reason(autojump_clock: 
     async with memory_service() as service:
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
             first, second = await acquire_connection(connections), await acquire_connection(connections)
-            socket = next(iter(connections._sockets))
+            socket = sockets_of(connections)[0]
             assert (socket.state, socket.slots.utterances) == (SocketState.HOT, 2)
             first.abandon(reason)
             assert (socket.state, socket.slots.utterances, socket.usable) == (SocketState.RETIRING, 1, False)
