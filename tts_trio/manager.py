@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
-from tts_trio.config.config import TTSConfig, differing_socket_field
+from tts_trio.config.config import TTSConfig, differing_socket_field, for_utterance
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
-from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection
-from tts_trio.errors import ConfigurationError, TTSConnectionError
+from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection, expect_connection
+from tts_trio.errors import ConfigurationError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.driver import Driver
 from tts_trio.speech.feed import feed
-from tts_trio.speech.reply import Reply
+from tts_trio.speech.reply import Reply, begin_reply
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest, source_for
 from tts_trio.static_text.guarded_cache import GuardedCache
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TTSManager(SingleUse):
-    """Speaks for one conversation, with the voice of its configuration. An async context manager.
+    """Speaks for one conversation, with the voice of its configuration or with another. An async context manager.
 
     For a barge-in, leave the block of the utterance, cancel a scope around it, or call `audio.close()`. Each interrupts
     an unfinished utterance without waiting for I/O, and no byte of its audio is delivered afterwards.
@@ -119,6 +119,8 @@ class TTSManager(SingleUse):
         next_text: str | None = None,
         voice: str | None = None,
         settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
     ) -> AbstractAsyncContextManager[AudioChannel]:
         """Speak a text that is known as a whole: from the audio cache, or else over HTTP streaming.
 
@@ -131,19 +133,20 @@ class TTSManager(SingleUse):
             next_text: The text that will be said after, for the intonation; it is not spoken.
             voice: The id of the voice for this text; None: the configuration's.
             settings: The voice settings for this text; None: the configuration's.
+            language_code: The language of this text; None: the configuration's.
+            model: The id of the model for this text; None: the configuration's.
 
         Returns:
             An async context manager that gives the `AudioChannel`.
 
         Raises:
             TypeError: A text is not a `str`.
-            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`; or `previous_text` or
-                `next_text` is given with a v3 model, which takes neither.
+            ConfigurationError: `text` has nothing to speak, or is longer than `max_characters`; `previous_text` or
+                `next_text` is given with a v3 model, which takes neither; or another value is not allowed.
             RuntimeError: The manager is closed, or was not entered.
         """
-        request = StaticTextRequest.checked(
-            self.config, text, previous_text=previous_text, next_text=next_text, voice=voice, settings=settings
-        )
+        config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        request = StaticTextRequest.checked(config, text, previous_text=previous_text, next_text=next_text)
         _, http = self._require_open()
         return self._perform(StaticText(request, source_for(request, http, self._cache), self._history))
 
@@ -192,41 +195,83 @@ class TTSManager(SingleUse):
         begin = partial(self._begin_reply, background=True)
         await prefetch_openings(openings, self._openings, begin, self.config, self._foreground)
 
+    def expect(
+        self,
+        *,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Make a connection ready for a reply with another voice, or another of these values. It does not wait.
+
+        A reply with a value that was neither expected nor used lately waits for a dial, unless a context of the shared
+        socket can have it: `timeline.connected` tells. Besides the configuration's own connections, those of the three
+        kinds that were expected or used last are kept hot, with as many spares.
+
+        Args:
+            voice: The id of the voice; None: the configuration's.
+            settings: The voice settings; None: the configuration's.
+            language_code: The language of the text; None: the configuration's.
+            model: The id of the model; None: the configuration's.
+
+        Raises:
+            ConfigurationError: A value is not allowed; the message names the field and what is allowed.
+            RuntimeError: The manager is closed, or was not entered.
+        """
+        self._require_open()
+        config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        expect_connection(self.connections, config)
+
     @asynccontextmanager
-    async def start_llm_stream(self) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
+    async def start_llm_stream(
+        self,
+        *,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
+    ) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written, over a connection that is already hot.
 
         Returns an async context manager that gives two channels: one for the text, one for its audio. One task may
         serve both, or two tasks one each: `text.send` never waits for audio. Close `text` when the reply is complete.
         Leaving the block interrupts an unfinished reply.
 
+        Args:
+            voice: The id of the voice for this reply; None: the configuration's. See `expect`.
+            settings: The voice settings for this reply; None: the configuration's.
+            language_code: The language of this reply; None: the configuration's.
+            model: The id of the model for this reply; None: the configuration's.
+
         Raises:
+            ConfigurationError: A value is not allowed; the message names the field and what is allowed.
             TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
             TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed, or was not entered.
         """
-        reply = await self._begin_reply(self.config, self._openings)
+        config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        reply = await self._begin_reply(config, self._openings and self._openings.speaking(config))
         async with self._perform(reply) as audio:
             yield reply.text, audio
 
-    async def _begin_reply(self, config: TTSConfig, openings: Openings | None, *, background: bool = False) -> Reply:
+    def _begin_reply(
+        self, config: TTSConfig, openings: Openings | None, *, background: bool = False
+    ) -> Awaitable[Reply]:
         _, http = self._require_open()
-        acquire = partial(acquire_connection, self.connections)
-        try:
-            connection = await acquire()
-        except TTSConnectionError:
-            if config.fallback is None:
-                raise
-            connection = None
-        try:
-            return Reply(config, acquire, http, connection, openings, background=background)
-        except BaseException:  # the user's `phrase_policy` may raise
-            if connection is not None:
-                connection.close()
-            raise
+        acquire = partial(acquire_connection, self.connections, config)
+        return begin_reply(config, acquire, http, openings, background=background)
 
     @asynccontextmanager
-    async def speak(self, tokens: AsyncIterable[str | None] | Iterable[str | None]) -> AsyncGenerator[AudioChannel]:
+    async def speak(
+        self,
+        tokens: AsyncIterable[str | None] | Iterable[str | None],
+        *,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
+    ) -> AsyncGenerator[AudioChannel]:
         """Speak the text of an iterable as it comes: `start_llm_stream` with a task that sends the text.
 
         Returns an async context manager that gives the `AudioChannel`.
@@ -235,14 +280,20 @@ class TTSManager(SingleUse):
             tokens: An iterable of pieces of text of any size; "" and None are skipped, and a `str` is one piece. A task
                 inside of the block iterates over it, and closes an async generator at its end. An exception of the
                 iterable leaves the block bare, and the text that was not spoken until then is dropped.
+            voice: The id of the voice for this reply; None: the configuration's. See `expect`.
+            settings: The voice settings for this reply; None: the configuration's.
+            language_code: The language of this reply; None: the configuration's.
+            model: The id of the model for this reply; None: the configuration's.
 
         Raises:
             TypeError: A token is neither a `str` nor None.
+            ConfigurationError: A value is not allowed; the message names the field and what is allowed.
             TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
             TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed, or was not entered.
         """
-        async with self.start_llm_stream() as (text, audio):
+        block = self.start_llm_stream(voice=voice, settings=settings, language_code=language_code, model=model)
+        async with block as (text, audio):
             with single_error():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(feed, tokens, text, audio)

@@ -45,6 +45,7 @@ HELLO, *PROGRAMS = [block for _, block in blocks("python") if "trio.run(" in blo
 FUNCTIONS = (
     "answer",
     "echo",
+    "hand_over",
     "start_worker",
     "start_agent",
     "test_a_connection_that_breaks_in_mid_reply",
@@ -132,6 +133,15 @@ async def test_the_primitive(autojump_clock: trio.testing.MockClock) -> None:
         call = Call()
         await run_example("echo")(tts, call, tokens(TEXTS["en"], 0.001))
         assert heard(b"".join(call.frames), tts.config) == TEXTS["en"]
+
+
+async def test_another_voice_for_one_reply(autojump_clock: trio.testing.MockClock) -> None:
+    """Each is said by its own voice."""
+    async with memory_service(dial_time=0.3) as service, speaking(make_config(spares=0), service.open_stream) as tts:
+        call = Call()
+        await run_example("hand_over")(tts, call, [TEXTS["ru"]], tokens(TEXTS["en"], 0.001))
+        assert heard(b"".join(call.frames), tts.config).split() == f"{TEXTS['ru']} {TEXTS['en']}".split()
+        assert tts.connections.statistics().dials == 4  # for each voice, and behind each reply
 
 
 @asynccontextmanager

@@ -49,6 +49,22 @@ def written(text: str, interval: float = 0.0) -> Iterator[str]:
         time.sleep(interval)
 
 
+def test_another_voice_for_one_reply(server: LocalServer) -> None:
+    with open_tts(make_config(base_url=server.base_url)) as tts:
+        tts.expect(voice="another", language_code="ru")
+        for text in TEXTS.values():
+            with tts.speak([text], voice="another", language_code="ru") as audio:
+                assert heard(b"".join(audio), tts.config) == text
+        with tts.start_llm_stream(voice="another", model="eleven_turbo_v2_5") as (text_channel, audio):
+            with text_channel:
+                text_channel.send("Да.")
+            assert heard(b"".join(audio), tts.config) == "Да."
+        with tts.stream_static_text("Да.", language_code="ru", model="eleven_turbo_v2_5") as audio:
+            assert heard(b"".join(audio), tts.config) == "Да."
+        with pytest.raises(ConfigurationError, match="voice_id"):
+            tts.expect(voice="")
+
+
 def portals() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("trio-portal")]
 

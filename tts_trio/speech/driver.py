@@ -41,6 +41,7 @@ class Driver(ABC):
             resumes: Whether the rest can be requested over another connection after some audio has come.
         """
         self.utterance: Utterance = Utterance(config, trio.current_time(), resumes=resumes)
+        self._model_id = config.model_id
         self._readers = trio.lowlevel.ParkingLot()
         self.audio: AudioChannel = AudioChannel(self.utterance, self.changed, self._readers)
 
@@ -70,6 +71,7 @@ class Driver(ABC):
         return Summary(
             end=utterance.ended,
             error=utterance.error,
+            model_id=self._model_id,
             timeline=utterance.timeline,
             usage=utterance.usage,
             cached=unasked or segments.begins_from_memory,

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+import attrs
 import trio
 
 from tts_trio._nurseries import single_error
@@ -238,3 +239,36 @@ class Reply(Driver):
         self._wake_readers()
         if self.utterance.ended is not None:
             self._scope.cancel(reason="the utterance has ended")
+
+
+async def begin_reply(
+    config: TTSConfig,
+    acquire: AcquireConnection,
+    http: HttpConnections,
+    openings: Openings | None,
+    *,
+    background: bool = False,
+) -> Reply:
+    """Wait for a connection, and begin a reply over it; or over HTTP, where there is none and `fallback` allows it.
+
+    The arguments are those of `Reply`.
+
+    Raises:
+        TTSError: There is no connection, and no fallback; or a retry cannot help.
+    """
+    began = trio.current_time()
+    try:
+        connection = await acquire()
+    except TTSConnectionError:
+        if config.fallback is None:
+            raise
+        connection = None
+    try:
+        reply = Reply(config, acquire, http, connection, openings, background=background)
+    except BaseException:  # the user's `phrase_policy` may raise
+        if connection is not None:
+            connection.close()
+        raise
+    connected = None if connection is None else reply.utterance.timeline.started
+    reply.utterance.timeline = attrs.evolve(reply.utterance.timeline, started=began, connected=connected)
+    return reply

@@ -63,7 +63,9 @@ class Timeline:
     """When the parts of an utterance happened, in seconds of trio's clock (`trio.current_time`); None: not yet.
 
     Attributes:
-        started: The utterance began.
+        started: The block of the utterance was entered.
+        connected: The reply had a connection: at once where one was hot, and else after a dial. None: a static text, or
+            a reply that found no connection.
         first_text: The first text was accepted.
         first_sent: The first phrase was given to the connection, which sends it.
         first_received: The first audio came, from the service or from memory.
@@ -72,6 +74,7 @@ class Timeline:
     """
 
     started: float
+    connected: float | None = None
     first_text: float | None = None
     first_sent: float | None = None
     first_received: float | None = None
@@ -125,6 +128,7 @@ class Summary:
     Attributes:
         end: How the utterance ended on the service's side.
         error: Why it failed; None if it did not.
+        model_id: The model that spoke it.
         timeline: When its parts happened.
         usage: What it cost.
         cached: Whether its first audio came from a cache.
@@ -134,6 +138,7 @@ class Summary:
 
     end: End | None
     error: TTSError | None
+    model_id: str
     timeline: Timeline
     usage: Usage
     cached: bool

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 logger = guarded_logger(__name__)
 
 _SCOPE = "tts_trio"
-_PARTS = ("first_text", "first_sent", "first_received", "first_delivered")
+_PARTS = ("connected", "first_text", "first_sent", "first_received", "first_delivered")
 
 
 class Telemetry(Protocol):
@@ -151,7 +151,7 @@ class _OpenTelemetry:
         usage, timeline = utterance.usage, utterance.timeline
         now = trio.current_time()
         cached = utterance.cached
-        attributes = self._attributes | {"tts.utterance.kind": kind}
+        attributes = self._attributes | {"gen_ai.request.model": utterance.model_id, "tts.utterance.kind": kind}
         to = self._instruments
         if timeline.first_text is not None and timeline.first_received is not None:
             to.first_audio.record(timeline.first_received - timeline.first_text, attributes | {"tts.cache.hit": cached})

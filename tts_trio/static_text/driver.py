@@ -6,7 +6,7 @@ import logging
 import math
 from collections import deque
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import trio
@@ -14,7 +14,6 @@ import trio
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
-from tts_trio.config.voice import VoiceSettings
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.limits.backoff import Backoff
 from tts_trio.speech.driver import Driver
@@ -66,10 +65,14 @@ class StaticTextRequest:
         *,
         previous_text: str | None = None,
         next_text: str | None = None,
-        voice: str | None = None,
-        settings: VoiceSettings | None = None,
     ) -> StaticTextRequest:
         """Make a request of the caller's arguments, which are checked before any byte is sent.
+
+        Args:
+            config: The configuration, with the voice and the voice settings of this text.
+            text: The text to speak.
+            previous_text: The text that was said before, or None.
+            next_text: The text that will be said after, or None.
 
         Raises:
             TypeError: A text is not a `str`.
@@ -91,9 +94,7 @@ class StaticTextRequest:
                 f"text: it has {len(text)} characters; it may have at most {config.max_characters} (max_characters)",
                 field="text",
             )
-        changes: dict[str, Any] = {"voice_id": voice, "voice_settings": settings}
-        changes = {field: value for field, value in changes.items() if value is not None}
-        request = cls(config.evolve(**changes) if changes else config, text, previous_text, next_text)
+        request = cls(config, text, previous_text, next_text)
         request.speech_request()  # raises for what the model does not take
         return request
 

@@ -7,6 +7,7 @@ one an opening comes from the cache when a conversation of this process has sent
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import logging
@@ -93,6 +94,14 @@ class KeptOpenings:
         if cache != "memory" and cache is not self._memory:
             self._cache = GuardedCache(cache, _PATIENCE)
         self._endpoint = endpoint_for(config)
+
+    def speaking(self, config: TTSConfig) -> KeptOpenings:
+        """Return the openings of the same conversation in the sound of another configuration."""
+        if config is self._config:
+            return self
+        other = copy.copy(self)
+        other._config, other._endpoint = config, endpoint_for(config)
+        return other
 
     def recall(self, phrase: str) -> Sequence[AudioReceived] | None:
         """Return the clip of a phrase, if it is in memory."""

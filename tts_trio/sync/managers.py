@@ -159,6 +159,8 @@ class TTSManager(WithBlock):
         next_text: str | None = None,
         voice: str | None = None,
         settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
     ) -> Generator[AudioChannel]:
         """Speak a text that is known as a whole; see `tts_trio.TTSManager.stream_static_text`."""
         make = partial(
@@ -168,6 +170,8 @@ class TTSManager(WithBlock):
             next_text=next_text,
             voice=voice,
             settings=settings,
+            language_code=language_code,
+            model=model,
         )
         with self._inside(make) as audio:
             yield AudioChannel(audio, self._require_open())
@@ -194,25 +198,67 @@ class TTSManager(WithBlock):
         given = openings if isinstance(openings, str) else list(openings)  # as in `prefetch`
         call(self._require_open(), partial(self._manager.prefetch_openings, given))
 
+    def expect(
+        self,
+        *,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Make a connection ready for a reply with another voice, or another of these values; it does not wait.
+
+        See `tts_trio.TTSManager.expect`, which raises the same errors.
+        """
+        expect = self._manager.expect
+        self._require_open().call(
+            lambda: expect(voice=voice, settings=settings, language_code=language_code, model=model)
+        )
+
     @contextmanager
-    def start_llm_stream(self) -> Generator[tuple[TextChannel, AudioChannel]]:
+    def start_llm_stream(
+        self,
+        *,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
+    ) -> Generator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written; see `tts_trio.TTSManager.start_llm_stream`."""
-        with self._inside(self._manager.start_llm_stream) as (text, audio):
+        make = partial(
+            self._manager.start_llm_stream, voice=voice, settings=settings, language_code=language_code, model=model
+        )
+        with self._inside(make) as (text, audio):
             yield TextChannel(text, self._require_open()), AudioChannel(audio, self._require_open())
 
     @contextmanager
-    def speak(self, tokens: Iterable[str | None]) -> Generator[AudioChannel]:
+    def speak(
+        self,
+        tokens: Iterable[str | None],
+        *,
+        voice: str | None = None,
+        settings: VoiceSettings | None = None,
+        language_code: str | None = None,
+        model: str | None = None,
+    ) -> Generator[AudioChannel]:
         """Speak the text of an iterable as it comes.
 
         Args:
             tokens: An iterable of pieces of text of any size; "" and None are skipped, and a `str` is one piece. A
                 thread of its own iterates over it, so it may block while audio comes. If it blocks when the utterance
                 is interrupted, the thread waits for the next token and drops it.
+            voice: The id of the voice for this reply; None: the configuration's.
+            settings: The voice settings for this reply; None: the configuration's.
+            language_code: The language of this reply; None: the configuration's.
+            model: The id of the model for this reply; None: the configuration's.
 
         It raises what `tts_trio.TTSManager.speak` does.
         """
         pieces = tokens if isinstance(tokens, str) else _from_a_thread(tokens)
-        with self._inside(lambda: self._manager.speak(pieces)) as audio:
+        make = partial(
+            self._manager.speak, pieces, voice=voice, settings=settings, language_code=language_code, model=model
+        )
+        with self._inside(make) as audio:
             yield AudioChannel(audio, self._require_open())
 
 
