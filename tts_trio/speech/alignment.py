@@ -40,6 +40,9 @@ class SpokenText:
     """Maps the audio of one utterance onto the text that was sent for it.
 
     Malformed alignments are passed over; nothing here raises because of what the service sent.
+
+    Attributes:
+        lost_audio: Whether a clip ended before its times did: some of the words before the last ones were not heard.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class SpokenText:
             characters_a_second: How fast it is spoken, as far as that is known before its end.
             origin: What `words` counts from, if not from the beginning of this text and of its audio.
         """
+        self.lost_audio: bool = False
         self._ended = False  # the service said so: this is all of its audio
         self._dialogue = dialogue
         self._in_messages = in_messages
@@ -101,7 +105,7 @@ class SpokenText:
         """Note one audio message; `ms` is how much audio it carried, in milliseconds."""
         begins_ms = self._received_ms
         self._received_ms += ms
-        if self._valid_ms < math.inf:
+        if self.lost_audio:
             return
         source = message.alignment
         if source is not None and not self._unknown and is_well_formed(source):
@@ -172,6 +176,7 @@ class SpokenText:
         if base_ms != self._base_ms and not continues:
             if self._timed.are_missing(begins_ms, self._held_back_ms, _OVERRUN if self._dialogue else 0.0):
                 self._valid_ms = begins_ms
+                self.lost_audio = True
                 return False
             self._timed.begin_clip(begins_ms)
         self._base_ms = base_ms
@@ -237,11 +242,6 @@ class SpokenText:
     def rate(self) -> float | None:
         """How fast it was spoken, in characters a second, if all its audio came."""
         return 1000 * len(self._sent.text) / self._received_ms if self._ended and self._received_ms else None
-
-    @property
-    def lost_audio(self) -> bool:
-        """Whether a clip ended before its times did: some of the words before the last ones were not heard."""
-        return self._valid_ms < math.inf
 
     def lacks_audio(self, *, strictly: bool) -> bool:
         """Whether audio is still to come for the words that have times.

@@ -181,7 +181,7 @@ class Reply(Driver):
         error = self.utterance.receive(event, trio.current_time())
         if error is not None and self._connection is not None:
             self._connection.abandon(error)
-        if only_listens and self.utterance.only_listens:
+        if only_listens and self.utterance.has_connection:
             self._wake_readers()
         else:
             self.changed()

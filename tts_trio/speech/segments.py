@@ -109,11 +109,14 @@ class Segments:
             self.waiting.append(audio)
         return seconds
 
-    def deliver(self) -> bytes:
-        """Take the next piece of audio for the caller; `b""` if there is none."""
-        audio = self.waiting.popleft() if self.waiting else b""
+    def deliver(self) -> tuple[bytes, float]:
+        """Take the next piece of audio for the caller, and return it and its seconds; `b""` if there is none."""
+        if not self.waiting:
+            return b"", 0.0
+        audio = self.waiting.popleft()
+        before = self._delivered.seconds
         self._delivered.feed(audio)
-        return audio
+        return audio, self._delivered.seconds - before
 
     def unheard(self) -> str:
         """The text that was sent over the last connection and did not come as audio, in whole words."""

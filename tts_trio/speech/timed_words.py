@@ -130,10 +130,7 @@ class TimedWords:
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
         self.end_clip(ms)
-        self._catch_up()
-        self._cut_ms = None
-        if ms > 0:
-            self._pass(len(self._sent.spans), ms)
+        self._later.append((TimedWords._end, (len(self._sent.spans), ms)))
 
     # What is asked.
 
@@ -225,6 +222,11 @@ class TimedWords:
         timed = self._timed[-1].end if self._timed else 0
         if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
             self._untimed.append(Reached(offset, ms))
+
+    def _end(self, words: int, ms: float) -> None:
+        self._cut_ms = None
+        if ms > 0:
+            self._pass(words, ms)
 
     def _begin_clip(self, ms: float) -> None:
         self._clip_ms, self._clip_words = ms, len(self._timed)

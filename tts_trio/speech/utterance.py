@@ -235,12 +235,11 @@ class Utterance(Report):
 
     def deliver(self, now: float) -> bytes:
         """Take the next piece of audio for the caller, in whole samples; `b""` if there is none."""
-        delivered = self.segments.delivered_seconds
-        audio = self.segments.deliver()
+        audio, seconds = self.segments.deliver()
         if audio and self.timeline.first_delivered is None:
             self.timeline = attrs.evolve(self.timeline, first_delivered=now)
         if audio and not self.playback.paced:
-            self.playback.give(self.segments.delivered_seconds - delivered, now)
+            self.playback.give(seconds, now)
         return audio
 
     @property

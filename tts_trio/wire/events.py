@@ -130,7 +130,7 @@ def decode(message: str | bytes) -> list[Event]:
         frame = read_object(message)
     except ValueError as error:
         return [Unreadable(str(error))]
-    context_id = _text(_either(frame, "contextId", "context_id"))
+    context_id = _text(frame.get("contextId") or frame.get("context_id"))
     if frame.get("error") or ("message" in frame and "code" in frame):
         return [_error(frame, context_id)]
     events: list[Event] = []
@@ -141,15 +141,10 @@ def decode(message: str | bytes) -> list[Event]:
         except (binascii.Error, TypeError, ValueError) as error:
             events.append(Unreadable(f"bad base64 in the field audio: {error}", context_id))
         else:
-            events.append(
-                AudioReceived(
-                    audio,
-                    _alignment(frame.get("alignment")),
-                    functools.partial(_alignment, _either(frame, "normalizedAlignment", "normalized_alignment")),
-                    context_id,
-                )
-            )
-    if _either(frame, "isFinal", "is_final") is True:
+            read = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
+            times = _alignment(frame.get("alignment"))
+            events.append(AudioReceived(audio, times, functools.partial(_alignment, read), context_id))
+    if (frame.get("isFinal") or frame.get("is_final")) is True:
         events.append(Final(context_id))
     return events
 
@@ -164,11 +159,6 @@ def _error(frame: Mapping[str, Any], context_id: str | None) -> ErrorReceived:
         context_id=context_id,
         param=_text(frame.get("param")),
     )
-
-
-def _either(frame: Mapping[str, Any], camel: str, snake: str) -> object:
-    value = frame.get(camel)
-    return frame.get(snake) if value is None else value
 
 
 def _text(value: object) -> str | None:

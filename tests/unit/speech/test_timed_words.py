@@ -64,6 +64,7 @@ def test_what_goes_on_with_the_text_is_taken_apart_when_somebody_asks(text: str,
         assert not spoken.lost_audio
     assert spoken.covered == len(text)
     assert spoken.is_covered
+    spoken.final()
     assert taken_apart == []
     assert [word.text for word in spoken.words] == text.split()
     assert sum(taken_apart) == len(text)
