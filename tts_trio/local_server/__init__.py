@@ -21,7 +21,7 @@ from tts_trio.local_server.record import (
     Requested,
     Sent,
 )
-from tts_trio.local_server.server import LocalServer, open_local_server
+from tts_trio.local_server.server import LocalServer, open_local_server, serve_local_server
 from tts_trio.local_server.tone import ToneVoice, read_tones
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "ToneVoice",
     "open_local_server",
     "read_tones",
+    "serve_local_server",
 ]

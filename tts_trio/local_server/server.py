@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from typing import Never
 
 import attrs
 import trio
@@ -207,3 +208,33 @@ async def open_local_server(
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def serve_local_server(
+    behavior: Behavior | None = None,
+    *,
+    voice: Voice | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+    record: Callable[[Record], object] | None = None,
+    task_status: trio.TaskStatus[LocalServer] = trio.TASK_STATUS_IGNORED,
+) -> Never:
+    """Serve on a port until the task is cancelled: `server = await nursery.start(serve_local_server, behavior)`.
+
+    Args:
+        behavior: The behavior of the server.
+        voice: As for `open_local_server`.
+        host: As for `open_local_server`.
+        port: As for `open_local_server`.
+        ssl_context: As for `open_local_server`.
+        record: As for `open_local_server`.
+        task_status: Is told the server, when it listens.
+
+    It raises what `open_local_server` does.
+    """
+    serving = open_local_server(behavior, voice=voice, host=host, port=port, ssl_context=ssl_context, record=record)
+    async with serving as server:
+        task_status.started(server)
+        await trio.sleep_forever()
+    raise AssertionError

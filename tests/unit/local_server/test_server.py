@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import trio
@@ -19,6 +20,7 @@ from tts_trio.local_server import (
     Sent,
     ToneVoice,
     open_local_server,
+    serve_local_server,
 )
 
 
@@ -102,6 +104,22 @@ async def test_an_error_of_the_body_leaves_bare() -> None:
     with pytest.raises(LookupError):
         async with open_local_server(voice=ToneVoice()):
             raise LookupError
+
+
+async def test_a_nursery_starts_it() -> None:
+    """`nursery.start` returns the server when it listens, and raises bare what kept it from that."""
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            behavior = Behavior(api_keys=("key",))
+            server = await nursery.start(partial(serve_local_server, behavior, voice=ToneVoice()))
+            assert server.behavior is behavior
+            port = int(server.base_url.rpartition(":")[2])
+            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+            with pytest.raises(OSError, match="in use"):
+                await nursery.start(partial(serve_local_server, voice=ToneVoice(), port=port))
+            nursery.cancel_scope.cancel()
+    with pytest.raises(OSError):
+        await trio.open_tcp_stream("127.0.0.1", port)
 
 
 def socket_message(text: str) -> object:
