@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from tests.helpers import ENDPOINTS, Sample
-from tts_trio.static_text.memory_cache import process_cache
+from tts_trio.testing.service import forget_what_was_said
 
 T = TypeVar("T")
 
@@ -92,5 +92,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def no_phrases_of_other_tests() -> None:
-    """Begin with an empty cache, as a process does."""
-    process_cache.cache_clear()
+    """Begin with empty caches, as a process does."""
+    forget_what_was_said()

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 RECORD = Path(__file__).with_suffix(".txt")
-MODULES = ("tts_trio", "tts_trio.sync", "tts_trio.local_server")
+MODULES = ("tts_trio", "tts_trio.sync", "tts_trio.local_server", "tts_trio.testing")
 
 
 def public_api() -> str:

@@ -10,10 +10,11 @@ import attrs
 import trio
 
 from tests.helpers.records import check_frames
-from tests.helpers.streams import Wrapped
-from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager
-from tts_trio._nurseries import single_error
-from tts_trio.local_server import Behavior, LocalServer, Received, Requested, Sent, ToneVoice, read_tones
+from tts_trio import AudioChannel, Timeouts, TTSConfig, TTSManager, WebSocketConnectionManager, testing
+from tts_trio.local_server import Behavior, LocalServer, Requested
+from tts_trio.testing import Service as Service
+from tts_trio.testing import heard as heard
+from tts_trio.testing.service import text_of as text_of
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.streams import OpenStream
@@ -63,79 +64,12 @@ def websocket_path(endpoint: str | None) -> str:
     return "stream-input" if endpoint in {None, "stream-input"} else "multi-stream-input"
 
 
-def text_of(message: dict[str, Any]) -> str:
-    """The text in a client's frame; "" where it has none."""
-    return "".join(line["text"] for line in message.get("inputs", [])) or message.get("text", "")
-
-
-@attrs.define(eq=False)
-class Link(Wrapped):
-    """The client's end of a connection through a middlebox that may lose the flow."""
-
-    frozen: bool = False
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self.frozen:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self.stream.send_all(data)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self.stream.receive_some(max_bytes)
-        if self.frozen:
-            await trio.sleep_forever()
-        return data
-
-
-@attrs.define
-class Service:
-    """The local server in memory, behind a link of which a dial takes `dial_time`."""
-
-    server: LocalServer
-    nursery: trio.Nursery
-    dial_time: float = 0.0
-    dials: int = 0
-    links: list[Link] = attrs.field(factory=list)
-
-    async def open_stream(self, config: TTSConfig) -> trio.abc.Stream:
-        self.dials += 1
-        await trio.sleep(self.dial_time)
-        self.links.append(Link(self.server.connect(self.nursery)))
-        return self.links[-1]
-
-    def freeze(self) -> None:
-        """Make every connection there is half-open: nothing passes any more, and no end of it is seen."""
-        for link in self.links:
-            link.frozen = True
-
-    def sockets(self) -> list[int]:
-        """The numbers of the connections that became WebSockets, in the order of their requests."""
-        records = self.server.records
-        return [r.connection for r in records if isinstance(r, Requested) and r.path.endswith("-input")]
-
-    def messages(self) -> list[Received]:
-        """The text frames that came on the WebSockets."""
-        return [r for r in self.server.records if isinstance(r, Received) and r.frame == "text"]
-
-    def errors(self) -> list[str]:
-        """What the service complained of in its frames."""
-        return [r.error for r in self.server.records if isinstance(r, Sent) and r.kind == "error"]
-
-    def texts(self, socket: int = 0) -> list[tuple[float, str]]:
-        """The times and texts of the text frames that came on a WebSocket: 0 is the first one."""
-        number = self.sockets()[socket]
-        return [(record.time, text_of(record.message)) for record in self.messages() if record.connection == number]
-
-
 @asynccontextmanager
 async def memory_service(behavior: Behavior | None = None, *, dial_time: float = 0.0) -> AsyncGenerator[Service]:
-    """The local server with the tone voice, in memory: for MockClock. At its end its record is checked."""
-    server = LocalServer(behavior, voice=ToneVoice())
-    with single_error():
-        async with trio.open_nursery() as nursery:
-            yield Service(server, nursery, dial_time)
-            nursery.cancel_scope.cancel()
-    check_frames(server.records)
+    """The service in memory, as users have it. At its end its record is checked."""
+    async with testing.memory_service(behavior, dial_time=dial_time) as service:
+        yield service
+    check_frames(service.server.records)
 
 
 async def no_network(_config: TTSConfig) -> trio.abc.Stream:
@@ -187,11 +121,6 @@ async def hear_static_text(tts: TTSManager, text: str) -> str:
 def posts(server: LocalServer) -> list[Requested]:
     """The requests for speech over HTTP, in the order in which they came."""
     return [record for record in server.records if isinstance(record, Requested) and record.method == "POST"]
-
-
-def heard(audio: bytes, config: TTSConfig) -> str:
-    """The text that the tone voice spoke in this audio, with its blanks reduced to one."""
-    return " ".join(read_tones(audio, config.format).split())
 
 
 def whole_words(spoken: str, text: str) -> list[str]:

@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import tts_trio
-from tests.helpers import Service
-from tts_trio import WebSocketConnectionManager
 
 ROOT = Path(__file__).parents[2]
 _ROOMS = (Path(tts_trio.__file__).parent, ROOT / "benchmarks", ROOT / "tests")  # the first one may be installed
@@ -41,10 +37,3 @@ def run_example(name: str) -> Any:
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(example(name), f"the example of {name}", "exec"), names)
     return names[name]
-
-
-def put_on_the_network(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whatever a program dials be the local server in memory."""
-    defaults = WebSocketConnectionManager.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "open_stream", service.open_stream)

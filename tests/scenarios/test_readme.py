@@ -33,7 +33,7 @@ from tests.helpers import (
     tables,
     tokens,
 )
-from tests.helpers.pages import PAGES, ROOT, blocks, put_on_the_network, run_example
+from tests.helpers.pages import PAGES, ROOT, blocks, example, run_example
 from tts_trio import Timeouts, TTSConfig, TTSError, open_tts
 from tts_trio import errors as tree
 from tts_trio.cli.command_line import _options as parsed
@@ -49,6 +49,7 @@ FUNCTIONS = (
     "start_worker",
     "start_agent",
     "test_a_connection_that_breaks_in_mid_reply",
+    "test_a_firewall_forgets_the_connection",
     "serve_call",  # in test_telephone.py
     "answer_in_a_thread",  # in test_sync.py
 )
@@ -116,8 +117,8 @@ async def test_a_call(
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
     async with memory_service() as service:
-        put_on_the_network(service, monkeypatch)
-        await run_example("answer")(call, tokens(RUSSIAN, 0.001), history)
+        with service.answer_every_dial():
+            await run_example("answer")(call, tokens(RUSSIAN, 0.001), history)
     assert call.sent_before > 50  # the greeting was heard before
     (spoken,) = history
     if interrupt_after == 110:  # a frame of 20 ms is sent 0.2 s before it is due: 2 s were heard, 60 ms a character
@@ -181,6 +182,14 @@ async def test_the_openings_of_an_agent(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 async def test_the_example_of_a_test() -> None:
     await run_example("test_a_connection_that_breaks_in_mid_reply")()
+
+
+def test_the_example_of_testing_an_agent(tmp_path: Path) -> None:
+    """A whole file of tests, in a pytest of its own that knows nothing of ours."""
+    (tmp_path / "test_agent.py").write_text(example("test_a_firewall_forgets_the_connection"), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "5 passed" in done.stdout, done.stdout
 
 
 def commands() -> list[list[str]]:

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 import attrs
 import pytest
 import trio
-from anyio.from_thread import start_blocking_portal
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, make_config
 from tests.helpers.pages import run_example
@@ -29,17 +28,17 @@ from tts_trio import (
     TTSConnectionError,
     UtteranceEndedError,
 )
-from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Fault, LocalServer
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts
 from tts_trio.sync.loop import shared_loop
+from tts_trio.testing import server_in_a_thread
 
 
 @pytest.fixture
 def server() -> Generator[LocalServer]:
     """The local server in a loop of its own: nothing of it is in the threads under test."""
-    with start_blocking_portal("trio") as portal:
-        with portal.wrap_async_context_manager(open_local_server(Behavior(speed=200), voice=ToneVoice())) as server:
-            yield server
+    with server_in_a_thread(Behavior(speed=200)) as server:
+        yield server
 
 
 def written(text: str, interval: float = 0.0) -> Iterator[str]:
@@ -91,7 +90,7 @@ def test_a_call(server: LocalServer, language: str) -> None:
     assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
     assert [word.text for word in audio.words] == text.split()
     assert audio.timeline.first_received is not None
-    assert len(portals()) == 1  # the server's
+    assert portals() == []
 
 
 @attrs.define
@@ -187,7 +186,7 @@ def test_a_second_block_leaves_the_first_as_it_is(server: LocalServer) -> None:
                 ...
             with tts.speak([RUSSIAN]) as audio:
                 assert heard(b"".join(audio), config) == RUSSIAN
-    assert len(portals()) == 1  # the server's
+    assert portals() == []
 
 
 def test_another_thread_interrupts(server: LocalServer) -> None:
@@ -345,7 +344,7 @@ def test_another_thread_reads_on_when_the_conversation_is_left(server: LocalServ
             left.set()
             with pytest.raises(trio.ClosedResourceError):
                 reader.result(5)
-    assert len(portals()) == 1  # the server's
+    assert portals() == []
 
 
 @pytest.mark.parametrize("another", [False, True])
@@ -368,7 +367,7 @@ def test_a_generator_that_is_collected_in_the_thread_of_the_loop(server: LocalSe
         if another:
             with other.speak([RUSSIAN]) as audio:
                 assert heard(b"".join(audio), config) == RUSSIAN
-    assert len(portals()) == 1  # the server's
+    assert portals() == []
 
 
 FORKING = """
@@ -440,8 +439,8 @@ def test_a_hundred_threads_share_one_loop(server: LocalServer) -> None:
     with ThreadPoolExecutor(100) as pool:
         wrong = [text for text in pool.map(call, range(100)) if text]
     assert wrong == []
-    assert len(threads) == 2  # theirs and the server's
-    assert len(portals()) == 1
+    assert len(threads) == 1
+    assert portals() == []
 
 
 def test_an_interrupt_while_a_reply_waits_for_its_connection_leaves_nothing(server: LocalServer) -> None:

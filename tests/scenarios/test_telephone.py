@@ -13,7 +13,7 @@ import trio
 import trio_websocket
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, VOICE_ID, Service, listen, make_config, memory_service, speaking
-from tests.helpers.pages import example, put_on_the_network, run_example
+from tests.helpers.pages import example, run_example
 from tts_trio.local_server import read_tones
 
 STREAM_SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
@@ -74,29 +74,29 @@ async def test_the_twilio_endpoint(
     async with memory_service() as service, trio.open_nursery() as nursery:
         sound = await reference(service, text)
         answer = await reference(service, ANSWER)
-        put_on_the_network(service, monkeypatch)
-        serve_call = run_example("serve_call")
-        theirs, ours = trio.testing.memory_stream_pair()
+        with service.answer_every_dial():
+            serve_call = run_example("serve_call")
+            theirs, ours = trio.testing.memory_stream_pair()
 
-        async def serve() -> None:
-            request = await trio_websocket.wrap_server_stream(nursery, ours)
-            await serve_call(request, ears=ears, llm=lambda said: [replies[said]], history=history)
+            async def serve() -> None:
+                request = await trio_websocket.wrap_server_stream(nursery, ours)
+                await serve_call(request, ears=ears, llm=lambda said: [replies[said]], history=history)
 
-        nursery.start_soon(serve)
-        twilio = Twilio(await trio_websocket.wrap_client_stream(nursery, theirs, "127.0.0.1", "/"))
-        nursery.start_soon(twilio.run)
-        await twilio.say("connected", protocol="Call", version="1.0.0")
-        await twilio.say("start", start={"streamSid": STREAM_SID})
-        await twilio.say_media(SILENCE)
-        began = (await twilio.wait_for("media"))["at"]
+            nursery.start_soon(serve)
+            twilio = Twilio(await trio_websocket.wrap_client_stream(nursery, theirs, "127.0.0.1", "/"))
+            nursery.start_soon(twilio.run)
+            await twilio.say("connected", protocol="Call", version="1.0.0")
+            await twilio.say("start", start={"streamSid": STREAM_SID})
+            await twilio.say_media(SILENCE)
+            began = (await twilio.wait_for("media"))["at"]
 
-        await trio.sleep_until(began + spoken_for)
-        await twilio.say_media(SPEECH)
-        cleared = await twilio.wait_for("clear")
-        await twilio.say_media(QUESTION.encode())
-        mark = await twilio.wait_for("mark")
-        await twilio.say("stop")
-        nursery.cancel_scope.cancel()
+            await trio.sleep_until(began + spoken_for)
+            await twilio.say_media(SPEECH)
+            cleared = await twilio.wait_for("clear")
+            await twilio.say_media(QUESTION.encode())
+            mark = await twilio.wait_for("mark")
+            await twilio.say("stop")
+            nursery.cancel_scope.cancel()
 
     before = twilio.got[: twilio.got.index(cleared)]
     after = twilio.got[twilio.got.index(cleared) + 1 :]

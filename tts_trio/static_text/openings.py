@@ -59,7 +59,7 @@ class _Shared:
     cache: AudioCache | None = None
 
 
-_of_process = functools.cache(_Shared)
+process_openings = functools.cache(_Shared)
 _of_caches: dict[int, _Shared] = {}  # by the id of the cache, for as long as it lives
 
 
@@ -85,7 +85,7 @@ class KeptOpenings:
             config: What decides the sound: the host, the voice, the model, the settings, the format.
             cache: Where the openings are kept; "memory" is the memory of this process.
         """
-        shared = _of_process() if cache == "memory" else _shared(cache)
+        shared = process_openings() if cache == "memory" else _shared(cache)
         self._config = config
         self._sent = shared.sent
         self._conversation = shared.sent.begin()
