@@ -48,6 +48,7 @@ WITHOUT_IO = (
             "alignment",
             "accepted_text",
             "timed_words",
+            "characters",
             "sent_text",
             "word_matching",
             "readings",

@@ -46,6 +46,7 @@ FUNCTIONS = (
     "answer",
     "echo",
     "hand_over",
+    "answer_with_captions",
     "start_worker",
     "start_agent",
     "test_a_connection_that_breaks_in_mid_reply",
@@ -143,6 +144,24 @@ async def test_another_voice_for_one_reply(autojump_clock: trio.testing.MockCloc
         await run_example("hand_over")(tts, call, [TEXTS["ru"]], tokens(TEXTS["en"], 0.001))
         assert heard(b"".join(call.frames), tts.config).split() == f"{TEXTS['ru']} {TEXTS['en']}".split()
         assert tts.connections.statistics().dials == 4  # for each voice, and behind each reply
+
+
+@attrs.define
+class Screen:
+    """Shows the words of a call."""
+
+    shown: list[str] = attrs.field(factory=list[str])
+
+    async def show(self, word: str) -> None:
+        self.shown.append(word)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_the_captions(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        screen = Screen()
+        await run_example("answer_with_captions")(tts, Call(), tokens(TEXTS[language], 0.001), screen)
+        assert screen.shown == TEXTS[language].split()
 
 
 @asynccontextmanager

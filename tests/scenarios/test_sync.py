@@ -319,6 +319,22 @@ def test_closing_the_audio_late(server: LocalServer) -> None:
     assert audio.outcome.end == "interrupted"
 
 
+@pytest.mark.parametrize("language", TEXTS)
+def test_words_while_they_are_heard(server: LocalServer, language: str) -> None:
+    """In a thread beside the one that reads, at a barge-in too; and after the loop has ended."""
+    with open_tts(make_config(base_url=server.base_url)) as tts, ThreadPoolExecutor(1) as pool:
+        with tts.speak([TEXTS[language]]) as audio:
+            captions = pool.submit(lambda: [word.text for word in audio.heard()])
+            frames = audio.paced()
+            for _ in frames:
+                if frames.played_ms > 900:
+                    audio.close()
+        spoken = audio.spoken(frames.played_ms).split()
+        assert captions.result(5) == spoken == TEXTS[language].split()[: len(spoken)] != []
+    assert [word.text for word in audio.heard()] == spoken
+    assert "".join(character.text for character in audio.characters).startswith("".join(spoken))
+
+
 @pytest.mark.parametrize("another", [False, True])
 @pytest.mark.parametrize("way", ["audio", "frames", "paced"])
 def test_another_thread_reads_on_when_the_conversation_is_left(server: LocalServer, way: str, another: bool) -> None:

@@ -111,6 +111,8 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
                 await line.send(frame)
         assert_type(frames.played_ms, float)
         assert_type(audio.words, tuple[Word, ...])
+        assert_type(audio.characters, tuple[Word, ...])
+        assert_type([word async for word in audio.heard()], list[Word])
         assert_type(audio.outcome, Outcome | None)
         assert_type(audio.timeline, Timeline)
         assert_type(audio.usage, Usage)
@@ -139,6 +141,8 @@ def without_async(config: TTSConfig, tokens: Iterable[str]) -> bytes:
     sound = b""
     with sync.open_tts(config) as tts:
         with tts.speak(tokens) as audio:
+            assert_type(audio.characters, tuple[Word, ...])
+            assert_type(list(audio.heard()), list[Word])
             for frame in audio.paced():
                 assert_type(frame, bytes)
                 sound += frame

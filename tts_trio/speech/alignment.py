@@ -253,6 +253,10 @@ class SpokenText:
         share = _OVERRUN if self._dialogue or not strictly else 0.0
         return self.lost_audio or self._timed.are_missing(self._received_ms, held_back_ms, share)
 
+    def times_of(self, start: int, end: int) -> Sequence[tuple[float, float]] | None:
+        """When each character of a part of the text begins and ends, as the service sent it; None if it did not."""
+        return self._timed.times_of(start, end)
+
     def spoken(self, until_ms: float) -> str:
         """The text whose words had ended by a time in the audio: the beginning of `text`, in whole words."""
         return self._sent.text[: self.spoken_characters(until_ms)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -17,6 +18,9 @@ from tts_trio.speech.frames import Frames, next_piece
 from tts_trio.speech.playout import PacedFrames
 from tts_trio.speech.results import Outcome, Timeline, Usage, Word
 from tts_trio.speech.utterance import Utterance
+
+if TYPE_CHECKING:
+    from tts_trio.speech.heard import HeardWords
 
 
 @attrs.frozen
@@ -54,6 +58,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self._utterance = utterance
         self._changed = changed
         self._readers = readers
+        self._changes: trio.lowlevel.ParkingLot | None = None  # where those wait who want to know what is heard
 
     async def receive(self) -> bytes:
         """Wait for the next piece of audio, and return it.
@@ -189,6 +194,33 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         `static_timestamps`), they are estimated by the length of the text, and `Word.estimated` is True.
         """
         return self._utterance.segments.words
+
+    @property
+    def characters(self) -> tuple[Word, ...]:
+        """The characters of `words`, each as a `Word` of its own, for the lips of an avatar.
+
+        A mark behind a word has no length. Where the service sent no times of the characters, as for "42", which it
+        reads otherwise than it is written, all characters of the word last as long, and are marked as estimated.
+        """
+        return self._utterance.segments.characters
+
+    def heard(self) -> HeardWords:
+        """Return the words that the listener hears, each when he has heard it, for captions and for the history.
+
+        A channel to read beside this one, in another task: `async for word in audio.heard()`. It ends when all audio
+        that came was heard, or when the audio was closed, or its block left; a failure is raised by the audio alone. A
+        word that was not heard to its end is never given. The clock is that of `paced`, where it is used; else the
+        listener plays the audio from the moment on in which its first piece was received.
+
+        Each channel gives all words, from the first one on, also when the block of the utterance was left. Where the
+        service sends no times, they are estimated: see `words`.
+        """
+        from tts_trio.speech.heard import HeardWords  # loaded late: few ask for it
+
+        if self._changes is None:
+            self._changes = trio.lowlevel.ParkingLot()
+            self._utterance.playback.on_change = self._changes.unpark_all
+        return HeardWords(self._utterance, self._changes)
 
     def spoken(self, until_ms: float) -> str:
         """Return the whole words that sound in the first `until_ms` milliseconds of the audio.

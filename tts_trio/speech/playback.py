@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 class Playback:
@@ -15,6 +16,7 @@ class Playback:
         underruns: How often the far end had no audio to play in the middle of the utterance.
         silence: How long it had none, in all.
         left: Whether the caller left, so that audio that was not played by then never is.
+        on_change: A function to call after each change of what is heard, and when; None where nobody waits for it.
     """
 
     def __init__(self, now: float) -> None:
@@ -24,6 +26,7 @@ class Playback:
         self.underruns: int = 0
         self.silence: float = 0.0
         self.left: bool = False
+        self.on_change: Callable[[], object] | None = None
         self._heard = 0.0
 
     def give(self, seconds: float, now: float) -> None:
@@ -31,6 +34,8 @@ class Playback:
         self._end_silence(now)
         self.given += seconds
         self.silent_from = max(self.silent_from, now) + seconds
+        if self.on_change is not None:
+            self.on_change()
 
     def heard(self, now: float) -> float:
         """Return how much audio was played by now."""
@@ -53,6 +58,12 @@ class Playback:
         self.left = True
         if not whole:
             self._end_silence(now)
+        self.tell()
+
+    def tell(self) -> None:
+        """Call `on_change`: what is heard has changed, or no more audio comes."""
+        if self.on_change is not None:
+            self.on_change()
 
     def _end_silence(self, now: float) -> None:
         if self.given and now > self.silent_from:

@@ -13,7 +13,7 @@ End: TypeAlias = Literal["finished", "interrupted", "failed"]
 
 @attrs.frozen
 class Word:
-    """A word of the text, and its place in the received audio.
+    """A word of the text, or one of its characters (`audio.characters`), and its place in the received audio.
 
     A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word.
 

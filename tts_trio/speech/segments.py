@@ -12,6 +12,7 @@ import bisect
 from collections import deque
 from collections.abc import Iterable
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from tts_trio.config.audio_clock import AudioClock, beginning
 from tts_trio.config.config import TTSConfig
@@ -20,6 +21,9 @@ from tts_trio.speech.results import Word
 from tts_trio.speech.segment import Segment
 from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.events import AudioReceived
+
+if TYPE_CHECKING:
+    from tts_trio.speech.characters import Characters
 
 
 class Segments:
@@ -51,6 +55,7 @@ class Segments:
         self._earlier_words: tuple[Word, ...] = ()  # of all segments but the last
         self._last_words: tuple[Word, ...] = ()  # of the last one, as they were when `_words` was made
         self._words: tuple[Word, ...] = ()
+        self._characters: Characters | None = None
         self.waiting: deque[bytes] = deque()
         self._delivered = AudioClock.of(config.format)
 
@@ -174,6 +179,15 @@ class Segments:
         if last is not self._last_words:
             self._last_words, self._words = last, self._earlier_words + last
         return self._words
+
+    @property
+    def characters(self) -> tuple[Word, ...]:
+        """The characters of the words."""
+        if self._characters is None:
+            from tts_trio.speech.characters import Characters  # loaded late: few ask for it
+
+            self._characters = Characters()
+        return self._characters.of(self.words, self._segments)
 
     def estimated(self, until_ms: float) -> bool:
         """Whether it is estimated what was spoken by then."""

@@ -39,6 +39,7 @@ class Place:
         cursor: How far the text is aligned with it, in characters.
         cut_ms: When the word began in which that is, if it is inside one.
         known: How many glyphs of the reading that took.
+        spelled_from: Where the characters of the reading begin in the text, if they are those of the text.
     """
 
     reading: Reading
@@ -47,6 +48,7 @@ class Place:
     cursor: int
     cut_ms: float | None
     known: int
+    spelled_from: int | None = None
 
 
 class SentText:
@@ -190,7 +192,7 @@ class SentText:
             times.append(reading.times(begun, letters, len(reading.glyphs)))
             begun = None
         start_ms = None if begun is None else reading.glyphs[begun].start_ms
-        return Place(reading, first, times, cursor, start_ms, len(reading.glyphs))
+        return Place(reading, first, times, cursor, start_ms, len(reading.glyphs), offset)
 
     def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> Place | None:
         """Find words that were read otherwise than they were written."""

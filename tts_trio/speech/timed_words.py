@@ -8,7 +8,8 @@ it is to be told whether audio is missing and a bound does not tell. What is ask
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from operator import add, attrgetter
 from typing import NamedTuple
 
@@ -91,6 +92,10 @@ class TimedWords:
         # garbage collector to look at again and again.
         self._later: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._noted = 0  # characters that are to be taken apart then
+        # The characters that the service timed, without an object for each: where they begin in the text, what their
+        # times count from, what they are, and when they begin and end. They are placed when somebody asks for them.
+        self._spelled: list[tuple[int, float, str, array[float], array[float]]] = []
+        self._characters: dict[int, tuple[float, float]] = {}
 
     # What comes, in the order of the audio.
 
@@ -180,6 +185,26 @@ class TimedWords:
             reached = max(self._untimed[passed - 1], reached, key=attrgetter("offset"))
         return reached
 
+    def times_of(self, start: int, end: int) -> Sequence[tuple[float, float]] | None:
+        """Return when the characters of a part of the text begin and end, in milliseconds as the service sent them.
+
+        Returns:
+            None if the service did not time each of them.
+        """
+        self._catch_up()
+        text = self._sent.text
+        for offset, base_ms, characters, starts, ends in self._spelled:
+            at = offset
+            for character, start_ms, end_ms in zip(characters, starts, ends, strict=True):
+                if not character.isspace():
+                    while text[at].isspace():
+                        at += 1
+                    self._characters[at] = base_ms + start_ms, base_ms + end_ms
+                    at += 1
+        self._spelled.clear()
+        times = [self._characters[at] for at in range(start, end) if at in self._characters]
+        return times if len(times) == end - start and times[0][0] < times[-1][1] else None
+
     def _count(self, ms: float) -> int:
         self._catch_up()
         return bisect.bisect_right(self._timed, ms, key=attrgetter("end_ms"))
@@ -199,6 +224,10 @@ class TimedWords:
             self._record(place, base_ms)
 
     def _record(self, place: Place, base_ms: float) -> None:
+        if place.spelled_from is not None:
+            characters, starts, ends = zip(*place.reading.glyphs, strict=True)
+            times = array("f", starts), array("f", ends)
+            self._spelled.append((place.spelled_from, base_ms, "".join(characters), *times))
         cut_ms = self._cut_ms
         for index, times in enumerate(place.times, place.first):
             start, end = self._sent.spans[index]

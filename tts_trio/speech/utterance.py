@@ -342,3 +342,4 @@ class Utterance(Report):
         self.has_connection = False
         self.timeline = attrs.evolve(self.timeline, ended=now)
         self.segments.accept(self._input.drop())
+        self.playback.tell()

@@ -59,6 +59,20 @@ class Remote:
                 raise
             yield piece
 
+    def heard(self) -> Generator[Word]:
+        """Give the words that the listener hears, also when the channel was closed and its loop has ended."""
+        words = self.ask(self.audio.heard)
+        while True:
+            try:
+                word = words.receive_nowait() if self.audio.closed else call(self.portal, words.receive)
+            except trio.EndOfChannel:
+                return
+            except RuntimeError:
+                if not self.audio.closed:
+                    raise
+                continue  # the channel was closed and the loop ended in between
+            yield word
+
 
 class AudioChannel:
     """The audio of one utterance as it comes; see `tts_trio.AudioChannel`.
@@ -100,6 +114,18 @@ class AudioChannel:
     def words(self) -> tuple[Word, ...]:
         """The words whose times are known so far, in milliseconds from the beginning of the audio."""
         return self.remote.ask(lambda: self.remote.audio.words)
+
+    @property
+    def characters(self) -> tuple[Word, ...]:
+        """The characters of `words`, each with its times; see `tts_trio.AudioChannel.characters`."""
+        return self.remote.ask(lambda: self.remote.audio.characters)
+
+    def heard(self) -> Generator[Word]:
+        """Iterate over the words that the listener hears, each when he has heard it; see `tts_trio.AudioChannel.heard`.
+
+        Another thread reads the audio meanwhile.
+        """
+        return self.remote.heard()
 
     def spoken(self, until_ms: float) -> str:
         """Return the whole words that sound in the first `until_ms` milliseconds of the audio."""
