@@ -47,6 +47,10 @@ _LONGEST_TAIL_MS = 50.0
 _LONGEST_MP3_TAIL_MS = 300.0  # with what its encoder held back of each message, 200 ms at 22 kHz, and the last frame
 _ROUNDED_MS = 5.0
 
+# What follows an opening is heard when it is written and answered. A clip that is over before is followed by silence.
+_FOLLOWING = 55  # characters of the phrase behind it, where it can be cut nowhere sooner
+_ANSWER = 0.2  # seconds, of a service with a round trip of 100 ms
+
 
 class Openings(Protocol):
     """The openings that a reply can say from memory, and to which it adds its own. None of it blocks."""
@@ -69,31 +73,45 @@ def is_short(phrase: str) -> bool:
     return len(phrase.strip()) <= LONGEST
 
 
-def recall(openings: Openings, text: TextInput, segments: Segments, *, connected: bool) -> bool:
+def recall(openings: Openings, text: TextInput, segments: Segments, *, since: float, connected: bool) -> bool:
     """Say from memory the phrases that can be, up to the first one that cannot.
 
     They cost nothing and are few, so that `max_lead` does not hold them back. The phrases after them go over the
-    connection as if nothing had been said yet; what was said is their lead.
+    connection as if nothing had been said yet; what was said is their lead. Text that is not yet a phrase is one if it
+    ends with a mark, and can be said from memory.
 
     Args:
         openings: The openings.
         text: The text whose phrases are said.
         segments: The audio, to which theirs is added.
+        since: When the first text came.
         connected: Whether a connection is in use. It has said nothing, and goes on after them.
 
     Returns:
-        Whether there is a phrase that cannot be said from memory: with it the opening is over.
+        Whether the opening is over: three phrases were said, or there is one that cannot be said from memory.
     """
-    while text.phrases:
-        if segments.recalled == MOST_PHRASES:
-            return True
-        clip = openings.recall(text.phrases[0])
-        if clip is None or not segments.recall(text.phrases[0], clip):
-            return True
+    while segments.recalled < MOST_PHRASES:
+        phrase = text.phrases[0] if text.phrases else text.whole()
+        clip = openings.recall(phrase) if phrase else None
+        if clip is None or not segments.recall(phrase, clip, lasting=_least_seconds(phrase, text, segments, since)):
+            return bool(text.phrases)
+        if not text.phrases:
+            text.end_whole()
         text.next_phrase()
         if connected:
             segments.begin()
-    return False
+    return True
+
+
+def _least_seconds(phrase: str, text: TextInput, segments: Segments, since: float) -> float:
+    """Return how long the clip of the first phrase must last, so that the next one is heard before it is over.
+
+    The next phrase is taken to be written at the pace of the first one. Where an LLM is too slow for a short clip, the
+    whole is better spoken by the service than in two parts with silence between them.
+    """
+    if segments.recalled or text.closed or len(text.phrases) > 1:
+        return 0.0
+    return _ANSWER + (text.last_text - since) / len(phrase) * _FOLLOWING
 
 
 class SentBefore:

@@ -71,7 +71,7 @@ class Reply(Driver):
         self.text: TextChannel = TextChannel(self.utterance, self._accepted, self.changed)
         self.utterance.admitted = config.limiter is None
         self._openings = openings
-        self._is_opening = openings is not None  # whether the next phrase may be said from memory
+        self._opening = openings  # from which the next phrase may be said; None: from nothing, or no more
         self._recorder: OpeningRecorder | None = None
         self._background = background
         self._has_phrases = trio.Event()
@@ -199,15 +199,9 @@ class Reply(Driver):
         if connection.trace_id is not None:
             self.utterance.receipt = Receipt(trace_id=connection.trace_id)
 
-    def _say_from_memory(self, openings: Openings, now: float) -> bool:
-        """Say the opening from memory, as far as it is kept; return whether there are phrases to send."""
-        if self.utterance.say_from_memory(openings, now):
-            self._is_opening = False
-        return self.utterance.has_phrases
-
     def _accepted(self) -> None:
         """Act on a piece of text. Most make no phrase, and change only when one is made of what there is."""
-        if self.utterance.has_phrases:
+        if self.utterance.has_phrases or self._opening is not None:
             self.changed()
         else:
             self._timer.bring_forward(self.utterance.text_deadline())
@@ -215,12 +209,11 @@ class Reply(Driver):
     def changed(self) -> None:
         """Send what the utterance has to send, close a connection that has ended, and wake the readers."""
         now = trio.current_time()
+        if self._opening is not None and self.utterance.say_from_memory(self._opening, now):
+            self._opening = None
         has_phrases = self.utterance.has_phrases
         if has_phrases:
-            if self._is_opening and self._openings is not None:
-                has_phrases = self._say_from_memory(self._openings, now)
-            if has_phrases:
-                self._has_phrases.set()
+            self._has_phrases.set()
         if self._connection is not None:
             if has_phrases and has_lapsed(self._slot):
                 self._lose_slot()

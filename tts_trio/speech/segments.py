@@ -80,22 +80,24 @@ class Segments:
         self.current = segment
         self._segments.append(segment)
 
-    def recall(self, phrase: str, clip: Iterable[AudioReceived]) -> bool:
+    def recall(self, phrase: str, clip: Iterable[AudioReceived], *, lasting: float = 0.0) -> bool:
         """Say a phrase from memory, before the connection in use has said anything.
 
         Args:
             phrase: The phrase.
             clip: Its audio, as it once came.
+            lasting: Seconds that it must last.
 
         Returns:
-            Whether the clip is whole. If it is not, nothing was changed.
+            Whether the clip is whole, and lasts that long. If not, nothing was changed.
         """
         is_fresh = bool(self._segments) and not self.current.spoken.text  # the connection in use has said nothing
         segment = self._following(self._segments[:-1] if is_fresh else self._segments)
         segment.remembered = True
         segment.send(phrase)
         audio = [segment.receive(event) for event in clip]
-        if segment.finish() is not None:
+        seconds = sum(seconds for _, seconds in audio)
+        if segment.finish() is not None or seconds < lasting:
             return False
         if is_fresh:
             self.current = self._segments[-1] = segment
@@ -103,7 +105,7 @@ class Segments:
             self._append(segment)
         self.recalled += 1
         self.waiting += filter(None, (piece for piece, _ in audio))
-        self.received_seconds += sum(seconds for _, seconds in audio)
+        self.received_seconds += seconds
         return True
 
     def receive(self, event: AudioReceived) -> float:

@@ -148,10 +148,12 @@ class Utterance(Report):
         return self._input.deadline()
 
     def say_from_memory(self, openings: Openings, now: float) -> bool:
-        """Say the first phrases from memory; return whether there is one that cannot be, with which that is over."""
+        """Say the first phrases from memory; return whether that is over."""
         from tts_trio.speech.openings import recall  # loaded late: few ask for it
 
-        is_over = recall(openings, self._input, self.segments, connected=self.has_connection)
+        if (since := self.timeline.first_text) is None or self.ended is not None:
+            return False
+        is_over = recall(openings, self._input, self.segments, since=since, connected=self.has_connection)
         if self.segments.waiting and self.timeline.first_received is None:
             self.timeline = attrs.evolve(self.timeline, first_received=now)
         return is_over

@@ -5,6 +5,7 @@ from __future__ import annotations
 from codecs import utf_32_le_decode, utf_32_le_encode
 
 _WIDTH = 4  # bytes of a character
+_AT_ONCE = 300  # characters that are read to find the blanks
 
 
 class Buffer:
@@ -39,3 +40,11 @@ class Buffer:
         del self._data[: len(text) * _WIDTH]
         self.start += len(text)
         return text
+
+    def cut_blanks(self, end: int) -> None:
+        """Cut off the blanks at the beginning of the text before a position."""
+        blanks = _AT_ONCE
+        while blanks == _AT_ONCE:
+            beginning = self.read(self.start, min(end, self.start + _AT_ONCE))
+            blanks = len(beginning) - len(beginning.lstrip())
+            self.cut(self.start + blanks)

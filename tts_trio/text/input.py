@@ -17,7 +17,7 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import is_dialogue_model
 from tts_trio.config.protocols import Phrases
 from tts_trio.errors import ConfigurationError, TextTimeoutError
-from tts_trio.text import phrases_for, slices
+from tts_trio.text import Phraser, phrases_for, slices
 from tts_trio.text.words import CHARACTERS_A_SECOND
 
 logger = logging.getLogger(__name__)
@@ -167,6 +167,16 @@ class TextInput:
         self._waiting_characters -= len(phrase)
         return phrase
 
+    def whole(self) -> str:
+        """Return the text that is not yet a phrase as one, if it ends with a mark where it can be cut; else ""."""
+        if self._unread or not isinstance(self._phraser, Phraser):
+            return ""
+        return self._phraser.whole()
+
+    def end_whole(self) -> None:
+        """Queue the phrase that `whole` has returned."""
+        self._queue(self._phraser.close())
+
     def put_back(self, phrases: list[str]) -> None:
         """Put phrases that were sent, and have to be sent again, before all other phrases."""
         self.phrases.extendleft(reversed(phrases))
@@ -195,6 +205,11 @@ class TextInput:
     def given_up_at(self) -> float:
         """Return the time at which the reply fails if no text comes before."""
         return math.inf if self.closed else self._last_text + self._text_timeout
+
+    @property
+    def last_text(self) -> float:
+        """The time at which text came last."""
+        return self._last_text
 
     @property
     def unread(self) -> bool:

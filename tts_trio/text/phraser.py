@@ -155,19 +155,29 @@ class Phraser:
         last = self._ending_of_run()
         self._due = certain if last is Ending.UNSURE and now < certain else None
         if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
-            self._end_run()
-            return self._with_tags([self._give(self._end())])
-        found = None if self._run_speaks else self._grade_place("", complete=False)
-        if found is not None:
+            return self.close()
+        if not self._run_speaks and self._grade_place("", complete=False) is not None:
             return self._with_tags([self._give(self._last_place())])
         noted = [places[-1] for places in self._places.values() if places]
         return self._with_tags([self._give(max(noted, key=lambda place: place.end))] if noted else [])
 
     def close(self) -> list[str]:
-        """Return the phrase of the remaining text, if it has something to speak. No more text will be fed."""
+        """Return all remaining text as a phrase, if it has something to speak."""
         self._catch_up()
         self._end_run()
-        return self._with_tags([self._give(self._end())] if self._speakable(self.pending) else [])
+        end = _Place(self._text.end, self._words)
+        return self._with_tags([self._give(end)] if self._speakable(self.pending) else [])
+
+    def whole(self) -> str:
+        """Return what `close` would, if the text ends with the mark of a clause or a sentence for certain; else ""."""
+        phrase = f"{self.pending.rstrip()} "
+        mark = phrase[-2:-1]
+        if not mark or mark.isalnum() or (self._policy.clause_words is None and _END.match(mark) is None):
+            return ""
+        self._catch_up()
+        if self._run < self._text.end:
+            return phrase if self._ending_of_run() is Ending.WHOLE else ""
+        return phrase if (self._grade_place("", complete=False) or Grade.WORD) >= Grade.CLAUSE else ""
 
     def _enter_stage(self, lead: float) -> None:
         """Note what the policy decides by: whether it is the first phrase, and how much speech is ahead."""
@@ -281,10 +291,6 @@ class Phraser:
         """Return the place after the last whole word and the unspoken runs that go with it."""
         return _Place(self._gap_end, self._words)
 
-    def _end(self) -> _Place:
-        """Return the end of all text."""
-        return _Place(self._text.end, self._words)
-
     def _grade_place(self, following: str, *, complete: bool) -> Grade | None:
         """Grade the place after the last whole word.
 
@@ -335,15 +341,9 @@ class Phraser:
     def _give(self, place: _Place) -> str:
         """Cut the text at a place, and return the phrase before it."""
         phrase = self._text.cut(place.end).rstrip() + " "
-        while blanks := self._blanks():
-            self._text.cut(self._text.start + blanks)
+        self._text.cut_blanks(self._run)
         self._words_given = place.words
         for places in self._places.values():
             del places[: bisect_right(places, place.end, key=lambda later: later.end)]
         self._given = True
         return phrase
-
-    def _blanks(self) -> int:
-        """Return the number of blanks at the beginning of the text, of at most `_LOOK_BACK`."""
-        beginning = self._text.read(self._text.start, min(self._run, self._text.start + _LOOK_BACK))
-        return len(beginning) - len(beginning.lstrip())

@@ -174,6 +174,42 @@ def test_a_figure_and_an_address_are_given_more_time(text: str) -> None:
     assert expired(text, policy=PhrasePolicy(patience_figure=math.inf))[1].endswith(last)
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("Sure,", "clause"),
+        ("One moment.", "sentence"),
+        ("Конечно,", "clause"),
+        ("Одну минуту.", "sentence"),
+        ("Really?", "sentence"),
+        ("Well…", "clause"),
+        ("Sure", ""),
+        ("Dr.", ""),
+        ("тел.", ""),
+        ("", ""),
+    ],
+)
+def test_a_text_is_whole_where_its_policy_ends_phrases_at_its_mark(text: str, ends: str, blank: str) -> None:
+    """And to ask costs nothing: the next tokens are read as if nobody had asked."""
+    for policy in (PhrasePolicy.sentence(), PhrasePolicy.balanced(), PhrasePolicy.eager()):
+        phrasers = [Phraser(policy, language_code=None) for _ in range(2)]
+        for phraser in phrasers:
+            assert phraser.feed(text + blank, 0.0, 0.0) == []
+        is_whole = ends == "sentence" or (ends == "clause" and policy.clause_words is not None)
+        assert phrasers[0].whole() == (f"{text} " if is_whole else "")
+        for token in (" we", " will", " look", " into", " it."):
+            assert len({tuple(phraser.feed(token, 0.1, 0.0)) for phraser in phrasers}) == 1
+        assert phrasers[0].close() == phrasers[1].close()
+
+
+@pytest.mark.parametrize("text", ["It is 3.", "Это 3,", "www.example.", "at example.com,", "Am 3."])
+def test_a_figure_and_an_address_are_not_whole_before_a_blank(text: str) -> None:
+    phraser = Phraser(PhrasePolicy.balanced(), language_code="de")
+    phraser.feed(text, 0.0, 0.0)
+    assert phraser.whole() == ""
+
+
 def test_the_deadline_is_the_patience_after_the_last_token() -> None:
     phraser = HeardAtOnce(PhrasePolicy(patience_first=0.1, patience_later=0.3), language_code="en")
     assert phraser.deadline() is None
