@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
 import attrs
 
@@ -28,6 +29,7 @@ from tts_trio.text import audio_tags, ssml
 from tts_trio.text.boundaries import Ending, ending, grade, segmenter
 from tts_trio.text.buffer import Buffer
 from tts_trio.text.lexicon import lexicon_for
+from tts_trio.text.ssml import visible as without_tags
 from tts_trio.text.words import (
     CHARACTERS_A_SECOND,
     ENDING_MARKS,
@@ -80,6 +82,7 @@ class Phraser:
         self._policy = policy
         self._ssml = ssml
         self._audio_tags = audio_tags
+        self._visible: Callable[[str], str] = without_tags if ssml else str
         self._lexicon = lexicon_for(language_code)
         self._text = Buffer()  # the text that was fed and not returned in a phrase
         self._run = 0  # where the run begins that is not whole yet; the end of the text if there is none
@@ -102,6 +105,7 @@ class Phraser:
         self._room = 0  # how many characters these may have, while the stage is the same
         self._stage: tuple[bool, bool, bool] | None = None  # what the policy decides by
         self._fewest: dict[Grade, int] = {}  # how many words a phrase must have in this stage
+        self._fewest_within = 0  # the least of these but for the end of a sentence
         segmenter()  # loads sentencex now, and not when the first token is waited for
 
     @property
@@ -185,6 +189,7 @@ class Phraser:
         if stage != self._stage:
             first = not self._given
             self._fewest = {grade: self._policy.fewest_words(grade, first=first, lead=lead) for grade in _BEST_FIRST}
+            self._fewest_within = min(self._fewest[grade] for grade in _BEST_FIRST[1:])
             self._stage = stage
             self._room = 0
 
@@ -195,8 +200,7 @@ class Phraser:
             return
         begins = self._word.end - len(self._word.body) - len(self._word.tail)
         if _END.search(self._text.read(begins, self._text.end)) is None:
-            fewest = min(n for grade, n in self._fewest.items() if grade is not Grade.SENTENCE or n > 1)
-            self._room = min(2 * (fewest - words) - 1 - (self._text.end - self._run), _LONGEST_UNREAD)
+            self._room = min(2 * (self._fewest_within - words) - 1 - (self._text.end - self._run), _LONGEST_UNREAD)
 
     def _catch_up(self) -> None:
         """Read what was kept."""
@@ -216,9 +220,6 @@ class Phraser:
                 self._tags = ""
         return whole
 
-    def _visible(self, text: str) -> str:
-        return ssml.visible(text) if self._ssml else text
-
     def _speakable(self, text: str) -> bool:
         return speakable(self._visible(text))
 
@@ -231,13 +232,13 @@ class Phraser:
 
     def _read(self, text: str) -> None:
         """Add text, run by run."""
-        for blank, run in runs(text):
-            if not blank:
+        for blanks, run in runs(text):
+            if run:
                 self._receive(run)
             elif self._is_open():
-                self._text.add(run)
+                self._text.add(blanks)
             else:
-                self._receive_blanks(run)
+                self._receive_blanks(blanks)
         self._look()
 
     def _receive(self, run: str) -> None:

@@ -12,7 +12,7 @@ import attrs
 from tts_trio.text.scripts import is_unspaced, words_in
 
 # Blanks, at which text can be cut, and non-blanks. A no-break space counts as a non-blank.
-_RUNS = re.compile(r"[^\S\u00a0\u2007\u202f]+|(?:\S|[\u00a0\u2007\u202f])+")
+_RUNS = re.compile(r"([^\S\u00a0\u2007\u202f]+)|((?:\S|[\u00a0\u2007\u202f])+)")
 # Marks of languages that write no blank after a mark. A phrase may end after them, and after the closing brackets
 # behind them; after a mark of ASCII too, where letters of such a language are on both sides.
 _UNSPACED_MARKS = "。！？，、；：।॥؟۔،؛։።፣፤፥፦፧፨។៕៖၊။"
@@ -24,10 +24,11 @@ _LONGEST_INITIALS = 20  # the most characters of letters with full stops between
 CHARACTERS_A_SECOND = 15.0
 """Characters in a second of speech at its usual speed, in the languages that were tried."""
 _SLICE = 1000  # characters, which take a few milliseconds to read
-# Signs that are read aloud although they are not letters.
-_SPOKEN_SIGNS = frozenset("$€£¥₽₴₸₺₹%№")
+_SPOKEN_SIGNS = "$€£¥₽₴₸₺₹%№"  # that are read aloud although they are not letters
+_SPOKEN = rf"(?:[^\W_\u2139]|[{_SPOKEN_SIGNS}])"  # U+2139 is a letter to Unicode, an emoji to everybody else
+_IS_SPOKEN = re.compile(_SPOKEN)
+_FIRST_TO_LAST_SPOKEN = re.compile(f"{_SPOKEN}(?:.*{_SPOKEN})?", re.DOTALL)
 _AROUND = ".,;:!?…()«»“”‘’\"'"
-_INFORMATION = "ℹ"  # a letter to Unicode, an emoji to everybody else
 
 _FULL_STOP = "."
 _SENTENCE_MARKS = frozenset("!?！？。।॥؟۔։።፧፨។៕။‼⁇⁈⁉")
@@ -53,19 +54,7 @@ def speakable(text: str) -> bool:
 
     The service answers blanks, punctuation and emoji with silence, or not at all.
     """
-    return _first_spoken(text) < len(text)
-
-
-def _first_spoken(text: str) -> int:
-    """Return the index of the first character that is spoken; the length of the text if there is none."""
-    for i, char in enumerate(text):
-        if _is_spoken(char):
-            return i
-    return len(text)
-
-
-def _is_spoken(char: str) -> bool:
-    return (char.isalnum() and char != _INFORMATION) or char in _SPOKEN_SIGNS
+    return _IS_SPOKEN.search(text) is not None
 
 
 def mark_of(punctuation: str) -> Mark:
@@ -86,11 +75,9 @@ def mark_of(punctuation: str) -> Mark:
     return Mark.FULL_STOP if marks == [_FULL_STOP] else Mark.ELLIPSIS
 
 
-def runs(token: str) -> Iterator[tuple[bool, str]]:
-    """Split a token into runs of blanks and of non-blanks: (whether the run is blank, its text)."""
-    for match in _RUNS.finditer(token):
-        run = match[0]
-        yield run[0].isspace() and run[0] not in "\u00a0\u2007\u202f", run
+def runs(token: str) -> list[tuple[str, str]]:
+    """Split a token into runs of blanks, (blanks, ""), and of non-blanks, ("", run)."""
+    return _RUNS.findall(token)
 
 
 def slices(text: str) -> list[str]:
@@ -186,10 +173,11 @@ def _is_code(body: str) -> bool:
 
 def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
     """Take a run of non-blanks apart. The run must have something to speak (`speakable`)."""
-    first = _first_spoken(run)
-    last = len(run) - 1 - _first_spoken(run[::-1])
-    tail = run[last + 1 :]
-    core = core_of(run[first : last + 1])
+    spoken = _FIRST_TO_LAST_SPOKEN.search(run)
+    assert spoken is not None
+    end_of_body = spoken.end()
+    tail = run[end_of_body:]
+    core = core_of(spoken[0])
     mark = mark_of(tail)
     if (
         previous is not None
@@ -202,10 +190,10 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
         core = f"{previous.core}.{core}"
     return Word(
         core=core,
-        capital=run[first].isupper(),
-        is_code=_is_code(run[first : last + 1]),
+        capital=spoken[0][0].isupper(),
+        is_code=_is_code(spoken[0]),
         mark=mark,
-        body=run[: last + 1],
+        body=run[:end_of_body],
         tail=tail,
         count=words_in(core),
         end=end,
