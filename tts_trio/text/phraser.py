@@ -160,7 +160,7 @@ class Phraser:
         self._due = certain if last is Ending.UNSURE and now < certain else None
         if last is Ending.WHOLE or (last is Ending.UNSURE and now >= certain):
             return self.close()
-        if not self._run_speaks and self._grade_place("", complete=False) is not None:
+        if self._grade_place(self._shown if self._run_speaks else "", complete=False) is not None:
             return self._with_tags([self._give(self._last_place())])
         noted = [places[-1] for places in self._places.values() if places]
         return self._with_tags([self._give(max(noted, key=lambda place: place.end))] if noted else [])
