@@ -45,6 +45,7 @@ from tts_trio.local_server import Behavior, Fault
 from tts_trio.speech import openings as speech_openings
 from tts_trio.static_text import openings
 from tts_trio.static_text.entry import decode
+from tts_trio.text.transforms import markdown
 
 TALKS = {
     "en": ("One moment, please. ", "I am looking at it. ", "Your order number 4217 will be with you by Friday. "),
@@ -810,7 +811,7 @@ async def test_openings_are_cut_as_replies_are(
 async def test_of_markdown_nothing_is_spoken(autojump_clock: MockClock, language: str) -> None:
     """Of a prefetched opening no more than of a reply."""
     one, _, rest = TALKS[language]
-    config = cached(phrase_policy=PhrasePolicy.sentence(), strip_markdown=True)
+    config = cached(phrase_policy=PhrasePolicy.sentence(), transforms=(markdown(),))
     async with conversation(config) as (tts, service):
         await tts.prefetch_openings([f"**{one.strip()}**"])
         assert sent_texts(service) == [one]

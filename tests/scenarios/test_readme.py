@@ -51,6 +51,7 @@ FUNCTIONS = (
     "start_agent",
     "test_a_connection_that_breaks_in_mid_reply",
     "test_a_firewall_forgets_the_connection",
+    "speak_plainly",
     "serve_call",  # in test_telephone.py
     "answer_in_a_thread",  # in test_sync.py
 )
@@ -106,6 +107,24 @@ class Call:
     def on_speech(self, callback: Any) -> None:
         self.sent_before = len(self.frames)
         self.on_speech_callback = callback
+
+
+async def test_text_for_ears(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comment in the example is what is heard."""
+    sound: list[bytes] = []
+
+    class Line:
+        async def play(self, chunk: bytes) -> None:
+            sound.append(chunk)
+
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    async with memory_service() as service:
+        with service.answer_every_dial():
+            await run_example("speak_plainly")(Line())
+    said = heard(b"".join(sound), make_config())
+    assert said == "Sure! Your order weighs 5 kilograms. See example dot com."
+    assert said in GUIDE
 
 
 @pytest.mark.parametrize("interrupt_after", [110, float("inf")])

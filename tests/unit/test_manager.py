@@ -35,8 +35,10 @@ from tts_trio import (
     WebSocketConnectionManager,
     open_tts,
 )
+from tts_trio.config.protocols import TransformFactory
 from tts_trio.local_server import Behavior, CloseReceived, Fault
-from tts_trio.text.phraser import warn_of_unknown_language
+from tts_trio.text.making import warn_of_unknown_language
+from tts_trio.text.transforms import markdown
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -107,13 +109,13 @@ async def test_all_text_first_and_reading_afterwards_in_one_task(autojump_clock:
 async def test_markdown_is_taken_out_on_request(autojump_clock: trio.testing.MockClock) -> None:
     written = "# Заказ\n\n**Номер 42** уехал [со склада](https://example.com/a_b). Будет *завтра*."
     for strip, expected in ((True, "Заказ Номер 42 уехал со склада. Будет завтра."), (False, None)):
-        config = make_config(strip_markdown=strip, language_code="ru")
+        config = make_config(transforms=(markdown(),) if strip else (), language_code="ru")
         async with memory_service() as service, speaking(config, service.open_stream) as tts:
             async with tts.speak(tokens(written)) as audio:
                 said = heard(await listen(audio), config)
         assert said == (expected or " ".join(written.split()))
         assert audio.outcome is not None
-        assert " ".join(audio.outcome.spoken_text.split()) == said
+        assert audio.outcome.spoken_text == written
 
 
 async def test_a_callable_in_place_of_the_policy(autojump_clock: trio.testing.MockClock) -> None:
@@ -402,10 +404,12 @@ async def test_a_phrase_is_sent_while_a_blocking_iterator_waits_for_the_next_tok
     assert sent[12] > sent[0]
 
 
-@pytest.mark.parametrize("strip_markdown", [False, True])
-async def test_tokens_that_are_none_are_skipped(autojump_clock: trio.testing.MockClock, strip_markdown: bool) -> None:
+@pytest.mark.parametrize("transforms", [(), (markdown(),)])
+async def test_tokens_that_are_none_are_skipped(
+    autojump_clock: trio.testing.MockClock, transforms: tuple[TransformFactory, ...]
+) -> None:
     """As "" is: the deltas of OpenAI's API have both. What is neither text nor None is a TypeError."""
-    config = make_config(strip_markdown=strip_markdown)
+    config = make_config(transforms=transforms)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for text in TEXTS.values():
             middle = len(text) // 2
@@ -429,17 +433,17 @@ HALVES = [
 ]
 
 
-@pytest.mark.parametrize("strip_markdown", [False, True])
+@pytest.mark.parametrize("transforms", [(), (markdown(),)])
 @pytest.mark.parametrize(("tokens", "whole"), HALVES)
 async def test_halves_of_a_character_are_joined_over_tokens(
     autojump_clock: trio.testing.MockClock,
     caplog: pytest.LogCaptureFixture,
     tokens: list[str | None],
     whole: str,
-    strip_markdown: bool,
+    transforms: tuple[TransformFactory, ...],
 ) -> None:
     """A lone half becomes U+FFFD, with a line in the log, and the reply goes on; it is told back so, too."""
-    config = make_config(strip_markdown=strip_markdown)
+    config = make_config(transforms=transforms)
     async with memory_service() as service, speaking(config, service.open_stream) as tts:
         async with tts.speak(tokens) as audio:
             await listen(audio)

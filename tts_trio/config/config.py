@@ -15,7 +15,16 @@ from tts_trio.config.checks import check_combinations
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.models import WebSocketEndpoint
 from tts_trio.config.phrase_policy import PhrasePolicy
-from tts_trio.config.protocols import CACHE, LIMITER, POLICY, AudioCache, Limiter, PhrasesFactory
+from tts_trio.config.protocols import (
+    CACHE,
+    LIMITER,
+    POLICY,
+    AudioCache,
+    Limiter,
+    PhrasesFactory,
+    TransformFactory,
+    makes_transform,
+)
 from tts_trio.config.proxy import PROXY, Proxy
 from tts_trio.config.timeouts import Timeouts
 from tts_trio.config.validators import (
@@ -114,8 +123,9 @@ class TTSConfig:
         max_replays: How often the rest of a reply may be sent again over another connection, 0 to 10.
         phrase_policy: How an LLM's reply is cut into phrases: a `PhrasePolicy`, or a callable that returns an object
             with the methods of `Phrases` for each reply.
-        strip_markdown: True takes Markdown (`**bold**`, headings, lists, links, code) out of an LLM's reply before it
-            is spoken. The spoken and unspoken texts of the reply are then those without it.
+        transforms: What changes the text of an LLM's reply before it is spoken, in this order: those of
+            `tts_trio.text.transforms`, such as `markdown()`, or your own, each a callable without arguments that makes
+            a `Transform`. What was spoken, and what was not, is told in the text that the LLM wrote.
         audio_cache: Where the audio of static texts of up to 1,000 characters is cached: a `MemoryCache`, a
             `SqliteCache`, a `RedisCache`, or an `AudioCache` of your own. "memory": the `MemoryCache` of 64 MiB that
             all conversations of the process share. None: nowhere. With `request_stitching` nothing is cached.
@@ -203,7 +213,9 @@ class TTSConfig:
     fallback: Literal["http"] | None = attrs.field(default=None, validator=unless_none(one_of("http")))
     max_replays: int = attrs.field(default=2, validator=whole(0, 10))
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
-    strip_markdown: bool = attrs.field(default=False, validator=is_a(bool))
+    transforms: tuple[TransformFactory, ...] = attrs.field(
+        default=(), validator=tuple_of("callables that make a Transform", 0, 20, makes_transform), converter=to_tuple
+    )
     audio_cache: AudioCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
     opening_cache: AudioCache | Literal["memory"] | None = attrs.field(default=None, validator=unless_none(CACHE))
     limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))

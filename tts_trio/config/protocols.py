@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -200,3 +200,35 @@ POLICY = Rule(
     "a PhrasePolicy, such as PhrasePolicy.eager(), or a callable without arguments that returns Phrases", _makes_phrases
 )
 """The rule for `phrase_policy`."""
+
+
+class Transform(Protocol):
+    """Changes the text of one reply on its way to the service, and says which of the text each change stands for.
+
+    Each method returns pairs, in order: a text to speak, and how many characters it stands for of the text that was fed
+    and not answered for before. ("", 2) leaves two characters out, and ("Hello", 5) gives them on as they are. What may
+    yet become something else is held until more is fed; hold no more than some hundred characters.
+    """
+
+    def feed(self, text: str) -> Iterable[tuple[str, int]]:
+        """Take a piece of text of any size, and answer for what is certain."""
+        ...
+
+    def pause(self) -> Iterable[tuple[str, int]]:
+        """Answer for what is held, because no text has come for a while. More may come."""
+        ...
+
+    def close(self) -> Iterable[tuple[str, int]]:
+        """Answer for all that is left. No more text will be fed."""
+        ...
+
+
+TransformFactory: TypeAlias = Callable[[], Transform]
+"""A callable that makes a transform. It is called once for each reply."""
+
+
+def makes_transform(value: object) -> bool:
+    """Whether a value may be a `TransformFactory`."""
+    if isinstance(value, type):
+        return all(callable(getattr(value, name, None)) for name in ("feed", "pause", "close")) and takes(value)
+    return callable(value) and not is_async(value) and takes(value)

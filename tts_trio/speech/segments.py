@@ -59,9 +59,9 @@ class Segments:
         self.waiting: deque[bytes] = deque()
         self._delivered = AudioClock.of(config.format)
 
-    def accept(self, text: str) -> None:
-        """Note text that was accepted from the caller."""
-        self._accepted.add(text)
+    def accept(self, said: str, source: str) -> None:
+        """Note text that was accepted from the caller, and what is said for it."""
+        self._accepted.add(said, source)
 
     def begin(self) -> None:
         """Begin to send over a fresh connection."""

@@ -8,6 +8,7 @@ task: the time is an argument of every call, and the driver reads what to do fro
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -96,16 +97,17 @@ class Utterance(Report):
     def say(self, text: str, now: float) -> None:
         """Take a static text as the only phrase, and close the text."""
         self._lead.characters_a_second = math.inf
-        self._accept(self._input.take_whole(text), now)
+        self._accept([(text, self._input.take_whole(text))], now)
 
     def _read(self, now: float) -> None:
         self._accept(self._input.read(now, self._lead.seconds(now)), now)
 
-    def _accept(self, text: str, now: float) -> None:
-        if text:
-            self.segments.accept(text)
-            if self.timeline.first_text is None:
-                self.timeline = attrs.evolve(self.timeline, first_text=now)
+    def _accept(self, pieces: Iterable[tuple[str, str]], now: float) -> None:
+        for said, source in pieces:
+            if source:
+                self.segments.accept(said, source)
+                if self.timeline.first_text is None:
+                    self.timeline = attrs.evolve(self.timeline, first_text=now)
 
     # Text goes out. Four rules decide when a phrase is sent:
     #
@@ -343,5 +345,5 @@ class Utterance(Report):
         self.ended = end
         self.has_connection = False
         self.timeline = attrs.evolve(self.timeline, ended=now)
-        self.segments.accept(self._input.drop())
+        self.segments.accept("", self._input.drop())
         self.playback.tell()

@@ -1,4 +1,4 @@
-"""The text of a reply on its way in: it is checked, freed of Markdown, cut into phrases, and timed out when it stops.
+"""The text of a reply on its way in: it is checked, transformed, cut into phrases, and timed out when it stops.
 
 Text passes three queues. `take` cuts it into slices of a bounded length and queues them. `read` feeds the next slice to
 the phraser, which keeps the text that is not yet a phrase. The phrases that it returns wait in `phrases` until the
@@ -12,18 +12,26 @@ import logging
 import math
 import re
 from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import is_dialogue_model
-from tts_trio.config.protocols import Phrases
+from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.config.protocols import Phrases, TransformFactory
 from tts_trio.errors import ConfigurationError, TextTimeoutError
 from tts_trio.text import Phraser, phrases_for, slices
 from tts_trio.text.words import CHARACTERS_A_SECOND
+
+if TYPE_CHECKING:
+    from tts_trio.text.chain import Chain, Piece
 
 logger = logging.getLogger(__name__)
 
 _REPLACEMENT = "\ufffd"
 _HALF = re.compile(r"[\ud800-\udfff]")  # of a surrogate pair
+_PAUSE = ""  # a slice of no text: the stream of tokens has stalled
+_PATIENCE = 0.15  # seconds, where the user's own phraser has no policy
 _WARNING = 30.0  # seconds without text after which a warning asks whether the text was not closed
 
 
@@ -66,7 +74,14 @@ class TextInput:
     """
 
     def __init__(
-        self, phraser: Phrases, now: float, *, max_characters: int, text_timeout: float, strip_markdown: bool
+        self,
+        phraser: Phrases,
+        now: float,
+        *,
+        max_characters: int,
+        text_timeout: float,
+        transforms: Sequence[TransformFactory] = (),
+        patience: float = 0.0,
     ) -> None:
         """Begin a reply.
 
@@ -75,7 +90,8 @@ class TextInput:
             now: The time in seconds, of the same clock as in all other methods.
             max_characters: The most characters that the reply may have.
             text_timeout: Seconds without text after which the reply fails.
-            strip_markdown: Whether to take Markdown out of the text.
+            transforms: What changes the text before it is cut into phrases, in order.
+            patience: Seconds without text after which what the transforms hold is given up.
         """
         self.phrases: deque[str] = deque()
         self.closed = False
@@ -83,11 +99,12 @@ class TextInput:
         self._phraser = phraser
         self._max_characters = max_characters
         self._text_timeout = text_timeout
-        self._markdown = None
-        if strip_markdown:
-            from tts_trio.text.markdown import MarkdownStripper  # loaded late: few ask for it
+        self._patience = patience
+        self._chain = None
+        if transforms:
+            from tts_trio.text.chain import Chain  # loaded late: few ask for it
 
-            self._markdown = MarkdownStripper()
+            self._chain = Chain(transforms)
         self._characters = 0  # how many `take` got
         self._waiting_characters = 0  # how many are in `phrases`
         self._unread: deque[str] = deque()  # the slices for `read`
@@ -98,9 +115,10 @@ class TextInput:
     @classmethod
     def of(cls, config: TTSConfig, now: float) -> TextInput:
         """Begin a reply as a configuration says."""
+        policy = config.phrase_policy
         return cls(
             phrases_for(
-                config.phrase_policy,
+                policy,
                 language_code=config.language_code,
                 ssml=config.enable_ssml_parsing,
                 audio_tags=is_dialogue_model(config.model_id),
@@ -108,7 +126,8 @@ class TextInput:
             now,
             max_characters=config.max_characters,
             text_timeout=config.timeouts.text,
-            strip_markdown=config.strip_markdown,
+            transforms=config.transforms,
+            patience=policy.patience_first if isinstance(policy, PhrasePolicy) else _PATIENCE,
         )
 
     def take(self, token: str, now: float) -> None:
@@ -143,8 +162,8 @@ class TextInput:
         self.closed = True
         self._unread.append(whole_text(self._half))
 
-    def read(self, now: float, lead: float) -> str:
-        """Cut the next slice into phrases, and return its text without Markdown.
+    def read(self, now: float, lead: float) -> Sequence[Piece]:
+        """Cut the next slice into phrases, and return what is to be said, and what of the slice it stands for.
 
         Args:
             now: The time, in seconds.
@@ -152,14 +171,23 @@ class TextInput:
         """
         text = self._unread.popleft() if self._unread else ""
         ends = self.closed and not self._unread
-        if self._markdown is not None:
-            text = self._markdown.feed(text) + (self._markdown.close() if ends else "")
-        if text and (phrases := self._phraser.feed(text, now, lead + self._waiting_characters / CHARACTERS_A_SECOND)):
+        if self._chain is None:
+            pieces, said = [(text, text)], text
+        else:
+            pieces = self._transform(self._chain, text, ends=ends)
+            said = "".join([said for said, _ in pieces])
+            now = self._last_text  # text that was held has waited already
+        if said and (phrases := self._phraser.feed(said, now, lead + self._waiting_characters / CHARACTERS_A_SECOND)):
             self._queue(phrases)
         if ends:
             self.complete = True
             self._queue(self._phraser.close())
-        return text
+        return pieces
+
+    def _transform(self, chain: Chain, text: str, *, ends: bool) -> list[Piece]:
+        if ends:
+            return [*(chain.feed(text) if text else ()), *chain.close()]
+        return chain.pause() if text is _PAUSE else chain.feed(text)
 
     def next_phrase(self) -> str:
         """Take the next phrase out of `phrases`, to send it."""
@@ -188,9 +216,8 @@ class TextInput:
 
     def drop(self) -> str:
         """Drop all phrases and all unread text, and return the text that `read` has not returned."""
-        rest = "".join(self._unread) + ("" if self.closed else whole_text(self._half))
-        if self._markdown is not None and not self.complete:
-            rest = self._markdown.feed(rest) + self._markdown.close()
+        held = "" if self._chain is None else self._chain.drop()
+        rest = held + "".join(self._unread) + ("" if self.closed else whole_text(self._half))
         self.phrases.clear()
         self._waiting_characters = 0
         self._unread.clear()
@@ -224,6 +251,8 @@ class TextInput:
             return -math.inf
         due = self._phraser.deadline()
         silent_at = self._last_text + self._silence
+        if self._chain is not None and self._chain.holds:
+            silent_at = min(silent_at, self._last_text + self._patience)
         return silent_at if due is None else min(due, silent_at)
 
     def expire(self, now: float) -> TextTimeoutError | None:
@@ -236,7 +265,9 @@ class TextInput:
                 "at the end of the reply"
             )
         due = self._phraser.deadline()
-        if due is not None and due <= now:
+        if self._chain is not None and self._chain.holds and self._last_text + self._patience <= now:
+            self._unread.append(_PAUSE)
+        elif due is not None and due <= now:
             self._queue(self._phraser.expire(now))
         elif self._last_text + self._silence <= now:
             self._silence = self._text_timeout

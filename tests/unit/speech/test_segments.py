@@ -56,7 +56,7 @@ def cost_of_asking(characters: int, *, timed: bool, lose: bool) -> tuple[float, 
     texts = list(itertools.islice(itertools.cycle(PHRASES), 2 + characters // 42))
     words = spoken = 0
     for index, text in enumerate(texts):
-        segments.accept(text)
+        segments.accept(text, text)
         segments.current.send(text)
         segments.receive(message(text, timed=timed))
         segments.deliver()
@@ -91,7 +91,7 @@ BLANKS = st.text(st.sampled_from("аб4. \n\u2009好"), max_size=300)
 def test_the_beginning_of_a_text_is_found_by_its_letters(tokens: list[str], letters: int) -> None:
     accepted = AcceptedText()
     for token in tokens:
-        accepted.add(token)
+        accepted.add(token, token)
     whole = "".join(tokens)
     ends = [0, *(end for end, char in enumerate(whole, 1) if not char.isspace())]
     expected = whole[: ends[letters]] if letters < len(ends) else whole

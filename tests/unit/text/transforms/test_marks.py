@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.corpus import LANGUAGES, replies
-from tts_trio.text.markdown import MarkdownStripper
+from tts_trio.text.transforms.marks import Markdown
 
 CASES = {
     "Press **Reset** and *wait*.": "Press Reset and wait.",
@@ -29,8 +29,10 @@ CASES = {
 
 
 def stripped(text: str, size: int) -> str:
-    stripper = MarkdownStripper()
-    return "".join(stripper.feed(text[i : i + size]) for i in range(0, len(text), size)) + stripper.close()
+    stripper = Markdown()
+    pairs = [pair for i in range(0, len(text), size) for pair in stripper.feed(text[i : i + size])] + stripper.close()
+    assert sum(length for _, length in pairs) == len(text)
+    return "".join(said for said, _ in pairs)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
@@ -58,8 +60,8 @@ def test_a_reply_without_markdown_stays_as_it_is(language: str) -> None:
 
 
 def test_plain_text_is_given_out_at_once() -> None:
-    stripper = MarkdownStripper()
-    assert stripper.feed("Hello!") == "Hello!"
-    assert stripper.feed(" Your order") == " Your order"
-    assert stripper.feed(" is **") == " is "
-    assert stripper.feed("ready") == "ready"
+    stripper = Markdown()
+    assert stripper.feed("Hello!") == [("Hello!", 6)]
+    assert stripper.feed(" Your order") == [(" Your order", 11)]
+    assert stripper.feed(" is **") == [(" is ", 4)]
+    assert stripper.feed("ready") == [("", 2), ("ready", 5)]

@@ -1,0 +1,79 @@
+"""What changes a reply for the ear before it is spoken: Markdown, emoji, links, thoughts, and words of your own.
+
+    from tts_trio.text.transforms import emoji, markdown
+
+    TTSConfig(..., transforms=(markdown(), emoji()))
+
+What was spoken is told in the text that the LLM wrote, whatever was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from tts_trio.config.protocols import TransformFactory
+
+__all__ = ["emoji", "for_telephone", "links", "markdown", "reasoning", "replacements"]
+
+
+def markdown() -> TransformFactory:
+    """Return what takes Markdown out: emphasis, headings, bullets, quotations, fences; of a link its label stays."""
+    from tts_trio.text.transforms.marks import Markdown
+
+    return Markdown
+
+
+def emoji() -> TransformFactory:
+    """Return what takes emoji out, which the service would skip, or read by a name."""
+    from tts_trio.text.transforms.pictures import Emoji
+
+    return Emoji
+
+
+def reasoning() -> TransformFactory:
+    """Return what takes out what is not for the listener: `<think>…</think>`, tool calls, special tokens."""
+    from tts_trio.text.transforms.thoughts import Reasoning
+
+    return Reasoning
+
+
+def links(language: str) -> TransformFactory:
+    """Return what has addresses of the Internet read as a person reads them: "example dot com".
+
+    Args:
+        language: The language of the reply: "en" or "ru".
+
+    Raises:
+        ConfigurationError: It is another one.
+    """
+    from tts_trio.text.transforms.addresses import Links, words_of
+
+    return partial(Links, words_of(language))
+
+
+def replacements(words: Mapping[str, str], *, match_case: bool = False) -> TransformFactory:
+    """Return what says other words in the place of some.
+
+    Args:
+        words: What to say for which word, or words. With `enable_ssml_parsing` this may be SSML, such as a phoneme.
+        match_case: Whether "IT" is another word than "it".
+
+    Raises:
+        ConfigurationError: A word is empty, or begins or ends in a blank, or has over 100 characters.
+    """
+    from tts_trio.text.transforms.words import Replacements, compiled
+
+    return partial(Replacements, compiled(words, match_case=match_case))
+
+
+def for_telephone(language: str) -> tuple[TransformFactory, ...]:
+    """Return the transforms for what LLMs write, in the order that works.
+
+    Args:
+        language: The language of the reply: "en" or "ru".
+
+    Raises:
+        ConfigurationError: It is another one.
+    """
+    return (reasoning(), markdown(), links(language), emoji())

@@ -1,0 +1,98 @@
+"""`Rewriter`: the transform that all of ours are. It rewrites by rules, and holds what may become a construct of one.
+
+How it works. `starts` finds the next place where a construct may begin; all before it is plain text and passes as it
+is. At that place the rules are asked in order. If the text may end inside of a construct (`begun`), the rewriter stops
+there and waits for more. If the construct is whole (`whole`), what the rule says replaces it. If no rule matches, what
+`starts` found is plain text too. When nothing more comes (`pause`, `close`), a construct that is begun counts as plain
+text, unless it is whole as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import attrs
+
+_BEHIND = 64  # characters before a place that a rule can look back at
+
+
+@attrs.frozen
+class Rule:
+    """A construct, and what is said in its place.
+
+    Attributes:
+        whole: Matches the construct.
+        begun: Matches the beginning of a construct at the end of the known text, where it may go on. It matches some
+            hundred characters at most, so that no text is held for long. None: a construct is whole when it begins.
+        says: What is said in its place, made of the match of `whole`; None: it is no construct after all.
+    """
+
+    whole: re.Pattern[str]
+    begun: re.Pattern[str] | None
+    says: Callable[[re.Match[str]], str | None]
+
+
+def nothing(_match: re.Match[str]) -> str:
+    """Say nothing in the place of a construct."""
+    return ""
+
+
+class Rewriter:
+    """Rewrites the text of one reply by rules. It is a `Transform`.
+
+    Args:
+        rules: The constructs. Which of them are asked may change with the text: see `rules`.
+        starts: Matches what a construct may begin with. What it matches is plain text if no rule does.
+    """
+
+    def __init__(self, rules: Sequence[Rule], starts: re.Pattern[str]) -> None:
+        self.rules = rules
+        self.starts = starts
+        self._text = ""  # some characters that were answered for, and the text that was not
+        self._at = 0  # where the latter begins
+
+    def feed(self, text: str) -> list[tuple[str, int]]:
+        """Take a piece of text of any size, and answer for what is certain."""
+        return self._read(text, final=False)
+
+    def pause(self) -> list[tuple[str, int]]:
+        """Answer for what is held."""
+        return self._read("", final=True)
+
+    def close(self) -> list[tuple[str, int]]:
+        """Answer for all that is left."""
+        return self._read("", final=True)
+
+    def _read(self, piece: str, *, final: bool) -> list[tuple[str, int]]:
+        text = self._text = self._text + piece
+        at = plain = self._at
+        pairs: list[tuple[str, int]] = []
+        while (found := self.starts.search(text, at)) is not None:
+            at = found.start()
+            said = self._construct(text, at, final=final)
+            if said is None:
+                break
+            if said[1]:
+                if plain < at:
+                    pairs.append((text[plain:at], at - plain))
+                pairs.append(said)
+                plain = at = at + said[1]
+            else:
+                at = max(found.end(), at + 1)
+        else:
+            at = len(text)
+        if plain < at:
+            pairs.append((text[plain:at], at - plain))
+        self._text = text[max(0, at - _BEHIND) :]
+        self._at = min(at, _BEHIND)
+        return pairs
+
+    def _construct(self, text: str, at: int, *, final: bool) -> tuple[str, int] | None:
+        """Return what is said at a place, and for how many characters: ("", 0): no construct; None: wait for more."""
+        for rule in self.rules:
+            if not final and rule.begun is not None and rule.begun.match(text, at) is not None:
+                return None
+            if (match := rule.whole.match(text, at)) is not None and (said := rule.says(match)) is not None:
+                return said, match.end() - at
+        return "", 0

@@ -1,0 +1,42 @@
+"""Takes out what an LLM says to itself, or to a program: thoughts, tool calls, special tokens."""
+
+from __future__ import annotations
+
+import re
+
+from tts_trio.text.transforms.rewriter import Rewriter, Rule, nothing
+
+_INWARD = (
+    "think|thinking|thought|reasoning|reflection|scratchpad|analysis|tool_call|tool_calls|tool_response|function_calls?"
+)
+_BEGIN = re.compile(rf"<(?P<name>{_INWARD})(?:\s[^<>]{{0,200}})?>|\[(?P<list>TOOL_CALLS|THINK)\]", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"<\|[\w ./-]{1,60}\|>|<｜[^<>\s]{1,60}｜>|</?s>|\[/?INST\]|<(?:start_of_turn|end_of_turn|bos|eos|pad)>"
+)
+_BEGUN = re.compile(r"<(?:[|｜/]?[\w ./▁|｜-]{0,60}|\w{1,20}\s[^<>]{0,200})\Z|\[/?[A-Z_]{0,12}\Z")
+
+
+class Reasoning(Rewriter):
+    """Takes out what is not for the listener: a `Transform`."""
+
+    def __init__(self) -> None:
+        self._outside = (Rule(_BEGIN, _BEGUN, self._enter), Rule(_SPECIAL, None, nothing))
+        super().__init__(self._outside, _STARTS)
+
+    def _enter(self, match: re.Match[str]) -> str:
+        name = match["name"] or match["list"]
+        end = rf"</{name}>|\[/{name}\]"
+        self.rules = (
+            Rule(re.compile(end, re.IGNORECASE), re.compile(r"[<\[](?:/\w{0,20})?\Z"), self._leave),
+            Rule(re.compile(r"[\s\S][^<\[]*"), None, nothing),
+        )
+        self.starts = _ANYTHING
+        return ""
+
+    def _leave(self, _match: re.Match[str]) -> str:
+        self.rules, self.starts = self._outside, _STARTS
+        return ""
+
+
+_STARTS = re.compile(r"<|\[/?[A-Z]|\[\Z")
+_ANYTHING = re.compile(r"[\s\S]")
