@@ -621,7 +621,7 @@ async def test_played_in_real_time_no_reply_is_later(
 ) -> None:
     """It begins when its first phrase is written, ends no later, and has no gap that is longer than what it gained."""
     opening = {"en": "One moment, please.", "ru": "Одну минуту, пожалуйста."}[language]
-    texts = [f"{opening} {reply.text}" for reply in replies(language)[::12] if not reply.pauses]
+    texts = [f"{opening} {reply.text}" for reply in replies(language)[::40] if not reply.pauses]
     heard_in = dict[bool, list[tuple[float, float, float]]]()
     for is_warm in (False, True):
         config = cached(phrase_policy=PhrasePolicy()).evolve(language_code=language)
