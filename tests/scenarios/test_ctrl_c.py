@@ -197,7 +197,7 @@ def test_without_async(server: LocalServer, exhaustive: bool) -> None:
         assert heard(b"".join(audio), config) == "It works."
 
 
-UNPROTECTED = {"_feed"}  # iterates over the user's tokens, whose code may be interrupted
+UNPROTECTED = {"feed"}  # iterates over the user's tokens, whose code may be interrupted
 
 
 def test_every_task_is_protected() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -283,13 +284,32 @@ def test_errors_come_bare(server: LocalServer) -> None:
         ...
 
 
-async def test_inside_of_a_task_of_trio() -> None:
-    """It would hold up the loop, for ever where the service is in it, too: refused at once."""
-    config = make_config()
-    connections = WebSocketConnectionManager(config)
-    for block in (open_tts(config), connections):
-        with pytest.raises(RuntimeError, match=r"would block this trio loop; .* tts_trio\.open_tts$"), block:
+async def test_inside_of_a_task_of_trio(server: LocalServer) -> None:
+    """It would hold up the loop, for ever where the service is in it, too: refused at once, whoever opened it."""
+    config = make_config(base_url=server.base_url)
+    words = r"would block this trio loop; .* tts_trio\.open_tts$"
+    for block in (open_tts(config), WebSocketConnectionManager(config)):
+        with pytest.raises(RuntimeError, match=words), block:
             pytest.fail("was entered")
+    assert portals() == []
+    with ExitStack() as stack:
+        tts = await trio.to_thread.run_sync(stack.enter_context, open_tts(config))
+        for way in (tts.connections.connect, lambda: tts.prefetch(["Да."]), tts.speak(["Да."]).__enter__):
+            with pytest.raises(RuntimeError, match=words):
+                way()
+        await trio.to_thread.run_sync(stack.close)
+
+
+def test_in_a_notebook(server: LocalServer) -> None:
+    """Its main thread runs asyncio, in a callback of which the cell runs."""
+
+    async def cell() -> None:
+        with open_tts(make_config(base_url=server.base_url)) as tts:
+            for text in TEXTS.values():
+                with tts.speak(written(text)) as audio:
+                    assert heard(b"".join(audio), tts.config) == text
+
+    asyncio.run(cell())
     assert portals() == []
 
 
@@ -399,20 +419,43 @@ FORKING = """
                 assert b"".join(audio)
             return audio.outcome.end
 
+    def ways(tts, text, audio):
+        yield tts.connections.connect
+        yield tts.connections.statistics
+        yield lambda: tts.prefetch(["Hello."])
+        yield tts.stream_static_text("Hello.").__enter__
+        yield tts.speak(["Hello."]).__enter__
+        yield lambda: text.send("more")
+        yield audio.receive
+        yield audio.close
+        yield lambda: audio.words
+
     assert say() == "finished"
-    with open_tts(config):
+    with open_tts(config) as tts, tts.start_llm_stream() as (text, audio), text:
+        text.send("Hello. ")
         if child := os.fork():
             assert os.waitpid(child, 0)[1] == 0
         else:
+            for way in ways(tts, text, audio):
+                try:
+                    way()
+                except RuntimeError as error:
+                    assert "before a fork, in the parent process; open one in this process" in str(error), error
+                else:
+                    raise AssertionError(way)
             print(say(), flush=True)
-            os._exit(0)
+            sys.exit()  # and leaves the parent's blocks
+        text.send("Good-bye.")
+        text.close()
+        assert b"".join(audio)
+        print(audio.outcome.end)
     print(say(), flush=True)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_after_a_fork(server: LocalServer) -> None:
-    """The child has none of the parent's threads: it begins with a loop of its own."""
+    """The child has none of the parent's threads: it begins with a loop of its own, and what was opened is refused."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING), server.base_url],
         capture_output=True,
@@ -420,7 +463,7 @@ def test_after_a_fork(server: LocalServer) -> None:
         timeout=20,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "finished\nfinished\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "finished\n" * 3, "")
 
 
 @pytest.mark.parametrize("way", ["reply", "frames", "stream_static_text"])

@@ -8,12 +8,11 @@ from typing import Self, TypeVar
 
 import attrs
 import trio
-from anyio.from_thread import BlockingPortal
 
 from tts_trio.config.formats import AudioFormat
 from tts_trio.speech import channels, playout
 from tts_trio.speech.results import Outcome, Timeline, Usage, Word
-from tts_trio.sync.loop import call
+from tts_trio.sync.loop import Portal, call
 
 T = TypeVar("T")
 
@@ -23,7 +22,7 @@ class Remote:
     """The async audio channel in the loop, for calls from other threads."""
 
     audio: channels.AudioChannel
-    portal: BlockingPortal
+    portal: Portal
 
     def ask(self, question: Callable[[], T]) -> T:
         """Call a function about the channel in the loop, where the channel changes.
@@ -84,7 +83,7 @@ class AudioChannel:
         remote: The `tts_trio.AudioChannel` in the loop.
     """
 
-    def __init__(self, audio: channels.AudioChannel, portal: BlockingPortal) -> None:
+    def __init__(self, audio: channels.AudioChannel, portal: Portal) -> None:
         self.format: AudioFormat = audio.format
         self.remote: Remote = Remote(audio, portal)
 
@@ -186,7 +185,7 @@ class PacedFrames:
 class TextChannel:
     """The text of one reply; see `tts_trio.TextChannel`."""
 
-    def __init__(self, text: channels.TextChannel, portal: BlockingPortal) -> None:
+    def __init__(self, text: channels.TextChannel, portal: Portal) -> None:
         self._text = text
         self._portal = portal
 
@@ -204,4 +203,5 @@ class TextChannel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._portal.call(self._text.__exit__, kind, error, traceback)
+        if self._portal.is_ours:
+            self._portal.call(self._text.__exit__, kind, error, traceback)

@@ -14,17 +14,18 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import CancelledError as FutureCancelled
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from functools import wraps
+from functools import partial, wraps
 from types import FrameType, TracebackType
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 import trio
 from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Deferred:
@@ -125,8 +126,8 @@ class Loop:
         self._portals = BlockingPortalProvider(backend="trio")
         self._leaver = ThreadPoolExecutor(1, "tts_trio leaves")
 
-    def __enter__(self) -> BlockingPortal:
-        return self._portals.__enter__()
+    def __enter__(self) -> Portal:
+        return Portal(self._portals.__enter__(), self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -140,7 +141,12 @@ class Loop:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Leave a block in this thread; in another one if this thread runs a trio loop and must not wait."""
+        """Leave a block in this thread; in another one if this thread runs a trio loop and must not wait.
+
+        A block of the process from which this one was forked is that process's to leave.
+        """
+        if self is not _loop:
+            return None
         if trio.lowlevel.in_trio_run():
             self._leaver.submit(block.__exit__, kind, error, traceback)
             return None
@@ -169,9 +175,59 @@ if hasattr(os, "register_at_fork"):  # where there is a fork
     os.register_at_fork(after_in_child=_begin_anew)
 
 
-def call(portal: BlockingPortal, function: Callable[[], Awaitable[T]]) -> T:
+class Portal:
+    """The way into the loop, for the other threads of the process.
+
+    Each method raises RuntimeError where it would wait for ever: in a process that was forked from the loop's, and in a
+    task of trio, whose loop it would block.
+    """
+
+    def __init__(self, portal: BlockingPortal, loop: Loop) -> None:
+        self._portal = portal
+        self._loop = loop
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the loop runs in this process, not in the one from which this one was forked."""
+        return self._loop is _loop
+
+    def _usable(self) -> BlockingPortal:
+        if not self.is_ours:
+            raise RuntimeError(
+                "this object of tts_trio.sync was opened before a fork, in the parent process; open one in this process"
+            )
+        refuse_in_trio("tts_trio.sync")
+        return self._portal
+
+    def call(self, function: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
+        """Call a function in the loop, and return its result."""
+        return self._usable().call(partial(function, *arguments))
+
+    def start(self, function: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Start a task in the loop."""
+        return self._usable().start_task_soon(function)
+
+    def block(self, block: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
+        """Return a `with` block over an async one, which is entered and left in the loop."""
+        return self._usable().wrap_async_context_manager(block)
+
+    def abandon(self, scope: trio.CancelScope) -> None:
+        """Cancel a scope in the loop, without waiting."""
+        self._portal.start_task_soon(scope.cancel)
+
+
+def refuse_in_trio(name: str) -> None:
+    """Raise RuntimeError in a task of trio."""
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            f"{name} would block this trio loop; use `async with` and the object of the same name in tts_trio, such as "
+            "tts_trio.open_tts"
+        )
+
+
+def call(portal: Portal, function: Callable[[], Awaitable[T]]) -> T:
     """Call an async function in the loop, and wait for its result. Ctrl-C cancels the call."""
-    future = portal.start_task_soon(function)
+    future = portal.start(function)
     try:
         return future.result()
     except KeyboardInterrupt:
@@ -184,7 +240,7 @@ class Inside(AbstractContextManager[T], Generic[T]):
 
     def __init__(
         self,
-        portal: BlockingPortal,
+        portal: Portal,
         make: Callable[[], AbstractAsyncContextManager[T]],
         open_blocks: set[trio.CancelScope],
     ) -> None:
@@ -200,7 +256,7 @@ class Inside(AbstractContextManager[T], Generic[T]):
         self._open_blocks = open_blocks
         self._scope = trio.CancelScope()
         self._loop = _loop
-        self._block = portal.wrap_async_context_manager(self._abandonable())
+        self._block = portal.block(self._abandonable())
 
     @contextlib.asynccontextmanager
     async def _abandonable(self) -> AsyncGenerator[T]:
@@ -227,4 +283,4 @@ class Inside(AbstractContextManager[T], Generic[T]):
                 return None  # another thread has left the conversation, which cancelled this block
 
     def _abandon(self) -> None:
-        self._portal.start_task_soon(self._scope.cancel)
+        self._portal.abandon(self._scope)

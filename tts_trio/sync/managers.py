@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import trio
-from anyio.from_thread import BlockingPortal
 
 from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
@@ -18,7 +17,7 @@ from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import ConnectionStatistics
 from tts_trio.sync.channels import AudioChannel, TextChannel
-from tts_trio.sync.loop import Deferred, Inside, call, contextmanager, enter, shared_loop
+from tts_trio.sync.loop import Deferred, Inside, Portal, call, contextmanager, enter, refuse_in_trio, shared_loop
 
 T = TypeVar("T")
 
@@ -26,13 +25,13 @@ T = TypeVar("T")
 class WithBlock(ABC):
     """An object whose `with` block can be entered once. A subclass gives the block as `_run`."""
 
-    _portal: BlockingPortal | None = None
+    _portal: Portal | None = None
 
     @abstractmethod
-    def _run(self) -> AbstractContextManager[BlockingPortal]:
+    def _run(self) -> AbstractContextManager[Portal]:
         """Return the context manager of the block."""
 
-    def _require_open(self) -> BlockingPortal:
+    def _require_open(self) -> Portal:
         """Return the portal to the loop; it raises RuntimeError where the block is not open."""
         if self._portal is None:
             raise RuntimeError(f"{type(self).__name__}: use it inside of its `with` block")
@@ -44,15 +43,11 @@ class WithBlock(ABC):
         Raises:
             RuntimeError: The block was entered before, or the caller is a trio task, whose loop it would block.
         """
-        if trio.lowlevel.in_trio_run():
-            raise RuntimeError(
-                f"tts_trio.sync.{type(self).__name__} would block this trio loop; use `async with` and the object of "
-                "the same name in tts_trio, such as tts_trio.open_tts"
-            )
+        refuse_in_trio(f"tts_trio.sync.{type(self).__name__}")
         block = self._run()
         return enter(lambda: self._enter(block), self.__exit__)
 
-    def _enter(self, block: AbstractContextManager[BlockingPortal]) -> Self:
+    def _enter(self, block: AbstractContextManager[Portal]) -> Self:
         self._portal = block.__enter__()  # raises where it was entered before, and changes nothing then
         self._block = block
         return self
@@ -85,7 +80,7 @@ class WebSocketConnectionManager(WithBlock):
         self.open_blocks: set[trio.CancelScope] = set()
 
     @contextmanager
-    def _run(self) -> Generator[BlockingPortal]:
+    def _run(self) -> Generator[Portal]:
         with shared_loop() as portal, Inside(portal, self._keep_remote, set()):
             yield portal
 
@@ -114,7 +109,7 @@ class WebSocketConnectionManager(WithBlock):
 
     def close(self) -> None:
         """Close all sockets, those that are idle with the closing handshake, within `timeouts.close`."""
-        self._require_open().call(self.remote.close)
+        call(self._require_open(), self.remote.close)
 
 
 class TTSManager(WithBlock):
@@ -143,7 +138,7 @@ class TTSManager(WithBlock):
         self._manager = manager.TTSManager(config, connection_manager.remote)
 
     @contextmanager
-    def _run(self) -> Generator[BlockingPortal]:
+    def _run(self) -> Generator[Portal]:
         with Inside(self.connections._require_open(), lambda: self._manager, self.connections.open_blocks):
             yield self.connections._require_open()
 
