@@ -27,9 +27,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from benchmarks import pictures
 from benchmarks.script import Report, options_of
 from tests.helpers import ENGLISH, listen, make_config, memory_service, speaking
+from tts_trio import UtteranceRecord
 from tts_trio.cli.console import progress
 from tts_trio.manager import TTSManager
-from tts_trio.speech.results import Summary
 from tts_trio.speech.telemetry import Telemetry, telemetry_for
 
 _TIMES = 5000
@@ -40,11 +40,11 @@ _UTTERANCES = 50
 class _Keeper:
     """Keeps the utterance that it is told of."""
 
-    told: tuple[str, Summary] | None = None
+    told: Callable[[], UtteranceRecord] | None = None
 
-    def utterance_ended(self, kind: str, utterance: Summary) -> None:
+    def utterance_ended(self, record: Callable[[], UtteranceRecord]) -> None:
         """Keep it."""
-        self.told = kind, utterance
+        self.told = record
 
 
 async def _speak(tts: TTSManager) -> None:
@@ -95,7 +95,7 @@ async def _main(options: argparse.Namespace) -> None:
     tellers = _tellers()
     with progress("telemetry", len(tellers)) as advance:
         for name, teller in tellers.items():
-            costs[name] = _microseconds(_TIMES // fewer, lambda teller=teller: teller.utterance_ended(*told))
+            costs[name] = _microseconds(_TIMES // fewer, lambda teller=teller: teller.utterance_ended(told))
             advance()
     report.add(
         "Telling of an utterance, processor time in µs",

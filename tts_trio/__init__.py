@@ -16,6 +16,7 @@ from tts_trio.config.protocols import Phrases as Phrases
 from tts_trio.config.protocols import PhrasesFactory as PhrasesFactory
 from tts_trio.config.protocols import SharedAudioCache as SharedAudioCache
 from tts_trio.config.timeouts import Timeouts as Timeouts
+from tts_trio.config.utterance_record import UtteranceRecord as UtteranceRecord
 from tts_trio.config.voice import PronunciationDictionary as PronunciationDictionary
 from tts_trio.config.voice import VoiceSettings as VoiceSettings
 from tts_trio.connection_manager import ConnectionStatistics as ConnectionStatistics

@@ -312,7 +312,7 @@ class TTSManager(SingleUse):
         finally:
             speech.leave()
             self._open.discard(speech)
-            self._telemetry.utterance_ended(speech.kind, speech.summary)
+            self._telemetry.utterance_ended(speech.record)
         if not speech.utterance.awaited and (error := speech.utterance.error) is not None:
             raise error
 

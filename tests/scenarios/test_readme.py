@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dis
 import importlib.util
+import logging
 import re
 import shlex
 import subprocess
@@ -49,6 +50,7 @@ FUNCTIONS = (
     "answer_with_captions",
     "start_worker",
     "start_agent",
+    "answer_and_measure",
     "test_a_connection_that_breaks_in_mid_reply",
     "test_a_firewall_forgets_the_connection",
     "speak_plainly",
@@ -216,6 +218,22 @@ async def test_the_openings_of_an_agent(monkeypatch: pytest.MonkeyPatch, tmp_pat
                     async with tts.speak(re.findall(blanks, text)) as audio:
                         assert heard(b"".join([chunk async for chunk in audio]), config) == text.strip()
                     assert audio.usage.characters == len(rest)
+
+
+async def test_the_records_of_a_call(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tts_trio")
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    slow: list[Any] = []
+    for latency in (0.1, 1.0):
+        async with memory_service(Behavior(model_latency=latency)) as service:
+            with service.answer_every_dial():
+                await run_example("answer_and_measure")(Call(), tokens(RUSSIAN, 0.001), slow)
+    (record,) = slow
+    assert 1000 <= record.first_audible_ms < 1300
+    assert caplog.text.count(" end=finished connection=") == 2
 
 
 async def test_the_example_of_a_test() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -27,6 +27,7 @@ from tts_trio.config.protocols import (
 )
 from tts_trio.config.proxy import PROXY, Proxy
 from tts_trio.config.timeouts import Timeouts
+from tts_trio.config.utterance_record import ON_UTTERANCE, UtteranceRecord
 from tts_trio.config.validators import (
     BASE_URL,
     ID,
@@ -143,6 +144,9 @@ class TTSConfig:
         spares: The number of hot connections behind the one in use, 0 to 3. None: 1, or 0 for text-to-dialogue, where
             each socket holds one of the plan's dialogue sessions as long as it is open.
         spare_lifetime: The time after which an idle connection is replaced; at least 10 s.
+        on_utterance: A function that is called with an `UtteranceRecord` when the block of an utterance is left, in the
+            task that leaves it; it must not block. What it raises is logged, and ends no call. `UtteranceRecord.log`
+            logs one line. None: nothing is called.
 
     Raises:
         ConfigurationError: A value is not allowed; the message names the field and what is allowed.
@@ -223,6 +227,9 @@ class TTSConfig:
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))
     spares: int | None = attrs.field(default=None, validator=unless_none(whole(0, 3)))
     spare_lifetime: float = attrs.field(default=600.0, validator=seconds(10))
+    on_utterance: Callable[[UtteranceRecord], object] | None = attrs.field(
+        default=None, validator=unless_none(ON_UTTERANCE)
+    )
 
     def __attrs_post_init__(self) -> None:
         hide(self, self.api_key, *(Proxy.parse(self.proxy).secrets if self.proxy is not None else ()))

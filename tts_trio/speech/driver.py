@@ -5,15 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import trio
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.utterance_record import UtteranceRecord
 from tts_trio.errors import TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.speech.channels import AudioChannel
-from tts_trio.speech.results import Summary
 from tts_trio.speech.utterance import Utterance
 
 logger = guarded_logger(__name__)
@@ -26,12 +26,12 @@ class Driver(ABC):
     change the utterance, and call `changed` after each change.
 
     Attributes:
-        kind: The kind of utterance for telemetry: "reply" or "static text".
+        kind: The kind of utterance, as in `UtteranceRecord`.
         utterance: The state of the utterance.
         audio: The channel that gives the audio to the caller.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[Literal["reply", "static text"]]
 
     def __init__(self, config: TTSConfig, *, resumes: bool = True) -> None:
         """Begin an utterance.
@@ -41,7 +41,7 @@ class Driver(ABC):
             resumes: Whether the rest can be requested over another connection after some audio has come.
         """
         self.utterance: Utterance = Utterance(config, trio.current_time(), resumes=resumes)
-        self._model_id = config.model_id
+        self._config: TTSConfig = config
         self._readers = trio.lowlevel.ParkingLot()
         self.audio: AudioChannel = AudioChannel(self.utterance, self.changed, self._readers)
 
@@ -63,20 +63,44 @@ class Driver(ABC):
             self.utterance.leave(trio.current_time(), dismissed=False)
             self.changed()
 
-    @property
-    def summary(self) -> Summary:
-        """The results of the utterance, for telemetry."""
-        utterance, segments = self.utterance, self.utterance.segments
-        unasked = utterance.timeline.first_received is not None and not utterance.usage.characters
-        return Summary(
+    def record(self) -> UtteranceRecord:
+        """Return what became of the utterance, whose block is left now."""
+        now = trio.current_time()
+        utterance, segments, playback = self.utterance, self.utterance.segments, self.utterance.playback
+        timeline, usage = utterance.timeline, utterance.usage
+        zero = timeline.started if timeline.first_text is None else timeline.first_text
+
+        def ms(when: float | None) -> float | None:
+            return None if when is None else (when - zero) * 1000
+
+        silence = segments.leading_silence and segments.leading_silence.seconds
+        delivered = timeline.first_delivered
+        return UtteranceRecord(
+            kind=self.kind,
             end=utterance.ended,
             error=utterance.error,
-            model_id=self._model_id,
-            timeline=utterance.timeline,
-            usage=utterance.usage,
-            cached=unasked or segments.begins_from_memory,
-            received_seconds=segments.received_seconds,
+            voice_id=self._config.voice_id,
+            model_id=self._config.model_id,
+            connection=utterance.connection,
+            cached=segments.begins_from_memory or (timeline.first_received is not None and not usage.characters),
+            replays=usage.replays,
+            characters=usage.characters,
+            credits=usage.credits,
+            started_ms=(timeline.started - zero) * 1000,
+            connected_ms=ms(timeline.connected),
+            first_text_ms=ms(timeline.first_text),
+            first_sent_ms=ms(timeline.first_sent),
+            first_received_ms=ms(timeline.first_received),
+            first_delivered_ms=ms(delivered),
+            first_audible_ms=None if silence is None or delivered is None else ms(delivered + silence),
+            ended_ms=ms(timeline.ended),
+            left_ms=(now - zero) * 1000,
+            audio_ms=segments.received_seconds * 1000,
             discarded_bytes=segments.waiting_bytes,
+            underruns=playback.underruns if playback.paced else 0,
+            underrun_ms=playback.silence * 1000 if playback.paced else 0.0,
+            request_id=usage.request_id,
+            trace_id=usage.trace_id,
         )
 
     def _wake_readers(self) -> None:

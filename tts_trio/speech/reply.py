@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import attrs
 import trio
@@ -45,7 +45,7 @@ AcquireConnection: TypeAlias = Callable[[], Awaitable[Connection]]
 class Reply(Driver):
     """Runs an LLM's reply: the caller sends its text in pieces, and the reply sends it on in phrases."""
 
-    kind: ClassVar[str] = "reply"
+    kind: ClassVar[Literal["reply", "static text"]] = "reply"
 
     def __init__(
         self,
@@ -79,7 +79,6 @@ class Reply(Driver):
         self._slot_lost = trio.Event()
         self._refusals = 0
         self._pause = 0.0  # seconds to wait after a refusal before the next slot
-        self._config = config
         self._acquire = acquire
         self._http = http
         self._over_http = connection is None
@@ -262,6 +261,9 @@ async def begin_reply(
         if connection is not None:
             connection.close()
         raise
-    connected = None if connection is None else reply.utterance.timeline.started
+    connected = None
+    if connection is not None:
+        connected = reply.utterance.timeline.started
+        reply.utterance.connection = "dialed" if connection.hot_since > began else "reused"
     reply.utterance.timeline = attrs.evolve(reply.utterance.timeline, started=began, connected=connected)
     return reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Literal
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
@@ -19,6 +20,7 @@ class Report:
         ended: How the utterance ended on the service's side, or None. Audio may still wait for delivery.
         timeline: When the parts of the utterance happened.
         receipt: What the service said about the cost.
+        connection: As in `UtteranceRecord`.
         segments: The text and the audio that were accepted, sent, received and delivered.
         replays: How often a part of the text was sent again over another connection, and whether it may be once more.
     """
@@ -34,6 +36,7 @@ class Report:
         self.ended: End | None = None
         self.timeline: Timeline = Timeline(started=now)
         self.receipt: Receipt = Receipt()
+        self.connection: Literal["reused", "dialed"] | None = None
         self.segments: Segments = Segments(config, in_messages=in_messages)
         self.replays: Replays = Replays(config)
         self._failure: TTSError | None = None

@@ -119,28 +119,3 @@ class Receipt:
     credits: int | None = None
     request_id: str | None = None
     trace_id: str | None = None
-
-
-@attrs.frozen
-class Summary:
-    """The results of an utterance that telemetry records.
-
-    Attributes:
-        end: How the utterance ended on the service's side.
-        error: Why it failed; None if it did not.
-        model_id: The model that spoke it.
-        timeline: When its parts happened.
-        usage: What it cost.
-        cached: Whether its first audio came from a cache.
-        received_seconds: The audio that was received, without audio that was dropped because its word is sent again.
-        discarded_bytes: The bytes of audio that were received and not delivered.
-    """
-
-    end: End | None
-    error: TTSError | None
-    model_id: str
-    timeline: Timeline
-    usage: Usage
-    cached: bool
-    received_seconds: float
-    discarded_bytes: int

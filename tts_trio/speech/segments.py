@@ -24,6 +24,7 @@ from tts_trio.wire.events import AudioReceived
 
 if TYPE_CHECKING:
     from tts_trio.speech.characters import Characters
+    from tts_trio.speech.leading_silence import LeadingSilence
 
 
 class Segments:
@@ -34,6 +35,7 @@ class Segments:
         received_seconds: Audio received and not taken back.
         waiting: Audio not yet delivered, in pieces.
         recalled: How many phrases were said from memory.
+        leading_silence: The silence at the beginning of the delivered audio, where `on_utterance` is to be told.
     """
 
     current: Segment
@@ -58,6 +60,11 @@ class Segments:
         self._characters: Characters | None = None
         self.waiting: deque[bytes] = deque()
         self._delivered = AudioClock.of(config.format)
+        self.leading_silence: LeadingSilence | None = None
+        if config.on_utterance is not None:
+            from tts_trio.speech.leading_silence import LeadingSilence  # loaded late: few ask for it
+
+            self.leading_silence = LeadingSilence(config.format)
 
     def accept(self, said: str, source: str) -> None:
         """Note text that was accepted from the caller, and what is said for it."""
@@ -123,6 +130,8 @@ class Segments:
         audio = self.waiting.popleft()
         before = self._delivered.seconds
         self._delivered.feed(audio)
+        if self.leading_silence is not None:
+            self.leading_silence.feed(audio)
         return audio, self._delivered.seconds - before
 
     def unheard(self) -> str:

@@ -1,7 +1,8 @@
-"""OpenTelemetry: a span for each utterance, and metrics. It needs `opentelemetry-api`, and does nothing without it.
+"""Who is told of an utterance's end: `on_utterance`, and OpenTelemetry, if `opentelemetry-api` is installed.
 
-The instruments have the attributes `gen_ai.request.model`, `server.address`, `tts.utterance.kind`, and where they apply
-`error.type`, `tts.utterance.end`, `tts.cache.hit`. They contain no text and no API key.
+Both get the same `UtteranceRecord`. OpenTelemetry makes metrics and a span of it. The instruments have the attributes
+`gen_ai.request.model`, `server.address`, `tts.utterance.kind`, and where they apply `error.type`, `tts.utterance.end`,
+`tts.cache.hit`. They contain no text and no API key.
 
     tts.client.time_to_first_audio    s            from the first text of an utterance to its first audio
     tts.client.delivery.duration      s            from its first audio to its delivery: what this library adds
@@ -21,18 +22,17 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import attrs
-import trio
 
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.utterance_record import UtteranceRecord
 from tts_trio.errors import TTSError
 from tts_trio.errors.redaction import guarded_logger
-from tts_trio.speech.results import Summary
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider
@@ -42,19 +42,13 @@ if TYPE_CHECKING:
 logger = guarded_logger(__name__)
 
 _SCOPE = "tts_trio"
-_PARTS = ("connected", "first_text", "first_sent", "first_received", "first_delivered")
 
 
 class Telemetry(Protocol):
     """Records the events of one conversation."""
 
-    def utterance_ended(self, kind: str, utterance: Summary) -> None:
-        """Record an utterance whose block was left.
-
-        Args:
-            kind: "reply" or "static text".
-            utterance: The results of the utterance.
-        """
+    def utterance_ended(self, record: Callable[[], UtteranceRecord]) -> None:
+        """Tell of an utterance whose block is left now; `record` makes its record, if anybody wants one."""
         ...
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
@@ -71,17 +65,28 @@ class Telemetry(Protocol):
         ...
 
 
-class _Silence:
-    """Records nothing, since OpenTelemetry is not installed."""
+class _OnUtterance:
+    """Calls `on_utterance`, and records nothing else, since OpenTelemetry is not installed."""
 
-    def utterance_ended(self, kind: str, utterance: Summary) -> None:
-        pass
+    def __init__(self, config: TTSConfig) -> None:
+        self._on_utterance = config.on_utterance
+
+    def utterance_ended(self, record: Callable[[], UtteranceRecord]) -> None:
+        if self._on_utterance is not None:
+            _call(self._on_utterance, record())
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
         pass
 
     def socket_lost(self, error: TTSError) -> None:
         pass
+
+
+def _call(on_utterance: Callable[[UtteranceRecord], object], record: UtteranceRecord) -> None:
+    try:
+        on_utterance(record)
+    except Exception:
+        logger.exception("on_utterance raised an exception")
 
 
 @attrs.frozen
@@ -129,15 +134,19 @@ class _OpenTelemetry:
 
     def __init__(self, config: TTSConfig, instruments: _Instruments) -> None:
         url = urlsplit(config.base_url)
+        self._on_utterance = config.on_utterance
         self._instruments = instruments
         self._attributes: dict[str, str] = {
             "gen_ai.request.model": config.model_id,
             "server.address": url.hostname or "",
         }
 
-    def utterance_ended(self, kind: str, utterance: Summary) -> None:
+    def utterance_ended(self, record: Callable[[], UtteranceRecord]) -> None:
+        made = record()
         with _harmless("an utterance"):
-            self._record(kind, utterance)
+            self._record(made)
+        if self._on_utterance is not None:
+            _call(self._on_utterance, made)
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
         with _harmless("a dial"):
@@ -147,55 +156,66 @@ class _OpenTelemetry:
         with _harmless("a lost socket"):
             self._instruments.losses.add(1, self._attributes | _error_type(error))
 
-    def _record(self, kind: str, utterance: Summary) -> None:
-        usage, timeline = utterance.usage, utterance.timeline
-        now = trio.current_time()
-        cached = utterance.cached
-        attributes = self._attributes | {"gen_ai.request.model": utterance.model_id, "tts.utterance.kind": kind}
+    def _record(self, utterance: UtteranceRecord) -> None:
+        attributes = self._attributes | {
+            "gen_ai.request.model": utterance.model_id,
+            "tts.utterance.kind": utterance.kind,
+        }
         to = self._instruments
-        if timeline.first_text is not None and timeline.first_received is not None:
-            to.first_audio.record(timeline.first_received - timeline.first_text, attributes | {"tts.cache.hit": cached})
-            if timeline.first_delivered is not None:
-                to.delivery.record(timeline.first_delivered - timeline.first_received, attributes)
+        received, delivered = utterance.first_received_ms, utterance.first_delivered_ms
+        if received is not None:
+            to.first_audio.record(received / 1000, attributes | {"tts.cache.hit": utterance.cached})
+            if delivered is not None:
+                to.delivery.record((delivered - received) / 1000, attributes)
         ended = attributes | {"tts.utterance.end": utterance.end or ""} | _error_type(utterance.error)
-        to.duration.record(now - timeline.started, ended)
+        to.duration.record((utterance.left_ms - utterance.started_ms) / 1000, ended)
         for counter, number in (
-            (to.replays, usage.replays),
-            (to.characters, usage.characters),
-            (to.hits, int(cached)),
+            (to.replays, utterance.replays),
+            (to.characters, utterance.characters),
+            (to.hits, int(utterance.cached)),
             (to.discarded, utterance.discarded_bytes),
         ):
             if number:
                 counter.add(number, attributes)
-        self._make_span(kind, utterance, now, ended | {"tts.cache.hit": cached})
+        self._make_span(utterance, ended | {"tts.cache.hit": utterance.cached})
 
-    def _make_span(self, kind: str, utterance: Summary, now: float, attributes: dict[str, str | bool]) -> None:
+    def _make_span(self, utterance: UtteranceRecord, attributes: dict[str, str | bool]) -> None:
         from opentelemetry.trace import SpanKind, StatusCode
 
-        wall = time.time_ns() - round(now * 1e9)  # the zero of trio's clock, in nanoseconds since 1970
-        timeline, usage, error = utterance.timeline, utterance.usage, utterance.error
+        now, error = time.time_ns(), utterance.error
+
+        def wall(ms: float) -> int:
+            return now + round((ms - utterance.left_ms) * 1e6)
+
         span = self._instruments.tracer.start_span(
-            f"tts {kind}",
+            f"tts {utterance.kind}",
             kind=SpanKind.CLIENT,
-            start_time=wall + round(timeline.started * 1e9),
+            start_time=wall(utterance.started_ms),
             attributes=attributes,
         )
         if span.is_recording():
-            for part in _PARTS:
-                if (when := getattr(timeline, part)) is not None:
-                    span.add_event(part, timestamp=wall + round(when * 1e9))
+            parts = {
+                "connected": utterance.connected_ms,
+                "first_text": utterance.first_text_ms,
+                "first_sent": utterance.first_sent_ms,
+                "first_received": utterance.first_received_ms,
+                "first_delivered": utterance.first_delivered_ms,
+            }
+            for part, ms in parts.items():
+                if ms is not None:
+                    span.add_event(part, timestamp=wall(ms))
             details: dict[str, str | float | None] = {
-                "tts.characters": usage.characters,
-                "tts.replays": usage.replays,
-                "tts.audio.received": utterance.received_seconds,
-                "elevenlabs.request_id": usage.request_id,
-                "elevenlabs.trace_id": usage.trace_id,
+                "tts.characters": utterance.characters,
+                "tts.replays": utterance.replays,
+                "tts.audio.received": utterance.audio_ms / 1000,
+                "elevenlabs.request_id": utterance.request_id,
+                "elevenlabs.trace_id": utterance.trace_id,
                 "http.response.status_code": error and error.status,
             }
             span.set_attributes({name: value for name, value in details.items() if value is not None})
             if error is not None:
                 span.set_status(StatusCode.ERROR)  # without the error's message, which may quote a text
-        span.end(wall + round(now * 1e9))
+        span.end(now)
 
 
 @contextmanager
@@ -216,5 +236,5 @@ def telemetry_for(config: TTSConfig) -> Telemetry:
     try:
         from opentelemetry import metrics, trace
     except ImportError:
-        return _Silence()
+        return _OnUtterance(config)
     return _OpenTelemetry(config, _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()))

@@ -6,7 +6,7 @@ import logging
 import math
 from collections import deque
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 import trio
@@ -165,7 +165,7 @@ class RequestHistory:
 class StaticText(Driver):
     """Runs a static text: one HTTP request, whose answer is the audio."""
 
-    kind: ClassVar[str] = "static text"
+    kind: ClassVar[Literal["reply", "static text"]] = "static text"
 
     def __init__(self, request: StaticTextRequest, source: AudioSource, history: RequestHistory) -> None:
         """Begin a text.
@@ -178,7 +178,6 @@ class StaticText(Driver):
         # After some audio there is no retry: the delivered audio would be heard twice.
         super().__init__(request.config, resumes=False)
         self.utterance.say(request.text, trio.current_time())
-        self._config = request.config
         self._request = request
         self._source = source
         self._history = history
@@ -255,6 +254,8 @@ class StaticText(Driver):
             case ResponseStarted():
                 self._answered = event
                 self.utterance.receipt = Receipt(event.charged, event.credits, event.request_id, event.trace_id)
+                if event.charged:
+                    self.utterance.connection = "dialed" if event.dialed else "reused"
             case _:
                 self.utterance.receive(event, trio.current_time())
                 self._wake_readers()

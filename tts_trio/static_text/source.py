@@ -43,6 +43,7 @@ class ResponseStarted:
         request_id: The service's id of the request.
         trace_id: The service's trace id of the request.
         concurrency: How many requests at once the plan allows; None where the service does not say so.
+        dialed: Whether the request waited for a connection that was dialed.
     """
 
     charged: bool = True
@@ -50,6 +51,7 @@ class ResponseStarted:
     request_id: str | None = None
     trace_id: str | None = None
     concurrency: int | None = None
+    dialed: bool = False
 
 
 SourceEvent: TypeAlias = SlotAcquired | RequestSent | ResponseStarted | AudioReceived
@@ -126,6 +128,7 @@ class Service:
                 request_id=response.headers.get("request-id"),
                 trace_id=response.headers.get("x-trace-id"),
                 concurrency=header_number(response.headers, "maximum-concurrent-requests"),
+                dialed=response.dialed,
             )
             if self.limiter is not None and answered.concurrency is not None:
                 self.limiter.learn(answered.concurrency)

@@ -27,7 +27,13 @@ _NEXT: dict[ConnectionState, frozenset[ConnectionState]] = {
 
 
 class Socket(Protocol):
-    """What a connection needs of the socket that carries it. None of it blocks."""
+    """What a connection needs of the socket that carries it. None of it blocks.
+
+    Attributes:
+        hot_since: When the socket became hot, in seconds of trio's clock.
+    """
+
+    hot_since: float
 
     @property
     def usable(self) -> bool:
@@ -99,6 +105,11 @@ class Connection:
     def usable(self) -> bool:
         """Whether, by what is known here, it could serve an utterance now; no round trip is made to find out."""
         return self.state == "hot" and self._socket.usable
+
+    @property
+    def hot_since(self) -> float:
+        """When its socket became hot, in seconds of trio's clock."""
+        return self._socket.hot_since
 
     @property
     def trace_id(self) -> str | None:

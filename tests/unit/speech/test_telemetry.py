@@ -18,7 +18,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, listen, make_config, memory_service, speaking, tokens
-from tts_trio import MemoryCache, QuotaError, Timeouts, TTSConnectionError
+from tts_trio import (
+    MemoryCache,
+    QuotaError,
+    Timeouts,
+    TTSConnectionError,
+    TTSManager,
+    UtteranceRecord,
+    WebSocketConnectionManager,
+)
 from tts_trio.local_server import Behavior, Fault
 
 BOUNDED = {
@@ -111,6 +119,25 @@ async def test_a_good_turn(autojump_clock: trio.testing.MockClock, told: Told, l
     assert told.value("tts.client.connect.duration") == (2, pytest.approx(0.6))  # the one, and the spare behind it
     for name in ("connection.losses", "utterance.replays", "cache.hits", "audio.discarded"):
         assert f"tts.client.{name}" not in measured
+
+
+async def test_a_span_has_the_times_of_the_record(autojump_clock: trio.testing.MockClock, told: Told) -> None:
+    """A reply that waits 300 ms for its connection and 200 ms for its text. The span begins with its block."""
+    records: list[UtteranceRecord] = []
+    async with memory_service(Behavior(model_latency=0.1), dial_time=0.3) as service:
+        config = make_config(on_utterance=records.append)
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            async with TTSManager(config, connections) as tts, tts.start_llm_stream() as (text, audio):
+                await trio.sleep(0.2)
+                with text:
+                    await text.send(RUSSIAN)
+                await listen(audio)
+    (span,), (record,) = told.spans(), records
+    assert record.started_ms == pytest.approx(-500)
+    expected = {"connected": 300, "first_text": 500, "first_sent": 500, "first_received": 600, "first_delivered": 600}
+    assert milliseconds(span) == pytest.approx(expected | {"end": record.left_ms + 500}, abs=0.001)
+    assert told.value("tts.client.time_to_first_audio") == (1, pytest.approx(0.1))
+    assert told.value("tts.client.utterance.duration") == (1, pytest.approx((record.left_ms + 500) / 1000))
 
 
 async def test_an_interrupted_turn(autojump_clock: trio.testing.MockClock, told: Told) -> None:

@@ -26,6 +26,7 @@ class NotingSocket:
     usable: bool = True
     error: TTSError | None = None
     trace_id: str | None = "trace"
+    hot_since: float = 0.0
     frames: list[str] = attrs.field(factory=list)
     calls: list[str] = attrs.field(factory=list)
 

@@ -228,9 +228,9 @@ class _Speaking:
         )
         if turn.first_audio is not None or begun is None or sent is None or came is None or given is None:
             return
-        waits = timeline.started if turn.speaker == "reply" else sent
+        ready = (timeline.connected or timeline.started) if turn.speaker == "reply" else sent
         text = sent - begun if turn.speaker == "reply" else 0.0
-        seconds = (text, waits - self.asked, came - sent, given - came)
+        seconds = (text, ready - self.asked, came - sent, given - came)
         turn.first_audio = FirstAudio(*(part * 1000 for part in seconds))
         now = self.call.line.now()
         if turn.speaker == "static text" and not self.audio.usage.characters:

@@ -51,10 +51,12 @@ class SpeechResponse:
     Attributes:
         status: The HTTP status.
         headers: The headers, with lower-case names.
+        dialed: Whether the request waited for a connection that was dialed.
     """
 
     status: int
     headers: Mapping[str, str]
+    dialed: bool
     _timed: bool = attrs.field(repr=False)
     _chunks: AsyncIterator[bytes] = attrs.field(repr=False)
     _begun: bool = attrs.field(default=False, init=False, repr=False)

@@ -96,12 +96,13 @@ class HttpConnections(SingleUse):
         pool = self._pool
         if pool is None:
             raise RuntimeError(f"{self!r}: use it inside of its `async with` block")
+        asked = trio.current_time()
         connection, head = await ask(pool, message_of(self._config, request), on_connection)
         connection.outlives = outlives
         body = Body(connection)
         try:
             headers = redact_headers(dict(httpx.Headers(head.headers.raw_items()).items()))
-            answer = SpeechResponse(head.status_code, headers, request.timed, body)
+            answer = SpeechResponse(head.status_code, headers, connection.opened > asked, request.timed, body)
             await answer.check()
             yield answer
         finally:
