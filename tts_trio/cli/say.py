@@ -1,4 +1,4 @@
-"""`tts-trio say`: speak a text into a file."""
+"""`tts-trio say`: speak a text into a file, or play it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import sys
 import unicodedata
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ import trio
 from tts_trio.cli.caches import add_cache_argument, chosen_cache
 from tts_trio.cli.common import AddCommand, UsageError, add_options, check_open, configured, given_in
 from tts_trio.cli.console import note, status
+from tts_trio.cli.player import Write, find_player, playing
 from tts_trio.config.audio_clock import AudioClock
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
@@ -41,6 +42,7 @@ _STANDARD_INPUT = 0
 _STANDARD_OUTPUT_FD = 1
 _RUSSIAN = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюя")
 _CACHE_TIMEOUT = 5.0  # seconds: no caller waits
+_PLAYED_FORMAT = "pcm_24000"
 _STREAMED_FORMAT = "mp3_44100_128"  # a player recognizes mp3 by its bytes
 
 
@@ -77,16 +79,20 @@ def add_to(add_command: AddCommand) -> None:
     """Add the command to the command line."""
     say = add_command(
         "say",
-        help="speak a text into a file",
-        description="Speak a text into a file. The service is ElevenLabs, with the key in ELEVENLABS_API_KEY and the "
-        "voice in ELEVENLABS_VOICE_ID; with no key, a local server with its built-in voice.",
+        help="speak a text into a file, or play it",
+        description="Speak a text into a file, or play it. The service is ElevenLabs, with the key in "
+        "ELEVENLABS_API_KEY and the voice in ELEVENLABS_VOICE_ID; with no key, a local server with its built-in voice.",
     )
     say.add_argument("text", nargs="?", help="text to speak; with --llm it is read from standard input")
-    say.add_argument(
+    target = say.add_mutually_exclusive_group()
+    target.add_argument(
         "-o", "--output", default="speech.wav", metavar="FILE",
         help=f"file to write, whose ending sets its kind: {' '.join(_ENDINGS)}; '-' streams to standard output "
         "(default: %(default)s)",
     )  # fmt: skip
+    target.add_argument(
+        "--play", action="store_true", help="play the audio as it comes, by sounddevice, ffplay or aplay"
+    )
     add_options(say, "voice_id", "model_id", "language_code")
     say.add_argument("--format", metavar="FORMAT", help="such as pcm_16000 or ulaw_8000 (default: by the ending)")
     add_cache_argument(say)
@@ -105,7 +111,8 @@ async def _say(options: argparse.Namespace) -> None:
         )
     if options.llm:
         check_open(sys.stdin, "standard input")
-    name = _format_for(options.output, options.format)
+    player = find_player() if options.play else None
+    name = _format_to_play(options.format) if player else _format_for(options.output, options.format)
     given = given_in(options, "voice_id", "model_id", "language_code") | {
         "output_format": name,
         "on_lost_connection": "raise" if name.startswith("opus") else "resume",
@@ -113,16 +120,19 @@ async def _say(options: argparse.Namespace) -> None:
     told = "language_code" in given or os.environ.get("ELEVENLABS_LANGUAGE_CODE")
     if not (told or options.llm or options.cache):  # the language is a part of a cache's key, so it is not guessed
         given["language_code"] = _language_of(options.text)
-    target = "standard output" if options.output == _STANDARD_OUTPUT else options.output
+    target = player or ("standard output" if options.output == _STANDARD_OUTPUT else options.output)
     with status() as show:
         async with configured(given) as config, _said_before(options.cache, config) as config:
             report = _Report(config.base_url, AudioClock.of(config.format), show, trio.current_time())
             show("connecting")
-            await _speak(options, config, report)
+            sink = playing(player, config.format.sample_rate) if player else _sink(options.output, config.format)
+            await _speak(options, config, report, sink)
     report.finish(target)
 
 
-async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report) -> None:
+async def _speak(
+    options: argparse.Namespace, config: TTSConfig, report: _Report, sink: AbstractAsyncContextManager[Write]
+) -> None:
     async def timed(config: TTSConfig) -> trio.abc.Stream:
         began = trio.current_time()
         stream = await open_stream(config)
@@ -140,7 +150,7 @@ async def _speak(options: argparse.Namespace, config: TTSConfig, report: _Report
                 report.show("")
                 note("type the text to speak; Ctrl-D ends it")
         speech = tts.speak(_standard_input(report)) if options.llm else tts.stream_static_text(options.text)
-        with _sink(options.output, config.format) as write:
+        async with sink as write:
             report.started = trio.current_time()
             async with speech as audio:
                 async for chunk in audio:
@@ -200,6 +210,18 @@ def _format_for(output: str, wanted: str | None) -> str:
     return wanted or default
 
 
+def _format_to_play(wanted: str | None) -> str:
+    """Return the output format for a player.
+
+    Raises:
+        UsageError: The format is not one that every player plays.
+    """
+    playable = [name for name, form in OUTPUT_FORMATS.items() if form.codec == "pcm"]
+    if wanted is not None and wanted not in playable:
+        raise UsageError(f"--format: {wanted!r} is not allowed with --play; it must be one of {', '.join(playable)}")
+    return wanted or _PLAYED_FORMAT
+
+
 async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC900 - closed by `speak`
     """Give standard input as it comes. The time to the first audio counts from its first bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -211,8 +233,8 @@ async def _standard_input(report: _Report) -> AsyncIterator[str]:  # noqa: ASYNC
     yield decoder.decode(b"", final=True)
 
 
-@contextmanager
-def _sink(output: str, form: AudioFormat) -> Generator[Callable[[bytes], Awaitable[object]]]:
+@asynccontextmanager
+async def _sink(output: str, form: AudioFormat) -> AsyncGenerator[Write]:
     """Give a function that writes audio to the output. A file gets its name when it is complete."""
     if output == _STANDARD_OUTPUT:
         yield _write_to_standard_output

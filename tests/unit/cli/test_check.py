@@ -15,7 +15,6 @@ import pytest
 import trio
 
 from tests.helpers import VOICE_ID, make_config, memory_service
-from tests.helpers.servers import server_in_a_thread
 from tests.helpers.tls import certificates, listening, server_context
 from tts_trio import AuthenticationError, TTSConfig
 from tts_trio.cli import account, main
@@ -23,6 +22,7 @@ from tts_trio.cli.account import Account, Voice
 from tts_trio.cli.diagnosis import NAMES, Report, diagnose
 from tts_trio.cli.measure import Passed
 from tts_trio.local_server import Behavior, Fault, Requested, catalog, connection
+from tts_trio.testing import server_in_a_thread
 from tts_trio.transport.http import HttpConnections
 
 KEY = "sk_wherever_it_may_be_repeated"
@@ -132,8 +132,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Generator[
 
 @pytest.fixture(scope="module")
 def secure_url() -> Generator[str]:
-    with server_in_a_thread(Behavior(model_latency=0), server_context()) as url:
-        yield url
+    with server_in_a_thread(Behavior(model_latency=0), ssl_context=server_context()) as server:
+        yield server.base_url
 
 
 @pytest.fixture(scope="module")
