@@ -36,13 +36,24 @@ class Account:
     """
 
     def __init__(self, behavior: Behavior) -> None:
-        self.behavior = behavior
+        self.behave(behavior)
         self._random = random.Random(behavior.seed)  # noqa: S311 - ids that repeat from run to run
         self._slots: set[Slot] = set()
         self._tokens: dict[str, float] = {}
         self._sessions: set[object] = set()
         self.used = 0
         self.history: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
+
+    def behave(self, behavior: Behavior) -> None:
+        """Replace the behavior. The same seed makes the same segments slow again."""
+        self.behavior = behavior
+        self._slowness = random.Random(behavior.seed)  # noqa: S311 - repeatable
+
+    def latency(self) -> float:
+        """Return the time from the start of the next segment to its first audio."""
+        slow = self._slowness.random() < self.behavior.slow_share
+        late = self._slowness.uniform(self.behavior.slow_by / 3, self.behavior.slow_by)
+        return self.behavior.model_latency + (late if slow else 0.0)
 
     def check_key(self, key: str) -> None:
         """Raise a `ServiceError` unless the account accepts this key."""

@@ -42,6 +42,7 @@ _WHOLE = _must("a whole number", lambda value: isinstance(value, int) and not is
 _NATURAL = and_(_WHOLE, _must("at least 0", lambda value: value >= 0))
 _NOT_NEGATIVE = and_(_NUMBER, _must("at least 0", lambda value: value >= 0))
 _POSITIVE = and_(_NUMBER, _must("above 0", lambda value: value > 0))
+_SHARE = and_(_NUMBER, _must("from 0 to 1", lambda value: 0 <= value <= 1))
 _TEXTS = _must("a list of texts", partial(_are, str))
 
 Point = Literal["accept", "tls", "answer", "audio", "final", "close"]
@@ -154,9 +155,7 @@ class Fault:
     path: str = attrs.field(default="", kw_only=True)
     skip: int = attrs.field(default=0, kw_only=True, validator=_NATURAL)
     count: int | None = attrs.field(default=None, kw_only=True, validator=optional([_WHOLE, _POSITIVE]))
-    probability: float = attrs.field(
-        default=1.0, kw_only=True, validator=[_NUMBER, _must("from 0 to 1", lambda value: 0 <= value <= 1)]
-    )
+    probability: float = attrs.field(default=1.0, kw_only=True, validator=_SHARE)
     seed: int = attrs.field(default=0, kw_only=True, validator=_WHOLE)
 
     def __attrs_post_init__(self) -> None:
@@ -211,7 +210,9 @@ class Behavior:
 
     model_latency: float = _option(0.075, _NOT_NEGATIVE, help="time from a segment's start to its first audio")
     speed: float = _option(20.0, _POSITIVE, help="speed of generation, as a multiple of real time")
-    seed: int = _option(0, _WHOLE, help="seed of the sizes of HTTP chunks and of request ids")
+    slow_share: float = _option(0.0, _SHARE, help="share of the segments, from 0 to 1, whose first audio is late")
+    slow_by: float = _option(2.6, _NOT_NEGATIVE, help="the most by which it is late: drawn evenly, from a third of it")
+    seed: int = _option(0, _WHOLE, help="seed of the slow segments, of the sizes of HTTP chunks and of request ids")
 
     api_keys: tuple[str, ...] | None = _option(None, _TEXTS, help="accepted keys; none: every key that is not empty")
     voices: tuple[str, ...] | None = _option(None, _TEXTS, help="known voice ids; none: every well-formed id")

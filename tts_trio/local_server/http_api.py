@@ -100,7 +100,7 @@ def speak(answer: SpeechAnswer, clip: Clip, account: Account) -> tuple[Headers, 
     behavior, start = account.behavior, answer.slot.start
     if answer.order.output_format.startswith("mp3"):
         clip = tagged(clip)
-    first = start + behavior.model_latency
+    first = start + account.latency()
     ready = clip.ready(first, behavior.speed) or [first]
     answer.slot.end = end = ready[-1]
     headers = list(answer.headers)

@@ -41,7 +41,7 @@ class Service:
 
     def behave(self, behavior: Behavior) -> None:
         """Replace the behavior, and reset the counters of the faults. Faults that are equal share a counter."""
-        self.account.behavior = behavior
+        self.account.behave(behavior)
         self._passes = Counter[Fault]()
         self._draws = {fault: random.Random(fault.seed) for fault in behavior.faults}  # noqa: S311 - repeatable
 

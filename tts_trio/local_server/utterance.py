@@ -231,7 +231,7 @@ class Utterance(ABC):
         if self._stopped:
             return
         start = at = self.account.admit(max(self._ordered_at.popleft(), self._free_at))
-        for index, ready in enumerate(clip.ready(start + self.behavior.model_latency, self.behavior.speed)):
+        for index, ready in enumerate(clip.ready(start + self.account.latency(), self.behavior.speed)):
             at = max(ready, now)
             self._send_audio(at, clip.slices[index].audio, *self._alignments(clip, index))
             self._sounds = True

@@ -12,8 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.helpers import make_config, speaking
 from tests.helpers.plain import ENGLISH, RUSSIAN, Heard, PlainSocket, Reply, kinds, tones, town
 from tts_trio.local_server import Behavior, Fault, read_tones
+from tts_trio.testing import memory_service
 
 
 @pytest.mark.parametrize("field", attrs.fields(Behavior), ids=lambda field: field.name)
@@ -43,12 +45,36 @@ def test_a_switch_takes_the_values_of_its_annotation_and_no_other(field: attrs.A
         ("concurrency", 0, "above 0"),
         ("ping_interval", "often", "a number"),
         ("seed", 1.5, "a whole number"),
+        ("slow_share", 1.1, "from 0 to 1"),
+        ("slow_by", -1, "at least 0"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_field_and_what_is_allowed(field: str, value: object, allowed: str) -> None:
     with pytest.raises(ValueError) as caught:
         Behavior(**{field: value})  # type: ignore[arg-type]
     assert str(caught.value) == f"{field}: {value!r} is not allowed; it must be {allowed}"
+
+
+@pytest.mark.parametrize("text", [RUSSIAN, ENGLISH])
+async def test_some_segments_are_slow(text: str, autojump_clock: MockClock) -> None:
+    """About the share of them; each by a third of the most to the most; the same ones with the same seed."""
+    behavior = Behavior(model_latency=0.08, slow_share=0.5, slow_by=1.5, seed=7)
+    async with memory_service(behavior) as service:
+        config = make_config(audio_cache=None)
+        latencies: list[float] = []
+        async with speaking(config, service.open_stream) as tts:
+            for number in range(32):
+                if number == 16:
+                    service.server.behavior = behavior
+                over_http = number % 2
+                async with tts.stream_static_text(text) if over_http else tts.speak([text]) as audio:
+                    began = trio.current_time()
+                    await audio.receive()
+                    latencies.append(round(trio.current_time() - began, 6))
+    slow = [seconds for seconds in latencies[:16] if seconds != 0.08]
+    assert 4 <= len(slow) <= 12
+    assert all(0.58 <= seconds <= 1.58 for seconds in slow)
+    assert latencies[16:] == latencies[:16]
 
 
 async def quiet(socket: PlainSocket, seconds: float) -> list[Heard]:
