@@ -193,6 +193,13 @@ def acquire_connection(
     return connections._acquire(config or connections.config)  # pyright: ignore[reportPrivateUsage] - see `get_connection`
 
 
+def acquire_spare(connections: WebSocketConnectionManager, config: TTSConfig, beside: Connection) -> Connection | None:
+    """Acquire a second connection for an utterance, on another socket if there is one; None if none is free at once."""
+    endpoint = endpoint_for(config)
+    pool = connections._pools.get(endpoint.kind)  # pyright: ignore[reportPrivateUsage] - as above
+    return None if pool is None else pool.acquire_spare(endpoint, beside)
+
+
 def expect_connection(connections: WebSocketConnectionManager, config: TTSConfig) -> None:
     """Dial what an utterance of this configuration will need, unless it is hot already. It does not wait.
 

@@ -13,7 +13,7 @@ from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig, differing_socket_field, for_utterance
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
-from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection, expect_connection
+from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection, acquire_spare, expect_connection
 from tts_trio.errors import ConfigurationError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 from tts_trio.speech.driver import Driver
@@ -260,7 +260,8 @@ class TTSManager(SingleUse):
     ) -> Awaitable[Reply]:
         _, http = self._require_open()
         acquire = partial(acquire_connection, self.connections, config)
-        return begin_reply(config, acquire, http, openings, background=background)
+        spare = None if background else partial(acquire_spare, self.connections, config)
+        return begin_reply(config, acquire, http, openings, spare, background=background)
 
     @asynccontextmanager
     async def speak(

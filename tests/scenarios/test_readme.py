@@ -51,6 +51,7 @@ FUNCTIONS = (
     "start_worker",
     "start_agent",
     "answer_and_measure",
+    "answer_hedged",  # in test_hedging.py
     "test_a_connection_that_breaks_in_mid_reply",
     "test_a_firewall_forgets_the_connection",
     "speak_plainly",

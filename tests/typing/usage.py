@@ -88,7 +88,9 @@ def configured(phrases: Phrases) -> TTSConfig:
     assert_type(config.timeouts.first_audio, float | None)
     assert_type(config.chunk_length_schedule, tuple[int, ...] | None)
     assert_type(TTSConfig.from_env(output_format="ulaw_8000"), TTSConfig)
-    return config.evolve(phrase_policy=lambda: phrases, audio_cache="memory", opening_cache=MyCache(), limiter=None)
+    return config.evolve(
+        phrase_policy=lambda: phrases, audio_cache="memory", opening_cache=MyCache(), limiter=None, hedge=0.3
+    )
 
 
 async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio.abc.SendChannel[bytes]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tts_trio.config.defaults import websocket_endpoint
+from tts_trio.config.defaults import first_audio_timeout, websocket_endpoint
 from tts_trio.config.models import DIALOGUE_INACTIVITY, V3_STABILITIES, is_dialogue_model, is_v3, is_v4, v3_stability
 from tts_trio.config.validators import is_loopback
 from tts_trio.config.voice import VoiceSettings
@@ -65,6 +65,7 @@ def check_combinations(config: TTSConfig) -> None:
             field="on_lost_connection",
         )
     _check_openings(config)
+    _check_hedge(config)
     _check_keep_alive(config)
 
 
@@ -82,6 +83,23 @@ def _check_openings(config: TTSConfig) -> None:
             "opening_cache: it is not possible with opus, as the rest of a reply would be a new Ogg stream; set it to "
             "None, or set another output_format",
             field="opening_cache",
+        )
+
+
+def _check_hedge(config: TTSConfig) -> None:
+    if config.hedge is None:
+        return
+    if not config.auto_mode:
+        raise ConfigurationError(
+            "hedge: with auto_mode=False the service waits for more text before it speaks, so that no audio is late; "
+            "set auto_mode=True, or hedge=None",
+            field="hedge",
+        )
+    if not isinstance(config.hedge, str) and config.hedge >= (timeout := first_audio_timeout(config)):
+        raise ConfigurationError(
+            f"hedge: {config.hedge:g} is not allowed; it must be below {timeout:g}, the timeouts.first_audio, at which "
+            "the connection counts as lost",
+            field="hedge",
         )
 
 

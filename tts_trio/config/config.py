@@ -58,6 +58,10 @@ _SSL_CONTEXT = Rule(
     "an ssl.SSLContext for clients",
     lambda value: isinstance(value, ssl.SSLContext) and value.protocol != ssl.PROTOCOL_TLS_SERVER,
 )
+_SECONDS = seconds(0.001)
+_HEDGE = Rule(
+    f'"auto", or {_SECONDS.allowed}', lambda value: (type(value) is str and value == "auto") or _SECONDS.good(value)
+)
 _PER_SOCKET: Mapping[str, bool] = {"per_socket": True}
 """Marks a field that holds for the whole life of a WebSocket: another value needs another socket."""
 
@@ -136,6 +140,14 @@ class TTSConfig:
             sent it, or if `prefetch_openings` fetched it. None: nothing is kept. It needs `auto_mode=True`,
             `sync_alignment=True` and `enable_logging=True`, and a format other than opus. The v3 and v4 models speak a
             phrase in the light of those before it, and a kept one does without.
+        hedge: When the text of an utterance is sent over a second connection as well, because its first audio is late;
+            the audio that comes first is heard, and the other connection is interrupted. "auto": when it is later than
+            95 % of those before it, by what this process has learned of the voice and the model, but after 0.1 s at the
+            earliest, and half of `timeouts.first_audio` at the latest; not for replies over text-to-dialogue. A number:
+            after so many seconds, below `timeouts.first_audio`, over text-to-dialogue too. In both cases only over a
+            connection that is hot, in a slot of the `limiter` that is free, and within a budget: at most 5 % of the
+            account's characters are sent twice, and fewer while most answers are late. None: never. It needs
+            `auto_mode=True`.
         limiter: What bounds the utterances that are generated at once in all conversations with the same object: a
             `ConcurrencyLimiter`, a `RedisLimiter` for a fleet, or a `Limiter` of your own. None: nothing does, and the
             service refuses what is above the plan's concurrency.
@@ -222,6 +234,7 @@ class TTSConfig:
     )
     audio_cache: AudioCache | Literal["memory"] | None = attrs.field(default="memory", validator=unless_none(CACHE))
     opening_cache: AudioCache | Literal["memory"] | None = attrs.field(default=None, validator=unless_none(CACHE))
+    hedge: Literal["auto"] | float | None = attrs.field(default=None, validator=unless_none(_HEDGE))
     limiter: Limiter | None = attrs.field(default=None, validator=unless_none(LIMITER))
     max_lead: float = attrs.field(default=20.0, validator=seconds(0.01))
     max_characters: int = attrs.field(default=100_000, validator=whole(1, 10_000_000))

@@ -31,7 +31,10 @@ class UtteranceRecord:
             there was no WebSocket and HTTP took its place.
         cached: Whether its first audio came from memory or from a cache, where an opening or the whole text was kept.
         replays: How often a part of the text was sent again over another connection.
-        characters: The characters of text that were sent to the service, replays included.
+        hedge: Whether its text went over a second connection too, because its first audio was late: "none"; "lost": the
+            first connection was heard all the same; "won": the second one was.
+        hedged_characters: The characters of text that did.
+        characters: The characters of text that were sent to the service, replays and `hedged_characters` included.
         credits: The credits that the service charged; None over WebSockets, where it does not say so.
         started_ms: When its block was entered: at most 0.
         connected_ms: When a reply had a connection; None for a static text.
@@ -60,6 +63,8 @@ class UtteranceRecord:
     connection: Literal["reused", "dialed"] | None
     cached: bool
     replays: int
+    hedge: Literal["none", "lost", "won"]
+    hedged_characters: int
     characters: int
     credits: int | None
     started_ms: float

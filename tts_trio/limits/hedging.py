@@ -38,6 +38,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import lru_cache
+from hashlib import sha256
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.defaults import first_audio_timeout, websocket_endpoint
 
 _PERCENTILE = 0.95
 _REMEMBERED = 100  # times
@@ -47,6 +56,11 @@ _SHORTEST = 0.1  # seconds
 _SHARE = 0.05  # of the characters of a text that was in time
 _MOST_SAVED = 200.0  # characters
 _LEAST_PRICE = 25  # characters
+
+PATIENCE = 0.05
+"""Seconds within which a limiter gives a slot that is free: the way to a Redis and back, and no wait for others."""
+
+Way: TypeAlias = Literal["stream-input", "multi-stream-input", "text-to-dialogue", "http"]
 
 
 class FirstAudioTimes:
@@ -100,3 +114,62 @@ class HedgeBudget:
     def refund(self, characters: int) -> None:
         """Take back the price of a hedge of so many characters, which could not be sent."""
         self._saved += max(characters, _LEAST_PRICE)
+
+
+@lru_cache(maxsize=256)
+def first_audio_times(host: str, voice_id: str, model_id: str, way: Way) -> FirstAudioTimes:
+    """Return the times of a voice and a model of a host, over an endpoint, in this process."""
+    return FirstAudioTimes()
+
+
+@lru_cache(maxsize=256)
+def budget_of_account(digest: bytes) -> HedgeBudget:
+    """Return the budget of an account in this process, by a hash of its key and its host."""
+    return HedgeBudget()
+
+
+@attrs.frozen
+class Hedging:
+    """When the texts of one conversation are sent a second time, over one endpoint.
+
+    Attributes:
+        times: The first-audio times by which the threshold is learned.
+        budget: What may be spent.
+    """
+
+    times: FirstAudioTimes
+    budget: HedgeBudget
+    _fixed: float | None
+    _timeout: float
+
+    @classmethod
+    def of_replies(cls, config: TTSConfig) -> Hedging | None:
+        """Return the hedging of the replies of a configuration; None: it is off."""
+        endpoint = websocket_endpoint(config)
+        if config.hedge is None or (config.hedge == "auto" and endpoint == "text-to-dialogue"):
+            return None
+        return cls._of(config, endpoint)
+
+    @classmethod
+    def of_static_texts(cls, config: TTSConfig) -> Hedging:
+        """Return the hedging of the static texts of a configuration in which it is on."""
+        return cls._of(config, "http")
+
+    @classmethod
+    def _of(cls, config: TTSConfig, way: Way) -> Hedging:
+        host = urlsplit(config.base_url).netloc
+        return cls(
+            first_audio_times(host, config.voice_id, config.model_id, way),
+            budget_of_account(sha256(f"{host}\n{config.api_key}".encode()).digest()),
+            None if isinstance(config.hedge, str) else config.hedge,
+            first_audio_timeout(config),
+        )
+
+    def after(self) -> float:
+        """Return how many seconds after a text was sent its first audio is late."""
+        return self.times.threshold(self._timeout / 2) if self._fixed is None else self._fixed
+
+    def unanswered(self, seconds: float) -> None:
+        """Note that nothing came for so many seconds after a text was sent, when it was given up."""
+        if seconds > 0.99 * self._timeout:
+            self.times.add(math.inf)

@@ -84,6 +84,8 @@ class Driver(ABC):
             connection=utterance.connection,
             cached=segments.begins_from_memory or (timeline.first_received is not None and not usage.characters),
             replays=usage.replays,
+            hedge=utterance.hedge,
+            hedged_characters=usage.hedged_characters,
             characters=usage.characters,
             credits=usage.credits,
             started_ms=(timeline.started - zero) * 1000,

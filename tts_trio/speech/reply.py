@@ -29,6 +29,7 @@ from tts_trio.transport.timers import Timer, has_expired
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
+    from tts_trio.speech.hedged_connection import HedgedConnection
     from tts_trio.speech.openings import OpeningRecorder, Openings
     from tts_trio.transport.http import HttpConnections
 
@@ -40,6 +41,11 @@ _REFUSED = Backoff(first=0.2)  # after a refusal for the plan's concurrency
 
 AcquireConnection: TypeAlias = Callable[[], Awaitable[Connection]]
 """Waits up to `timeouts.connect` for a hot connection, and returns it; raises a `TTSError` if there is none."""
+
+AcquireSpare: TypeAlias = Callable[[Connection], Connection | None]
+"""Acquires a second connection that is free at once, for the same text; returns None if there is none."""
+
+ReplyConnection: TypeAlias = "Connection | HedgedConnection | PhrasesOverHttp"
 
 
 class Reply(Driver):
@@ -54,6 +60,7 @@ class Reply(Driver):
         http: HttpConnections,
         connection: Connection | None,
         openings: Openings | None = None,
+        acquire_spare: AcquireSpare | None = None,
         *,
         background: bool = False,
     ) -> None:
@@ -65,6 +72,7 @@ class Reply(Driver):
             http: The HTTP connections for `fallback="http"`.
             connection: The first connection; None: there was no connection, so the reply is spoken over HTTP.
             openings: What its first phrases can be said from, and are kept in; None: nothing.
+            acquire_spare: Acquires a second connection for `hedge`; None: the reply is not hedged.
             background: Whether no caller waits for the audio (a prefetch).
         """
         super().__init__(config)
@@ -82,7 +90,8 @@ class Reply(Driver):
         self._acquire = acquire
         self._http = http
         self._over_http = connection is None
-        self._connection: Connection | PhrasesOverHttp | None = None
+        self._connection: ReplyConnection | None = None
+        self._hedged: HedgedConnection | None = None
         self._connection_over = trio.Event()
         self._scope = trio.CancelScope()
         self._timer = Timer(self.utterance.deadline)
@@ -90,7 +99,9 @@ class Reply(Driver):
             self._connection_over.set()
         else:
             self._record_anew()
-            self._use(connection)
+            if config.hedge is not None and acquire_spare is not None:
+                self._hedged = self._hedge(connection, acquire_spare)
+            self._use(self._hedged or connection)
 
     async def run(self) -> None:
         """Run the timeouts, and acquire the next connection whenever one has ended, until the utterance ends."""
@@ -99,6 +110,8 @@ class Reply(Driver):
                 nursery.start_soon(self._keep_deadlines)
                 if self._config.limiter is not None:
                     nursery.start_soon(self._hold_slot, self._config.limiter)
+                if self._hedged is not None:
+                    nursery.start_soon(self._hedged.run)
                 while True:
                     await self._connection_over.wait()
                     self._use(await self._another_connection(nursery))
@@ -151,7 +164,17 @@ class Reply(Driver):
                 return connection
         return PhrasesOverHttp(self._config, self._http, nursery)
 
-    def _use(self, connection: Connection | PhrasesOverHttp) -> None:
+    def _hedge(self, connection: Connection, acquire_spare: AcquireSpare) -> HedgedConnection | None:
+        """Put a second connection behind the first one, if the configuration asks for that; None if it does not."""
+        from tts_trio.limits.hedging import Hedging  # loaded late: few ask for it
+        from tts_trio.speech.hedged_connection import HedgedConnection
+
+        hedging = Hedging.of_replies(self._config)
+        if hedging is None:
+            return None
+        return HedgedConnection(connection, acquire_spare, hedging, self._config.limiter, self.utterance)
+
+    def _use(self, connection: ReplyConnection) -> None:
         self._connection = connection
         self._connection_over = trio.Event()
         self.utterance.connected()
@@ -194,7 +217,7 @@ class Reply(Driver):
         self.utterance.lost(error, trio.current_time())
         self.changed()
 
-    def _note_trace_id(self, connection: Connection | PhrasesOverHttp) -> None:
+    def _note_trace_id(self, connection: ReplyConnection) -> None:
         if connection.trace_id is not None:
             self.utterance.receipt = Receipt(trace_id=connection.trace_id)
 
@@ -238,6 +261,7 @@ async def begin_reply(
     acquire: AcquireConnection,
     http: HttpConnections,
     openings: Openings | None,
+    acquire_spare: AcquireSpare | None,
     *,
     background: bool = False,
 ) -> Reply:
@@ -256,7 +280,7 @@ async def begin_reply(
             raise
         connection = None
     try:
-        reply = Reply(config, acquire, http, connection, openings, background=background)
+        reply = Reply(config, acquire, http, connection, openings, acquire_spare, background=background)
     except BaseException:  # the user's `phrase_policy` may raise
         if connection is not None:
             connection.close()

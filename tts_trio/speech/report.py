@@ -9,7 +9,7 @@ from typing import Literal
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.speech.replays import Replays
-from tts_trio.speech.results import End, Outcome, Receipt, Timeline, Usage
+from tts_trio.speech.results import End, Hedge, Outcome, Receipt, Timeline, Usage
 from tts_trio.speech.segments import Segments
 
 
@@ -23,6 +23,8 @@ class Report:
         connection: As in `UtteranceRecord`.
         segments: The text and the audio that were accepted, sent, received and delivered.
         replays: How often a part of the text was sent again over another connection, and whether it may be once more.
+        hedge: Whether the text went over a second connection at the same time, because the first audio was late.
+        hedged_characters: How many characters of it did.
     """
 
     def __init__(self, config: TTSConfig, now: float, *, in_messages: bool) -> None:
@@ -39,6 +41,8 @@ class Report:
         self.connection: Literal["reused", "dialed"] | None = None
         self.segments: Segments = Segments(config, in_messages=in_messages)
         self.replays: Replays = Replays(config)
+        self.hedge: Hedge = "none"
+        self.hedged_characters: int = 0
         self._failure: TTSError | None = None
 
     def _note_failure(self, error: TTSError) -> None:
@@ -53,8 +57,9 @@ class Report:
     def usage(self) -> Usage:
         """What the utterance cost so far."""
         receipt = self.receipt
-        characters = self.segments.characters_sent if receipt.charged else 0
-        return Usage(characters, receipt.credits, receipt.request_id, receipt.trace_id, self.replays.count)
+        hedged = self.hedged_characters
+        characters = self.segments.characters_sent + hedged if receipt.charged else 0
+        return Usage(characters, receipt.credits, receipt.request_id, receipt.trace_id, self.replays.count, hedged)
 
     @property
     def error(self) -> TTSError | None:

@@ -10,6 +10,9 @@ from tts_trio.errors import TTSError
 
 End: TypeAlias = Literal["finished", "interrupted", "failed"]
 
+Hedge: TypeAlias = Literal["none", "lost", "won"]
+"""Whether a text was sent a second time, because its first audio was late, and whether the second audio was heard."""
+
 
 @attrs.frozen
 class Word:
@@ -87,13 +90,15 @@ class Usage:
     """What an utterance cost, and the ids that the service's support asks for.
 
     Attributes:
-        characters: The characters of text that were sent to the service, replays included. What was said from memory
-            is not counted.
-        credits: The credits that the service charged (header `character-cost`); None over WebSockets, where it does not
-            say so.
+        characters: The characters of text that were sent to the service, replays and `hedged_characters` included. What
+            was said from memory is not counted.
+        credits: The credits that the service charged for the answer that was heard (header `character-cost`); None over
+            WebSockets, where it does not say so.
         request_id: The service's id of the request (header `request-id`); None over WebSockets.
         trace_id: The service's trace id of the request or of the WebSocket's handshake (header `x-trace-id`).
         replays: How often a part of the text was sent again over another connection.
+        hedged_characters: The characters that were sent over a second connection at the same time, because the first
+            audio was late (`TTSConfig.hedge`). The service may charge for them too.
     """
 
     characters: int
@@ -101,6 +106,7 @@ class Usage:
     request_id: str | None = None
     trace_id: str | None = None
     replays: int = 0
+    hedged_characters: int = 0
 
 
 @attrs.frozen

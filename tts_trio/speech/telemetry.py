@@ -9,6 +9,7 @@ Both get the same `UtteranceRecord`. OpenTelemetry makes metrics and a span of i
     tts.client.utterance.duration     s            from the entry to the exit of the block of an utterance
     tts.client.connect.duration       s            from the beginning of a dial until the socket is hot or has failed
     tts.client.connection.losses      {connection} hot sockets that were lost
+    tts.client.utterance.hedges       {hedge}      texts that were sent a second time, with `tts.hedge`: "won" or "lost"
     tts.client.utterance.replays      {replay}     parts of a text that were sent again over another connection
     tts.client.utterance.characters   {character}  characters that were sent to the service, which bills them
     tts.client.cache.hits             {phrase}     static texts, and openings of replies, that a cache had
@@ -99,6 +100,7 @@ class _Instruments:
     duration: Histogram
     connect: Histogram
     losses: Counter
+    hedges: Counter
     replays: Counter
     characters: Counter
     hits: Counter
@@ -122,6 +124,7 @@ def _instruments(tracers: TracerProvider, meters: MeterProvider) -> _Instruments
         duration=histogram("tts.client.utterance.duration", description="Duration of the block of an utterance"),
         connect=histogram("tts.client.connect.duration", description="Duration of a dial, successful or not"),
         losses=meter.create_counter("tts.client.connection.losses", "{connection}", "Hot sockets that were lost"),
+        hedges=meter.create_counter("tts.client.utterance.hedges", "{hedge}", "Texts that were sent a second time"),
         replays=meter.create_counter("tts.client.utterance.replays", "{replay}", "Parts that were sent again"),
         characters=meter.create_counter("tts.client.utterance.characters", "{character}", "Sent to the service"),
         hits=meter.create_counter("tts.client.cache.hits", "{phrase}", "Texts and openings that a cache had"),
@@ -177,7 +180,11 @@ class _OpenTelemetry:
         ):
             if number:
                 counter.add(number, attributes)
-        self._make_span(utterance, ended | {"tts.cache.hit": utterance.cached})
+        details = ended | {"tts.cache.hit": utterance.cached}
+        if utterance.hedge != "none":
+            to.hedges.add(1, attributes | {"tts.hedge": utterance.hedge})
+            details["tts.hedge"] = utterance.hedge
+        self._make_span(utterance, details)
 
     def _make_span(self, utterance: UtteranceRecord, attributes: dict[str, str | bool]) -> None:
         from opentelemetry.trace import SpanKind, StatusCode

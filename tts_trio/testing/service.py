@@ -12,6 +12,7 @@ import trio
 
 from tts_trio import TTSConfig, WebSocketConnectionManager
 from tts_trio._nurseries import asynccontextmanager, single_error
+from tts_trio.limits.hedging import budget_of_account, first_audio_times
 from tts_trio.local_server import Behavior, LocalServer, Received, Requested, Sent, ToneVoice, read_tones
 from tts_trio.static_text.memory_cache import process_cache
 from tts_trio.static_text.openings import process_openings
@@ -152,9 +153,12 @@ async def memory_service(behavior: Behavior | None = None, *, dial_time: float =
 
 
 def forget_what_was_said() -> None:
-    """Empty the caches in memory that the conversations of a process share, as they are when a process begins."""
-    process_cache.cache_clear()
-    process_openings.cache_clear()
+    """Empty the caches in memory that the conversations of a process share, as they are when a process begins.
+
+    What was learned of the times of the first audio, for `hedge`, is forgotten too.
+    """
+    for shared in (process_cache, process_openings, first_audio_times, budget_of_account):
+        shared.cache_clear()
 
 
 def heard(audio: bytes, config: TTSConfig | str) -> str:

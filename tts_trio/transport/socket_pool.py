@@ -117,13 +117,28 @@ class SocketPool:
         """Wait for a hot socket, and acquire a connection that speaks by this endpoint, which is of the same kind."""
         self._acquiring += 1
         try:
-            socket = await self.hot_socket()
-            connection = socket.acquire(endpoint)
+            connection = (await self.hot_socket()).acquire(endpoint)
         finally:
             self._acquiring -= 1
+        self._note_acquired()
+        return connection
+
+    def acquire_spare(self, endpoint: Endpoint, beside: Connection) -> Connection | None:
+        """Acquire a connection that is free at once, on another socket than that of a connection if there is one.
+
+        Returns:
+            None if there is none, or if somebody waits for one.
+        """
+        socket = None if self._closed or self._acquiring else self._oldest_usable(beside) or self._oldest_usable()
+        if socket is None:
+            return None
+        connection = socket.acquire(endpoint)
+        self._note_acquired()
+        return connection
+
+    def _note_acquired(self) -> None:
         self.replenish()
         self._probe_spares()
-        return connection
 
     def close(self) -> None:
         """Begin to close all sockets, those that are idle with the closing handshake, and dial none any more."""
@@ -149,9 +164,9 @@ class SocketPool:
         self.replenish()
         return socket
 
-    def _oldest_usable(self) -> HotSocket | None:
+    def _oldest_usable(self, beside: Connection | None = None) -> HotSocket | None:
         """Return the oldest socket that can take an utterance; an aging one only if there is no other."""
-        usable = [socket for socket in self.sockets if socket.usable]
+        usable = [socket for socket in self.sockets if socket.usable and (beside is None or beside not in socket.slots)]
         return max(usable, key=lambda s: (s.state is not SocketState.AGING, s.hot_for()), default=None)
 
     async def _wait_for_hot(self) -> HotSocket:
