@@ -27,7 +27,7 @@ from tts_trio.errors.redaction import guarded_logger
 from tts_trio.speech.durations import longest_seconds
 from tts_trio.static_text.entry import ExpectedAudio, memory
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import OnEvent, RequestSent, ResponseStarted, Service, SourceEvent
+from tts_trio.static_text.source import Hedged, OnEvent, RequestSent, ResponseStarted, Service, SourceEvent
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -146,8 +146,11 @@ class SharedFetch:
                 while at < len(self._events):
                     event = self._events[at]
                     at += 1
-                    if isinstance(event, ResponseStarted) and not (charged and self.asked):
-                        event = attrs.evolve(event, charged=False, credits=0)
+                    if not (charged and self.asked):
+                        if isinstance(event, Hedged):
+                            continue
+                        if isinstance(event, ResponseStarted):
+                            event = attrs.evolve(event, charged=False, credits=0)
                     await take(event)
                     if isinstance(event, AudioReceived):
                         await trio.lowlevel.checkpoint()  # the first piece of many is not to wait for the last

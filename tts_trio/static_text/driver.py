@@ -20,12 +20,20 @@ from tts_trio.speech.driver import Driver
 from tts_trio.speech.results import Receipt
 from tts_trio.static_text.cached_source import CachedSource
 from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.source import AudioSource, RequestSent, ResponseStarted, Service, SlotAcquired, SourceEvent
+from tts_trio.static_text.source import (
+    AudioSource,
+    Hedged,
+    RequestSent,
+    ResponseStarted,
+    Service,
+    SlotAcquired,
+    SourceEvent,
+)
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.text.input import whole_text
 from tts_trio.transport.timers import Timer, has_expired
-from tts_trio.wire.events import Final
+from tts_trio.wire.events import AudioReceived, Final
 from tts_trio.wire.http import SpeechRequest, stream_request
 
 if TYPE_CHECKING:
@@ -142,8 +150,17 @@ def source_for(request: StaticTextRequest, http: HttpConnections, cache: Guarded
         cache: The cache, or None.
     """
     if cache is None or not request.cacheable:
-        return Service(http, request.config.limiter)
-    return CachedSource(request.config, cache, Service(http, request.config.limiter, outlives=True))
+        return _service(request.config, http, outlives=False)
+    return CachedSource(request.config, cache, _service(request.config, http, outlives=True))
+
+
+def _service(config: TTSConfig, http: HttpConnections, *, outlives: bool) -> Service:
+    if config.hedge is None:
+        return Service(http, config.limiter, outlives)
+    from tts_trio.limits.hedging import Hedging  # loaded late: few ask for it
+    from tts_trio.static_text.hedged_request import HedgedService
+
+    return HedgedService(http, config.limiter, outlives, hedging=Hedging.of_static_texts(config))
 
 
 class RequestHistory:
@@ -256,7 +273,11 @@ class StaticText(Driver):
                 self.utterance.receipt = Receipt(event.charged, event.credits, event.request_id, event.trace_id)
                 if event.charged:
                     self.utterance.connection = "dialed" if event.dialed else "reused"
-            case _:
+            case Hedged():
+                self.utterance.hedge = "won" if event.won else "lost"
+                self.utterance.hedged_characters += event.characters
+                return
+            case AudioReceived():
                 self.utterance.receive(event, trio.current_time())
                 self._wake_readers()
                 if self.utterance.ended is not None:

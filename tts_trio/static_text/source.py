@@ -54,7 +54,20 @@ class ResponseStarted:
     dialed: bool = False
 
 
-SourceEvent: TypeAlias = SlotAcquired | RequestSent | ResponseStarted | AudioReceived
+@attrs.frozen
+class Hedged:
+    """The request was sent a second time, because its first audio was late; or the answer to that one is heard.
+
+    Attributes:
+        characters: How many characters of text were sent now.
+        won: Whether the audio is that of the second answer.
+    """
+
+    characters: int = 0
+    won: bool = False
+
+
+SourceEvent: TypeAlias = SlotAcquired | RequestSent | ResponseStarted | Hedged | AudioReceived
 
 OnEvent: TypeAlias = Callable[[SourceEvent], Awaitable[None]]
 """A function that takes the next event, and returns when the next one may be read."""
@@ -81,12 +94,13 @@ class Service:
     """The service, over the hot connections of one conversation.
 
     Attributes:
+        http: The connections.
         limiter: The limiter that has a slot for each request; None: requests need no slot.
         outlives: Whether an answer that has begun may be read to its end when the conversation has ended.
         background: Whether no caller waits for the audio (a prefetch).
     """
 
-    _http: HttpConnections
+    http: HttpConnections
     limiter: Limiter | None
     outlives: bool = False
     background: bool = False
@@ -103,26 +117,26 @@ class Service:
                     return await self._ask(request, take, slot)
 
     async def _ask(self, request: SpeechRequest, take: OnEvent, slot: object) -> None:
-        if self.outlives and self._http.closed:
+        if self.outlives and self.http.closed:
             raise TTSConnectionError("the conversation that was to request this text has ended")
+
+        try:
+            await self._send(request, take, slot)
+        except ConcurrencyError as error:
+            if self.limiter is not None:
+                learn_from(error, self.limiter)
+            raise
+
+    async def _send(self, request: SpeechRequest, take: OnEvent, slot: object) -> None:
+        """Send the request in a slot, and pass the answer on."""
 
         async def on_connection() -> None:
             if has_lapsed(slot):
                 raise _SlotLost
             await take(RequestSent())
 
-        try:
-            await self._stream(request, take, on_connection)
-        except ConcurrencyError as error:
-            if self.limiter is not None:
-                learn_from(error, self.limiter)
-            raise
-
-    async def _stream(
-        self, request: SpeechRequest, take: OnEvent, on_connection: Callable[[], Awaitable[None]]
-    ) -> None:
         lines = TimedLines() if request.timed else None
-        async with self._http.stream(request, on_connection, outlives=self.outlives) as response:
+        async with self.http.stream(request, on_connection, outlives=self.outlives) as response:
             answered = ResponseStarted(
                 credits=header_number(response.headers, "character-cost"),
                 request_id=response.headers.get("request-id"),

@@ -62,6 +62,11 @@ class HttpConnections(SingleUse):
         return f"<HttpConnections, {self._pool.idle} idle, {self._pool.in_use} in use>"
 
     @property
+    def idle(self) -> int:
+        """How many connections are open and not in use."""
+        return 0 if self._pool is None else self._pool.idle
+
+    @property
     def closed(self) -> bool:
         """Whether the block was left, or not entered."""
         return self._pool is None
