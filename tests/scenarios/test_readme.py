@@ -57,6 +57,8 @@ FUNCTIONS = (
     "speak_plainly",
     "serve_call",  # in test_telephone.py
     "answer_in_a_thread",  # in test_sync.py
+    "threaded_app",  # in test_asyncio.py
+    "guest_app",
 )
 """What the other examples define; a test runs each."""
 
