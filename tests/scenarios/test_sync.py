@@ -341,14 +341,20 @@ def test_closing_the_audio_late(server: LocalServer) -> None:
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_words_while_they_are_heard(server: LocalServer, language: str) -> None:
-    """In a thread beside the one that reads, at a barge-in too; and after the loop has ended."""
-    with open_tts(make_config(base_url=server.base_url)) as tts, ThreadPoolExecutor(1) as pool:
+    """In a thread beside the one that reads, in a pause, at a barge-in too; and after the loop has ended."""
+    paused: list[float] = []
+    with open_tts(make_config(base_url=server.base_url)) as tts, ThreadPoolExecutor(2) as pool:
         with tts.speak([TEXTS[language]]) as audio:
             captions = pool.submit(lambda: [word.text for word in audio.heard()])
             frames = audio.paced()
             for _ in frames:
+                if frames.played_ms > 300 and not paused:
+                    frames.pause()
+                    paused.append(frames.played_ms)
+                    pool.submit(lambda: (time.sleep(0.3), paused.append(frames.played_ms), frames.resume()))
                 if frames.played_ms > 900:
                     audio.close()
+        assert paused == [paused[0]] * 2
         spoken = audio.spoken(frames.played_ms).split()
         assert captions.result(5) == spoken == TEXTS[language].split()[: len(spoken)] != []
     assert [word.text for word in audio.heard()] == spoken

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -17,7 +19,7 @@ from tests.helpers.pages import example, run_example
 from tts_trio.local_server import read_tones
 
 STREAM_SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
-SILENCE, SPEECH = b"\xff" * 160, b"\x00" * 160
+SILENCE, SPEECH, COUGH = b"\xff" * 160, b"\x00" * 160, b"\x01" * 160
 QUESTION = "Where is my order?"
 ANSWER = "Your order is on its way."
 
@@ -57,23 +59,38 @@ class Twilio:
     def sound(self, events: Iterable[dict[str, Any]]) -> bytes:
         return b"".join(base64.b64decode(each["media"]["payload"]) for each in events if each["event"] == "media")
 
+    def played(self) -> list[tuple[float, bytes]]:
+        """What the caller has heard: when each stretch without a gap began, and its sound, to the sample."""
+        stretches: list[tuple[float, bytearray]] = []
+        silent_from = -math.inf
+        for event in self.got:
+            at: float = event["at"]
+            if event["event"] == "media":
+                if at > silent_from + 1e-6:
+                    stretches.append((at, bytearray()))
+                    silent_from = at
+                payload = base64.b64decode(event["media"]["payload"])
+                stretches[-1][1].extend(payload)
+                silent_from += len(payload) / 8000
+            elif event["event"] == "clear" and at < silent_from:
+                began, sound = stretches[-1]
+                del sound[round((at - began) * 8000) :]
+                silent_from = at
+        return [(began, bytes(sound)) for began, sound in stretches]
 
-def ears(payload: bytes) -> str | None:
-    return None if payload == SILENCE else "" if payload == SPEECH else payload.decode()
+
+def ears(payload: bytes) -> str | bool | None:
+    return {SILENCE: None, SPEECH: "", COUGH: False}.get(payload, payload.decode("latin-1"))
 
 
-@pytest.mark.parametrize(("text", "spoken_for"), [(ENGLISH, 0.6), (RUSSIAN, 3.0)])
-async def test_the_twilio_endpoint(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, text: str, spoken_for: float
-) -> None:
-    """P24: after `clear` no media of the old turn, and the words heard are right to one word."""
-    replies = {"<the call begins>": text, QUESTION: ANSWER}
-    history: list[str] = []
+@asynccontextmanager
+async def call(
+    monkeypatch: pytest.MonkeyPatch, replies: dict[str, str], history: list[str]
+) -> AsyncGenerator[tuple[Twilio, float]]:
+    """A call that the guide's endpoint answers, and when its first frame came."""
     monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
     monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
     async with memory_service() as service, trio.open_nursery() as nursery:
-        sound = await reference(service, text)
-        answer = await reference(service, ANSWER)
         with service.answer_every_dial():
             serve_call = run_example("serve_call")
             theirs, ours = trio.testing.memory_stream_pair()
@@ -88,15 +105,27 @@ async def test_the_twilio_endpoint(
             await twilio.say("connected", protocol="Call", version="1.0.0")
             await twilio.say("start", start={"streamSid": STREAM_SID})
             await twilio.say_media(SILENCE)
-            began = (await twilio.wait_for("media"))["at"]
-
-            await trio.sleep_until(began + spoken_for)
-            await twilio.say_media(SPEECH)
-            cleared = await twilio.wait_for("clear")
-            await twilio.say_media(QUESTION.encode())
-            mark = await twilio.wait_for("mark")
+            yield twilio, (await twilio.wait_for("media"))["at"]
             await twilio.say("stop")
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("text", "spoken_for"), [(ENGLISH, 0.6), (RUSSIAN, 3.0)])
+async def test_the_twilio_endpoint(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, text: str, spoken_for: float
+) -> None:
+    """P24: after `clear` no media of the old turn, and the words heard are right to one word."""
+    replies = {"<the call begins>": text, QUESTION: ANSWER}
+    history: list[str] = []
+    async with memory_service() as service:
+        sound = await reference(service, text)
+        answer = await reference(service, ANSWER)
+    async with call(monkeypatch, replies, history) as (twilio, began):
+        await trio.sleep_until(began + spoken_for)
+        await twilio.say_media(SPEECH)
+        cleared = await twilio.wait_for("clear")
+        await twilio.say_media(QUESTION.encode())
+        mark = await twilio.wait_for("mark")
 
     before = twilio.got[: twilio.got.index(cleared)]
     after = twilio.got[twilio.got.index(cleared) + 1 :]
@@ -112,6 +141,34 @@ async def test_the_twilio_endpoint(
     assert abs(len(history[0].split()) - len(words)) <= 1
     assert text.startswith(history[0])
     assert history[1] == ANSWER
+
+
+@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
+async def test_a_caller_who_coughs_misses_no_word_and_hears_none_twice(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Also where he coughs again before he heard all that is said again. Each time he hears a part of a frame again."""
+    coughs = [(0.613, 1.2), (2.1, 0.05), (2.277, 3.0)]  # when, and how long the ears listen
+    history: list[str] = []
+    async with memory_service() as service:
+        sound = (await reference(service, text))["ulaw_8000"]
+    async with call(monkeypatch, {"<the call begins>": text}, history) as (twilio, began):
+        for at, seconds in coughs:
+            await trio.sleep_until(began + at)
+            await twilio.say_media(SPEECH)
+            await trio.sleep(seconds)
+            await twilio.say_media(COUGH)
+        await twilio.wait_for("mark")
+
+    whole = b""
+    stretches = twilio.played()
+    for _, stretch in stretches:
+        whole = whole[: len(whole) // 160 * 160] + stretch  # from the beginning of the frame in which it stopped
+        assert whole.startswith(sound[: len(whole)])
+    assert read_tones(whole, "ulaw_8000").split() == text.split()
+    assert whole[len(sound) :] == b"\xff" * (-len(sound) % 160)
+    assert history == [text]
+    assert [begins_at for begins_at, _ in stretches[1:]] == pytest.approx([began + sum(cough) for cough in coughs])
 
 
 def test_the_endpoint_is_short_enough_to_be_read() -> None:

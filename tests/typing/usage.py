@@ -118,6 +118,8 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
         assert_type(audio.outcome, Outcome | None)
         assert_type(audio.timeline, Timeline)
         assert_type(audio.usage, Usage)
+        frames.pause()
+        frames.resume()
         return audio.spoken(frames.played_ms)
 
 

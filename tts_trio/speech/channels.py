@@ -170,7 +170,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             ConfigurationError: The format is mp3 or opus, which cannot be cut into frames of equal length; `ms`
                 milliseconds are not a whole number of samples; or `lead_ms` is shorter than a frame.
         """
-        return PacedFrames(self.frames(ms), self._utterance, self._changed, ms, lead_ms)
+        return PacedFrames(self.frames(ms), self._utterance, self._changed, self._when_heard(), ms, lead_ms)
 
     @property
     def closed(self) -> bool:
@@ -217,10 +217,14 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """
         from tts_trio.speech.heard import HeardWords  # loaded late: few ask for it
 
+        return HeardWords(self._utterance, self._when_heard())
+
+    def _when_heard(self) -> trio.lowlevel.ParkingLot:
+        """Return where tasks wait for a change of what is heard, and when."""
         if self._changes is None:
             self._changes = trio.lowlevel.ParkingLot()
             self._utterance.playback.on_change = self._changes.unpark_all
-        return HeardWords(self._utterance, self._changes)
+        return self._changes
 
     def spoken(self, until_ms: float) -> str:
         """Return the whole words that sound in the first `until_ms` milliseconds of the audio.

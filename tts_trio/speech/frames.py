@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 
 from tts_trio.config.validators import whole
 from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.speech.utterance import Utterance
+
+if TYPE_CHECKING:
+    from tts_trio.speech.channels import AudioChannel
 
 
 async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], utterance: Utterance) -> bytes:
@@ -33,7 +38,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
     The last frame is filled up with the format's own silence. A frame of 20 ms of `ulaw_8000` has 160 bytes.
     """
 
-    def __init__(self, audio: trio.abc.ReceiveChannel[bytes], utterance: Utterance, ms: int) -> None:
+    def __init__(self, audio: AudioChannel, utterance: Utterance, ms: int) -> None:
         """Cut an audio channel into frames; see `AudioChannel.frames`."""
         whole(1, 10_000).check("ms", ms)
         sound = utterance.format
@@ -72,7 +77,28 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
             except (trio.EndOfChannel, TTSError):  # the channel raises it again for the next frame
                 if not self._held:
                     raise
-                self._held += self._silence * ((self._size - len(self._held)) // len(self._silence))
+                self._fill()
+        return self._cut()
+
+    def receive_nowait(self) -> bytes:
+        """Return the next frame without waiting; it also raises what `receive` does.
+
+        Raises:
+            trio.WouldBlock: The audio of a whole frame has not come yet.
+        """
+        while len(self._held) < self._size or self._utterance.playback.left:
+            try:
+                self._held += self._audio.receive_nowait()
+            except (trio.EndOfChannel, TTSError):
+                if not self._held:
+                    raise
+                self._fill()
+        return self._cut()
+
+    def _fill(self) -> None:
+        self._held += self._silence * ((self._size - len(self._held)) // len(self._silence))
+
+    def _cut(self) -> bytes:
         frame = bytes(self._held[: self._size])
         del self._held[: self._size]
         return frame

@@ -27,11 +27,13 @@ class Playback:
         self.silence: float = 0.0
         self.left: bool = False
         self.on_change: Callable[[], object] | None = None
-        self._heard = 0.0
+        self._heard = 0.0  # at least so much was
+        self._sounds = False  # whether the listener expects more, so that silence is a gap
 
     def give(self, seconds: float, now: float) -> None:
         """Note audio that was given to the far end, which plays it after all audio before it."""
         self._end_silence(now)
+        self._sounds = True
         self.given += seconds
         self.silent_from = max(self.silent_from, now) + seconds
         if self.on_change is not None:
@@ -39,11 +41,37 @@ class Playback:
 
     def heard(self, now: float) -> float:
         """Return how much audio was played by now."""
-        return self._heard if self.left else self.given - max(0.0, self.silent_from - now)
+        return self._heard if self.left else max(self._heard, self.given - max(0.0, self.silent_from - now))
 
     def hears(self, seconds: float) -> float:
         """Return when so much audio will have been played, or was; infinity if so much was not given."""
+        if seconds < self._heard:
+            return -math.inf
         return math.inf if self.given < seconds else self.silent_from - (self.given - seconds)
+
+    def pause(self, dropped: float, now: float, *, whole: bool) -> None:
+        """Stop playing for a while, in which silence is no gap.
+
+        Args:
+            dropped: How much of the audio the far end has dropped, which will be given again. It is as much as was not
+                played, or more by a part of a frame.
+            now: The time.
+            whole: As for `leave`.
+        """
+        self._heard = self.heard(now)
+        if not whole:
+            self._end_silence(now)
+        self._sounds = False
+        self.given -= dropped
+        self.silent_from = min(self.silent_from, now)
+        self.tell()
+
+    def resume(self, now: float, *, gap: bool) -> None:
+        """Play again; `gap` tells whether nothing is there to be played, so that this silence is a gap."""
+        if gap:
+            self._sounds = True
+            self.silent_from = now
+        self.tell()
 
     def leave(self, now: float, *, whole: bool) -> None:
         """Stop playing. Only the first call has an effect.
@@ -66,6 +94,6 @@ class Playback:
             self.on_change()
 
     def _end_silence(self, now: float) -> None:
-        if self.given and now > self.silent_from:
+        if self._sounds and now > self.silent_from:
             self.underruns += 1
             self.silence += now - self.silent_from

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -10,6 +13,8 @@ from tts_trio.config.validators import number
 from tts_trio.errors import TTSError
 from tts_trio.speech.frames import Frames, next_piece
 from tts_trio.speech.utterance import Utterance
+
+_ROUNDED = 1e-6  # of a frame: times are not exact
 
 
 class PacedFrames(trio.abc.ReceiveChannel[bytes]):
@@ -19,7 +24,13 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
     """
 
     def __init__(
-        self, frames: Frames, utterance: Utterance, changed: Callable[[], None], ms: int, lead_ms: float
+        self,
+        frames: Frames,
+        utterance: Utterance,
+        changed: Callable[[], None],
+        changes: trio.lowlevel.ParkingLot,
+        ms: int,
+        lead_ms: float,
     ) -> None:
         """Pace the frames of an utterance; see `AudioChannel.paced`.
 
@@ -27,6 +38,7 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
             frames: The frames.
             utterance: The utterance, whose `playback` counts the frames that were returned.
             changed: The function to call after each change of the utterance.
+            changes: Where a task waits for the next change of `utterance.playback`.
             ms: The length of a frame, in milliseconds.
             lead_ms: As in `AudioChannel.paced`.
         """
@@ -34,9 +46,13 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         self._frames = frames
         self._utterance = utterance
         self._changed = changed
+        self._changes = changes
         self._lead = lead_ms / 1000
         self._seconds = ms / 1000
-        self._due = b""  # the next frame, while it waits for its time
+        self._paused = False
+        self._next: deque[bytes] = deque()  # frames that are at hand: to be said again, or waiting for their time
+        self._sent: deque[bytes] = deque(maxlen=math.ceil(lead_ms / ms) + 2)  # no more can be ahead of the ear
+        self._asking = trio.CancelScope()  # around the wait for audio that has not come
         self._playback = utterance.playback
         self._playback.paced = True
 
@@ -48,19 +64,71 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
             TTSError: The utterance failed. The frames of all audio received before were returned and played.
             trio.ClosedResourceError: The audio was closed, or the block of the utterance was left.
         """
-        try:
-            self._due = self._due or await self._frames.receive()
-        except (trio.EndOfChannel, TTSError):
-            await trio.sleep_until(self._playback.silent_from)  # noqa: ASYNC120 - the next call raises the same again
-            raise
-        await trio.sleep_until(self._playback.silent_from - self._lead)
-        if self._playback.left:
-            raise trio.ClosedResourceError("this audio channel was closed")
-        frame, self._due = self._due, b""
+        if self._due() <= trio.current_time():
+            await trio.lowlevel.checkpoint()
+        while (due := self._due()) > trio.current_time():
+            if due < math.inf or self._paused:
+                with trio.move_on_at(due):
+                    await self._changes.park()
+            else:
+                with trio.CancelScope() as self._asking, suppress(trio.EndOfChannel, TTSError):  # `_due` sees that too
+                    self._next.append(await self._frames.receive())
+        frame = self._next.popleft() if self._next else self._frames.receive_nowait()
+        self._sent.append(frame)
         self._playback.give(self._seconds, trio.current_time())
         if self._utterance.waits_for_playback:
             self._changed()
         return frame
+
+    def _due(self) -> float:
+        """Return when the next frame is due, or the end that `receive` raises; infinity while none is at hand."""
+        if self._playback.left:
+            raise trio.ClosedResourceError("this audio channel was closed")
+        if self._paused:
+            return math.inf
+        if self._is_over():
+            return self._playback.silent_from
+        return self._playback.silent_from - self._lead if self._next else math.inf
+
+    def _is_over(self) -> bool:
+        """Take the next frame to hand, if it has come; return whether there will be none."""
+        if not self._next:
+            try:
+                self._next.append(self._frames.receive_nowait())
+            except trio.WouldBlock:
+                return False
+            except (trio.EndOfChannel, TTSError):
+                return True
+        return False
+
+    @trio.lowlevel.enable_ki_protection
+    def pause(self) -> None:
+        """Give no more frames for now: the caller may have begun to speak. Tell the far end to drop what it has.
+
+        What the far end had not played is given again after `resume`, from the beginning of the frame in which it
+        stopped. Until then `receive` waits, `played_ms` stands still, and no word counts as heard; the service is asked
+        for no more text than `max_lead` allows. It is a barge-in when the block of the utterance is left.
+
+        A second call, or a call after the audio was closed, does nothing.
+        """
+        if self._paused or self._playback.left:
+            return
+        now = trio.current_time()
+        is_over = self._is_over()
+        unplayed = math.ceil((self._playback.silent_from - now) / self._seconds - _ROUNDED)
+        again = [self._sent.pop() for _ in range(min(unplayed, len(self._sent)))]
+        self._next.extendleft(again)
+        self._paused = True
+        self._playback.pause(len(again) * self._seconds, now, whole=is_over and not again)
+
+    @trio.lowlevel.enable_ki_protection
+    def resume(self) -> None:
+        """Go on after `pause`, from where the caller was. It does nothing where nothing is paused."""
+        if not self._paused or self._playback.left:
+            return
+        self._paused = False
+        self._asking.cancel()
+        self._playback.resume(trio.current_time(), gap=not (self._is_over() or self._next))
 
     async def __anext__(self) -> bytes:
         return await next_piece(self, self._utterance)

@@ -69,6 +69,11 @@ class Report:
         return self._failure
 
     @property
+    def all_delivered(self) -> bool:
+        """Whether all audio came, and was delivered to the caller."""
+        return self.ended == "finished" and not self.segments.waiting
+
+    @property
     def outcome(self) -> Outcome | None:
         """How the utterance ended; None while it goes on, or while audio of a finished one waits for delivery."""
         if self.ended is None or (self.ended == "finished" and self.segments.waiting):
@@ -88,6 +93,5 @@ class Report:
 
     def _divided(self) -> tuple[str, str]:
         """Return the accepted text in two parts: the text spoken in the delivered audio, and the rest."""
-        all_delivered = self.ended == "finished" and not self.segments.waiting
-        spoken = self.spoken(math.inf if all_delivered else self.segments.delivered_seconds * 1000)
+        spoken = self.spoken(math.inf if self.all_delivered else self.segments.delivered_seconds * 1000)
         return spoken, self.segments.accepted[len(spoken) :]

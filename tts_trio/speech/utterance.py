@@ -338,7 +338,7 @@ class Utterance(Report):
             dismissed: Whether the caller closed the audio and is still in the block of the utterance.
         """
         self.dismissed = dismissed
-        self.playback.leave(now, whole=self.ended == "finished" and not self.segments.waiting)
+        self.playback.leave(now, whole=self.all_delivered)
         self.interrupt(now)
 
     def _end(self, end: End, now: float) -> None:

@@ -161,6 +161,14 @@ class PacedFrames:
     def __iter__(self) -> Generator[bytes]:
         return self._audio.remote.each(self._frames)
 
+    def pause(self) -> None:
+        """Give no more frames for now; see `tts_trio.PacedFrames.pause`. Any thread may call it."""
+        self._audio.remote.ask(self._frames.pause)
+
+    def resume(self) -> None:
+        """Go on after `pause`, from where the caller was. Any thread may call it."""
+        self._audio.remote.ask(self._frames.resume)
+
     @property
     def played_ms(self) -> float:
         """How much audio the caller has heard until now, or until the audio was closed, in milliseconds."""
