@@ -141,6 +141,8 @@ class Reply(Driver):
     async def _keep_deadlines(self) -> None:
         while True:
             await self._timer.wait()
+            if self.utterance.deadline() > trio.current_time():  # mostly it has moved on since the timer was set
+                continue
             await has_expired(self.utterance.overdue_at)
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
