@@ -125,7 +125,7 @@ class TLSStream(trio.abc.Stream):
             else:
                 await trio.lowlevel.wait_readable(self.socket)
             try:
-                data = await self._retry(trio.lowlevel.wait_readable, _other_task, self.socket.read, size)
+                data = await self._retry(trio.lowlevel.wait_readable, _other_task, self.socket.recv, size)
             except trio.BrokenResourceError as error:
                 if not self._is_end(error.__cause__):
                     raise
