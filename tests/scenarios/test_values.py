@@ -527,10 +527,21 @@ async def test_pacing(autojump_clock: trio.testing.MockClock) -> None:
                     assert len(await frames.receive()) == 640
 
 
-def test_a_secret_value_is_named() -> None:
+@pytest.mark.parametrize("field", ["api_key", "voice_id", "base_url", "proxy", "url"])
+def test_a_secret_value_is_named(field: str) -> None:
     """P37: pydantic's SecretStr is refused with what to do about it."""
-    with pytest.raises(ConfigurationError, match="api_key: it must be a str, not SecretStr; pass its get_secret_value"):
-        make_config(api_key=SecretStr())
+    words = rf"^{field}: it must not be a SecretStr; pass its get_secret_value\(\)$"
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        RedisCache(SecretStr()) if field == "url" else make_config(**{field: SecretStr()})  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", ["api_key", "base_url", "proxy"])
+@pytest.mark.parametrize("value", [b"https://a", Path("https://a"), 7])
+def test_what_is_no_text_is_refused_by_its_type(field: str, value: Any) -> None:
+    """P37: such as the URL of pydantic's settings, or a key of bytes, which is not missing."""
+    with pytest.raises(ConfigurationError, match=f"^{field}: it must be a str, not {type(value).__name__}[;:] "):
+        make_config(**{field: value})
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,36 @@ def check_combinations(config: TTSConfig) -> None:
     _check_keep_alive(config)
 
 
+def check_picklable(config: TTSConfig) -> None:
+    """Refuse to pickle a configuration with a value that belongs to this process.
+
+    Raises:
+        ConfigurationError: It names the field, and says what to do.
+    """
+    if config.ssl_context is not None:
+        raise ConfigurationError(
+            "ssl_context: a TLS context cannot be pickled; pickle evolve(ssl_context=None), and set ssl_context in "
+            "the other process",
+            field="ssl_context",
+        )
+    import pickle  # loaded late: few ask for it
+
+    for field in ("phrase_policy", "audio_cache", "opening_cache", "limiter"):
+        value = getattr(config, field)
+        try:
+            pickle.dumps(value)
+        except ConfigurationError as error:  # one of this library's says why
+            raise ConfigurationError(
+                f"{field}: {error.message.removeprefix(f'{error.field}: ')}", field=field
+            ) from None
+        except Exception as error:  # of the user's class
+            raise ConfigurationError(
+                f"{field}: this {type(value).__name__} cannot be pickled; take a function or a class of a module's "
+                f"top level, or set {field} by evolve() in the other process",
+                field=field,
+            ) from error
+
+
 def _check_openings(config: TTSConfig) -> None:
     if config.opening_cache is None:
         return

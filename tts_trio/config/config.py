@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from tts_trio.config.checks import check_combinations
+from tts_trio.config.checks import check_combinations, check_picklable
 from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.models import WebSocketEndpoint
 from tts_trio.config.phrase_policy import PhrasePolicy
@@ -277,14 +277,9 @@ class TTSConfig:
         """Pickle the configuration, its API key too, for another process, which checks it like a new one.
 
         Raises:
-            ConfigurationError: It has an `ssl_context`, which cannot be pickled.
+            ConfigurationError: A value cannot be pickled, such as an `ssl_context`; the message names the field.
         """
-        if self.ssl_context is not None:
-            raise ConfigurationError(
-                "ssl_context: a TLS context cannot be pickled; pickle evolve(ssl_context=None), and set ssl_context in "
-                "the other process",
-                field="ssl_context",
-            )
+        check_picklable(self)
         return partial(TTSConfig, **attrs.asdict(self, recurse=False)), ()
 
     def __copy__(self) -> TTSConfig:

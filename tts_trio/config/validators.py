@@ -39,6 +39,14 @@ def refuse(field: str, value: object, allowed: str) -> ConfigurationError:
     return ConfigurationError(f"{field}: {_shown(value)} is not allowed; it must be {allowed}", field=field)
 
 
+def refuse_wrapped_secret(field: str, value: object) -> None:
+    """Refuse a `SecretStr` of pydantic, and what is like it, with the words that tell how to get the text."""
+    if hasattr(type(value), "get_secret_value"):
+        raise ConfigurationError(
+            f"{field}: it must not be a {type(value).__name__}; pass its get_secret_value()", field=field
+        )
+
+
 @attrs.frozen
 class Rule:
     """Which values a field may have.
@@ -69,8 +77,10 @@ class Rule:
             accepted = False
         if accepted:
             return
+        refuse_wrapped_secret(field, value)
         if self.secret:
-            raise ConfigurationError(f"{field}: it must be {self.allowed}", field=field)
+            kind = "" if isinstance(value, str) else f"a str, not {type(value).__name__}: "
+            raise ConfigurationError(f"{field}: it must be {kind}{self.allowed}", field=field)
         raise refuse(field, value, self.allowed)
 
 
@@ -165,11 +175,12 @@ def split_url(url: object, schemes: frozenset[str]) -> SplitResult | None:
 
 def check_api_key(_instance: object, _attribute: object, value: object) -> None:
     """Refuse a value that cannot be an API key. The message does not quote it."""
-    if hasattr(type(value), "get_secret_value"):  # pydantic's
+    refuse_wrapped_secret("api_key", value)
+    if value is not None and not isinstance(value, str):
         raise ConfigurationError(
-            f"api_key: it must be a str, not {type(value).__name__}; pass its get_secret_value()", field="api_key"
+            f"api_key: it must be a str, not {type(value).__name__}; pass its text", field="api_key"
         )
-    if not isinstance(value, str) or not value:
+    if not value:
         raise ConfigurationError(
             "api_key: it is missing; pass api_key=, or set ELEVENLABS_API_KEY and use from_env()", field="api_key"
         )

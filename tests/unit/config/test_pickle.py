@@ -6,6 +6,9 @@ import copy
 import multiprocessing
 import pickle
 import ssl
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from tts_trio import (
     ConfigurationError,
     MemoryCache,
     PhrasePolicy,
+    Phrases,
     PronunciationDictionary,
     RedisCache,
     RedisLimiter,
@@ -65,16 +69,45 @@ async def test_a_cache_of_its_own_is_empty_there() -> None:
     assert repr(cache) == "<MemoryCache, 0 entries, 0 of 1000 bytes>"
 
 
-def test_what_belongs_to_one_process_is_refused_in_words() -> None:
+class Mine:
+    """A cache or a limiter of the user's, or a maker of phrases, with a lock of its process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __call__(self) -> Phrases:
+        raise NotImplementedError
+
+    async def get(self, key: str) -> bytes | None:
+        return None
+
+    async def put(self, key: str, value: bytes) -> None: ...
+
+    @asynccontextmanager
+    async def slot(self, *, background: bool = False) -> AsyncGenerator[None]:
+        yield
+
+    def learn(self, size: int) -> None: ...
+
+
+def test_what_belongs_to_one_process_is_refused_by_its_field() -> None:
+    redis = RedisCache("redis://localhost")
     for field, value, says in (
         ("ssl_context", ssl.create_default_context(), "evolve.ssl_context=None."),
         ("limiter", ConcurrencyLimiter(3), "make a limiter in the other process, or share a RedisLimiter"),
-        ("limiter", RedisLimiter("redis://localhost"), "RedisLimiter belongs to one process"),
-        ("audio_cache", RedisCache("redis://localhost"), "RedisCache belongs to one process"),
+        ("limiter", RedisLimiter("redis://localhost"), "a RedisLimiter belongs to one process"),
+        ("audio_cache", redis, "a RedisCache belongs to one process"),
+        ("opening_cache", redis, "a RedisCache belongs to one process"),
+        ("phrase_policy", lambda: Mine()(), "this function cannot be pickled; .* or set phrase_policy by evolve"),
+        *(
+            (field, Mine(), "this Mine cannot")
+            for field in ("phrase_policy", "audio_cache", "opening_cache", "limiter")
+        ),
     ):
         config = make_config(**{field: value})
-        with pytest.raises(ConfigurationError, match=says):
+        with pytest.raises(ConfigurationError, match=f"^{field}: .*{says}") as caught:
             pickle.dumps(config)
+        assert caught.value.field == field
         assert copy.deepcopy(config) is config  # which is immutable, and shares what is in it
         assert copy.copy(config) is config
         assert API_KEY not in repr(config)
