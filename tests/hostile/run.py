@@ -21,7 +21,7 @@ import trio
 from tests.helpers.streams import Wrapped
 from tests.helpers.tls import certificates
 from tests.hostile.rules import Heard, is_excused, listen_for, words_of
-from tests.hostile.script import Conversation, Saying, Script, script_of
+from tests.hostile.script import OPENINGS, Conversation, Saying, Script, script_of
 from tests.hostile.server import HostileServer, ServerThread, Written
 from tts_trio import (
     AudioChannel,
@@ -35,7 +35,8 @@ from tts_trio import (
 )
 from tts_trio.local_server import read_tones
 from tts_trio.speech.durations import longest_seconds
-from tts_trio.static_text import cached_source
+from tts_trio.static_text import cached_source, openings
+from tts_trio.static_text.entry import decode
 from tts_trio.transport.streams import open_stream
 
 VOICE_ID = "JBFqnCBsd6RMkjVDRZzb"
@@ -193,6 +194,21 @@ async def _finish(server: HostileServer, report: Report) -> None:
         report.broke(error)
 
 
+class _SlowCache:
+    """A cache of the user's own, for which nobody waits."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        await trio.sleep(0.005)
+        return self._entries.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        await trio.sleep(0.005)
+        self._entries[key] = value
+
+
 class _Seed:
     """A seed that runs."""
 
@@ -202,6 +218,7 @@ class _Seed:
         self._server = server
         self._loop = loop
         self._cache = MemoryCache()
+        self._openings = {"memory": MemoryCache(), "slow": _SlowCache()}
         self._limiters: list[ConcurrencyLimiter] = []
         self._done = 0
         self._healed = trio.Event()
@@ -218,6 +235,7 @@ class _Seed:
         if limiter is not None and limiter.held:
             self._report.broke(f"slots of the limiter were left: {limiter!r}")
         self._judge_sounds()
+        self._judge_openings()
         for audio, end in self._audios:
             if audio.outcome is None or audio.outcome.end != end:
                 self._report.broke(f"it ended as {end}, and then as {audio.outcome}")
@@ -246,12 +264,17 @@ class _Seed:
             base_url=f"{'https' if self._script.tls else 'http'}://127.0.0.1:{self._server.port}",
             ssl_context=certificates().client,
             audio_cache=self._cache if conversation.shares_cache else None,
+            opening_cache=self._openings.get(conversation.openings),
             limiter=limiter,
             **conversation.config,
         )
         async with WebSocketConnectionManager(config, open_stream=self._open_stream) as connections:
             async with TTSManager(config, connections) as tts:
+                if conversation.prefetch == "before":
+                    await self._prefetch(tts, conversation.prefetch_for)
                 async with trio.open_nursery() as nursery:
+                    if conversation.prefetch == "meanwhile":
+                        nursery.start_soon(self._prefetch, tts, conversation.prefetch_for)
                     for saying in conversation.sayings:
                         if saying.after is not None:
                             nursery.start_soon(self._say, tts, conversation, saying)
@@ -265,6 +288,27 @@ class _Seed:
         took = time.perf_counter() - left
         if took > 1.0 + self._loop.excused(left, 1):
             self._report.broke(f"closing took {took:.2f} s")
+
+    async def _prefetch(self, tts: TTSManager, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            try:
+                await tts.prefetch_openings(OPENINGS)
+            except TTSError as error:
+                self._report.note(f"prefetch: {error!r}")
+
+    def _judge_openings(self) -> None:
+        """Only openings are kept, as one conversation alone said any other phrase; and each sounds as its text."""
+        slow = self._openings["slow"]
+        formats = {conversation.config["output_format"] for conversation in self._script.conversations}
+        for cache in (self._openings["memory"], slow, openings._shared(slow).memory):
+            for key, value in cache._entries.items():
+                clip = decode(key, value)
+                said = "".join("".join(piece.alignment.chars) for piece in clip if piece.alignment is not None).strip()
+                sound = b"".join(piece.audio for piece in clip)
+                heard = {read_tones(sound, output_format).strip() for output_format in formats}
+                self._report.ends.append("opening kept")
+                if said not in map(str.strip, OPENINGS) or said not in heard:
+                    self._report.broke(f"the clip of {said!r} is kept, and sounds as {heard}")
 
     async def _open_stream(self, config: TTSConfig) -> trio.abc.Stream:
         return _Told(await open_stream(config), self._server, self._loop)
@@ -437,6 +481,8 @@ class _Seed:
         audio, outcome = utterance.audio, utterance.audio and utterance.audio.outcome
         end = outcome.end if outcome else "not begun"
         self._report.ends.append(f"{saying.kind} {end}")
+        if audio is not None and saying.kind != "static" and audio._utterance.segments.begins_from_memory:
+            self._report.ends.append("opening said from memory")
         self._report.note(f"{about}: {end} after {took * 1000:.0f} ms: {error!r}")
         if audio is not None and outcome is None:
             broke(f"{about}: it has not ended")

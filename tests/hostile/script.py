@@ -14,6 +14,8 @@ _SYLLABLES = {
     "en": ("ba", "den", "fo", "gra", "him", "jo", "ka", "lu", "mor", "ni", "pel", "quo", "ri", "sta", "tun", "ve"),
     "ru": ("ба", "дён", "фо", "гра", "хим", "жо", "ка", "лю", "мор", "ни", "пел", "цо", "ры", "ста", "тун", "ве"),
 }
+OPENINGS = ("Sure, so. ", "Да, вот. ")
+"""With what the replies of some conversations begin; no other word has their syllables."""
 ENDPOINTS = ("stream-input", "multi-stream-input", "text-to-dialogue")
 
 
@@ -70,6 +72,10 @@ class Conversation:
         shares_cache: It shares a cache with the other conversations.
         limited: It shares a limiter of this size; 0: there is none.
         sayings: What it says.
+        openings: In what it keeps the openings of its replies, with the others: "memory", or a "slow" cache of the
+            user's own; "" for nothing.
+        prefetch: Whether it prefetches them, before it says anything or meanwhile.
+        prefetch_for: So many seconds after it began to it stops.
     """
 
     key: str
@@ -78,6 +84,9 @@ class Conversation:
     shares_cache: bool
     limited: int
     sayings: tuple[Saying, ...]
+    openings: Literal["", "memory", "slow"] = ""
+    prefetch: Literal["", "before", "meanwhile"] = ""
+    prefetch_for: float = 0.0
 
 
 @attrs.frozen
@@ -99,7 +108,9 @@ class Script:
         for conversation in self.conversations:
             lines.append(
                 f"  {conversation.key}{'' if conversation.hostile else ', the server is honest to it'},"
-                f" cache {'shared' if conversation.shares_cache else 'none'}, limiter {conversation.limited}"
+                f" cache {'shared' if conversation.shares_cache else 'none'}, limiter {conversation.limited},"
+                f" openings {conversation.openings or 'none'},"
+                f" prefetched {conversation.prefetch or 'never'} {conversation.prefetch_for:.3f} s"
             )
             lines.append(f"    {conversation.config}")
             lines += [f"    {saying}" for saying in conversation.sayings]
@@ -134,7 +145,37 @@ def script_of(seed: int) -> Script:
         conversations = tuple(
             attrs.evolve(conversation, config=conversation.config | settings) for conversation in conversations
         )
-    return Script(seed, rng.random() < 0.45, conversations)
+    return Script(seed, rng.random() < 0.45, _with_openings(seed, conversations))
+
+
+def _with_openings(seed: int, conversations: tuple[Conversation, ...]) -> tuple[Conversation, ...]:
+    """Let the conversations of some seeds keep the openings of their replies, most of them of the same sound."""
+    rng = random.Random(f"openings {seed}")
+    kept = rng.choice(("", "memory", "memory", "slow"))
+    if not kept:
+        return conversations
+    names = ("endpoint", "model_id", "output_format") if rng.random() < 0.8 else ()
+    settings = {name: conversations[0].config[name] for name in names} | {"sync_alignment": True}
+    if settings.get("endpoint") == "text-to-dialogue":
+        settings["request_stitching"] = False
+    return tuple(
+        attrs.evolve(
+            conversation,
+            config=conversation.config | settings,
+            sayings=tuple(_opened(rng, saying) for saying in conversation.sayings),
+            openings=kept,
+            prefetch=rng.choice(("", "before", "before", "meanwhile")),
+            prefetch_for=rng.choice((rng.uniform(0, 0.2), 0.7, 0.7)),
+        )
+        for conversation in conversations
+    )
+
+
+def _opened(rng: random.Random, saying: Saying) -> Saying:
+    opening = rng.choice((*OPENINGS, "".join(OPENINGS)))
+    if saying.kind == "static" or rng.random() < 0.2:
+        return saying
+    return attrs.evolve(saying, text=opening + saying.text, tokens=_tokens(rng, opening) + saying.tokens)
 
 
 def _config(rng: random.Random) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import re
+import sqlite3
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -27,12 +30,15 @@ from tests.helpers import (
     tokens,
     websocket_path,
 )
+from tests.helpers.redis import Redis, needs_redis
 from tts_trio import (
     AudioChannel,
     ConcurrencyLimiter,
     ConfigurationError,
     MemoryCache,
     PhrasePolicy,
+    RedisCache,
+    SqliteCache,
     Timeouts,
     TTSConfig,
     TTSConnectionError,
@@ -46,6 +52,7 @@ from tts_trio.speech import openings as speech_openings
 from tts_trio.static_text import openings
 from tts_trio.static_text.entry import decode
 from tts_trio.text.transforms import markdown
+from tts_trio.wire.events import AudioReceived
 
 TALKS = {
     "en": ("One moment, please. ", "I am looking at it. ", "Your order number 4217 will be with you by Friday. "),
@@ -166,11 +173,12 @@ def values(cache: MemoryCache | Shelf) -> dict[str, bytes]:
 
 def texts_in(cache: MemoryCache | Shelf) -> set[str]:
     """The texts whose times a cache has."""
-    found = set[str]()
-    for key, value in values(cache).items():
-        times = [piece.alignment for piece in decode(key, value)]
-        found.add("".join("".join(each.chars) for each in times if each is not None))
-    return found
+    return {spoken_in(decode(key, value)) for key, value in values(cache).items()}
+
+
+def spoken_in(clip: Sequence[AudioReceived]) -> str:
+    """The text whose times a clip has."""
+    return "".join("".join(piece.alignment.chars) for piece in clip if piece.alignment is not None)
 
 
 # What is kept.
@@ -200,6 +208,57 @@ async def test_nothing_is_kept_that_one_conversation_sent(
     if shared:
         assert kept == [{opening}, {opening}]
     assert not any(other.strip().encode() in value for store in stores for value in values(store).values())
+
+
+async def until_stored() -> None:
+    """Wait for what is stored behind the caller's back."""
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    with trio.fail_after(5):
+        while any("opening" in task.name for nursery in root.child_nurseries for task in nursery.child_tasks):  # noqa: ASYNC110
+            await trio.sleep(0.005)
+
+
+async def stored_in(cache: SqliteCache | RedisCache, file: Path) -> dict[str, bytes]:
+    """All that is in a file, or in a Redis."""
+    if isinstance(cache, RedisCache):
+        keys = [key.decode().removeprefix("tts_trio:") for key in await cache._keys()]
+        return {key: await cache.get(key) or b"" for key in keys}
+    with closing(sqlite3.connect(file)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()  # none before anything is stored
+        return dict(connection.execute("SELECT key, value FROM phrases").fetchall()) if tables else {}
+
+
+@pytest.mark.parametrize("store", ["file", pytest.param("redis", marks=needs_redis)])
+async def test_no_file_and_no_redis_gets_what_one_conversation_sent(
+    store: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What they get is bit for bit what came, and another process says it as soon as it has looked ahead."""
+    file = tmp_path / "openings"
+    async with AsyncExitStack() as stack:
+        cache: SqliteCache | RedisCache = SqliteCache(file)
+        if store == "redis":
+            redis: Redis = request.getfixturevalue("redis")
+            cache = await stack.enter_async_context(RedisCache(redis.url))
+        config = cached(cache=cache, phrase_policy=PhrasePolicy.sentence())
+        async with memory_service(Behavior(model_latency=0.0)) as service:
+            received, kept = dict[str, bytes](), dict[str, bytes]()
+            for own in range(2):
+                async with speaking(config, service.open_stream) as tts:
+                    for one, two, rest in TALKS.values():
+                        for _ in range(2):
+                            received[one] = (await say(tts, service, [one, (two, rest)[own]])).sound
+                            await until_stored()
+                clips = {key: decode(key, value) for key, value in (await stored_in(cache, file)).items()}
+                kept = {spoken_in(clip): b"".join(piece.audio for piece in clip) for clip in clips.values()}
+                assert set(kept) == ({one for one, *_ in TALKS.values()} if own else set())
+            assert all(received[text].startswith(sound) for text, sound in kept.items())
+            openings._of_caches.clear()  # as in a process that has just begun
+            async with speaking(config, service.open_stream) as tts:
+                await tts.prefetch_openings(kept)
+                for text, sound in kept.items():
+                    said = await say(tts, service, [text])
+                    assert (said.sent, said.sound) == ([], sound)
 
 
 @every_language
@@ -261,10 +320,18 @@ async def test_the_longest_openings_are_kept_in_every_codec(
     ]
     config = cached(endpoint, output_format=output_format)
     for opening in texts:
+        took = list[float]()
         async with conversation(config, [opening], [opening]) as (tts, service):
+            for _ in range(3):
+                async with tts.start_llm_stream() as (text, audio):
+                    began = time.perf_counter()  # on the real clock: what it costs
+                    text.send_nowait(opening)
+                    await audio.receive()
+                    took.append(time.perf_counter() - began)
             said = await say(tts, service, [opening])
             assert (said.sent, said.at[0]) == ([], 0.0)
             assert [word.text for word in said.audio.words] == opening.split()
+        assert min(took) < 0.005
 
 
 @pytest.mark.parametrize(
