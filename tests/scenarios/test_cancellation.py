@@ -8,6 +8,7 @@ TLS; with a peer that reads, and with one that does not any more, so that its wi
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -22,7 +23,15 @@ import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, text_of, websocket_path
 from tests.helpers.tls import certificates
-from tts_trio import Timeouts, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
+from tts_trio import (
+    MemoryCache,
+    Timeouts,
+    TTSConfig,
+    TTSConnectionError,
+    TTSError,
+    TTSManager,
+    WebSocketConnectionManager,
+)
 from tts_trio._nurseries import single_error
 from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseReceived, Ended, Fault, LocalServer, Received, Requested, ToneVoice
@@ -32,6 +41,8 @@ from tts_trio.transport.tls_stream import TLSStream
 WINDOW = 4096  # bytes: soon full
 BUFFER = 16384  # bytes, of each side of a socket; with less TCP itself becomes slow
 NEXT = "Дальше всё хорошо, next."
+OPENING = "Одну минуту, please. "
+COUNT = itertools.count()
 LONG_WORDS = "Превысокомногорассмотрительствующий превысокомногорассмотрительствующий разговор. " * 6  # 900 bytes
 
 Peer: TypeAlias = Literal["reads", "deaf"]
@@ -117,10 +128,23 @@ async def close(stage: Stage) -> None:
             await connections.close()
 
 
+async def from_memory(stage: Stage) -> None:
+    async with stage.tts.speak([OPENING, *stage.text]) as audio:
+        await listen(audio)
+    assert audio.usage.characters == len("".join(stage.text)) + 1
+
+
+async def prefetch_an_opening(stage: Stage) -> None:
+    before = len(stage.server.records)
+    await stage.tts.prefetch_openings([f"Минуту, {next(COUNT)}."])
+    assert len(stage.server.records) > before  # it was not kept
+
+
 REPLIES = [speak, llm_stream_in_two_tasks, barge_in, close]
 CASES = [(scenario, "reads") for scenario in (connect, static_phrase, *REPLIES)] + [
     (scenario, "deaf") for scenario in REPLIES
 ]
+OPENED = [(scenario, "reads") for scenario in (from_memory, prefetch_an_opening)]
 
 
 class _CancelAt(trio.abc.Instrument):
@@ -239,6 +263,8 @@ async def on_stage(
         async with TTSManager(config, connections) as tts:
             async with tts.stream_static_text(NEXT) as audio:
                 await listen(audio)
+            if config.opening_cache is not None:
+                await tts.prefetch_openings([OPENING])
             await until(lambda: connections.statistics().dialing == 0)
             idle = tasks_of_the_client(server_nursery) + 1  # at most one more HTTP connection is kept
             text = [ENGLISH[:70], ENGLISH[70:]] if peer == "reads" else [LONG_WORDS] * to_fill_a_window
@@ -270,7 +296,7 @@ async def test_a_connection_that_opens_as_all_is_cancelled_is_closed(
                 await link.receive_some()
 
 
-@pytest.mark.parametrize(("scenario", "peer"), CASES)
+@pytest.mark.parametrize(("scenario", "peer"), CASES + OPENED)
 async def test_in_memory(
     autojump_clock: trio.testing.MockClock,
     endpoint: str,
@@ -283,8 +309,11 @@ async def test_in_memory(
     monkeypatch.setattr("tts_trio.local_server.memory.WINDOW", WINDOW)
     async with memory_service(dial_time=0.2) as service:
         config = make_config(endpoint, max_lead=1e6)
+        if (scenario, peer) in OPENED:
+            config = config.evolve(opening_cache=MemoryCache())
         async with on_stage(service.server, service.nursery, service.open_stream, config, peer, 8) as stage:
-            assert await try_checkpoints(scenario, stage, peer, None if exhaustive else 8)
+            sample = 4 if config.opening_cache is not None else 8
+            assert await try_checkpoints(scenario, stage, peer, None if exhaustive else sample)
         assert tasks_of_the_client(service.nursery) == 0
         for link in service.links:
             with trio.fail_after(1), pytest.raises(trio.ClosedResourceError):
