@@ -37,7 +37,8 @@ from tts_trio import (
     open_tts,
     sync,
 )
-from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, open_local_server
+from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, open_local_server, serve_local_server
+from tts_trio.testing import Service, heard, memory_service, server_in_a_thread
 
 
 class MyCache:
@@ -163,6 +164,22 @@ async def tested(stream: OpenStream) -> None:
     async with open_local_server(Behavior(faults=(Fault("reset", "audio", frame=3),)), voice=ToneVoice()) as server:
         assert_type(server, LocalServer)
         assert_type(server.base_url, str)
+    async with trio.open_nursery() as nursery:
+        started: LocalServer = await nursery.start(serve_local_server, Behavior())
+        assert_type(started.behavior, Behavior)
+        nursery.cancel_scope.cancel()
     config = TTSConfig(api_key="any", voice_id="any", base_url=server.base_url)
     async with WebSocketConnectionManager(config, open_stream=stream):
         pass
+
+
+async def test_of_an_agent(tts_service: Service) -> None:
+    assert_type(tts_service.texts(), list[tuple[float, str]])
+    tts_service.server.behavior = Behavior(quota=0)
+    tts_service.freeze()
+    async with memory_service(dial_time=0.1) as service:
+        assert_type(service, Service)
+        with service.answer_every_dial():
+            assert_type(heard(b"", "ulaw_8000"), str)
+    with server_in_a_thread() as server:
+        assert_type(server, LocalServer)
