@@ -68,7 +68,7 @@ class WebSocketConnectionManager(SingleUse):
         self.config = config
         self.open_stream = open_stream
         self._surroundings: Surroundings | None = None
-        self._own_kind = endpoint_for(config).kind
+        self._own_endpoint = endpoint_for(config)
         self._pools: dict[str, SocketPool] = {}  # by their kinds, the least recently used first
         self._closing = set[SocketPool]()  # those of them that others took the place of
         self._counts = Counts()
@@ -86,7 +86,7 @@ class WebSocketConnectionManager(SingleUse):
                     dial_ended=telemetry.dial_ended,
                     socket_lost=telemetry.socket_lost,
                 )
-                self._pool_for(endpoint_for(self.config)).replenish()
+                self._pool_for(self._own_endpoint).replenish()
                 try:
                     yield
                 finally:
@@ -121,7 +121,7 @@ class WebSocketConnectionManager(SingleUse):
             TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed, or was not entered.
         """
-        await self._pool_for(endpoint_for(self.config)).hot_socket()
+        await self._pool_for(self._own_endpoint).hot_socket()
 
     @asynccontextmanager
     async def get_connection(self) -> AsyncGenerator[Connection]:
@@ -137,7 +137,7 @@ class WebSocketConnectionManager(SingleUse):
 
     @trio.lowlevel.enable_ki_protection
     async def _acquire(self, config: TTSConfig) -> Connection:
-        endpoint = endpoint_for(config)
+        endpoint = self._own_endpoint if config is self.config else endpoint_for(config)
         return await self._pool_for(endpoint).acquire(endpoint)
 
     def _pool_for(self, endpoint: Endpoint) -> SocketPool:
@@ -156,7 +156,7 @@ class WebSocketConnectionManager(SingleUse):
         for kind, pool in list(self._pools.items()):
             if len(self._pools) == 1 + _MOST_OTHERS:
                 return
-            if kind != self._own_kind and pool is not used and not pool.needed:
+            if kind != self._own_endpoint.kind and pool is not used and not pool.needed:
                 del self._pools[kind]
                 pool.close()
                 self._closing.add(pool)

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
+import tts_trio.manager
 from tests.helpers import (
     ENGLISH,
     RUSSIAN,
@@ -28,6 +29,7 @@ from tts_trio import (
     MemoryCache,
     TextTimeoutError,
     Timeouts,
+    TTSConfig,
     TTSConnectionError,
     TTSError,
     TTSManager,
@@ -36,9 +38,11 @@ from tts_trio import (
     open_tts,
 )
 from tts_trio.config.protocols import TransformFactory
+from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseReceived, Fault
 from tts_trio.text.making import warn_of_unknown_language
 from tts_trio.text.transforms import markdown
+from tts_trio.transport.connection import Connection
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -53,6 +57,23 @@ async def test_a_reply_is_spoken_whole(autojump_clock: trio.testing.MockClock, l
         assert audio.outcome.unspoken_text == ""
         assert [word.text for word in audio.words] == TEXTS[language].split()
         assert audio.outcome.delivered_ms == len(sound) / 32
+
+
+async def test_a_finished_reply_asks_for_no_other_connection(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def acquire(connections: WebSocketConnectionManager, config: TTSConfig) -> Connection:
+        nonlocal asked
+        asked += 1
+        return await acquire_connection(connections, config)
+
+    monkeypatch.setattr(tts_trio.manager, "acquire_connection", acquire)
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(tokens(ENGLISH)) as audio:
+            await listen(audio)
+        assert asked == 1
 
 
 @pytest.mark.parametrize("language", TEXTS)

@@ -251,7 +251,8 @@ class Reply(Driver):
             self._note_trace_id(self._connection)
             self._connection.close()
             self._connection = None
-            self._connection_over.set()
+            if self.utterance.ended is None:
+                self._connection_over.set()
         self._timer.reset()
         self._wake_readers()
         if self.utterance.ended is not None:

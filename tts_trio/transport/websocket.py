@@ -135,8 +135,9 @@ class WebSocket:
             self._ping(_PROBE_TIMEOUT, is_probe=True)
 
     def reset_timer(self) -> None:
-        """Set the timer earlier, if something is due before it fires."""
-        self._timer.reset()
+        """Set the timer earlier, if something is due before it fires; on a socket that is ending nothing is."""
+        if not self._closing:
+            self._timer.reset()
 
     def close(self, goodbye: str | None = None) -> None:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.

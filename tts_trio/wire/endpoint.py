@@ -11,6 +11,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import attrs
@@ -76,7 +77,7 @@ class Endpoint(ABC):
     def keep_alive(self, context_id: str | None) -> str:
         """Return the frame that keeps a context open while there is no text for it."""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What stays the same in the life of a socket: utterances for which it is equal can share one, or its spare."""
         return f"{self.path()}\n{self.begin(None)}" if self.begins == "with the socket" else self.path()
