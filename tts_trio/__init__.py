@@ -14,6 +14,7 @@ from tts_trio.config.protocols import CacheStatistics as CacheStatistics
 from tts_trio.config.protocols import Limiter as Limiter
 from tts_trio.config.protocols import Phrases as Phrases
 from tts_trio.config.protocols import PhrasesFactory as PhrasesFactory
+from tts_trio.config.protocols import SecondSource as SecondSource
 from tts_trio.config.protocols import SharedAudioCache as SharedAudioCache
 from tts_trio.config.timeouts import Timeouts as Timeouts
 from tts_trio.config.utterance_record import UtteranceRecord as UtteranceRecord

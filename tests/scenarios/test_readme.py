@@ -47,6 +47,7 @@ FUNCTIONS = (
     "answer",
     "echo",
     "hand_over",
+    "answer_anyhow",
     "answer_with_captions",
     "start_worker",
     "start_agent",
@@ -186,6 +187,23 @@ async def test_the_captions(autojump_clock: trio.testing.MockClock, language: st
         screen = Screen()
         await run_example("answer_with_captions")(tts, Call(), tokens(TEXTS[language], 0.001), screen)
         assert screen.shown == TEXTS[language].split()
+
+
+class Vendor:
+    """Another service, which speaks faster."""
+
+    async def stream(self, text: str, *, sample_rate: int) -> AsyncGenerator[bytes, None]:
+        yield ToneVoice().speak(f" {text}", language_code=None, speed=1.2, sample_rate=sample_rate).samples
+
+
+async def test_a_second_source(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    async with memory_service(Behavior(api_keys=("another",))) as service:
+        call = Call()
+        with service.answer_every_dial():
+            await run_example("answer_anyhow")(call, tokens(TEXTS["ru"], 0.001), Vendor())
+    assert heard(b"".join(call.frames), make_config()) == TEXTS["ru"]
 
 
 @asynccontextmanager

@@ -509,7 +509,10 @@ async def test_a_reply_whose_connection_was_the_last_one(
 
 
 async def test_what_http_refuses_fails_the_reply(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
-    refused = (Fault("reset", "answer", path=websocket_path(endpoint)), Fault("status", "answer", 401, path="/stream"))
+    refused = (
+        Fault("reset", "answer", path=websocket_path(endpoint)),
+        Fault("status", "answer", 401, path="/stream/with-timestamps"),
+    )
     config = make_config(endpoint, fallback="http")
     async with memory_service(Behavior(faults=refused)) as service:
         async with (
@@ -530,7 +533,7 @@ async def test_a_phrase_that_breaks_over_http_is_asked_for_again(
     text, config = TEXTS["en"], make_config(endpoint, fallback="http", auto_mode=False)
     faults = (
         Fault("reset", "answer", path=websocket_path(endpoint)),
-        Fault(action, "audio", skip=1, count=1, path="/stream"),
+        Fault(action, "audio", skip=1, count=1, path="/stream/with-timestamps"),
     )
     async with memory_service(Behavior(faults=faults)) as service:
         async with (

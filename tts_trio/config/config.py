@@ -17,11 +17,13 @@ from tts_trio.config.models import WebSocketEndpoint
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.protocols import (
     CACHE,
+    FALLBACK,
     LIMITER,
     POLICY,
     AudioCache,
     Limiter,
     PhrasesFactory,
+    SecondSource,
     TransformFactory,
     makes_transform,
 )
@@ -123,8 +125,12 @@ class TTSConfig:
         on_lost_connection: What happens when a connection is lost in the middle of a reply. "resume": the rest is
             spoken over the next connection, from the first word whose audio did not arrive whole. "raise": the reply
             fails, and the error tells what was spoken.
-        fallback: What happens when there is no connection within `timeouts.connect`. "http": the reply is spoken
-            phrase by phrase over HTTP, without times of its words. None: the reply fails.
+        fallback: What speaks the rest of a reply, from the first word that was not heard whole, when there is no
+            connection within `timeouts.connect`, or `max_replays` is used up. "http": the same voice, phrase by phrase
+            over HTTP. A function `async def other(text, format): yield audio`: another source, which gives the audio of
+            a phrase in the `AudioFormat`, in pieces of any size; it also speaks after an error that no retry helps,
+            such as an exhausted quota. Each piece may take `timeouts.reply`, and an exception fails the reply. None:
+            the reply fails.
         max_replays: How often the rest of a reply may be sent again over another connection, 0 to 10.
         phrase_policy: How an LLM's reply is cut into phrases: a `PhrasePolicy`, or a callable that returns an object
             with the methods of `Phrases` for each reply.
@@ -226,7 +232,7 @@ class TTSConfig:
     keep_alive_interval: float = attrs.field(default=15.0, validator=seconds(1))
     ping_interval: float = attrs.field(default=10.0, validator=seconds(1))
     on_lost_connection: Literal["resume", "raise"] = attrs.field(default="resume", validator=one_of("resume", "raise"))
-    fallback: Literal["http"] | None = attrs.field(default=None, validator=unless_none(one_of("http")))
+    fallback: Literal["http"] | SecondSource | None = attrs.field(default=None, validator=unless_none(FALLBACK))
     max_replays: int = attrs.field(default=2, validator=whole(0, 10))
     phrase_policy: PhrasePolicy | PhrasesFactory = attrs.field(factory=PhrasePolicy, validator=POLICY)
     transforms: tuple[TransformFactory, ...] = attrs.field(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
 import attrs
 
+from tts_trio.config.formats import OUTPUT_FORMATS, AudioFormat
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.validators import Rule, is_async, is_instance, takes, whole
 
@@ -232,3 +233,29 @@ def makes_transform(value: object) -> bool:
     if isinstance(value, type):
         return all(callable(getattr(value, name, None)) for name in ("feed", "pause", "close")) and takes(value)
     return callable(value) and not is_async(value) and takes(value)
+
+
+class SecondSource(Protocol):
+    """Another voice for the rest of a reply, when the service fails: an async generator function of yours."""
+
+    def __call__(self, text: str, format: AudioFormat, /) -> AsyncIterator[bytes]:  # noqa: A002 - what users call it
+        """Give the audio of a text.
+
+        Args:
+            text: A phrase, or the rest of one, from its first word that was not heard.
+            format: The format in which the audio is to be.
+
+        Returns:
+            An async iterator over the audio, in pieces of any size. A generator is closed when the reply ends.
+        """
+        ...
+
+
+def _speaks(value: Any) -> bool:
+    if value == "http":
+        return True
+    return not isinstance(value, type) and not is_async(value) and takes(value, "text", OUTPUT_FORMATS["pcm_16000"])
+
+
+FALLBACK = Rule('"http", or an async generator function, such as `async def other(text, format): yield audio`', _speaks)
+"""The rule for `fallback`."""

@@ -190,7 +190,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def words(self) -> tuple[Word, ...]:
         """The words whose audio has come so far, with times in milliseconds from the beginning of the audio.
 
-        If the service sends no times (`sync_alignment=False`, `fallback="http"`, a static text without
+        If the service sends no times (`sync_alignment=False`, a `fallback` of yours, a static text without
         `static_timestamps`), they are estimated by the length of the text, and `Word.estimated` is True.
         """
         return self._utterance.segments.words

@@ -9,6 +9,8 @@ import math
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import first_audio_timeout
+from tts_trio.errors import ServiceTimeoutError
+from tts_trio.speech.replays import Carrier
 
 # Seconds of audio that restart the timeouts. A service that speaks sends them in a few milliseconds. Less audio does
 # not count, except the first: a sample every second would keep a reply alive for ever.
@@ -22,6 +24,7 @@ class Deadlines:
         self._stall = config.timeouts.stall
         self._first_audio = first_audio_timeout(config)
         self._reply = config.timeouts.reply
+        self._patient = False  # whether only the timeout of `starved_at` counts
         self._since: float | None = None  # since when the connection in use owes audio
         self._starved_since: float | None = None  # the same, for lost connections too
         self._last_audio = -math.inf  # when the timeouts were last restarted by audio
@@ -36,6 +39,12 @@ class Deadlines:
     def awaits_first(self) -> bool:
         """Whether no audio has come since the connection in use owes it. The first may make the next due earlier."""
         return self._since is not None and self._last_audio < self._since
+
+    def begin(self, carrier: Carrier) -> None:
+        """Note a new connection. A fallback owes nothing yet, and one of the user's only some audio at last."""
+        self._patient = carrier == "elsewhere"
+        if carrier != "websocket":
+            self.stop()
 
     def start(self, now: float) -> None:
         """Note that text was sent: from now on the service owes audio, if it owed none."""
@@ -78,7 +87,7 @@ class Deadlines:
 
     def due(self) -> float:
         """Return when the connection counts as lost if it brings no audio."""
-        if self._since is None:
+        if self._since is None or self._patient:
             return math.inf
         if self._last_audio >= self._since:
             return self._last_audio + self._stall
@@ -87,3 +96,16 @@ class Deadlines:
     def starved_at(self) -> float:
         """Return when the utterance fails if no connection brings audio."""
         return math.inf if self._starved_since is None else self._starved_since + self._reply
+
+    def starved(self) -> ServiceTimeoutError:
+        """Return the error of an utterance that no connection has brought audio."""
+        return ServiceTimeoutError(f"the service sent no audio within {self._reply:g} s (timeouts.reply)")
+
+    def expire(self, now: float) -> ServiceTimeoutError | None:
+        """Return why the connection in use counts as lost, or None. Where all are given up, the timeouts end."""
+        if self.starved_at() <= now:
+            self.stop()
+            return self.starved()
+        if self.due() <= now:
+            return ServiceTimeoutError("the service sent no audio in time (timeouts.first_audio or timeouts.stall)")
+        return None

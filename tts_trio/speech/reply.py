@@ -17,18 +17,19 @@ import trio
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.protocols import Limiter
-from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError
+from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.limits.backoff import Backoff
 from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import TextChannel
 from tts_trio.speech.driver import Driver
-from tts_trio.speech.http_fallback import PhrasesOverHttp
+from tts_trio.speech.replays import Replays
 from tts_trio.speech.results import Receipt
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.timers import Timer, has_expired
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
+    from tts_trio.speech.fallback import PhraseByPhrase
     from tts_trio.speech.hedged_connection import HedgedConnection
     from tts_trio.speech.openings import OpeningRecorder, Openings
     from tts_trio.transport.http import HttpConnections
@@ -45,7 +46,7 @@ AcquireConnection: TypeAlias = Callable[[], Awaitable[Connection]]
 AcquireSpare: TypeAlias = Callable[[Connection], Connection | None]
 """Acquires a second connection that is free at once, for the same text; returns None if there is none."""
 
-ReplyConnection: TypeAlias = "Connection | HedgedConnection | PhrasesOverHttp"
+ReplyConnection: TypeAlias = "Connection | HedgedConnection | PhraseByPhrase"
 
 
 class Reply(Driver):
@@ -70,7 +71,7 @@ class Reply(Driver):
             config: The voice, the format and the timeouts.
             acquire: Acquires the next connection when one was lost or has ended. The reply closes it.
             http: The HTTP connections for `fallback="http"`.
-            connection: The first connection; None: there was no connection, so the reply is spoken over HTTP.
+            connection: The first connection; None: there was none, so the fallback speaks.
             openings: What its first phrases can be said from, and are kept in; None: nothing.
             acquire_spare: Acquires a second connection for `hedge`; None: the reply is not hedged.
             background: Whether no caller waits for the audio (a prefetch).
@@ -89,7 +90,9 @@ class Reply(Driver):
         self._pause = 0.0  # seconds to wait after a refusal before the next slot
         self._acquire = acquire
         self._http = http
-        self._over_http = connection is None
+        self._replayed = 0  # how many replays have begun
+        self._acquiring = trio.CancelScope()
+        self._slot_scope = trio.CancelScope()
         self._connection: ReplyConnection | None = None
         self._hedged: HedgedConnection | None = None
         self._connection_over = trio.Event()
@@ -123,14 +126,15 @@ class Reply(Driver):
         When the slot was lost, or the service refused the utterance all the same, wait for another slot.
         """
         await self._has_phrases.wait()
-        while True:
-            async with limiter.slot(background=self._background) as self._slot:
-                self._slot_lost = trio.Event()
-                self.utterance.admitted = True
-                self.changed()
-                await self._slot_lost.wait()
-            await trio.sleep(self._pause)
-            self._pause = 0.0
+        with self._slot_scope:
+            while True:
+                async with limiter.slot(background=self._background) as self._slot:
+                    self._slot_lost = trio.Event()
+                    self.utterance.admitted = True
+                    self.changed()
+                    await self._slot_lost.wait()
+                await trio.sleep(self._pause)
+                self._pause = 0.0
 
     def _lose_slot(self) -> None:
         """Give the slot back, and send no phrase before there is another one."""
@@ -147,24 +151,45 @@ class Reply(Driver):
             error = self.utterance.expire(trio.current_time())
             if error is not None and self._connection is not None:
                 self._connection.abandon(error)
+            if self.utterance.replays.fallen_back:
+                self._acquiring.cancel(reason="the fallback speaks")
             self.changed()
 
-    async def _another_connection(self, nursery: trio.Nursery) -> Connection | PhrasesOverHttp:
+    async def _another_connection(self, nursery: trio.Nursery) -> ReplyConnection:
         self._recorder = None  # which knows what went over the last connection only
-        if self.utterance.replays.count > 1:  # the first replay at once, the others spread out over all calls
-            await trio.sleep(_REPLAY.after(self.utterance.replays.count - 1))
-        if not self._over_http:
-            try:
-                connection = await self._acquire()
-            except TTSConnectionError as error:
-                if self._config.fallback is None:
-                    raise
-                logger.warning("a reply is spoken over HTTP, as there is no WebSocket: %s", error)
-                self._over_http = True
-            else:
-                self._record_anew()
-                return connection
-        return PhrasesOverHttp(self._config, self._http, nursery)
+        connection = None
+        if not self.utterance.replays.fallen_back:
+            with trio.CancelScope() as self._acquiring:
+                connection = await self._acquire_again()
+        if connection is None:
+            return self._fallback(nursery)
+        self._record_anew()
+        return connection
+
+    async def _acquire_again(self) -> Connection | None:
+        """Wait for the next connection; return None if there is none, and the fallback goes on."""
+        replays = self.utterance.replays
+        if replays.count > max(1, self._replayed):  # the first replay at once, the others spread out over all calls
+            await trio.sleep(_REPLAY.after(replays.count - 1))
+        self._replayed = replays.count
+        try:
+            return await self._acquire()
+        except TTSError as error:
+            if not replays.give_up(error):
+                raise
+            return None
+
+    def _fallback(self, nursery: trio.Nursery) -> PhraseByPhrase:
+        from tts_trio.speech.fallback import PhrasesElsewhere, PhrasesOverHttp  # loaded late: few ask for it
+
+        source, replays = self._config.fallback, self.utterance.replays
+        if not replays.in_fallback:
+            logger.warning("the fallback speaks the rest of a reply: %s", replays.given_up_for)
+        if not callable(source):
+            return PhrasesOverHttp(self._config, self._http, self.utterance.segments.said, nursery)
+        self._slot_scope.cancel(reason="the service speaks no more of this reply")
+        self._slot, self.utterance.admitted = None, True
+        return PhrasesElsewhere(self._config, source, nursery)
 
     def _hedge(self, connection: Connection, acquire_spare: AcquireSpare) -> HedgedConnection | None:
         """Put a second connection behind the first one, if the configuration asks for that; None if it does not."""
@@ -268,7 +293,7 @@ async def begin_reply(
     *,
     background: bool = False,
 ) -> Reply:
-    """Wait for a connection, and begin a reply over it; or over HTTP, where there is none and `fallback` allows it.
+    """Wait for a connection, and begin a reply over it; or with the fallback, where there is none.
 
     The arguments are those of `Reply`.
 
@@ -276,18 +301,21 @@ async def begin_reply(
         TTSError: There is no connection, and no fallback; or a retry cannot help.
     """
     began = trio.current_time()
+    connection = failure = None
     try:
         connection = await acquire()
-    except TTSConnectionError:
-        if config.fallback is None:
+    except TTSError as error:
+        if not Replays(config).give_up(error):
             raise
-        connection = None
+        failure = error
     try:
         reply = Reply(config, acquire, http, connection, openings, acquire_spare, background=background)
     except BaseException:  # the user's `phrase_policy` may raise
         if connection is not None:
             connection.close()
         raise
+    if failure is not None:
+        reply.utterance.replays.give_up(failure)
     connected = None
     if connection is not None:
         connected = reply.utterance.timeline.started

@@ -40,7 +40,7 @@ class Report:
         self.receipt: Receipt = Receipt()
         self.connection: Literal["reused", "dialed"] | None = None
         self.segments: Segments = Segments(config, in_messages=in_messages)
-        self.replays: Replays = Replays(config)
+        self.replays: Replays = Replays(config, falls_back=in_messages)
         self.hedge: Hedge = "none"
         self.hedged_characters: int = 0
         self._failure: TTSError | None = None

@@ -91,7 +91,7 @@ class Usage:
 
     Attributes:
         characters: The characters of text that were sent to the service, replays and `hedged_characters` included. What
-            was said from memory is not counted.
+            was said from memory, or by a `fallback` of yours, is not counted.
         credits: The credits that the service charged for the answer that was heard (header `character-cost`); None over
             WebSockets, where it does not say so.
         request_id: The service's id of the request (header `request-id`); None over WebSockets.

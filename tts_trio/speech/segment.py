@@ -41,6 +41,7 @@ class Segment:
         started_ms: Where its audio begins in the audio received, in milliseconds.
         longest_seconds: The most seconds that the audio of its text can last.
         remembered: Whether it goes over no connection, since its audio was kept.
+        elsewhere: Whether it does not go to the service.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Segment:
         )
         self.complete = False
         self.finished: bool = False
-        self.remembered = False
+        self.remembered = self.elsewhere = False
         self.started_ms = started_ms
         self._phrase_ends: list[int] = []  # in its text
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost

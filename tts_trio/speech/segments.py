@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from tts_trio.config.audio_clock import AudioClock, beginning
 from tts_trio.config.config import TTSConfig
 from tts_trio.speech.accepted_text import AcceptedText
+from tts_trio.speech.replays import Carrier
 from tts_trio.speech.results import Word
 from tts_trio.speech.segment import Segment
 from tts_trio.text.words import CHARACTERS_A_SECOND
@@ -70,16 +71,18 @@ class Segments:
         """Note text that was accepted from the caller, and what is said for it."""
         self._accepted.add(said, source)
 
-    def begin(self) -> None:
+    def begin(self, carrier: Carrier = "websocket") -> None:
         """Begin to send over a fresh connection."""
-        self._append(self._following(self._segments))
+        segment = self._following(self._segments, in_messages=self._in_messages and carrier == "websocket")
+        segment.elsewhere = carrier == "elsewhere"
+        self._append(segment)
 
-    def _following(self, segments: list[Segment]) -> Segment:
+    def _following(self, segments: list[Segment], *, in_messages: bool) -> Segment:
         settings = self._config.voice_settings
         rate = CHARACTERS_A_SECOND * ((settings and settings.speed) or 1.0)
         rate = next((known for before in reversed(segments) if (known := before.spoken.rate())), rate)
         before = segments[-1] if segments else None
-        return Segment(self._config, before, self.received_seconds * 1000, rate, in_messages=self._in_messages)
+        return Segment(self._config, before, self.received_seconds * 1000, rate, in_messages=in_messages)
 
     def _append(self, segment: Segment) -> None:
         self._earlier_words = self.words
@@ -99,7 +102,7 @@ class Segments:
             Whether the clip is whole, and lasts that long. If not, nothing was changed.
         """
         is_fresh = bool(self._segments) and not self.current.spoken.text  # the connection in use has said nothing
-        segment = self._following(self._segments[:-1] if is_fresh else self._segments)
+        segment = self._following(self._segments[:-1] if is_fresh else self._segments, in_messages=self._in_messages)
         segment.remembered = True
         segment.send(phrase)
         audio = [segment.receive(event) for event in clip]
@@ -156,7 +159,13 @@ class Segments:
     @property
     def characters_sent(self) -> int:
         """Characters of text handed to the service, those of replays included."""
-        return sum(len(segment.spoken.text) for segment in self._segments if not segment.remembered)
+        sent = (segment for segment in self._segments if not (segment.remembered or segment.elsewhere))
+        return sum(len(segment.spoken.text) for segment in sent)
+
+    @property
+    def said(self) -> str:
+        """The text that was sent, without what is to be sent again."""
+        return "".join(segment.kept for segment in self._segments)
 
     @property
     def heard(self) -> bool:

@@ -15,7 +15,7 @@ import attrs
 
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioFormat
-from tts_trio.errors import ProtocolError, ServiceTimeoutError, TTSConnectionError, TTSError, UtteranceEndedError
+from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, UtteranceEndedError
 from tts_trio.speech.deadlines import Deadlines
 from tts_trio.speech.lead import Lead
 from tts_trio.speech.playback import Playback
@@ -125,7 +125,9 @@ class Utterance(Report):
         """Note a new connection, over which text is sent from now on. After the end it is not used."""
         if self.ended is None:
             self.has_connection = True
-            self.segments.begin()
+            carrier = self.replays.connected()
+            self.segments.begin(carrier)
+            self.deadlines.begin(carrier)
 
     def phrases_to_send(self, now: float) -> list[str]:
         """Take the phrases that may be sent now, in order."""
@@ -287,11 +289,9 @@ class Utterance(Report):
         """
         if self.ended is not None:
             return None
-        if self.deadlines.starved_at() <= now:
-            timeout = self._config.timeouts.reply
-            self.fail(ServiceTimeoutError(f"the service sent no audio within {timeout:g} s (timeouts.reply)"), now)
-        elif self.deadlines.due() <= now:
-            error = ServiceTimeoutError("the service sent no audio in time (timeouts.first_audio or timeouts.stall)")
+        if self.deadlines.starved_at() <= now and not self.replays.give_up(starved := self.deadlines.starved()):
+            self.fail(starved, now)
+        elif (error := self.deadlines.expire(now)) is not None:
             self.lost(error, now)
             return error
         elif self._input.unread:
