@@ -129,7 +129,7 @@ async def test_text_for_ears(autojump_clock: trio.testing.MockClock, monkeypatch
         with service.answer_every_dial():
             await run_example("speak_plainly")(Line())
     said = heard(b"".join(sound), make_config())
-    assert said == "Sure! Your order weighs 5 kilograms. See example dot com."
+    assert said == "Sure! Your order weighs five kilograms. The time of arrival is on example dot com."
     assert said in GUIDE
 
 

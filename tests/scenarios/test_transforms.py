@@ -17,8 +17,8 @@ WRITTEN = {
     "Смотрите example.ru, пожалуйста.",
 }
 SAID = {
-    "en": "Sure! Your order shipped. It weighs 5 kilograms. See example dot com, please.",
-    "ru": "Конечно! Ваш заказ уехал. Он весит 5 килограммов. Смотрите example точка ru, пожалуйста.",
+    "en": "Sure! Your order shipped. It weighs five kilograms. See example dot com, please.",
+    "ru": "Конечно! Ваш заказ уехал. Он весит пять килограммов. Смотрите example точка ru, пожалуйста.",
 }
 
 
@@ -73,8 +73,11 @@ async def test_a_connection_lost_in_the_middle(
         config = config_for(language, endpoint)
         async with speaking(config, service.open_stream) as tts:
             async with tts.speak([written]) as audio:
-                words = heard(await listen(audio), config).split()
-            assert [word for word in SAID[language].split() if word not in words] == []
+                said = heard(await listen(audio), config)  # a fragment of the word that was cut stands before it
+            at = 0
+            for word in SAID[language].replace(".", "").replace(",", "").split():  # a mark may be a lost pause
+                at = said.find(word, at) + len(word)
+                assert at >= len(word), (word, said)
             assert audio.outcome is not None
             assert audio.outcome.spoken_text == written
 

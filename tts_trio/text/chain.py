@@ -78,9 +78,12 @@ class _Link:
         """Feed what the transform before has said, and return what this one says, counted in the source."""
         said: list[_Pair] = []
         for text, length in pairs:
-            self._fed.append((len(text), length))
-            if text:
-                self._count(self._transform.feed(text), said)
+            answers = [*self._transform.feed(text)] if text else []
+            if not self._fed and len(answers) == 1 and answers[0][1] == len(text):
+                said.append((answers[0][0], length))  # mostly, so that nothing has to be counted
+            else:
+                self._fed.append((len(text), length))
+                self._count(answers, said)
         self._count(ending(self._transform), said)
         if silent := self._silent():
             said.append(("", silent))

@@ -14,7 +14,7 @@ from functools import partial
 
 from tts_trio.config.protocols import TransformFactory
 
-__all__ = ["emoji", "for_telephone", "links", "markdown", "reasoning", "replacements"]
+__all__ = ["emoji", "for_telephone", "links", "markdown", "numbers", "reasoning", "replacements"]
 
 
 def markdown() -> TransformFactory:
@@ -52,6 +52,22 @@ def links(language: str) -> TransformFactory:
     return partial(Links, words_of(language))
 
 
+def numbers(language: str) -> TransformFactory:
+    """Return what reads figures: amounts, money, dates, times, telephone numbers, per cent, units, ordinals, ranges.
+
+    What is not certain stays as it is, for the service to read. It needs `pip install "tts_trio[numbers]"`.
+
+    Args:
+        language: The language of the reply: "en" or "ru".
+
+    Raises:
+        ConfigurationError: It is another one, or `num2words` is not installed.
+    """
+    from tts_trio.text.transforms.figures import Figures, readers_of
+
+    return partial(Figures, readers_of(language))
+
+
 def replacements(words: Mapping[str, str], *, match_case: bool = False) -> TransformFactory:
     """Return what says other words in the place of some.
 
@@ -76,4 +92,4 @@ def for_telephone(language: str) -> tuple[TransformFactory, ...]:
     Raises:
         ConfigurationError: It is another one.
     """
-    return (reasoning(), markdown(), links(language), emoji())
+    return (reasoning(), markdown(), links(language), emoji(), numbers(language))

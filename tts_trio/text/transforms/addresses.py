@@ -41,6 +41,8 @@ _AT = re.compile(r"(?<=[\w+-])@(?=[\w-]{1,60}\.\w)")
 _AT_BEGUN = re.compile(r"(?<=[\w+-])@(?:[\w-]{1,60}\.?)?\Z")
 _STARTS = re.compile(r"(?<=\w)[.@]|(?<![\w.])(?:http|www|(?:h(?:tt?)?|ww?)\Z)", re.IGNORECASE)
 
+_SIGNS = re.compile(r"[.@]|ww|htt|(?:h(?:tt?)?|w)\Z", re.IGNORECASE)
+
 
 def words_of(language: str) -> Names:
     """Return what the signs of an address are called in a language.
@@ -65,4 +67,4 @@ class Links(Rewriter):
             Rule(_DOT, _DOT_BEGUN, lambda match: f" {names.dot} {match['ending'] or ''}"),
             Rule(_AT, _AT_BEGUN, lambda _: f" {names.at} "),
         )
-        super().__init__(rules, _STARTS)
+        super().__init__(rules, _STARTS, _SIGNS)

@@ -36,6 +36,8 @@ _MARKS = (
 )
 _STARTS = re.compile(r"(?<![^\n])[ \t]*[-*_#>+`]|(?<![^\n])[ \t]{1,80}\Z|\*+|_+|[\\`~\]\[]|(?<!\S)!(?:\[|\Z)")
 
+_SIGNS = re.compile(r"[-*_#>+`\\~\[\]!\n]|\A[ \t]+\Z")
+
 
 class Markdown(Rewriter):
     """Takes the marks of Markdown out: a `Transform`.
@@ -61,7 +63,7 @@ class Markdown(Rewriter):
             ),
             *_MARKS[3:],
         )
-        super().__init__(self._outside, _STARTS)
+        super().__init__(self._outside, _STARTS, _SIGNS)
 
     def _turn_fence(self, _match: re.Match[str]) -> str:
         self.rules = (self._fence,) if self.rules is self._outside else self._outside

@@ -15,10 +15,12 @@ _PICTURE = f"(?:[0-9#*]\ufe0f?\u20e3|[{_ANY}][\ufe0e\ufe0f\u20e3\U0001f3fb-\U000
 _PICTURES = f"[ \t]?{_PICTURE}(?:\u200d?{_PICTURE}|[\ufe0e\ufe0f\u200d])*"
 _STARTS = re.compile(f"[ \t]?(?:[{_ANY}]|[0-9#*]\ufe0f?(?:\u20e3|\\Z))")
 
+_SIGNS = re.compile("[\u203c-\U0010ffff]|[0-9#*]\ufe0f?\\Z")
+
 
 class Emoji(Rewriter):
     """Takes emoji out: a `Transform`."""
 
     def __init__(self) -> None:
         begun = re.compile(f"(?:{_PICTURES})\\Z|[ \t]?[0-9#*]\ufe0f?\\Z")  # modifiers and joined pictures may follow
-        super().__init__((Rule(re.compile(_PICTURES), begun, nothing),), _STARTS)
+        super().__init__((Rule(re.compile(_PICTURES), begun, nothing),), _STARTS, _SIGNS)

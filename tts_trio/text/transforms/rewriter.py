@@ -44,16 +44,23 @@ class Rewriter:
     Args:
         rules: The constructs. Which of them are asked may change with the text: see `rules`.
         starts: Matches what a construct may begin with. What it matches is plain text if no rule does.
+        signs: Matches something in every piece of text in which a construct may begin, and in few others. It makes the
+            others cheap.
     """
 
-    def __init__(self, rules: Sequence[Rule], starts: re.Pattern[str]) -> None:
+    def __init__(self, rules: Sequence[Rule], starts: re.Pattern[str], signs: re.Pattern[str]) -> None:
         self.rules = rules
-        self.starts = starts
-        self._text = ""  # some characters that were answered for, and the text that was not
+        self.starts = self._begins = starts
+        self._signs = signs
+        self._text: str = ""  # some characters that were answered for, and the text that was not
         self._at = 0  # where the latter begins
 
     def feed(self, text: str) -> list[tuple[str, int]]:
         """Take a piece of text of any size, and answer for what is certain."""
+        if self._at == len(self._text) and self.starts is self._begins and self._signs.search(text) is None:
+            self._text = self._text[-_BEHIND:] + text
+            self._at = len(self._text)
+            return [(text, len(text))] if text else []
         return self._read(text, final=False)
 
     def pause(self) -> list[tuple[str, int]]:

@@ -21,7 +21,7 @@ class Reasoning(Rewriter):
 
     def __init__(self) -> None:
         self._outside = (Rule(_BEGIN, _BEGUN, self._enter), Rule(_SPECIAL, None, nothing))
-        super().__init__(self._outside, _STARTS)
+        super().__init__(self._outside, _STARTS, _STARTS)
 
     def _enter(self, match: re.Match[str]) -> str:
         name = match["name"] or match["list"]

@@ -72,7 +72,7 @@ class Replacements(Rewriter):
 
     def __init__(self, words: Words) -> None:
         self._words = words
-        super().__init__((Rule(words.whole, words.begun, self._say),), words.starts)
+        super().__init__((Rule(words.whole, words.begun, self._say),), words.starts, words.starts)
 
     def _say(self, match: re.Match[str]) -> str:
         word = " ".join(match[0].split())
