@@ -77,6 +77,16 @@ def test_the_metadata_is_complete(built: Callable[[str], Path]) -> None:
     )
 
 
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="the source distribution has no CI")
+def test_every_python_that_is_declared_is_looked_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    assert project["requires-python"] == f">={declared[0]}"
+    listed = re.search(r"^for version in (.*); do$", (ROOT / ".ci" / "pythons").read_text("utf-8"), re.MULTILINE)
+    assert listed is not None
+    assert set(declared) <= set(listed[1].split())
+
+
 def test_every_extra_is_in_the_guide() -> None:
     guide = (PACKAGE / "README.md").read_text(encoding="utf-8")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
@@ -92,6 +102,7 @@ def test_the_source_distribution_can_be_tested(built: Callable[[str], Path]) -> 
         "README.md",
         "CHANGELOG.md",
         "LICENSE",
+        "SECURITY.md",
         "pyproject.toml",
         "tests/conftest.py",
         "benchmarks/__main__.py",

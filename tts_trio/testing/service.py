@@ -70,13 +70,17 @@ class Service:
     dial_time: float = 0.0
     dials: int = 0
     links: list[Link] = attrs.field(factory=list[Link])
+    _run: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
 
     async def open_stream(self, config: TTSConfig) -> trio.abc.Stream:
         """Dial the service, whatever the host of the configuration; for `WebSocketConnectionManager(open_stream=)`.
 
         Raises:
             OSError: The server does not accept connections, since `server.stop_accepting` was called.
+            RuntimeError: Another `trio.run` dials, such as that of `tts_trio.sync`.
         """
+        if trio.lowlevel.current_trio_token() is not self._run:
+            raise RuntimeError("the service in memory belongs to another trio.run; serve with server_in_a_thread()")
         self.dials += 1
         await trio.sleep(self.dial_time)
         self.links.append(Link(self.server.connect(self.nursery)))

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, listen, make_config
-from tts_trio import OUTPUT_FORMATS, TTSConfig, TTSConnectionError, open_tts
+from tts_trio import OUTPUT_FORMATS, Timeouts, TTSConfig, TTSConnectionError, open_tts, sync
 from tts_trio.local_server import Behavior, Requested
 from tts_trio.testing import Service, heard, memory_service, server_in_a_thread
 
@@ -63,6 +63,20 @@ async def test_what_every_dial_reaches_ends_with_its_block(autojump_clock: trio.
             async with open_tts(make_config(base_url="http://127.0.0.1:1")) as tts:  # where nobody listens
                 await tts.connections.connect()
     assert service.dials == before > 0
+
+
+async def test_a_program_of_threads_is_told_what_it_needs(
+    tts_service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its loop is another one, which can serve no stream of this one."""
+
+    def call() -> None:
+        with sync.open_tts(make_config(timeouts=Timeouts(connect=0.05))) as tts, pytest.raises(TTSConnectionError):
+            tts.connections.connect()
+
+    await trio.to_thread.run_sync(call)
+    assert "belongs to another trio.run; serve with server_in_a_thread()" in caplog.text
+    assert tts_service.dials == 0
 
 
 @pytest.mark.parametrize("language", TEXTS)
