@@ -11,6 +11,8 @@ from benchmarks.children import Contestant
 from tests.corpus import LANGUAGES, Reply, replies
 
 OURS = "tts_trio"
+OURS_OPENINGS = "tts_trio, openings"
+OURS_HEDGING = "tts_trio, hedging"
 OURS_MULTI = "tts_trio, multi-stream-input"
 FLOOR_TOKENS = "floor, tokens"
 FLOOR = "floor, sentences"
@@ -21,7 +23,9 @@ VOICE = "any"
 
 _OWN = {
     OURS: ("ours", "balanced"),
-    OURS_MULTI: ("ours", "balanced", "multi-stream-input"),
+    OURS_OPENINGS: ("ours", "balanced", "opening_cache=memory"),
+    OURS_HEDGING: ("ours", "balanced", "hedge=auto"),
+    OURS_MULTI: ("ours", "balanced", "endpoint=multi-stream-input"),
     "tts_trio, eager": ("ours", "eager"),
     "tts_trio, sentence": ("ours", "sentence"),
     FLOOR_TOKENS: ("floor", "tokens"),
@@ -39,6 +43,11 @@ def commands(own: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
     return {name: [sys.executable, "-m", *module] for name, module in modules.items()} | {
         name: peers.command(name) for name in others
     }
+
+
+def is_own(name: str) -> bool:
+    """Whether a client is one of ours, or a floor."""
+    return name in _OWN
 
 
 def corpus(count: int, shortest: int = 90, longest: int = 240) -> list[Reply]:

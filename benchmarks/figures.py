@@ -47,8 +47,11 @@ def section(directory: Path) -> str:
         for begins, explained in tables.items():
             titles = [title for title in kept if title.startswith(begins)]
             parts.extend(f"{title}{explained}:\n\n{markdown(kept[title])}" for title in titles)
-        if name in _PICTURES:
-            parts.append(f"![{_PICTURES[name]}](results/{name}.png)")
+        parts.extend(
+            f"![{says}](results/{picture}.png)"
+            for picture, says in _PICTURES.items()
+            if picture.partition("-")[0] == name and (directory / f"{picture}.png").exists()
+        )
     met = [row for run in runs.values() for row in run["tables"]["Targets"]]
     parts.append(f"What was aimed at:\n\n{markdown(met)}")
     return "\n\n".join(parts)
@@ -75,6 +78,8 @@ _SCRIPTS = {
         "What a client adds": "",
         "A static text": "",
         "A client that is made": "",
+        "Half of the replies begin alike": "",
+        "A service with a tail": "",
     },
     "bargein": {"An interruption, round trip 100": ""},
     "calls": {
@@ -86,6 +91,7 @@ _SCRIPTS = {
 }
 _PICTURES = {
     "latency": "What the time from the first token to the first audio is made of, for each client",
+    "latency-worlds": "Which share of the replies was heard by when, for each client",
     "calls": "CPU, delay and memory of many calls, for each client",
 }
 

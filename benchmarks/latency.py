@@ -4,7 +4,8 @@ Every client speaks the same replies of the tests' corpus, English and Russian, 
 same local server (75 ms of model latency, 20 times real time) through links with a round trip, reply by reply in turns,
 so that all have the same machine. Medians; the parts are those of the reply in the middle, so that they add up to the
 median. "floor" is the least code that works on an open socket, with each token or
-each sentence sent as it comes. A phrase that is "cached" was said before.
+each sentence sent as it comes. A phrase that is "cached" was said before. Then come two worlds (`worlds.py`): replies
+of which half begin alike, and a service with a tail.
 
     python -m benchmarks latency [--quick] [--peers [PEER …]]
     python -m benchmarks latency --live    # a few replies by ElevenLabs, with your key; it says first what that costs
@@ -22,10 +23,9 @@ from typing import Any
 
 import attrs
 
-from benchmarks import field, pictures, timing
+from benchmarks import field, pictures, timing, worlds
 from benchmarks.children import Contestant, Service, open_contestant, open_field
 from benchmarks.script import Report, Target, add_peers, options_of, peers_of
-from benchmarks.service import ROUND_TRIPS
 from tests.corpus import Reply
 from tts_trio import TTSConfig, TTSError
 from tts_trio.cli.console import Advance, note, progress
@@ -46,6 +46,7 @@ class Plan:
         replies: What is said in turns.
         rounds: Of static texts, and of cold starts.
         silences: Before static texts, in seconds.
+        worlds: Of the two worlds.
     """
 
     round_trips: Sequence[float]
@@ -53,16 +54,18 @@ class Plan:
     replies: Sequence[Reply]
     rounds: int
     silences: Sequence[float]
+    worlds: worlds.Plan
 
     def steps(self) -> int:
         """How many steps of the progress bar it has."""
-        return len(self.round_trips) * (len(self.replies) + self.rounds) + self.rounds + len(self.silences)
+        at_each_link = len(self.replies) + self.rounds
+        return len(self.round_trips) * at_each_link + self.rounds + len(self.silences) + self.worlds.steps()
 
 
 _WARM_UP: dict[str, Any] = {"pieces": ["Yes."]}
 
-QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, ())
-FULL = Plan(ROUND_TRIPS, 0.1, field.corpus(6), 6, (8.0, 8.0, 8.0, 60.0))
+QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, (), worlds.QUICK)
+FULL = Plan((0.0, 0.1), 0.1, field.corpus(6), 4, (8.0, 8.0, 60.0), worlds.FULL)
 
 
 @attrs.define
@@ -161,8 +164,14 @@ def _one(service: Service, contestant: Contestant, turn: dict[str, Any], round_t
     return record, service.events()
 
 
-def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report) -> None:
-    """Print the tables, and draw the picture."""
+def report(
+    measured: Measured,
+    in_worlds: tuple[worlds.Measured, worlds.Measured],
+    names: Sequence[str],
+    plan: Plan,
+    report: Report,
+) -> None:
+    """Print the tables, and draw the pictures."""
     for round_trip in plan.round_trips:
         report.add(
             f"First token to first audio, round trip {1000 * round_trip:.0f} ms; medians in ms, and their parts",
@@ -212,7 +221,9 @@ def report(measured: Measured, names: Sequence[str], plan: Plan, report: Report)
             for name in names
         ),
     )
-    report.add("Targets", (target.row() for target in targets(measured, names, plan.link)))
+    worlds.report(in_worlds, [name for name in names if not field.is_own(name)], report)
+    met = [*targets(measured, names, plan.link), *worlds.targets(in_worlds)]
+    report.add("Targets", (target.row() for target in met))
     pictures.waterfall(
         report.picture(),
         f"First token to first audio, medians (50 tokens/s, round trip {1000 * plan.link:.0f} ms, TLS, hot)",
@@ -303,10 +314,12 @@ def main() -> None:
         plan = QUICK if options.quick else FULL
         own = _QUICK if options.quick else _OWN
         names = [*own, *peers_of(options)]
-        commands = field.commands(own, peers_of(options))
+        commands = field.commands([*own, *worlds.OWN[1:]], peers_of(options))
         with open_field(commands) as (service, contestants), progress("latency", plan.steps()) as advance:
-            measured = measure(service, contestants, plan, advance)
-        report(measured, names, plan, result)
+            alike = [contestant for contestant in contestants if contestant.name in names]
+            measured = measure(service, alike, plan, advance)
+            in_worlds = worlds.measure(service, contestants, plan.worlds, advance)
+        report(measured, in_worlds, names, plan, result)
     result.write()
 
 

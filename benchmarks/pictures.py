@@ -111,6 +111,40 @@ def curves(path: Path, panels: Sequence[tuple[str, Mapping[str, Mapping[float, f
     _finish(figure, path)
 
 
+def distributions(path: Path, panels: Sequence[tuple[str, Mapping[str, Sequence[float]]]]) -> None:
+    """Draw which share of the replies was heard by when, a panel for each world.
+
+    Args:
+        path: Where to.
+        panels: For each its title, and for each client, the times in milliseconds.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure, row = _pyplot().subplots(1, len(panels), figsize=(5.6 * len(panels), 3.8), squeeze=False)
+    for axes, (title, clients) in zip(row[0], panels, strict=True):
+        ours, others = itertools.cycle(_OURS), itertools.cycle(_OTHERS)
+        for name, times in clients.items():
+            axes.step(
+                [0.0, *sorted(times)],
+                [100 * number / len(times) for number in range(len(times) + 1)],
+                where="post",
+                linewidth=2.5 if _is_ours(name) else 1.2,
+                color=next(ours if _is_ours(name) else others),
+                zorder=3 if _is_ours(name) else 2,
+                label=name,
+            )
+        soonest = min(time for times in clients.values() for time in times)
+        latest = max(time for times in clients.values() for time in times)
+        axes.set(title=title, xlabel="ms to the first audio", ylabel="% of the replies", xscale="log", ylim=(0, 100))
+        axes.set_xlim(0.8 * soonest, 1.1 * latest)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize="small", loc="lower right")
+    _finish(figure, path)
+
+
 def _pyplot() -> Any:
     """Load matplotlib, which takes longer than the rest of a script, when a picture is drawn."""
     import matplotlib as mpl

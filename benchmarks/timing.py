@@ -92,6 +92,12 @@ def request_out(record: Record, events: Sequence[Event], *, round_trip: float = 
     return asked["at"] - record["began"] - round_trip / 2
 
 
+def texts(events: Sequence[Event]) -> list[str]:
+    """Return the texts that the service was sent over WebSockets, in messages of any endpoint."""
+    messages = [event["message"] for event in events if event["kind"] == "text"]
+    return [message["text"] for message in messages if isinstance(message.get("text"), str)]
+
+
 def of_voice(events: Sequence[Event], voice: str) -> list[Event]:
     """Return what happened on the connections of a voice."""
     own = {event["connection"] for event in events if event["kind"] == "request" and f"/{voice}/" in event["path"]}

@@ -1,4 +1,4 @@
-"""tts_trio: `python -m benchmarks.clients.ours POLICY [ENDPOINT]`, where the policy is a preset of `PhrasePolicy`."""
+"""tts_trio: `python -m benchmarks.clients.ours POLICY [FIELD=TEXT …]`: a preset of `PhrasePolicy`, and other fields."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Ours:
 @asynccontextmanager
 async def open_client(base_url: str, voice: str) -> AsyncGenerator[Ours]:
     """Open a conversation."""
-    policy, *endpoint = sys.argv[1:]
+    policy, *fields = sys.argv[1:]
     config = TTSConfig.from_env(
         voice_id=voice,
         base_url=base_url,
         phrase_policy=_POLICIES[policy],
-        endpoint=endpoint[0] if endpoint else None,
+        **dict(value.split("=", 1) for value in fields),
     )
     async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
         yield Ours(connections, tts)

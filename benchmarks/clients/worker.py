@@ -2,7 +2,8 @@
 
 {"do": "open", "base_url": …, "voices": […]}    make a client for each voice
 {"do": "prepare"}                               have all of them ready to speak at once
-{"do": "speak", "rows": [[turn, …], …]}         each client its row, one after the other; the clients together
+{"do": "speak", "rows": [[turn, …], …]}         each client its row, one after the other; the clients together; before a
+                                                turn with a "rest" of some seconds it gets ready, and that much time
 {"do": "cold", "base_url": …, "voice": …, "turn": …}    make one, speak, and be done with it
 {"do": "memory"}                                tell what Python objects were made since the first time
 {"do": "close"}                                 be done with all of them
@@ -135,7 +136,10 @@ class Worker:
 
     async def _converse(self, client: Client, row: list[dict[str, Any]], records: list[dict[str, Any]]) -> None:
         for told in row:
-            known = told.pop("known", False)
+            known, rest = told.pop("known", False), told.pop("rest", None)
+            if rest is not None:
+                await client.prepare()
+                await self._runtime.sleep(rest)
             turn = Turn(**told)
             turn.begin()
             records.append(await _outcome(client.say if known else client.speak, turn))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import attrs
 import pytest
 
-from benchmarks import field, latency
+from benchmarks import field, latency, worlds
 from benchmarks.children import ChildFailed, open_field
 from benchmarks.script import Report
 from tests.corpus import Reply
@@ -16,12 +17,29 @@ from tts_trio.cli.console import progress
 ROUND_TRIP = 0.04
 MODEL = 0.075
 NAMES = [field.OURS, field.FLOOR]
-PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [Reply("ru", "Добрый день! Да.", frozenset(), frozenset())], 1, ())
+REPLY = Reply("ru", "Добрый день! Да.", frozenset(), frozenset())
+PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [REPLY], 1, (), worlds.Plan(2, 1, 1, 1))
 
 
-def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path) -> None:
+def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        worlds, "corpus", lambda count, _seed, **_: [worlds.Written(REPLY, n == 0) for n in range(count)]
+    )
+    slow = attrs.evolve(worlds.TAIL, behavior={"model_latency": MODEL, "slow_share": 1.0, "slow_by": 0.6})
+    monkeypatch.setattr(worlds, "TAIL", slow)
     with open_field(field.commands(NAMES, [])) as (service, contestants), progress("latency", PLAN.steps()) as advance:
         measured = latency.measure(service, contestants, PLAN, advance)
+        in_worlds = worlds.measure(service, contestants, PLAN.worlds, advance)
+    openings, tail = in_worlds
+    assert [len(openings.every[field.OURS]), len(openings.opened[field.OURS])] == [2, 1]
+    assert all(0.1 + MODEL <= seconds < 0.6 for seconds in openings.every[field.OURS])
+    assert all(ROUND_TRIP + MODEL + 0.2 <= seconds < ROUND_TRIP + MODEL + 0.9 for seconds in tail.every[field.OURS])
+    assert tail.written[field.OURS] == tail.sent[field.OURS] == 2 * len("Добрыйдень!Да.")
+    for found, name in ((openings, field.OURS_OPENINGS), (tail, field.OURS_HEDGING)):
+        for times in (found.every, found.opened):
+            times[name] = times[field.OURS]
+        found.written[name] = found.sent[name] = 28
+    openings.opened[field.OURS_OPENINGS] = openings.opened[field.OURS] = [0.3, 0.4]
     for name in NAMES:
         (turn,) = measured.turns[name, ROUND_TRIP]
         assert turn["dial"] == 0
@@ -33,8 +51,9 @@ def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path) -> N
         assert measured.phrases[name, ROUND_TRIP, 0.0][0] >= ROUND_TRIP + MODEL
         # A round trip each for TCP, for TLS, for the upgrade, and for the text and its audio.
         assert measured.cold[name][0] >= 4 * ROUND_TRIP + MODEL
-    latency.report(measured, NAMES, PLAN, Report("latency", argparse.Namespace(out=tmp_path)))
+    latency.report(measured, in_worlds, NAMES, PLAN, Report("latency", argparse.Namespace(out=tmp_path)))
     assert (tmp_path / "latency.png").stat().st_size > 1000
+    assert (tmp_path / "latency-worlds.png").stat().st_size > 1000
     rows = [target.row() for target in latency.targets(measured, NAMES, ROUND_TRIP)]
     assert len(rows) == 3
 

@@ -36,6 +36,18 @@ def test_curves_have_plain_ticks_and_ours_stands_out(tmp_path: Path, drawn: list
     assert ours.get_color() != floor.get_color()
 
 
+def test_a_distribution_ends_at_all_replies(tmp_path: Path, drawn: list[Any]) -> None:
+    times = {"tts_trio": [300.0, 200.0, 250.0, 900.0], "livekit": [700.0, 800.0]}
+    pictures.distributions(tmp_path / "a.png", [("Openings", times), ("A tail", times)])
+    assert [axes.get_title() for axes in drawn] == ["Openings", "A tail"]
+    ours, livekit = drawn[0].get_lines()
+    assert list(ours.get_xdata()) == [0, 200, 250, 300, 900]
+    assert list(ours.get_ydata()) == [0, 25, 50, 75, 100]
+    assert list(livekit.get_ydata()) == [0, 50, 100]
+    assert ours.get_linewidth() > livekit.get_linewidth()
+    assert "500" in [label.get_text() for label in drawn[0].get_xticklabels()]
+
+
 def test_bars_of_several_measures_have_the_same_clients(tmp_path: Path, drawn: list[Any]) -> None:
     pictures.several_bars(
         tmp_path / "a.png",
