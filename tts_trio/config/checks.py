@@ -83,7 +83,7 @@ def check_picklable(config: TTSConfig) -> None:
         )
     import pickle  # loaded late: few ask for it
 
-    for field in ("phrase_policy", "audio_cache", "opening_cache", "limiter"):
+    for field in (attribute.name for attribute in attrs.fields(type(config))):
         value = getattr(config, field)
         try:
             pickle.dumps(value)

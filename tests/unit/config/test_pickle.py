@@ -28,6 +28,7 @@ from tts_trio import (
     VoiceSettings,
 )
 from tts_trio.errors.redaction import redact
+from tts_trio.text import transforms
 
 
 def look(config: TTSConfig) -> tuple[str, bool, str]:
@@ -59,6 +60,14 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     assert other.evolve(audio_cache=None) == config.evolve(audio_cache=None)
     assert other.audio_cache is not config.audio_cache
     assert (other.audio_cache.path, other.audio_cache._max_bytes) == (tmp_path / "phrases", 1000)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_the_transforms_of_this_library_travel(language: str) -> None:
+    config = make_config(transforms=[*transforms.for_telephone(language), transforms.replacements({"СМС": "sms"})])
+    copied = pickle.loads(pickle.dumps(config)).transforms
+    one, other = ([make() for make in made] for made in (config.transforms, copied))
+    assert list(map(type, one)) == list(map(type, other))
 
 
 async def test_a_cache_of_its_own_is_empty_there() -> None:
@@ -99,6 +108,8 @@ def test_what_belongs_to_one_process_is_refused_by_its_field() -> None:
         ("audio_cache", redis, "a RedisCache belongs to one process"),
         ("opening_cache", redis, "a RedisCache belongs to one process"),
         ("phrase_policy", lambda: Mine()(), "this function cannot be pickled; .* or set phrase_policy by evolve"),
+        ("on_utterance", lambda _record: None, "this function cannot be pickled"),
+        ("transforms", [lambda: transforms.markdown()()], "this tuple cannot be pickled"),
         *(
             (field, Mine(), "this Mine cannot")
             for field in ("phrase_policy", "audio_cache", "opening_cache", "limiter")

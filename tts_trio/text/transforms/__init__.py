@@ -65,7 +65,8 @@ def numbers(language: str) -> TransformFactory:
     """
     from tts_trio.text.transforms.figures import Figures, readers_of
 
-    return partial(Figures, readers_of(language))
+    readers_of(language)  # raises now what it would raise in a reply
+    return partial(Figures, language)  # which can be pickled
 
 
 def replacements(words: Mapping[str, str], *, match_case: bool = False) -> TransformFactory:

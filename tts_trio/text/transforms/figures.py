@@ -78,8 +78,8 @@ def readers_of(language: str) -> tuple[Rule, ...]:
 class Figures(Rewriter):
     """Reads figures: a `Transform`."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        super().__init__(rules, _STARTS, _SIGNS)
+    def __init__(self, language: str) -> None:
+        super().__init__(readers_of(language), _STARTS, _SIGNS)
 
 
 def digits(text: str, names: Sequence[str]) -> str:
