@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks.phrases import POLICIES, RATES, measure, time_first_audio
+from benchmarks.phrases import POLICIES, RATES, SOONER, measure, time_first_audio, try_sooner
 from tests.corpus import LANGUAGES, replies
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.text import Phraser
@@ -32,6 +32,14 @@ def test_first_phrases_end_where_the_words_allow_it(language: str) -> None:
 @pytest.mark.parametrize("policy", ["balanced", "eager"])
 def test_the_listener_is_never_kept_waiting_by_a_cut(policy: str, language: str, rate: int) -> None:
     assert measure(language, rate, policy).gaps == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_balanced_waits_for_more_than_an_interjection(language: str) -> None:
+    """Its clip would be over before a slow LLM has written more; other marks gain a token here and there."""
+    interjection, *marks = [try_sooner(language, 20, what) for what in SOONER]
+    assert interjection.longer_gaps > 0
+    assert all(0 < mark.mean_gain < 25 for mark in marks)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
