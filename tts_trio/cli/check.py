@@ -49,6 +49,7 @@ def add_to(add_command: AddCommand) -> None:
 async def _check(options: argparse.Namespace) -> int:
     report = Report()
     given = given_in(options, *(field for field in _STAND_INS if field != "api_key"))
+    given["on_lost_connection"] = "raise"  # which every format allows
     with status() as tell:
         tell("checking")
         if (config := _configuration(given, report)) is not None:

@@ -313,7 +313,9 @@ async def _speak(config: TTSConfig, http: HttpConnections, account: Account, rep
     for name in ("key", "voice", "model"):
         if report.checks[name].status != "ok":
             report.checks[name] = Check(name, "ok", "it spoke")
-    if (most := header_number(answer.headers, "maximum-concurrent-requests")) is not None:
+    if (most := header_number(answer.headers, "maximum-concurrent-requests")) is None:
+        report.enter("concurrency", "not checked", "the service did not tell it")
+    else:
         now = header_number(answer.headers, "current-concurrent-requests")
         report.ok("concurrency", f"{most} requests at once" + (f", {now} now, this one included" if now else ""))
 

@@ -18,6 +18,7 @@ from tests.helpers import VOICE_ID, make_config, memory_service
 from tests.helpers.tls import certificates, listening, server_context
 from tts_trio import AuthenticationError, TTSConfig
 from tts_trio.cli import account, main
+from tts_trio.cli import diagnosis as diagnosis_module
 from tts_trio.cli.account import Account, Voice
 from tts_trio.cli.diagnosis import NAMES, Report, diagnose
 from tts_trio.cli.measure import Passed
@@ -49,6 +50,16 @@ async def diagnosis(behavior: Behavior | None = None, **changes: Any) -> Report:
 
 def named(report: Report, status: str) -> list[str]:
     return [check.name for check in report.checks.values() if check.status == status]
+
+
+async def test_a_service_that_does_not_tell_the_concurrency(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diagnosis_module, "header_number", lambda headers, name: None)
+    report = await diagnosis()
+    assert report.fine
+    assert named(report, "not checked") == ["concurrency"]
+    assert report.checks["concurrency"].says == "the service did not tell it"
 
 
 @pytest.mark.parametrize("model", ["eleven_flash_v2_5", "eleven_v3_conversational", "eleven_v4_turbo"])
@@ -183,6 +194,7 @@ def closed_port() -> int:
             ("clock", "credits", "model", "language", "concurrency", "speech", "WebSocket"),
         ),
         ({"ELEVENLABS_OUTPUT_FORMAT": "wav"}, ["format"], "pcm_16000", UNSPOKEN[1:]),
+        ({"ELEVENLABS_OUTPUT_FORMAT": "opus_48000_64"}, [], "", ()),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")  # coredis, when it cannot connect
