@@ -157,6 +157,11 @@ class Faults:
         names = sorted({name for faults in _FAULTS.values() for name in faults})
         self._only = frozenset(rng.sample(names, rng.choice((3, 6)))) if rng.random() < 0.5 else None
 
+    def thinks(self, *which: object) -> float:
+        """Draw how many seconds pass before the first sound of an utterance: some are late."""
+        rng = random.Random(f"thinks {self.seed} {which}")
+        return rng.choice((0.0, 0.0, rng.uniform(0, 0.06)))
+
     def draw(self, place: Place, *which: object) -> tuple[Fault | None, random.Random]:
         """Draw what goes wrong at a place, and what else is to be drawn there.
 

@@ -61,7 +61,9 @@ async def answer(peer: Peer, asked: Asked, number: int) -> None:
     text = parsed["text"] if "text" in parsed else parsed["inputs"][0]["text"]
     timed = "with-timestamps" in asked.path
     server.requests += 1
-    fault, rng = server.draw("answer", server.requests, key=peer.key)
+    request = server.requests
+    fault, rng = server.draw("answer", request, key=peer.key)
+    await trio.sleep(server.faults.thinks(request))
     server.note(f"connection {peer.number}: {peer.key} asks for {text!r}{' with times' if timed else ''}")
     content_type = "application/json" if timed else _TYPES[output_format.partition("_")[0]]
     style = Style.drawn(rng, rng.choice(("first", "each")))
@@ -71,7 +73,7 @@ async def answer(peer: Peer, asked: Asked, number: int) -> None:
         size = rng.choice((1001, 5000))
         body = [whole[at : at + size] for at in range(0, len(whole), size)]
         style = attrs.evolve(style, pause=0.0)
-    headers = {"content-type": content_type, "request-id": f"r{server.requests}", "character-cost": str(len(text))}
+    headers = {"content-type": content_type, "request-id": f"r{request}", "character-cost": str(len(text))}
     chunked = rng.random() < 0.7
     framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(sum(map(len, body)))}
     reply = _Reply(peer, rng, style, body, chunked=chunked)

@@ -145,7 +145,7 @@ def script_of(seed: int) -> Script:
         conversations = tuple(
             attrs.evolve(conversation, config=conversation.config | settings) for conversation in conversations
         )
-    return Script(seed, rng.random() < 0.45, _with_openings(seed, conversations))
+    return Script(seed, rng.random() < 0.45, _with_hedges(seed, _with_openings(seed, conversations)))
 
 
 def _with_openings(seed: int, conversations: tuple[Conversation, ...]) -> tuple[Conversation, ...]:
@@ -176,6 +176,16 @@ def _opened(rng: random.Random, saying: Saying) -> Saying:
     if saying.kind == "static" or rng.random() < 0.2:
         return saying
     return attrs.evolve(saying, text=opening + saying.text, tokens=_tokens(rng, opening) + saying.tokens)
+
+
+def _with_hedges(seed: int, conversations: tuple[Conversation, ...]) -> tuple[Conversation, ...]:
+    """Let most conversations ask a second time where the first sound is late."""
+    rng = random.Random(f"hedges {seed}")
+    hedges = [rng.choice((None, "auto", 0.005, 0.015, 0.03)) for _ in conversations]
+    return tuple(
+        attrs.evolve(conversation, config=conversation.config | {"hedge": hedge})
+        for conversation, hedge in zip(conversations, hedges, strict=True)
+    )
 
 
 def _config(rng: random.Random) -> dict[str, Any]:

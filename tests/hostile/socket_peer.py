@@ -193,9 +193,12 @@ class _Socket:
         style = Style.drawn(rng, times)
         count = 0
         behind = fault is not None and fault.name == "behind"
+        thinks = self.peer.server.faults.thinks(self.peer.number, number)
         async for phrase in phrases:
             if phrase is None:
                 break
+            if count == 0:
+                await trio.sleep(thinks)
             if not self.timed:
                 self.peer.server.untimed.append(phrase)
             if fault is not None and count == fault.phrase:

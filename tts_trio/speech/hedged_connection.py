@@ -29,7 +29,7 @@ from tts_trio.limits.hedging import PATIENCE, Hedging
 from tts_trio.limits.limiter import learn_from
 from tts_trio.speech.report import Report
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.timers import has_expired
+from tts_trio.transport.timers import until_late
 from tts_trio.wire.events import AudioReceived, Final
 
 logger = logging.getLogger(__name__)
@@ -128,9 +128,7 @@ class HedgedConnection:
     async def run(self) -> None:
         """Wait until the first audio is late, and send the text over a second connection then."""
         await self._begun.wait()
-        await trio.sleep_until(self._late_at)
-        if not await has_expired(self._due):
-            return
+        await until_late(self._due)
         if self._limiter is None:
             await self._race()
             return

@@ -23,7 +23,7 @@ from tts_trio._nurseries import single_error
 from tts_trio.errors import TTSError
 from tts_trio.limits.hedging import PATIENCE, Hedging
 from tts_trio.static_text.source import Hedged, OnEvent, RequestSent, Service, SourceEvent
-from tts_trio.transport.timers import has_expired
+from tts_trio.transport.timers import until_late
 from tts_trio.wire.events import AudioReceived
 from tts_trio.wire.http import SpeechRequest
 
@@ -169,12 +169,7 @@ class HedgedRequest:
     async def _hedge(self, nursery: trio.Nursery) -> None:
         """Wait until the first audio is late, and send the request a second time then."""
         await self._sent.wait()
-        while True:
-            await trio.sleep_until(self._late_at)  # which is later where the request was sent anew
-            if await has_expired(self._due):
-                break
-            if self._over.is_set():
-                return
+        await until_late(self._due)  # which moves where the request is sent anew
         limiter = self._service.limiter
         if limiter is None:
             await self._race(nursery)
