@@ -17,11 +17,18 @@ from tts_trio.config.protocols import TransformFactory
 __all__ = ["emoji", "for_telephone", "links", "markdown", "numbers", "reasoning", "replacements"]
 
 
-def markdown() -> TransformFactory:
-    """Return what takes Markdown out: emphasis, headings, bullets, quotations, fences; of a link its label stays."""
+def markdown(code: str = "") -> TransformFactory:
+    """Return what takes Markdown out, and leaves what is none as it is.
+
+    Out go the marks of emphasis, headings, bullets, task boxes, quotations and rules, HTML tags and citations, and what
+    is struck through. Of a link or an image its label is said, of a table its cells, row by row.
+
+    Args:
+        code: What is said in the place of a block of code.
+    """
     from tts_trio.text.transforms.marks import Markdown
 
-    return Markdown
+    return partial(Markdown, code)
 
 
 def emoji() -> TransformFactory:

@@ -86,7 +86,7 @@ class Rewriter:
                 pairs.append(said)
                 plain = at = at + said[1]
             else:
-                at = max(found.end(), at + 1)
+                at = at + 1 if text[at] in " \t" else max(found.end(), at + 1)  # behind a blank another may begin
         else:
             at = len(text)
         if plain < at:
