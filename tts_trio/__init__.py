@@ -43,6 +43,7 @@ from tts_trio.speech.channels import AudioChannel as AudioChannel
 from tts_trio.speech.channels import AudioStatistics as AudioStatistics
 from tts_trio.speech.channels import TextChannel as TextChannel
 from tts_trio.speech.frames import Frames as Frames
+from tts_trio.speech.line import Line as Line
 from tts_trio.speech.playout import PacedFrames as PacedFrames
 from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline

@@ -57,6 +57,7 @@ FUNCTIONS = (
     "test_a_firewall_forgets_the_connection",
     "speak_plainly",
     "serve_call",  # in test_telephone.py
+    "serve_audiosocket",  # in test_telephone.py
     "answer_in_a_thread",  # in test_sync.py
     "threaded_app",  # in test_asyncio.py
     "guest_app",

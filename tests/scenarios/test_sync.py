@@ -28,6 +28,7 @@ from tts_trio import (
     TTSConfig,
     TTSConnectionError,
     UtteranceEndedError,
+    sync,
 )
 from tts_trio.local_server import Behavior, Fault, LocalServer
 from tts_trio.sync import TTSManager, WebSocketConnectionManager, open_tts
@@ -359,6 +360,27 @@ def test_words_while_they_are_heard(server: LocalServer, language: str) -> None:
         assert captions.result(5) == spoken == TEXTS[language].split()[: len(spoken)] != []
     assert [word.text for word in audio.heard()] == spoken
     assert "".join(character.text for character in audio.characters).startswith("".join(spoken))
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_a_line_for_a_call(server: LocalServer, language: str) -> None:
+    """A thread takes its frames, another one plays; leaving the block of the line ends the first one."""
+    text, config = TEXTS[language][:20].strip(), make_config(base_url=server.base_url)
+    with ThreadPoolExecutor(1) as pool:
+        with sync.Line(config.format) as line, open_tts(config) as tts:
+            frames = pool.submit(lambda: list(line))
+            with tts.stream_static_text(text) as audio:
+                played = line.play(audio)
+                played.wait_played()
+            assert audio.spoken(played.played_ms) == text
+            with tts.speak([text]) as audio:
+                line.play(audio)
+                assert len(line.receive()) == 640
+        assert heard(b"".join(frames.result(5)), config).startswith(text)
+        line.close()
+        with pytest.raises(RuntimeError, match="with"):
+            list(line)
+    assert portals() == []
 
 
 @pytest.mark.parametrize("another", [False, True])

@@ -116,6 +116,44 @@ def test_the_endpoint_is_short_enough_to_be_read() -> None:
     assert len(example("serve_call").splitlines()) <= 60
 
 
+@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN])
+async def test_the_audiosocket_endpoint(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A frame every 20 ms from the first moment to the last, also while the caller speaks; all replies are heard."""
+    monkeypatch.setenv("ELEVENLABS_API_KEY", API_KEY)
+    monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
+    history: list[str] = []
+    got: list[tuple[float, bytes]] = []
+
+    async def turns() -> AsyncGenerator[list[str]]:
+        for reply in (text, ANSWER):
+            await trio.sleep(1.5)
+            yield [reply]
+        await trio.sleep(0.5)
+
+    async def asterisk(stream: trio.abc.ReceiveStream) -> None:
+        data = b""
+        async for chunk in stream:
+            data += chunk
+            while len(data) >= 3 and len(data) >= 3 + int.from_bytes(data[1:3], "big"):
+                size = int.from_bytes(data[1:3], "big")
+                assert data[0] == 0x10
+                got.append((trio.current_time(), data[3 : 3 + size]))
+                data = data[3 + size :]
+
+    async with memory_service() as service, trio.open_nursery() as nursery:
+        with service.answer_every_dial():
+            theirs, ours = trio.testing.memory_stream_pair()
+            nursery.start_soon(asterisk, theirs)
+            await run_example("serve_audiosocket")(ours, turns(), history)
+        nursery.cancel_scope.cancel()
+    assert history == [text, ANSWER]
+    assert {len(frame) for _, frame in got} == {320}
+    assert [at for at, _ in got] == pytest.approx([got[0][0] + 0.02 * n for n in range(len(got))])
+    assert read_tones(b"".join(frame for _, frame in got), "pcm_8000").split() == f"{text} {ANSWER}".split()
+
+
 async def reference(service: Service, text: str) -> dict[str, bytes]:
     """The same reply in a format that the tones can be read from, and in Twilio's."""
     sound: dict[str, bytes] = {}

@@ -16,6 +16,7 @@ from tts_trio import (
     ConnectionStatistics,
     Frames,
     Limiter,
+    Line,
     MemoryCache,
     OpenStream,
     Outcome,
@@ -121,6 +122,12 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
         assert_type(audio.usage, Usage)
         frames.pause()
         frames.resume()
+        await frames.wait_played()
+        assert_type(audio.paced(silence=True), PacedFrames)
+        with Line(config.format) as whole_call:
+            assert_type(whole_call.play(audio), PacedFrames)
+            async for frame in whole_call:
+                assert_type(frame, bytes)
         return audio.spoken(frames.played_ms)
 
 
@@ -151,6 +158,9 @@ def without_async(config: TTSConfig, tokens: Iterable[str]) -> bytes:
             for frame in audio.paced():
                 assert_type(frame, bytes)
                 sound += frame
+            with sync.Line(config.format) as line:
+                line.play(audio).wait_played()
+                assert_type(list(line), list[bytes])
         with tts.stream_static_text("Да.", previous_text="Вы готовы?") as audio:
             sound += b"".join(audio)
         with tts.start_llm_stream() as (text, audio):

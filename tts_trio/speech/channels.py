@@ -14,7 +14,9 @@ import attrs
 import trio
 
 from tts_trio.config.formats import AudioFormat
-from tts_trio.speech.frames import Frames, next_piece
+from tts_trio.config.validators import is_a
+from tts_trio.speech.frames import Frames, next_piece, silent_frame
+from tts_trio.speech.playback import Slots
 from tts_trio.speech.playout import PacedFrames
 from tts_trio.speech.results import Outcome, Timeline, Usage, Word
 from tts_trio.speech.utterance import Utterance
@@ -144,7 +146,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """
         return Frames(self, self._utterance, ms)
 
-    def paced(self, ms: int = 20, *, lead_ms: float = 200.0) -> PacedFrames:
+    def paced(self, ms: int = 20, *, lead_ms: float | None = None, silence: bool = False) -> PacedFrames:
         """Return the audio in frames that are given by the clock, for a far end that plays them in real time.
 
         Each frame is given `lead_ms` before the caller hears it, and never earlier, so that after a barge-in the far
@@ -161,16 +163,22 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         Args:
             ms: The length of a frame, in whole milliseconds.
             lead_ms: How many milliseconds of audio the far end has ahead of the caller's ear, against jitter on the
-                network and in this process; at least one frame.
+                network and in this process; at least one frame. None: 200 ms.
+            silence: Whether to give a frame of silence wherever no audio has come: before the first audio, and while
+                the LLM pauses. Frame n is then given n times `ms` after the first one, and none ahead of its time, so
+                that `lead_ms` is not allowed. For all utterances of a call there is `Line`.
 
         Returns:
             A channel to read in place of this one, which also tells how much was played.
 
         Raises:
             ConfigurationError: The format is mp3 or opus, which cannot be cut into frames of equal length; `ms`
-                milliseconds are not a whole number of samples; or `lead_ms` is shorter than a frame.
+                milliseconds are not a whole number of samples; `lead_ms` is shorter than a frame, or is given with
+                `silence`; or `silence` is neither True nor False.
         """
-        return PacedFrames(self.frames(ms), self._utterance, self._changed, self._when_heard(), ms, lead_ms)
+        is_a(bool).check("silence", silence)
+        slots = Slots(silent_frame(self.format, ms), ms) if silence else None
+        return PacedFrames(self.frames(ms), self._utterance, self._changed, self._when_heard(), ms, lead_ms, slots)
 
     @property
     def closed(self) -> bool:

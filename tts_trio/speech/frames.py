@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tts_trio.config.formats import AudioFormat
 from tts_trio.config.validators import whole
 from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.speech.utterance import Utterance
@@ -32,6 +33,29 @@ async def next_piece(pieces: trio.abc.ReceiveChannel[bytes], utterance: Utteranc
         raise StopAsyncIteration from None
 
 
+def silent_frame(sound: AudioFormat, ms: int) -> bytes:
+    """Return a frame of silence.
+
+    Raises:
+        ConfigurationError: As of `AudioChannel.frames`.
+    """
+    whole(1, 10_000).check("ms", ms)
+    if sound.silence is None:
+        raise ConfigurationError(
+            f"output_format: {sound.name!r} cannot be cut into frames of equal length; it must be ulaw_8000, "
+            "alaw_8000 or one of pcm_*",
+            field="output_format",
+        )
+    samples, rest = divmod(sound.sample_rate * ms, 1000)
+    if rest:
+        raise ConfigurationError(
+            f"ms: {ms!r} is not allowed at {sound.sample_rate} Hz, as a frame must have a whole number of samples; "
+            "20 is allowed",
+            field="ms",
+        )
+    return sound.silence * samples
+
+
 class Frames(trio.abc.ReceiveChannel[bytes]):
     """The audio of an utterance in frames of exactly one length, returned by `audio.frames(ms=20)`.
 
@@ -40,25 +64,11 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
 
     def __init__(self, audio: AudioChannel, utterance: Utterance, ms: int) -> None:
         """Cut an audio channel into frames; see `AudioChannel.frames`."""
-        whole(1, 10_000).check("ms", ms)
-        sound = utterance.format
-        if sound.silence is None:
-            raise ConfigurationError(
-                f"output_format: {sound.name!r} cannot be cut into frames of equal length; it must be ulaw_8000, "
-                "alaw_8000 or one of pcm_*",
-                field="output_format",
-            )
-        samples, rest = divmod(sound.sample_rate * ms, 1000)
-        if rest:
-            raise ConfigurationError(
-                f"ms: {ms!r} is not allowed at {sound.sample_rate} Hz, as a frame must have a whole number of samples; "
-                "20 is allowed",
-                field="ms",
-            )
+        silence = silent_frame(utterance.format, ms)
         self._audio = audio
         self._utterance = utterance
-        self._silence = sound.silence
-        self._size = samples * len(sound.silence)
+        self._silence = silence
+        self._size = len(silence)
         self._held = bytearray()
 
     async def receive(self) -> bytes:
@@ -96,7 +106,7 @@ class Frames(trio.abc.ReceiveChannel[bytes]):
         return self._cut()
 
     def _fill(self) -> None:
-        self._held += self._silence * ((self._size - len(self._held)) // len(self._silence))
+        self._held += self._silence[len(self._held) :]
 
     def _cut(self) -> bytes:
         frame = bytes(self._held[: self._size])

@@ -60,7 +60,7 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
         if word is not None and word.end_ms <= playback.heard(now) * 1000 + ROUNDING_MS:
             self._given = word.end
             return word
-        if self._over_at() <= now:
+        if over_at(self._utterance) <= now:
             raise trio.EndOfChannel
         raise trio.WouldBlock
 
@@ -79,15 +79,16 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
         """Return when `receive_nowait` will not block, if nothing changes before."""
         word = self._next()
         heard_at = math.inf if word is None else self._utterance.playback.hears(word.end_ms / 1000)
-        return min(heard_at, self._over_at())
+        return -math.inf if self._closed else min(heard_at, over_at(self._utterance))
 
-    def _over_at(self) -> float:
-        """Return when no further word will be heard; infinity if that is not known."""
-        utterance, playback = self._utterance, self._utterance.playback
-        if playback.left or self._closed:
-            return -math.inf
-        if utterance.ended is None or utterance.segments.waiting:
-            return math.inf
-        if playback.paced and playback.given < utterance.segments.received_seconds - _ROUNDED:
-            return math.inf
-        return playback.silent_from
+
+def over_at(utterance: Utterance) -> float:
+    """Return when nothing more of an utterance will be heard; infinity if that is not known."""
+    playback = utterance.playback
+    if playback.left:
+        return -math.inf
+    if utterance.ended is None or utterance.segments.waiting:
+        return math.inf
+    if playback.paced and playback.given < utterance.segments.received_seconds - _ROUNDED:
+        return math.inf
+    return playback.silent_from

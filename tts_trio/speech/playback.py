@@ -31,7 +31,7 @@ class Playback:
         self._sounds = False  # whether the listener expects more, so that silence is a gap
 
     def give(self, seconds: float, now: float) -> None:
-        """Note audio that was given to the far end, which plays it after all audio before it."""
+        """Note audio that was given to the far end by now, which plays it after all audio before it."""
         self._end_silence(now)
         self._sounds = True
         self.given += seconds
@@ -62,8 +62,9 @@ class Playback:
         if not whole:
             self._end_silence(now)
         self._sounds = False
-        self.given -= dropped
-        self.silent_from = min(self.silent_from, now)
+        if dropped:
+            self.given -= dropped
+            self.silent_from = now
         self.tell()
 
     def resume(self, now: float, *, gap: bool) -> None:
@@ -97,3 +98,28 @@ class Playback:
         if self._sounds and now > self.silent_from:
             self.underruns += 1
             self.silence += now - self.silent_from
+
+
+class Slots:
+    """The clock of a line that takes a frame in every slot, and has no buffer that could run full or dry.
+
+    Attributes:
+        silence: A frame of silence, for the slots in which nothing is said.
+        next: When the next slot begins; -infinity before the first one.
+    """
+
+    def __init__(self, silence: bytes, ms: int) -> None:
+        """Begin with the first frame; `ms` is the length of a frame, in milliseconds."""
+        self.silence = silence
+        self.next: float = -math.inf
+        self._seconds = ms / 1000
+
+    def take(self, now: float) -> float:
+        """Take the next slot for a frame that leaves now, and return when it begins.
+
+        A frame that is late by less than a slot does not move the slots, so that the clock does not drift. If it is
+        later, the line has heard a gap, and its slots begin anew.
+        """
+        slot = self.next if now - self.next < self._seconds else now
+        self.next = slot + self._seconds
+        return slot

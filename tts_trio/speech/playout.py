@@ -10,10 +10,12 @@ from contextlib import suppress
 import trio
 
 from tts_trio.config.validators import number
-from tts_trio.errors import TTSError
+from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.speech.frames import Frames, next_piece
+from tts_trio.speech.playback import Slots
 from tts_trio.speech.utterance import Utterance
 
+_LEAD_MS = 200.0  # ahead of the ear, if nothing else is asked for
 _ROUNDED = 1e-6  # of a frame: times are not exact
 
 
@@ -30,7 +32,8 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         changed: Callable[[], None],
         changes: trio.lowlevel.ParkingLot,
         ms: int,
-        lead_ms: float,
+        lead_ms: float | None,
+        slots: Slots | None,
     ) -> None:
         """Pace the frames of an utterance; see `AudioChannel.paced`.
 
@@ -41,17 +44,28 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
             changes: Where a task waits for the next change of `utterance.playback`.
             ms: The length of a frame, in milliseconds.
             lead_ms: As in `AudioChannel.paced`.
+            slots: The slots of a line that takes a frame in each of them, speech or silence; or None.
         """
-        number(ms, 1e9, "a number of milliseconds").check("lead_ms", lead_ms)
+        if slots is None:
+            lead_ms = _LEAD_MS if lead_ms is None else lead_ms
+            number(ms, 1e9, "a number of milliseconds").check("lead_ms", lead_ms)
+        elif lead_ms is not None:
+            raise ConfigurationError(
+                "lead_ms: it is not allowed with silence=True, by which each frame is given when it is due and none "
+                "ahead; leave it out",
+                field="lead_ms",
+            )
         self._frames = frames
         self._utterance = utterance
         self._changed = changed
         self._changes = changes
-        self._lead = lead_ms / 1000
+        self._lead = (lead_ms or 0.0) / 1000
         self._seconds = ms / 1000
+        self.slots: Slots | None = slots
         self._paused = False
         self._next: deque[bytes] = deque()  # frames that are at hand: to be said again, or waiting for their time
-        self._sent: deque[bytes] = deque(maxlen=math.ceil(lead_ms / ms) + 2)  # no more can be ahead of the ear
+        # The last frames that were given, as many as can be ahead of the ear: on a line with slots none.
+        self._sent: deque[bytes] = deque(maxlen=0 if lead_ms is None else math.ceil(lead_ms / ms) + 2)
         self._asking = trio.CancelScope()  # around the wait for audio that has not come
         self._playback = utterance.playback
         self._playback.paced = True
@@ -73,17 +87,54 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
             else:
                 with trio.CancelScope() as self._asking, suppress(trio.EndOfChannel, TTSError):  # `_due` sees that too
                     self._next.append(await self._frames.receive())
+        return self.receive_nowait()
+
+    def receive_nowait(self) -> bytes:
+        """Return the next frame without waiting, if it is due; it also raises what `receive` does.
+
+        Raises:
+            trio.WouldBlock: It is not due yet.
+        """
+        now = trio.current_time()
+        if self._due() > now:
+            raise trio.WouldBlock
+        slots = self.slots
+        if slots is not None and (self._paused or not (self._is_over() or self._next)):
+            slots.take(now)
+            return slots.silence
         frame = self._next.popleft() if self._next else self._frames.receive_nowait()
         self._sent.append(frame)
-        self._playback.give(self._seconds, trio.current_time())
+        self._playback.give(self._seconds, now if slots is None else slots.take(now))
         if self._utterance.waits_for_playback:
             self._changed()
         return frame
+
+    async def wait_played(self) -> None:
+        """Wait until all was played, while another task takes the frames, or a `Line` does.
+
+        It returns too when `audio.close()` is called.
+
+        Raises:
+            TTSError: The utterance failed. All audio that came before was played.
+            trio.ClosedResourceError: The block of the utterance was left.
+        """
+        from tts_trio.speech.heard import over_at  # loaded late: few ask for it
+
+        await trio.lowlevel.checkpoint()
+        while (over := over_at(self._utterance)) > trio.current_time():
+            with trio.move_on_at(over):
+                await self._changes.park()
+        if not self._playback.left and (error := self._utterance.error) is not None:
+            raise error
+        if self._playback.left and not self._utterance.dismissed:
+            raise trio.ClosedResourceError("this audio channel was closed")
 
     def _due(self) -> float:
         """Return when the next frame is due, or the end that `receive` raises; infinity while none is at hand."""
         if self._playback.left:
             raise trio.ClosedResourceError("this audio channel was closed")
+        if self.slots is not None:
+            return self.slots.next
         if self._paused:
             return math.inf
         if self._is_over():
@@ -108,6 +159,9 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         What the far end had not played is given again after `resume`, from the beginning of the frame in which it
         stopped. Until then `receive` waits, `played_ms` stands still, and no word counts as heard; the service is asked
         for no more text than `max_lead` allows. It is a barge-in when the block of the utterance is left.
+
+        With `silence`, and on a `Line`, silence is given meanwhile. Nothing was sent ahead then: the far end drops
+        nothing, and plays to its end the frame that it has.
 
         A second call, or a call after the audio was closed, does nothing.
         """

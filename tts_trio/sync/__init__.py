@@ -16,10 +16,11 @@ of its audio channel stay valid.
 from __future__ import annotations
 
 from tts_trio.sync.channels import AudioChannel, PacedFrames, TextChannel
-from tts_trio.sync.managers import TTSManager, WebSocketConnectionManager, open_tts
+from tts_trio.sync.managers import Line, TTSManager, WebSocketConnectionManager, open_tts
 
 __all__ = [
     "AudioChannel",
+    "Line",
     "PacedFrames",
     "TTSManager",
     "TextChannel",

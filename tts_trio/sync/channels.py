@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -38,8 +38,12 @@ class Remote:
 
     def receive(self, pieces: trio.abc.ReceiveChannel[bytes]) -> bytes:
         """Wait for the next piece of the channel, or of a channel of frames over it."""
+        return self.wait(pieces.receive)
+
+    def wait(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Call an async function about the channel in the loop, and wait for its result."""
         try:
-            return call(self.portal, pieces.receive)
+            return call(self.portal, function)
         except RuntimeError:
             if not self.audio.closed:
                 raise
@@ -98,9 +102,10 @@ class AudioChannel:
         """Iterate over the audio in frames of `ms` milliseconds; see `tts_trio.AudioChannel.frames`."""
         return self.remote.each(self.remote.audio.frames(ms))
 
-    def paced(self, ms: int = 20, *, lead_ms: float = 200.0) -> PacedFrames:
+    def paced(self, ms: int = 20, *, lead_ms: float | None = None, silence: bool = False) -> PacedFrames:
         """Return the audio in frames of `ms` milliseconds, each when it is due; see `tts_trio.AudioChannel.paced`."""
-        return PacedFrames(self.remote.ask(lambda: self.remote.audio.paced(ms, lead_ms=lead_ms)), self)
+        paced = self.remote.audio.paced
+        return PacedFrames(self.remote.ask(lambda: paced(ms, lead_ms=lead_ms, silence=silence)), self)
 
     def close(self) -> None:
         """Interrupt the utterance, and drop the audio that was not delivered; see `tts_trio.AudioChannel.close`.
@@ -160,6 +165,10 @@ class PacedFrames:
 
     def __iter__(self) -> Generator[bytes]:
         return self._audio.remote.each(self._frames)
+
+    def wait_played(self) -> None:
+        """Wait until all was played, while another thread takes the frames; see `tts_trio.PacedFrames.wait_played`."""
+        self._audio.remote.wait(self._frames.wait_played)
 
     def pause(self) -> None:
         """Give no more frames for now; see `tts_trio.PacedFrames.pause`. Any thread may call it."""

@@ -13,10 +13,12 @@ import trio
 
 from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.formats import AudioFormat
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import ConnectionStatistics
-from tts_trio.sync.channels import AudioChannel, TextChannel
+from tts_trio.speech import line
+from tts_trio.sync.channels import AudioChannel, PacedFrames, TextChannel
 from tts_trio.sync.loop import Deferred, Inside, Portal, call, contextmanager, enter, refuse_in_trio, shared_loop
 
 T = TypeVar("T")
@@ -110,6 +112,52 @@ class WebSocketConnectionManager(WithBlock):
     def close(self) -> None:
         """Close all sockets, those that are idle with the closing handshake, within `timeouts.close`."""
         call(self._require_open(), self.remote.close)
+
+
+class Line(WithBlock):
+    """The frames of a line that wants one every `ms` milliseconds, for a whole call; see `tts_trio.Line`.
+
+    One thread takes the frames, `for frame in line`, until another one leaves the block of the line.
+    """
+
+    def __init__(self, format: AudioFormat, ms: int = 20) -> None:  # noqa: A002 - as `tts_trio.Line`
+        """Make the line of a call; it raises what `tts_trio.Line` does."""
+        self.format: AudioFormat = format
+        self._line = line.Line(format, ms)
+
+    @contextmanager
+    def _run(self) -> Generator[Portal]:
+        with shared_loop() as portal:
+            try:
+                yield portal
+            finally:
+                portal.call(self._line.close)
+
+    def play(self, audio: AudioChannel) -> PacedFrames:
+        """Play an utterance, after those that are played; see `tts_trio.Line.play`, which raises the same errors."""
+        return PacedFrames(self._require_open().call(self._line.play, audio.remote.audio), audio)
+
+    def receive(self) -> bytes:
+        """Wait until the next frame is due, and return it; it raises what `tts_trio.Line.receive` does."""
+        return call(self._require_open(), self._line.receive)
+
+    def __iter__(self) -> Generator[bytes]:
+        portal = self._require_open()
+        while True:
+            try:
+                frame = call(portal, self._line.receive)
+            except trio.ClosedResourceError:
+                return
+            except RuntimeError:
+                if self._portal is portal:
+                    raise
+                return  # the block of the line was left, and the loop has ended
+            yield frame
+
+    def close(self) -> None:
+        """Close the line at the end of the call: an iteration ends, and what is played is interrupted."""
+        if self._portal is not None:
+            self._portal.call(self._line.close)
 
 
 class TTSManager(WithBlock):

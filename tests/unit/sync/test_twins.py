@@ -19,7 +19,8 @@ WITHOUT_TWIN = {
     "AudioChannel": {"aclose", "receive_nowait", "statistics", "closed", "dismissed"},
     "TextChannel": {"aclose", "send_nowait"},
     # They are iterated over.
-    "PacedFrames": {"aclose", "receive"},
+    "PacedFrames": {"aclose", "receive", "receive_nowait"},
+    "Line": set[str](),
 }
 """What a class does without there, and why."""
 
