@@ -435,14 +435,22 @@ def test_a_generator_that_is_collected_in_the_thread_of_the_loop(server: LocalSe
 
 
 FORKING = """
-    import os, sys
+    import os, sys, threading
     from tts_trio import TTSConfig
+    from tts_trio.errors import redaction
     from tts_trio.sync import open_tts
+    from tts_trio.transport import tls_stream
 
-    config = TTSConfig(api_key="any", voice_id="any", base_url=sys.argv[1], language_code="en")
+    def config():
+        return TTSConfig(api_key="a_key_of_some_length", voice_id="any", base_url=sys.argv[1], language_code="en")
+
+    def hold(lock, held, forked):
+        with lock:
+            held.set()
+            forked.wait()
 
     def say():
-        with open_tts(config) as tts:
+        with open_tts(config()) as tts:
             with tts.speak(["Hello."]) as audio:
                 assert b"".join(audio)
             return audio.outcome.end
@@ -459,11 +467,18 @@ FORKING = """
         yield lambda: audio.words
 
     assert say() == "finished"
-    with open_tts(config) as tts, tts.start_llm_stream() as (text, audio), text:
+    with open_tts(config()) as tts, tts.start_llm_stream() as (text, audio), text:
         text.send("Hello. ")
+        forked = threading.Event()
+        for lock in (redaction._lock, tls_stream._sessions._lock):  # what other threads do in the moment of the fork
+            held = threading.Event()
+            threading.Thread(target=hold, args=(lock, held, forked)).start()
+            held.wait()
         if child := os.fork():
+            forked.set()
             assert os.waitpid(child, 0)[1] == 0
         else:
+            tls_stream._sessions.forget(None, "another")
             for way in ways(tts, text, audio):
                 try:
                     way()

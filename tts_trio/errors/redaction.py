@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import re
 import threading
 import traceback
@@ -43,6 +44,16 @@ _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz
 _needles: dict[str, tuple[str, ...]] = {}  # by secret: the forms of it that are searched for
 _owners: dict[str, int] = {}  # by secret: how many objects hold it
 _lock = threading.RLock()  # the garbage collector may end an owner in any thread, at any moment
+
+
+def _begin_anew() -> None:
+    """Make a new lock after a fork: the thread that held the old one may not exist."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def hide(owner: object, *secrets: str | None) -> None:

@@ -149,7 +149,15 @@ async def memory_service(behavior: Behavior | None = None, *, dial_time: float =
     Args:
         behavior: What the service does otherwise than by default: its speed, its faults, the account's quota.
         dial_time: How long a dial takes, in seconds.
+
+    Raises:
+        RuntimeError: The caller is not a trio task.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError(
+            "the service in memory needs trio, and this is not a trio task; mark the test with pytest.mark.trio, and "
+            "leave pytest-asyncio, if it is installed, in its mode strict"
+        )
     with single_error():
         async with trio.open_nursery() as nursery:
             yield Service(LocalServer(behavior, voice=ToneVoice()), nursery, dial_time)

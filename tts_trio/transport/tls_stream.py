@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import socket
 import ssl
 import time
@@ -261,6 +262,10 @@ class _Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[Server, tuple[ssl.SSLSession, float]] = {}  # and when it was kept
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Make a new lock, also after a fork: the thread that held the old one may not exist."""
         self._lock = Lock()
 
     def get(self, server: Server) -> ssl.SSLSession | None:
@@ -287,3 +292,5 @@ class _Sessions:
 
 
 _sessions = _Sessions()
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_sessions.begin_anew)

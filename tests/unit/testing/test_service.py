@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from pathlib import Path
 
@@ -99,6 +100,17 @@ def test_what_was_heard_is_read_from_lossless_formats_only(output_format: str) -
     else:
         with pytest.raises(ValueError, match=output_format):
             heard(b"", output_format)
+
+
+def test_a_test_on_another_loop_is_told_so() -> None:
+    """Such as pytest-asyncio's, which in its mode auto takes the fixtures of all."""
+
+    async def on_asyncio() -> None:
+        async with memory_service():
+            pytest.fail("was entered")
+
+    with pytest.raises(RuntimeError, match=r"not a trio task; mark the test with pytest\.mark\.trio"):
+        asyncio.run(on_asyncio())
 
 
 def test_the_server_in_a_thread_takes_another_behavior() -> None:
