@@ -65,7 +65,7 @@ class Plan:
 _WARM_UP: dict[str, Any] = {"pieces": ["Yes."]}
 
 QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, (), worlds.QUICK)
-FULL = Plan((0.0, 0.1), 0.1, field.corpus(6), 4, (8.0, 8.0, 60.0), worlds.FULL)
+FULL = Plan((0.0, 0.1), 0.1, field.corpus(6), 3, (8.0, 8.0, 60.0), worlds.FULL)
 
 
 @attrs.define

@@ -22,7 +22,7 @@ def options_of(doc: str) -> argparse.ArgumentParser:
     """Make the parser of a script, whose docstring is its help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help="in under a minute: fewer rounds, and no peers unless they are asked for"
+        "--quick", action="store_true", help="in about a minute: fewer rounds, and no peers unless they are asked for"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("benchmark-results"),

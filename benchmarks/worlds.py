@@ -183,7 +183,7 @@ def measure(
         for block in range(plan.blocks):
             part = said[block * len(said) // plan.blocks : (block + 1) * len(said) // plan.blocks]
             for contestant in field.rotated(chosen, block):
-                service.behave(**world.behavior, seed=block)
+                service.behave(**world.behavior, seed=1 + block)
                 service.events()
                 for one, record in _speak(contestant, part, plan, world):
                     found.take(contestant.name, one, timing.first_audio(record))

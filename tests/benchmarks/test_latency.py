@@ -22,18 +22,18 @@ PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [REPLY], 1, (), worlds.Plan(2
 
 
 def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        worlds, "corpus", lambda count, _seed, **_: [worlds.Written(REPLY, n == 0) for n in range(count)]
-    )
-    slow = attrs.evolve(worlds.TAIL, behavior={"model_latency": MODEL, "slow_share": 1.0, "slow_by": 0.6})
-    monkeypatch.setattr(worlds, "TAIL", slow)
+    said = [worlds.Written(REPLY, opening=True), worlds.Written(REPLY, opening=False)]
+    monkeypatch.setattr(worlds, "corpus", lambda _count, _seed, **_opened: said)
+    slow = {"model_latency": MODEL, "slow_share": 1.0, "slow_by": 0.6}
+    monkeypatch.setattr(worlds, "OPENINGS", attrs.evolve(worlds.OPENINGS, round_trip=0.0))
+    monkeypatch.setattr(worlds, "TAIL", attrs.evolve(worlds.TAIL, round_trip=0.0, behavior=slow))
     with open_field(field.commands(NAMES, [])) as (service, contestants), progress("latency", PLAN.steps()) as advance:
         measured = latency.measure(service, contestants, PLAN, advance)
         in_worlds = worlds.measure(service, contestants, PLAN.worlds, advance)
     openings, tail = in_worlds
     assert [len(openings.every[field.OURS]), len(openings.opened[field.OURS])] == [2, 1]
-    assert all(0.1 + MODEL <= seconds < 0.6 for seconds in openings.every[field.OURS])
-    assert all(ROUND_TRIP + MODEL + 0.2 <= seconds < ROUND_TRIP + MODEL + 0.9 for seconds in tail.every[field.OURS])
+    assert all(MODEL <= seconds < MODEL + 0.3 for seconds in openings.every[field.OURS])
+    assert all(MODEL + 0.2 <= seconds < MODEL + 0.9 for seconds in tail.every[field.OURS])
     assert tail.written[field.OURS] == tail.sent[field.OURS] == 2 * len("Добрыйдень!Да.")
     for found, name in ((openings, field.OURS_OPENINGS), (tail, field.OURS_HEDGING)):
         for times in (found.every, found.opened):
