@@ -59,8 +59,7 @@ def ended(service: Service, connection: int) -> bool:
 
 
 @every_language
-@pytest.mark.parametrize("at", ["answer", "audio"])
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(("at", "cached"), [("answer", False), ("audio", True)])
 async def test_the_second_answer_is_heard_if_its_audio_comes_first(
     autojump_clock: MockClock, cached: bool, at: Any, language: str
 ) -> None:
@@ -106,8 +105,7 @@ async def test_an_answer_in_time_is_not_asked_for_twice(autojump_clock: MockCloc
             assert len(posts(service.server)) == 1
 
 
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.19, 0.5])
-@pytest.mark.parametrize("action", ["reset", "status"])
+@pytest.mark.parametrize(("action", "after"), [("reset", 0.0), ("reset", 0.5), ("status", 0.19), ("status", 0.5)])
 @pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
 async def test_where_one_fails_the_other_goes_on(
     autojump_clock: MockClock, which: int, action: str, after: float

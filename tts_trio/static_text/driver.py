@@ -273,16 +273,15 @@ class StaticText(Driver):
                 self.utterance.receipt = Receipt(event.charged, event.credits, event.request_id, event.trace_id)
                 if event.charged:
                     self.utterance.connection = "dialed" if event.dialed else "reused"
-            case Hedged():
-                self.utterance.hedge = "won" if event.won else "lost"
-                self.utterance.hedged_characters += event.characters
-                return
             case AudioReceived():
                 self.utterance.receive(event, trio.current_time())
                 self._wake_readers()
                 if self.utterance.ended is not None:
                     self._asking.cancel(reason="the utterance failed by this audio")
                 await self._wait_for_room()
+            case Hedged():
+                self.utterance.hedge = "won" if event.won else "lost"
+                self.utterance.hedged_characters += event.characters
         self._timer.reset()
 
     async def _wait_for_room(self) -> None:
