@@ -172,21 +172,6 @@ async def test_there_is_no_second_request_without_a_slot_that_is_free(autojump_c
             assert limiter.held == 0
 
 
-async def test_leaving_closes_both_requests(autojump_clock: MockClock) -> None:
-    for left_at in (0.1, HEDGE, 0.21, HEDGE + LATENCY, 0.3):
-        async with service_with(slow(1.0)) as service:
-            async with speaking(config_for(api_key=f"k{left_at}"), service.open_stream) as tts:
-                await wait_all_tasks_blocked()
-                with trio.move_on_after(left_at):
-                    async with tts.stream_static_text(ENGLISH):
-                        await trio.sleep_forever()
-                await wait_all_tasks_blocked()
-                assert ", 0 in use" in repr(tts._http)
-                await trio.sleep(1.5)
-                await say(tts, RUSSIAN)
-                assert all(ended(service, connection) for connection in connections_of(service)[:-1])
-
-
 async def test_a_prefetch_is_not_hedged(autojump_clock: MockClock) -> None:
     async with service_with(slow(1.0)) as service:
         async with speaking(config_for(audio_cache=MemoryCache()), service.open_stream) as tts:

@@ -13,10 +13,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from benchmarks.slow_link import SlowLink
 from tests.helpers import (
     API_KEY,
+    ENDPOINTS,
     ENGLISH,
     RUSSIAN,
     TEXTS,
     VOICE_ID,
+    Sample,
     Service,
     heard,
     listen,
@@ -25,6 +27,7 @@ from tests.helpers import (
     speaking,
     tokens,
     websocket_path,
+    whole_words,
 )
 from tests.helpers.pages import run_example
 from tts_trio import (
@@ -323,22 +326,90 @@ async def test_the_text_may_be_closed_before_or_after_the_hedge(autojump_clock: 
                 assert hedges(audio) == "won"
 
 
-async def test_a_barge_in_closes_both(autojump_clock: MockClock, endpoint: str) -> None:
-    """P6: in every moment, before the hedge and after it; and the next reply is whole."""
-    for left_at in (0.1, HEDGE, 0.21, HEDGE + LATENCY):
-        async with service_with(slow(1.5, endpoint)) as service:
-            config = make_config(endpoint, hedge=HEDGE, api_key=f"k{left_at}")
+class LeaveAt(trio.abc.Instrument):
+    """Cancels a scope after so many steps of all tasks, of the client and of the server."""
+
+    def __init__(self, scope: trio.CancelScope, steps: float) -> None:
+        self.passed = 0
+        self._scope = scope
+        self._steps = steps
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.passed += 1
+        if self.passed == self._steps:
+            self._scope.cancel()
+
+
+async def leave_at(steps: float, way: str) -> int:
+    """Leave an utterance that is late after so many steps, and have others spoken; return how many there were."""
+    delay = Fault("delay", "answer", 0.25, path="/stream", count=1) if way == "static" else slow(0.25, way)
+    limiter = ConcurrencyLimiter(2)
+    async with service_with(delay, concurrency=2) as service:
+        config = make_config(None if way == "static" else way, hedge=HEDGE, limiter=limiter, audio_cache=None)
+        async with speaking(config, service.open_stream) as tts:
+            await settle(tts)
+            with trio.CancelScope() as scope:
+                instrument = LeaveAt(scope, steps)
+                trio.lowlevel.add_instrument(instrument)
+                try:
+                    async with tts.stream_static_text(ENGLISH) if way == "static" else tts.speak([ENGLISH]) as audio:
+                        await audio.receive()
+                finally:
+                    trio.lowlevel.remove_instrument(instrument)
+            await wait_all_tasks_blocked()
+            assert (tts.connections.statistics().in_use, limiter.held) == (0, 0)
+            assert ", 0 in use" in repr(tts._http)
+            await trio.sleep(1)
+            await say(tts, RUSSIAN)
+            async with tts.stream_static_text(RUSSIAN) as audio:
+                assert heard(await listen(audio), config) == RUSSIAN
+            await trio.sleep(1)
+            assert (tts.connections.statistics().in_use, limiter.held) == (0, 0)
+            assert service.errors() == []
+    for link in service.links:
+        with trio.fail_after(1), pytest.raises(trio.ClosedResourceError):
+            await link.receive_some()
+    return instrument.passed
+
+
+@pytest.mark.parametrize("way", [*ENDPOINTS, "static"])
+async def test_a_barge_in_closes_both(autojump_clock: MockClock, sample: Sample, way: str) -> None:
+    """P6, P8: after any step of any task, before the hedge, in it and after it; and what comes next is whole."""
+    total = await leave_at(math.inf, way)
+    assert total > 50
+    for steps in sample(range(1, total + 1), 5):
+        hedging.budget_of_account.cache_clear()
+        await leave_at(steps, way)
+
+
+@pytest.mark.parametrize("at", [HEDGE + 0.02, HEDGE + LATENCY])
+async def test_a_storm_leaves_no_slot_and_no_socket(autojump_clock: MockClock, endpoint: str, at: float) -> None:
+    """P13, P34: all connections of six calls are lost, before or when their second ones speak; all is said once."""
+    limiter = ConcurrencyLimiter(20)
+    half = Fault("delay", "audio", 0.4, frame=0, path=websocket_path(endpoint), probability=0.5)
+    async with service_with(half) as service, trio.open_nursery() as nursery:
+
+        async def call(number: int) -> None:
+            config = make_config(endpoint, hedge=HEDGE, limiter=limiter, api_key=f"k{number}", max_replays=3)
+            text = TWO_PHRASES["ru" if number % 2 else "en"]
             async with speaking(config, service.open_stream) as tts:
-                await settle(tts)
-                with trio.move_on_after(left_at):
-                    async with tts.speak([ENGLISH]) as audio:
-                        await trio.sleep_forever()
-                assert tts.connections.statistics().in_use == 0
-                assert audio.outcome is not None
-                assert audio.outcome.end == "interrupted"
-                await say(tts, RUSSIAN)
-                await trio.sleep(3)
-                assert tts.connections.statistics().in_use == 0
+                await trio.sleep_until(began)
+                async with tts.speak([text]) as audio:
+                    assert whole_words(heard(await listen(audio), config), text) == text.split()
+            seen.append(hedges(audio))
+
+        seen: list[str] = []
+        began = trio.current_time() + 1
+        for number in range(6):
+            nursery.start_soon(call, number)
+        await trio.sleep_until(began + at)
+        service.server.drop_connections()
+    assert limiter.held == 0
+    assert len(seen) == 6
+    assert {"none"} != set(seen)
+    for link in service.links:
+        with trio.fail_after(1), pytest.raises(trio.ClosedResourceError):
+            await link.receive_some()
 
 
 async def test_the_connection_manager_may_be_left_while_both_run(autojump_clock: MockClock, endpoint: str) -> None:

@@ -131,7 +131,8 @@ async def test_random_interleavings(autojump_clock: trio.testing.MockClock, endp
             async def opener(config: TTSConfig) -> trio.abc.Stream:
                 return LateLink(await service.open_stream(config), delay, users)  # noqa: B023 - used in this round
 
-            async with speaking(make_config(endpoint), opener) as tts:
+            hedge = (None, 0.1, "auto")[seed % 3]
+            async with speaking(make_config(endpoint, hedge=hedge), opener) as tts:
                 conversation = Conversation(service, tts, draw)
                 try:
                     for number in range(TURNS):
