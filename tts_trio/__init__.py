@@ -6,6 +6,7 @@ One call, one chain of objects: `TTSConfig` → `WebSocketConnectionManager` →
 from __future__ import annotations
 
 from tts_trio.config.config import TTSConfig as TTSConfig
+from tts_trio.config.filler import Filler as Filler
 from tts_trio.config.formats import OUTPUT_FORMATS as OUTPUT_FORMATS
 from tts_trio.config.formats import AudioFormat as AudioFormat
 from tts_trio.config.phrase_policy import PhrasePolicy as PhrasePolicy

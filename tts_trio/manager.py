@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
-from tts_trio.config.config import TTSConfig, differing_socket_field, for_utterance
+from tts_trio.config.config import TTSConfig
+from tts_trio.config.filler import Filler
 from tts_trio.config.validators import require
+from tts_trio.config.variants import check_same_sockets, for_utterance
 from tts_trio.config.voice import VoiceSettings
 from tts_trio.connection_manager import WebSocketConnectionManager, acquire_connection, acquire_spare, expect_connection
 from tts_trio.errors import ConfigurationError
@@ -63,13 +65,7 @@ class TTSManager(SingleUse):
         """
         require("config", config, TTSConfig)
         require("connection_manager", connection_manager, WebSocketConnectionManager)
-        differs = differing_socket_field(config, connection_manager.config)
-        if differs is not None:
-            raise ConfigurationError(
-                f"{differs}: it differs from the connection manager's {differs}, which its sockets keep; give both the "
-                "same configuration",
-                field=differs,
-            )
+        check_same_sockets(config, connection_manager.config)
         self.config = config
         self.connections = connection_manager
         self._http: HttpConnections | None = None
@@ -231,6 +227,7 @@ class TTSManager(SingleUse):
         settings: VoiceSettings | None = None,
         language_code: str | None = None,
         model: str | None = None,
+        filler: Filler | None = None,
     ) -> AsyncGenerator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written, over a connection that is already hot.
 
@@ -243,6 +240,7 @@ class TTSManager(SingleUse):
             settings: The voice settings for this reply; None: the configuration's.
             language_code: The language of this reply; None: the configuration's.
             model: The id of the model for this reply; None: the configuration's.
+            filler: What is said while no text comes; None: nothing.
 
         Raises:
             ConfigurationError: A value is not allowed; the message names the field and what is allowed.
@@ -251,17 +249,23 @@ class TTSManager(SingleUse):
             RuntimeError: The manager is closed, or was not entered.
         """
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        ask = None
+        if filler is not None:
+            from tts_trio.static_text.clip import clip_of  # loaded late: few ask for it
+
+            ask = clip_of(filler, config, self._require_open()[1], self._cache)
         reply = await self._begin_reply(config, self._openings and self._openings.speaking(config))
+        if filler is not None and ask is not None:
+            reply.fill(filler, ask)
         async with self._perform(reply) as audio:
             yield reply.text, audio
 
     def _begin_reply(
         self, config: TTSConfig, openings: Openings | None, *, background: bool = False
     ) -> Awaitable[Reply]:
-        _, http = self._require_open()
         acquire = partial(acquire_connection, self.connections, config)
         spare = None if background else partial(acquire_spare, self.connections, config)
-        return begin_reply(config, acquire, http, openings, spare, background=background)
+        return begin_reply(config, acquire, self._require_open()[1], openings, spare, background=background)
 
     @asynccontextmanager
     async def speak(
@@ -272,6 +276,7 @@ class TTSManager(SingleUse):
         settings: VoiceSettings | None = None,
         language_code: str | None = None,
         model: str | None = None,
+        filler: Filler | None = None,
     ) -> AsyncGenerator[AudioChannel]:
         """Speak the text of an iterable as it comes: `start_llm_stream` with a task that sends the text.
 
@@ -285,15 +290,15 @@ class TTSManager(SingleUse):
             settings: The voice settings for this reply; None: the configuration's.
             language_code: The language of this reply; None: the configuration's.
             model: The id of the model for this reply; None: the configuration's.
+            filler: What is said while no text comes; None: nothing.
 
         Raises:
             TypeError: A token is neither a `str` nor None.
-            ConfigurationError: A value is not allowed; the message names the field and what is allowed.
-            TTSConnectionError: There was no connection within `timeouts.connect`; another call tries again.
-            TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
-            RuntimeError: The manager is closed, or was not entered.
+            TTSError, RuntimeError: As `start_llm_stream`.
         """
-        block = self.start_llm_stream(voice=voice, settings=settings, language_code=language_code, model=model)
+        block = self.start_llm_stream(
+            voice=voice, settings=settings, language_code=language_code, model=model, filler=filler
+        )
         async with block as (text, audio):
             with single_error():
                 async with trio.open_nursery() as nursery:

@@ -48,6 +48,7 @@ FUNCTIONS = (
     "echo",
     "hand_over",
     "answer_anyhow",
+    "answer_with_tools",
     "answer_with_captions",
     "start_worker",
     "start_agent",
@@ -188,6 +189,22 @@ async def test_the_captions(autojump_clock: trio.testing.MockClock, language: st
         screen = Screen()
         await run_example("answer_with_captions")(tts, Call(), tokens(TEXTS[language], 0.001), screen)
         assert screen.shown == TEXTS[language].split()
+
+
+async def test_a_filler(autojump_clock: trio.testing.MockClock) -> None:
+    """It is said while the LLM calls a tool, and is not in the history."""
+
+    async def llm() -> AsyncGenerator[str, None]:
+        yield "Сейчас посмотрю. "
+        await trio.sleep(5)
+        yield "Заказ 42 готов."
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        call, history = Call(), list[str]()
+        await run_example("answer_with_tools")(tts, call, llm(), history)
+    said = heard(b"".join(call.frames), make_config())
+    assert said == "Сейчас посмотрю. Одну секунду… Заказ 42 готов."
+    assert history == ["Сейчас посмотрю. Заказ 42 готов."]
 
 
 class Vendor:

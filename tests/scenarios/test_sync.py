@@ -22,6 +22,7 @@ from tests.helpers import API_KEY, ENGLISH, RUSSIAN, TEXTS, VOICE_ID, heard, mak
 from tests.helpers.pages import run_example
 from tts_trio import (
     ConfigurationError,
+    Filler,
     MemoryCache,
     TextTimeoutError,
     Timeouts,
@@ -64,6 +65,19 @@ def test_another_voice_for_one_reply(server: LocalServer) -> None:
             assert heard(b"".join(audio), tts.config) == "Да."
         with pytest.raises(ConfigurationError, match="voice_id"):
             tts.expect(voice="")
+
+
+def test_a_filler(server: LocalServer) -> None:
+    with open_tts(make_config(base_url=server.base_url, audio_cache=MemoryCache(2**20))) as tts:
+        tts.prefetch(["Секунду."])
+        with tts.start_llm_stream(filler=Filler("Секунду.", after=0.1)) as (text, audio):
+            assert heard(audio.receive(), tts.config) == "Секунду."
+            with text:
+                text.send("Да.")
+            assert heard(b"".join(audio), tts.config) == "Да."
+            assert [word.text for word in audio.words if word.filler] == ["Секунду."]
+        with tts.speak(iter([None, "Да."]), filler=Filler("Секунду.")) as audio:
+            assert heard(b"".join(audio), tts.config) == "Да."
 
 
 def portals() -> list[threading.Thread]:

@@ -308,29 +308,3 @@ class TTSConfig:
     def format(self) -> AudioFormat:
         """The properties of `output_format`."""
         return OUTPUT_FORMATS[self.output_format]
-
-
-def for_utterance(
-    config: TTSConfig,
-    *,
-    voice: str | None,
-    settings: VoiceSettings | None,
-    language_code: str | None,
-    model: str | None,
-) -> TTSConfig:
-    """Return the configuration with what one utterance changes in it; None changes nothing.
-
-    Raises:
-        ConfigurationError: A value is not allowed; the message names the field and what is allowed.
-    """
-    changes = {"voice_id": voice, "voice_settings": settings, "language_code": language_code, "model_id": model}
-    changes = {field: value for field, value in changes.items() if value is not None}
-    return config.evolve(**changes) if changes else config
-
-
-def differing_socket_field(one: TTSConfig, other: TTSConfig) -> str | None:
-    """Return the first field that holds for the life of a socket and differs in the two configurations, or None."""
-    for attribute in attrs.fields(TTSConfig):
-        if attribute.metadata.get("per_socket") and getattr(one, attribute.name) != getattr(other, attribute.name):
-            return attribute.name
-    return None

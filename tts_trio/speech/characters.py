@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
@@ -44,7 +45,8 @@ class Characters:
 def _spell(word: Word, segment: Segment) -> Iterator[Word]:
     """Divide a word. The service's times are stretched to those of the word; without them all letters last as long."""
     letters = letters_end(word.text)
-    times = segment.spoken.times_of(word.start - segment.offset, word.start - segment.offset + letters)
+    at = word.start - segment.offset
+    times = None if word.filler else segment.spoken.times_of(at, at + letters)
     length_ms = word.end_ms - word.start_ms
     if times is None:
         bounds = [(length_ms * at / letters, length_ms * (at + 1) / letters) for at in range(letters)]
@@ -53,6 +55,7 @@ def _spell(word: Word, segment: Segment) -> Iterator[Word]:
         factor = length_ms / (last_ms - first_ms)
         bounds = [((start - first_ms) * factor, (end - first_ms) * factor) for start, end in times]
     bounds += [(length_ms, length_ms)] * (len(word.text) - letters)  # marks, which have no sound
-    for at, (text, (start_ms, end_ms)) in enumerate(zip(word.text, bounds, strict=True), word.start):
+    places = itertools.pairwise(itertools.count(word.start, 0 if word.filler else 1))
+    for text, (start_ms, end_ms), place in zip(word.text, bounds, places, strict=False):
         ends_ms = min(word.end_ms, word.start_ms + end_ms)
-        yield Word(text, at, at + 1, word.start_ms + start_ms, ends_ms, word.estimated or times is None)
+        yield Word(text, *place, word.start_ms + start_ms, ends_ms, word.estimated or times is None, word.filler)

@@ -15,6 +15,7 @@ class Playback:
         silent_from: When all audio that was given will have been played.
         underruns: How often the far end had no audio to play in the middle of the utterance.
         silence: How long it had none, in all.
+        paused: Whether it waits, between `pause` and `resume`.
         left: Whether the caller left, so that audio that was not played by then never is.
         on_change: A function to call after each change of what is heard, and when; None where nobody waits for it.
     """
@@ -25,6 +26,7 @@ class Playback:
         self.silent_from: float = now
         self.underruns: int = 0
         self.silence: float = 0.0
+        self.paused: bool = False
         self.left: bool = False
         self.on_change: Callable[[], object] | None = None
         self._heard = 0.0  # at least so much was
@@ -58,6 +60,7 @@ class Playback:
             now: The time.
             whole: As for `leave`.
         """
+        self.paused = True
         self._heard = self.heard(now)
         if not whole:
             self._end_silence(now)
@@ -69,6 +72,7 @@ class Playback:
 
     def resume(self, now: float, *, gap: bool) -> None:
         """Play again; `gap` tells whether nothing is there to be played, so that this silence is a gap."""
+        self.paused = False
         if gap:
             self._sounds = True
             self.silent_from = now

@@ -29,8 +29,10 @@ from tts_trio.transport.timers import Timer, has_expired
 from tts_trio.wire.events import AudioReceived, Final
 
 if TYPE_CHECKING:
+    from tts_trio.config.filler import Filler
     from tts_trio.speech.fallback import PhraseByPhrase
     from tts_trio.speech.hedged_connection import HedgedConnection
+    from tts_trio.speech.interjections import Clip, Interjections
     from tts_trio.speech.openings import OpeningRecorder, Openings
     from tts_trio.transport.http import HttpConnections
 
@@ -95,6 +97,7 @@ class Reply(Driver):
         self._slot_scope = trio.CancelScope()
         self._connection: ReplyConnection | None = None
         self._hedged: HedgedConnection | None = None
+        self._interjections: Interjections | None = None
         self._connection_over = trio.Event()
         self._scope = trio.CancelScope()
         self._timer = Timer(self.utterance.deadline)
@@ -106,6 +109,12 @@ class Reply(Driver):
                 self._hedged = self._hedge(connection, acquire_spare)
             self._use(self._hedged or connection)
 
+    def fill(self, filler: Filler, ask: Callable[[], Awaitable[Clip]]) -> None:
+        """Say a filler while the LLM is silent; `ask` returns its audio. Call it before `run`."""
+        from tts_trio.speech.interjections import Interjections  # loaded late: few ask for it
+
+        self._interjections = Interjections(filler, ask, self.utterance, self.changed)
+
     async def run(self) -> None:
         """Run the timeouts, and acquire the next connection whenever one has ended, until the utterance ends."""
         with self._ending(), self._scope, single_error():
@@ -113,6 +122,8 @@ class Reply(Driver):
                 nursery.start_soon(self._keep_deadlines)
                 if self._config.limiter is not None:
                     nursery.start_soon(self._hold_slot, self._config.limiter)
+                if self._interjections is not None:
+                    nursery.start_soon(self._interjections.run)
                 if self._hedged is not None:
                     nursery.start_soon(self._hedged.run)
                 while True:
@@ -250,6 +261,8 @@ class Reply(Driver):
 
     def _accepted(self) -> None:
         """Act on a piece of text. Most make no phrase, and change only when one is made of what there is."""
+        if self._interjections is not None:
+            self._interjections.text_came()
         if self.utterance.has_phrases or self._opening is not None:
             self.changed()
         else:
@@ -279,6 +292,8 @@ class Reply(Driver):
             if self.utterance.ended is None:
                 self._connection_over.set()
         self._timer.reset()
+        if self._interjections is not None:
+            self._interjections.changed()
         self._wake_readers()
         if self.utterance.ended is not None:
             self._scope.cancel(reason="the utterance has ended")

@@ -25,6 +25,8 @@ class Report:
         replays: How often a part of the text was sent again over another connection, and whether it may be once more.
         hedge: Whether the text went over a second connection at the same time, because the first audio was late.
         hedged_characters: How many characters of it did.
+        fills: Whether a filler may be said, so that the driver must know when the listener has heard all.
+        filler_characters: How many characters of fillers were requested.
     """
 
     def __init__(self, config: TTSConfig, now: float, *, in_messages: bool) -> None:
@@ -43,6 +45,8 @@ class Report:
         self.replays: Replays = Replays(config, falls_back=in_messages)
         self.hedge: Hedge = "none"
         self.hedged_characters: int = 0
+        self.fills: bool = False
+        self.filler_characters: int = 0
         self._failure: TTSError | None = None
 
     def _note_failure(self, error: TTSError) -> None:
@@ -58,7 +62,7 @@ class Report:
         """What the utterance cost so far."""
         receipt = self.receipt
         hedged = self.hedged_characters
-        characters = self.segments.characters_sent + hedged if receipt.charged else 0
+        characters = self.segments.characters_sent + hedged + self.filler_characters if receipt.charged else 0
         return Usage(characters, receipt.credits, receipt.request_id, receipt.trace_id, self.replays.count, hedged)
 
     @property

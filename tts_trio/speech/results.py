@@ -28,6 +28,7 @@ class Word:
         start_ms: When the word begins, in milliseconds from the beginning of the utterance's audio.
         end_ms: When its last letter or digit ends there. The punctuation after it may be a pause, and does not count.
         estimated: Whether its times are estimated by the length of the text, because the service sent none.
+        filler: Whether it is of a `Filler`, and not of the text: `start` and `end` then tell where in the text it was.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Word:
     start_ms: float
     end_ms: float
     estimated: bool = False
+    filler: bool = False
 
 
 @attrs.frozen

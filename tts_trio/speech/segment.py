@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 
+import attrs
+
 from tts_trio.config.audio_clock import WholeSamples, most_bytes
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.defaults import websocket_endpoint
@@ -42,6 +44,7 @@ class Segment:
         longest_seconds: The most seconds that the audio of its text can last.
         remembered: Whether it goes over no connection, since its audio was kept.
         elsewhere: Whether it does not go to the service.
+        filler: Whether it is no part of the caller's text.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class Segment:
         )
         self.complete = False
         self.finished: bool = False
-        self.remembered = self.elsewhere = False
+        self.remembered: bool = False
+        self.elsewhere: bool = False
+        self.filler: bool = False
         self.started_ms = started_ms
         self._phrase_ends: list[int] = []  # in its text
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
@@ -158,6 +163,13 @@ class Segment:
         self._kept_words = tuple(word for word in self.spoken.words if word.end_ms <= ended_ms and word.end <= end)
         return ended_ms
 
+    def become_filler(self) -> None:
+        """Note that its text, which was spoken whole, is no part of the caller's."""
+        self.remembered = self.filler = True
+        at = self.offset
+        self._kept_words = tuple(attrs.evolve(word, start=at, end=at, filler=True) for word in self.spoken.words)
+        self._kept = 0
+
     @property
     def kept(self) -> str:
         """The text that was sent over it and is not sent again."""
@@ -174,7 +186,7 @@ class Segment:
     @property
     def was_cut_by_estimate(self) -> bool:
         """Whether it was estimated which of its words were heard before it was lost."""
-        return self._kept is not None and self.spoken.estimated
+        return self._kept is not None and self.spoken.estimated and not self.filler
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -36,6 +36,7 @@ class Segments:
         received_seconds: Audio received and not taken back.
         waiting: Audio not yet delivered, in pieces.
         recalled: How many phrases were said from memory.
+        delivered_filler: Whether the last piece that was delivered was a filler.
         leading_silence: The silence at the beginning of the delivered audio, where `on_utterance` is to be told.
     """
 
@@ -60,6 +61,9 @@ class Segments:
         self._words: tuple[Word, ...] = ()
         self._characters: Characters | None = None
         self.waiting: deque[bytes] = deque()
+        self._carrier: Carrier = "websocket"
+        self.delivered_filler: bool = False
+        self._filler_waits = False  # as the next piece
         self._delivered = AudioClock.of(config.format)
         self.leading_silence: LeadingSilence | None = None
         if config.on_utterance is not None:
@@ -73,6 +77,7 @@ class Segments:
 
     def begin(self, carrier: Carrier = "websocket") -> None:
         """Begin to send over a fresh connection."""
+        self._carrier = carrier
         segment = self._following(self._segments, in_messages=self._in_messages and carrier == "websocket")
         segment.elsewhere = carrier == "elsewhere"
         self._append(segment)
@@ -118,6 +123,45 @@ class Segments:
         self.received_seconds += seconds
         return True
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether all audio of the text sent so far has come, as far as this is known, and was delivered."""
+        if self.waiting or not self._segments:
+            return not self.waiting
+        current = self.current
+        return not current.spoken.text or current.finished or current.settled
+
+    def interject(self, text: str, clip: Iterable[AudioReceived], *, connected: bool) -> float:
+        """Say a text that is not the caller's, while nothing of his is to be said.
+
+        What is sent over the connection in use from now on is a segment of its own.
+
+        Args:
+            text: The text.
+            clip: Its audio, whole.
+            connected: Whether a connection is in use.
+
+        Returns:
+            How many seconds it lasts. It is 0 where the clip is not whole: then nothing was changed.
+        """
+        is_fresh = bool(self._segments) and not self.current.spoken.text
+        segment = self._following(self._segments[:-1] if is_fresh else self._segments, in_messages=False)
+        segment.send(text)
+        audio = [segment.receive(event) for event in clip]
+        if segment.finish() is not None:
+            return 0.0
+        segment.become_filler()
+        if is_fresh:
+            self._segments.pop()
+        self._append(segment)
+        seconds = sum(seconds for _, seconds in audio)
+        self.waiting.append(b"".join(piece for piece, _ in audio))
+        self._filler_waits = True
+        self.received_seconds += seconds
+        if connected:
+            self.begin(self._carrier)
+        return seconds
+
     def receive(self, event: AudioReceived) -> float:
         """Take a message, and return how many seconds of whole samples came; they wait to be delivered."""
         audio, seconds = self.current.receive(event)
@@ -133,7 +177,8 @@ class Segments:
         audio = self.waiting.popleft()
         before = self._delivered.seconds
         self._delivered.feed(audio)
-        if self.leading_silence is not None:
+        self.delivered_filler, self._filler_waits = self._filler_waits, False
+        if self.leading_silence is not None and not self.delivered_filler:
             self.leading_silence.feed(audio)
         return audio, self._delivered.seconds - before
 
@@ -211,7 +256,7 @@ class Segments:
 
     def estimated(self, until_ms: float) -> bool:
         """Whether it is estimated what was spoken by then."""
-        begun = self._begun_by(until_ms)
+        begun = [segment for segment in self._begun_by(until_ms) if not segment.filler]
         return bool(begun) and (begun[-1].spoken.estimated or any(segment.was_cut_by_estimate for segment in begun))
 
     def spoken(self, until_ms: float) -> str:

@@ -242,7 +242,7 @@ class Utterance(Report):
     def deliver(self, now: float) -> bytes:
         """Take the next piece of audio for the caller, in whole samples; `b""` if there is none."""
         audio, seconds = self.segments.deliver()
-        if audio and self.timeline.first_delivered is None:
+        if audio and self.timeline.first_delivered is None and not self.segments.delivered_filler:
             self.timeline = attrs.evolve(self.timeline, first_delivered=now)
         if audio and not self.playback.paced:
             self.playback.give(seconds, now)
@@ -262,7 +262,7 @@ class Utterance(Report):
     @property
     def waits_for_playback(self) -> bool:
         """Whether the driver must act when the listener has heard more."""
-        return self.paused or bool(self._input.phrases)
+        return self.paused or self.fills or bool(self._input.phrases)
 
     # Time passes.
 

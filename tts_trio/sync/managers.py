@@ -13,6 +13,7 @@ import trio
 
 from tts_trio import connection_manager, manager
 from tts_trio.config.config import TTSConfig
+from tts_trio.config.filler import Filler
 from tts_trio.config.formats import AudioFormat
 from tts_trio.config.validators import require
 from tts_trio.config.voice import VoiceSettings
@@ -266,10 +267,16 @@ class TTSManager(WithBlock):
         settings: VoiceSettings | None = None,
         language_code: str | None = None,
         model: str | None = None,
+        filler: Filler | None = None,
     ) -> Generator[tuple[TextChannel, AudioChannel]]:
         """Speak an LLM's reply as it is written; see `tts_trio.TTSManager.start_llm_stream`."""
         make = partial(
-            self._manager.start_llm_stream, voice=voice, settings=settings, language_code=language_code, model=model
+            self._manager.start_llm_stream,
+            voice=voice,
+            settings=settings,
+            language_code=language_code,
+            model=model,
+            filler=filler,
         )
         with self._inside(make) as (text, audio):
             yield TextChannel(text, self._require_open()), AudioChannel(audio, self._require_open())
@@ -283,6 +290,7 @@ class TTSManager(WithBlock):
         settings: VoiceSettings | None = None,
         language_code: str | None = None,
         model: str | None = None,
+        filler: Filler | None = None,
     ) -> Generator[AudioChannel]:
         """Speak the text of an iterable as it comes.
 
@@ -294,12 +302,19 @@ class TTSManager(WithBlock):
             settings: The voice settings for this reply; None: the configuration's.
             language_code: The language of this reply; None: the configuration's.
             model: The id of the model for this reply; None: the configuration's.
+            filler: What is said while no text comes; None: nothing.
 
         It raises what `tts_trio.TTSManager.speak` does.
         """
         pieces = tokens if isinstance(tokens, str) else _from_a_thread(tokens)
         make = partial(
-            self._manager.speak, pieces, voice=voice, settings=settings, language_code=language_code, model=model
+            self._manager.speak,
+            pieces,
+            voice=voice,
+            settings=settings,
+            language_code=language_code,
+            model=model,
+            filler=filler,
         )
         with self._inside(make) as audio:
             yield AudioChannel(audio, self._require_open())

@@ -13,8 +13,8 @@ import trio
 from tests.helpers import RUSSIAN, heard, listen, make_config, tokens
 from tests.helpers.tls import certificates
 from tts_trio import ConfigurationError, ProtocolError, Timeouts, TTSConfig, TTSConnectionError, TTSError, open_tts
-from tts_trio.config.config import differing_socket_field
 from tts_trio.config.proxy import Proxy, proxy_for, tunnel
+from tts_trio.config.variants import differing_socket_field
 from tts_trio.local_server import Behavior, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
 from tts_trio.transport.streams import open_stream
