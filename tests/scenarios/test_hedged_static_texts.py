@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,20 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import ENGLISH, RUSSIAN, TEXTS, Service, heard, listen, make_config, memory_service, posts, speaking
-from tts_trio import AudioChannel, ConcurrencyLimiter, MemoryCache, TTSConfig, TTSConnectionError, TTSManager
+from tts_trio import (
+    AudioChannel,
+    ConcurrencyError,
+    ConcurrencyLimiter,
+    MemoryCache,
+    TTSConfig,
+    TTSConnectionError,
+    TTSManager,
+)
+from tts_trio.limits.hedging import FirstAudioTimes, HedgeBudget, Hedging
 from tts_trio.local_server import Behavior, Ended, Fault
+from tts_trio.static_text.hedged_request import HedgedRequest
+from tts_trio.static_text.source import Hedged, OnEvent, RequestSent, SourceEvent
+from tts_trio.wire.events import AudioReceived
 
 HEDGE = 0.2  # seconds
 LATENCY = 0.08
@@ -170,6 +183,31 @@ async def test_there_is_no_second_request_without_a_slot_that_is_free(autojump_c
                 assert hedges(audio) == ("won" if size == 2 else "none")
             await wait_all_tasks_blocked()
             assert limiter.held == 0
+
+
+async def test_a_refusal_of_the_second_request_tells_what_the_plan_allows(autojump_clock: MockClock) -> None:
+    """The first one goes on, and the limiter knows the plan from now on."""
+    limiter = ConcurrencyLimiter()
+    hedging = Hedging(FirstAudioTimes(), HedgeBudget(), HEDGE, 2.0)
+    service: Any = SimpleNamespace(limiter=limiter, hedging=hedging, http=SimpleNamespace(idle=1))
+    events: list[SourceEvent] = []
+    sent = 0
+
+    async def take(event: SourceEvent) -> None:
+        events.append(event)
+
+    async def send(take: OnEvent, _slot: object) -> None:
+        nonlocal sent
+        sent += 1
+        await take(RequestSent())
+        if sent == 2:
+            raise ConcurrencyError("Too many: you have exceeded the maximum of 3 concurrent requests")
+        await trio.sleep(1)
+        await take(AudioReceived(b"sound"))
+
+    await HedgedRequest(send, take, None, service, 20).run()
+    assert events == [RequestSent(), Hedged(20), AudioReceived(b"sound")]
+    assert limiter.size == 3
 
 
 async def test_a_prefetch_is_not_hedged(autojump_clock: MockClock) -> None:

@@ -201,4 +201,5 @@ class HedgedConnection:
 
 def _may_be_of_a_blank(event: AudioReceived) -> bool:
     """Whether a sound has no times and is silent, as the service may answer a blank; it tells nothing of the text."""
-    return event.alignment is None and event.normalized_alignment is None and len(set(event.audio)) == 1
+    is_silent = event.audio == event.audio[:1] * len(event.audio)
+    return is_silent and event.alignment is None and event.normalized_alignment is None

@@ -20,8 +20,9 @@ import attrs
 import trio
 
 from tts_trio._nurseries import single_error
-from tts_trio.errors import TTSError
+from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.limits.hedging import PATIENCE, Hedging
+from tts_trio.limits.limiter import learn_from
 from tts_trio.static_text.source import Hedged, OnEvent, RequestSent, Service, SourceEvent
 from tts_trio.transport.timers import until_late
 from tts_trio.wire.events import AudioReceived
@@ -121,6 +122,8 @@ class HedgedRequest:
                 if self._is_last(request):
                     raise
                 logger.info("one of the two requests for a text failed, and the other one goes on: %s", error)
+                if self._service.limiter is not None and isinstance(error, ConcurrencyError):
+                    learn_from(error, self._service.limiter)
             else:
                 if self._is_last(request):
                     nursery.cancel_scope.cancel(reason="the answer is complete")

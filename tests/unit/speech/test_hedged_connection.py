@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import make_config
-from tts_trio import AuthenticationError, ConcurrencyLimiter, TTSConnectionError, TTSError
+from tts_trio import AuthenticationError, ConcurrencyError, ConcurrencyLimiter, TTSConnectionError, TTSError
 from tts_trio.limits.hedging import FirstAudioTimes, HedgeBudget, Hedging
 from tts_trio.speech.hedged_connection import HedgedConnection
 from tts_trio.speech.report import Report
@@ -122,6 +122,7 @@ async def test_silence_that_may_be_of_a_blank_decides_nothing(autojump_clock: Mo
     race = Race()
     await race.begin(nursery)
     race.first.gives(SILENCE)
+    race.first.gives(AudioReceived(b""))
     assert (race.events, race.second.said) == ([], ["Да, слушаю. "])
     race.second.gives(SOUND)
     race.second.gives(SILENCE)
@@ -149,6 +150,13 @@ async def test_the_one_that_ends_or_is_lost_is_forgotten(
         stays.gives(SOUND)
         assert race.events == [SOUND]
         assert race.report.hedge == ("won" if by == "first" else "lost")
+
+
+async def test_a_refusal_tells_what_the_plan_allows(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    race = Race(limiter := ConcurrencyLimiter())
+    await race.begin(nursery)
+    race.second.is_lost(ConcurrencyError("Too many: you have exceeded the maximum of 3 concurrent requests"))
+    assert (limiter.size, race.losses) == (3, [])
 
 
 async def test_both_are_lost(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
