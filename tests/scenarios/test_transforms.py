@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import trio
 
@@ -59,6 +61,24 @@ async def test_what_was_spoken_is_a_beginning_of_what_was_written(
     partly = [spoken for spoken in told if "5" in spoken and "kg" not in spoken]
     assert all(spoken.endswith("5") for spoken in partly)
     assert not any(spoken.endswith(("exampl", "https", "[")) for spoken in told)
+
+
+@pytest.mark.parametrize("language", WRITTEN)
+async def test_each_word_knows_its_source(autojump_clock: trio.testing.MockClock, endpoint: str, language: str) -> None:
+    """P41: for captions and highlights, the text that it is said for, after a replay too."""
+    written = WRITTEN[language]
+    behavior = Behavior(faults=(Fault("reset", "audio", frame=3, count=1, path=websocket_path(endpoint)),))
+    async with memory_service(behavior) as service:
+        async with speaking(config_for(language, endpoint), service.open_stream) as tts:
+            async with tts.speak([written]) as audio:
+                await listen(audio)
+            sources = [(word.text, slice(*audio.source_of(word))) for word in audio.words]
+    assert [word for word, _ in sources] == SAID[language].split()
+    changed = {"five": "5 kg", "kilograms.": "5 kg.", "пять": "5", "килограммов.": "kg."}
+    changed |= {"shipped.": "shipped 📦.", "уехал.": "уехал 📦.", "dot": ".com", "com,": ".com,", "точка": ".ru", "ru,": ".ru,"}
+    for word, place in sources:
+        assert written[place] == changed.get(word, word)
+    assert all(one[1].start <= later[1].start for one, later in itertools.pairwise(sources))
 
 
 @pytest.mark.parametrize("language", WRITTEN)

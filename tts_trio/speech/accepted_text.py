@@ -78,3 +78,23 @@ class AcceptedText:
                 self._told = letters, "".join([*self._blocks[:block], text[:end]])
                 return self._told[1]
         return self.text
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """Return where the text begins and ends that these letters are said for.
+
+        Args:
+            first: How many characters that are no blanks are said before it.
+            last: How many up to its last one.
+        """
+        return self._place(first + 1)[0], self._place(last)[1]
+
+    def _place(self, letters: int) -> tuple[int, int]:
+        """Return where the last of so many letters begins and ends in the text, or what was changed to it."""
+        block = bisect.bisect_left(self._letters, letters) - 1
+        begins = sum(map(len, self._blocks[:block]))
+        text = self._blocks[block] if block < len(self._blocks) else "".join(self._open)
+        if block in self._changed:
+            return begins, begins + len(text)
+        places = [index for index, char in enumerate(text, begins) if not char.isspace()]
+        at = places[letters - self._letters[block] - 1]
+        return at, at + 1

@@ -212,6 +212,17 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """
         return self._utterance.segments.characters
 
+    def source_of(self, word: Word) -> tuple[int, int]:
+        """Return where the accepted text begins and ends that a word is said for, in characters.
+
+        Where `transforms` have changed the text, each word of a change stands for all of what was changed: "fifty" and
+        "cents" for the whole of "$0.50".
+
+        Args:
+            word: One of `words`, or of `characters`.
+        """
+        return self._utterance.segments.source_of(word)
+
     def heard(self) -> HeardWords:
         """Return the words that the listener hears, each when he has heard it, for captions and for the history.
 

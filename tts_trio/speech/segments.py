@@ -245,6 +245,13 @@ class Segments:
             self._last_words, self._words = last, self._earlier_words + last
         return self._words
 
+    def source_of(self, word: Word) -> tuple[int, int]:
+        """Where the accepted text begins and ends that a word is said for."""
+        begun = self._segments[: bisect.bisect_right(self._segments, word.start, key=attrgetter("offset"))]
+        segment = next(segment for segment in reversed(begun) if segment.offset + len(segment.kept) > word.start)
+        first = segment.letters + segment.spoken.letters(word.start - segment.offset)
+        return self._accepted.span(first, first + len(word.text))
+
     @property
     def characters(self) -> tuple[Word, ...]:
         """The characters of the words."""

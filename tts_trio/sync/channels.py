@@ -62,6 +62,10 @@ class Remote:
                 raise
             yield piece
 
+    def source_of(self, word: Word) -> tuple[int, int]:
+        """Return where the accepted text begins and ends that a word is said for, in characters."""
+        return self.remote.ask(lambda: self.remote.audio.source_of(word))
+
     def heard(self) -> Generator[Word]:
         """Give the words that the listener hears, also when the channel was closed and its loop has ended."""
         words = self.ask(self.audio.heard)
