@@ -75,7 +75,8 @@ async def test_each_word_knows_its_source(autojump_clock: trio.testing.MockClock
             sources = [(word.text, slice(*audio.source_of(word))) for word in audio.words]
     assert [word for word, _ in sources] == SAID[language].split()
     changed = {"five": "5 kg", "kilograms.": "5 kg.", "пять": "5", "килограммов.": "kg."}
-    changed |= {"shipped.": "shipped 📦.", "уехал.": "уехал 📦.", "dot": ".com", "com,": ".com,", "точка": ".ru", "ru,": ".ru,"}
+    changed |= {"shipped.": "shipped 📦.", "уехал.": "уехал 📦."}
+    changed |= {"dot": ".com", "com,": ".com,", "точка": ".ru", "ru,": ".ru,"}
     for word, place in sources:
         assert written[place] == changed.get(word, word)
     assert all(one[1].start <= later[1].start for one, later in itertools.pairwise(sources))

@@ -215,8 +215,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def source_of(self, word: Word) -> tuple[int, int]:
         """Return where the accepted text begins and ends that a word is said for, in characters.
 
-        Where `transforms` have changed the text, each word of a change stands for all of what was changed: "fifty" and
-        "cents" for the whole of "$0.50".
+        Each word of what `transforms` have changed stands for all of that: "fifty" and "cents" for "$0.50".
 
         Args:
             word: One of `words`, or of `characters`.

@@ -62,10 +62,6 @@ class Remote:
                 raise
             yield piece
 
-    def source_of(self, word: Word) -> tuple[int, int]:
-        """Return where the accepted text begins and ends that a word is said for, in characters."""
-        return self.remote.ask(lambda: self.remote.audio.source_of(word))
-
     def heard(self) -> Generator[Word]:
         """Give the words that the listener hears, also when the channel was closed and its loop has ended."""
         words = self.ask(self.audio.heard)
@@ -127,6 +123,10 @@ class AudioChannel:
     def characters(self) -> tuple[Word, ...]:
         """The characters of `words`, each with its times; see `tts_trio.AudioChannel.characters`."""
         return self.remote.ask(lambda: self.remote.audio.characters)
+
+    def source_of(self, word: Word) -> tuple[int, int]:
+        """Return where the accepted text begins and ends that a word is said for, in characters."""
+        return self.remote.ask(lambda: self.remote.audio.source_of(word))
 
     def heard(self) -> Generator[Word]:
         """Iterate over the words that the listener hears, each when he has heard it; see `tts_trio.AudioChannel.heard`.

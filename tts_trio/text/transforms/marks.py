@@ -49,15 +49,16 @@ _PATH = Rule(  # "C:\temp\*.txt"
 )
 _ESCAPE = Rule(re.compile(r"\\(?![()\[\]])([!-/:-@\[-`{-~])"), re.compile(r"\\\Z"), lambda match: match[1])
 _MATHS = Rule(re.compile(r"\\[()\[\]]|\$\$"), re.compile(r"\$\Z"), nothing)
+_BREAK = re.compile(r"<(?:br|p|div|li|tr|h[1-6])\b", re.IGNORECASE)
 _TAG = Rule(
     re.compile(
         r"</?(?:a|b|big|br|center|code|dd|del|details|div|dl|dt|em|font|h[1-6]|hr|i|img|kbd|li|mark|ol|p|pre|s|small|span|"
-        r"strong|summary|table|tbody|td|th|thead|tr|u|ul)"
+        r"strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul)"
         r"(?:\s{1,4}[\w:-]{1,30}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s<>]{1,200}))*\s?/?>|<!--[^>\n]{0,300}-->",
         re.IGNORECASE,
     ),
     re.compile(r"<(?:/?[a-z][a-z0-9]{0,9}(?:\s[^<>\n]{0,300})?/?|/|!-{0,2}[^>\n]{0,300})?\Z", re.IGNORECASE),
-    nothing,
+    lambda match: "\n" if _BREAK.match(match[0]) else "",
 )
 _ENTITY = Rule(
     re.compile(r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[0-9A-Fa-f]{2,5});"),

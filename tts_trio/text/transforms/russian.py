@@ -111,6 +111,12 @@ def _with_sign(match: re.Match[str], read: str | None) -> str | None:
     return f"минус {read}" if read and match["sign"] else read
 
 
+def _stop(match: re.Match[str]) -> str:
+    """Return the full stop of an abbreviation where it ends the sentence too."""
+    ends = match[0].endswith(".") and re.match(r"\s*\Z|\s+[«\"(]?[A-ZА-ЯЁ]", match.string[match.end() :]) is not None
+    return "." if ends else ""
+
+
 def _phone(match: re.Match[str]) -> str | None:
     count = sum(char.isdigit() for char in match[0])
     if not 7 <= count <= 15:
@@ -155,7 +161,7 @@ def _year(match: re.Match[str]) -> str | None:
     elif word in ("г.", "г"):
         word = "года"
     number = int(match["n"])
-    return f"{_ordinal(number, case)} {word}" if 1000 <= number <= 2100 else None
+    return f"{_ordinal(number, case)} {word}{_stop(match)}" if 1000 <= number <= 2100 else None
 
 
 def _time(match: re.Match[str]) -> str | None:
@@ -178,16 +184,18 @@ def _money(match: re.Match[str]) -> str | None:
     read = _counted(amount, unit, case)
     if match["change"] and int(match["change"]):
         read += " " + _counted(int(match["change"]), change, case)
-    return _with_sign(match, read)
+    return _with_sign(match, read + _stop(match))
 
 
 def _unit(match: re.Match[str]) -> str | None:
     forms = _UNITS[match["unit"].lower().rstrip(".")]
     if match["decimals"]:
         read = _decimal(f"{match['n']}.{match['decimals']}")
-        return _with_sign(match, read and f"{read} {forms[1]}")
+        return _with_sign(match, read and f"{read} {forms[1]}{_stop(match)}")
     case = _case_before(_before(match))
-    return _with_sign(match, _counted(whole(match["n"]), forms, case)) if case in ("n", "g") else None
+    if case not in ("n", "g"):
+        return None
+    return _with_sign(match, _counted(whole(match["n"]), forms, case) + _stop(match))
 
 
 def _suffixed(match: re.Match[str]) -> str | None:
@@ -248,12 +256,15 @@ def _from_to(match: re.Match[str]) -> str:
 
 
 def _range(match: re.Match[str]) -> str | None:
-    if whole(match["a"]) >= whole(match["b"]) or _case_before(_before(match)) != "n":
+    first, second = whole(match["a"]), whole(match["b"])
+    if first >= second or _case_before(_before(match)) != "n":
         return None
-    second = whole(match["b"])
-    if second % 10 in (1, 2) and second % 100 not in (11, 12):
+    forms = _UNITS[match["unit"].lower().rstrip(".")] if match["unit"] else None
+    if forms is None and second % 10 in (1, 2) and second % 100 not in (11, 12):
         return None
-    return f"{_cardinal(whole(match['a']))}-{_cardinal(second)}"
+    gender: Gender = "m" if forms is None else _gender(forms)
+    read = f"{_cardinal(first, gender=gender)}-{_cardinal(second, gender=gender)}"
+    return f"{read} {_form(second, forms)}{_stop(match)}" if forms else read
 
 
 def _plain(match: re.Match[str]) -> str | None:
@@ -272,6 +283,7 @@ READERS: tuple[Reader, ...] = (
     (rf"(?P<d>\d{{1,2}})[ \u00a0](?P<month>{'|'.join(_MONTHS)})(?!\w)", _day_month),
     (r"(?P<n>\d{4})[ \u00a0](?P<year>год(?:а|у|ом)?(?!\w)|г(?:\.|(?!\w)))", _year),
     (r"(?P<h>\d{1,2}):(?P<min>\d\d)(?![\w:]|\.\d)", _time),
+    (rf"(?P<a>\d{{1,4}})\s?[–-]\s?(?P<b>\d{{1,4}})(?:[ \u00a0\u202f]?(?P<unit>{_UNIT})(?!\w|/\w)|{_END})", _range),
     (
         (
             rf"(?P<sign>[−-]?)(?P<before>[$€])?(?P<n>{_AMOUNT})(?:[.,](?P<change>\d\d))?"
@@ -289,7 +301,6 @@ READERS: tuple[Reader, ...] = (
     (rf"(?P<n>\d{{1,6}})-(?P<suffix>[а-я]{{1,3}}){_END}", _suffixed),
     (rf"(?<=[сc] )(?P<a>\d{{1,4}}) до (?P<b>\d{{1,4}}){_END}", _from_to),
     (rf"(?<=от )(?P<a>\d{{1,4}}) до (?P<b>\d{{1,4}}){_END}", _from_to),
-    (rf"(?P<a>\d{{1,4}})\s?[–-]\s?(?P<b>\d{{1,4}}){_END}", _range),
     (
         rf"[#№]\s?(?P<n>\d+){_END}",
         lambda match: f"номер {_cardinal(int(match['n'])) if len(match['n']) <= 6 else digits(match['n'], _DIGITS)}",
