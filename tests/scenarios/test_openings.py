@@ -623,6 +623,26 @@ async def test_what_is_said_whole_from_memory_needs_no_connection(
     assert audio.usage.characters == 0
 
 
+@every_language
+async def test_what_is_said_whole_from_memory_uses_no_connection_up(
+    autojump_clock: MockClock, language: str, endpoint: str
+) -> None:
+    """Nothing is dialed for it, and the service learns of no context (a dialogue's begins with the utterance)."""
+    one, two, rest = TALKS[language]
+    async with conversation(cached(endpoint), [one, two], [one, two]) as (tts, service):
+        await say(tts, service, [one, two])
+        await trio.sleep(1)
+        dials, frames = tts.connections.statistics().dials, len(service.messages())
+        for _ in range(5):
+            assert (await say(tts, service, [one, two])).sent == []
+            await trio.sleep(1)
+        assert tts.connections.statistics().dials == dials
+        if endpoint != "text-to-dialogue":
+            assert len(service.messages()) == frames
+        said = await say(tts, service, [one, rest])
+        assert (said.sent, said.audio.usage.replays) == ([rest], 0)
+
+
 async def test_with_raise_a_reply_fails_that_is_lost_in_the_middle_of_the_rest(autojump_clock: MockClock) -> None:
     one, two, rest = TALKS["en"]
     config = cached(on_lost_connection="raise")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.helpers import API_KEY, TEXTS, listen, make_config, memory_service
+from tests.helpers import API_KEY, TEXTS, listen, make_config, memory_service, sockets_of, text_of
 from tts_trio import (
     AuthenticationError,
     ConfigurationError,
@@ -37,12 +37,68 @@ async def test_a_connection_is_hot_when_the_next_is_needed(autojump_clock: trio.
                 second = await acquire_connection(connections)
                 assert second is not first
                 assert trio.current_time() == before
+                first.send_text("Да. ")
                 first.close()
                 first = second
             assert connections.statistics().hot == 0
             await trio.sleep(0.301)
             assert connections.statistics().hot == 1
             assert connections.statistics().dials == 5
+
+
+async def test_a_connection_over_which_no_text_was_sent_is_used_again(
+    autojump_clock: trio.testing.MockClock, endpoint: str
+) -> None:
+    """An utterance was interrupted before it had any, or was said from memory: no socket is dialed in its place."""
+    async with memory_service(dial_time=0.3) as service:
+        async with WebSocketConnectionManager(make_config(endpoint), open_stream=service.open_stream) as connections:
+            await acquire_connection(connections)
+            await trio.sleep(1)
+            dials = connections.statistics().dials
+            for _ in range(10):
+                connection = await acquire_connection(connections)
+                await trio.sleep(0.5)
+                connection.close()
+                assert connections.statistics().in_use == 1
+                assert connections.statistics().hot >= 1
+            assert connections.statistics().dials <= dials + 1
+            connection = await acquire_connection(connections)
+            connection.send_text("Да. ")
+            await trio.sleep(1)
+            connection.close()
+            assert "Да. " in map(text_of, [message.message for message in service.messages()])
+        assert connections.statistics().losses == 0
+
+
+async def test_a_lost_connection_is_not_used_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            for end in ("close", "abandon"):
+                connection = await acquire_connection(connections)
+                if end == "close":
+                    service.freeze()
+                    connection._socket.retire(TTSConnectionError("it is dead"))
+                    connection.close()
+                else:
+                    connection.abandon(TTSConnectionError("it is dead"))
+                assert not any(socket.is_open for socket in sockets_of(connections))
+                assert connections.statistics().hot == 0
+                await trio.sleep(1)
+
+
+async def test_a_given_back_connection_is_kept_alive_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    """By when a frame was last sent for it, and not by when it was given back."""
+    config = make_config(keep_alive_interval=10.0, inactivity_timeout=15)
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
+            await connections.connect()
+            for _ in range(10):
+                connection = await acquire_connection(connections)
+                await trio.sleep(7)
+                connection.close()
+            assert connections.statistics().losses == 0
+            sent = [message.time for message in service.messages()]
+            assert len(sent) >= 6
 
 
 async def test_those_who_wait_together_get_a_connection_each(

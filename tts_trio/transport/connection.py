@@ -200,7 +200,8 @@ class Connection:
         self._go("ended")
         self._on_event = self._on_loss = None
         self._released_at = self.silent_since = trio.current_time()
-        self._write(self.context.interrupt())
+        if not self.context.is_as_begun:
+            self._write(self.context.interrupt())
 
     def _write(self, frames: list[str]) -> int:
         if not frames:

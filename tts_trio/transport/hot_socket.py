@@ -38,7 +38,7 @@ _NEXT = {
     SocketState.DIALING: {SocketState.HOT},
     SocketState.HOT: {SocketState.AGING, SocketState.RETIRING},
     SocketState.AGING: {SocketState.HOT},
-    SocketState.RETIRING: {SocketState.RETIRING},
+    SocketState.RETIRING: {SocketState.RETIRING, SocketState.HOT},
     SocketState.ENDING: set[SocketState](),
 }
 """What may follow what. `ENDING` may follow anything: the WebSocket tells when it was closed, or lost."""
@@ -190,17 +190,19 @@ class HotSocket:
 
     # How a slot becomes free. An utterance releases its connection when it was spoken, or interrupted. But at the
     # service its context holds one of the few slots of the socket until the service has reported its final. There are
-    # four cases:
+    # five cases:
     #
     # 1. The connection was never acquired. The next context is offered in its place; if there can be none, the socket
     #    closes, with the last frame of the endpoint.
-    # 2. The socket retires, and this was its last utterance. It closes without that frame: `stream-input` would speak,
-    #    and bill, the rest. A socket of `stream-input` always ends like this, since it retires as soon as its only
-    #    context is acquired.
-    # 3. The final has not come. The slot stays taken; the final frees it (`_receive_event`), or, if it does not come,
+    # 2. The context was begun with the socket, and no text was sent for it: the utterance was interrupted before it had
+    #    any, or said from memory. It is offered again.
+    # 3. The socket retires, and this was its last utterance. It closes without that frame: `stream-input` would speak,
+    #    and bill, the rest. A socket of `stream-input` ends like this, since it retires as soon as its only context is
+    #    acquired.
+    # 4. The final has not come. The slot stays taken; the final frees it (`_receive_event`), or, if it does not come,
     #    the socket retires (`_lost_slot_at`). The next utterance will be spoken over this socket, and soon, so the
     #    socket is probed now.
-    # 4. The final has come, or the service never knew the context. The slot is free.
+    # 5. The final has come, or the service never knew the context. The slot is free.
 
     def release(self, connection: Connection) -> None:
         """Take a connection back from its utterance; its slot is free when the service says so."""
@@ -212,6 +214,10 @@ class HotSocket:
                 self.close()
             else:
                 self._offer()
+        elif connection.context.is_as_begun and self._retired_for is None:
+            self._go(SocketState.HOT)
+            self.slots.offer_again(connection)
+            self._on_slot()
         elif self.state is SocketState.RETIRING and not self.slots.utterances:
             self._end()
         elif connection.context.holds_slot:

@@ -82,6 +82,12 @@ class Slots:
         self._next = next(self._contexts, None)
         return True
 
+    def offer_again(self, connection: Connection) -> None:
+        """Offer the context of an ended connection, for which no text was sent, as an idle one."""
+        self.free(connection)
+        self.idle = Connection(self._socket, connection.context)
+        self.idle.last_frame = connection.last_frame
+
     def withdraw(self) -> None:
         """Offer no connection any more."""
         self.idle = None

@@ -83,6 +83,12 @@ class Context:
         return self.state is ContextState.OPEN
 
     @property
+    def is_as_begun(self) -> bool:
+        """Whether it is as it was when its socket opened, so that another utterance can have it."""
+        begun = self.state is ContextState.OPEN and self.endpoint.begins == "with the socket"
+        return begun and self.sound is Sound.UNASKED
+
+    @property
     def takes_text(self) -> bool:
         """Whether text may be sent for it."""
         return self.state is ContextState.OPEN or self.state is ContextState.NEW

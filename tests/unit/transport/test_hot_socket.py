@@ -170,6 +170,11 @@ async def test_a_socket_of_one_utterance_retires_when_it_is_acquired(autojump_cl
             assert await acquire_connection(connections) is connection
             assert (socket.state, socket.slots.idle, socket.slots.utterances) == (SocketState.RETIRING, None, 1)
             connection.close()
+            assert (socket.state, socket.slots.utterances) == (SocketState.HOT, 0)  # no text was sent over it
+            connection = await acquire_connection(connections)
+            assert (socket.state, socket.slots.idle, socket.slots.utterances) == (SocketState.RETIRING, None, 1)
+            connection.send_text("Да. ")
+            connection.close()
             assert (socket.state, socket.error) == (SocketState.ENDING, None)
 
 
