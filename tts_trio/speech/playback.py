@@ -71,11 +71,11 @@ class Playback:
         self.tell()
 
     def resume(self, now: float, *, gap: bool) -> None:
-        """Play again; `gap` tells whether nothing is there to be played, so that this silence is a gap."""
+        """Play again; `gap` tells whether nothing is there to be played, so that silence from now on is a gap."""
         self.paused = False
-        if gap:
+        if gap and self.given:
             self._sounds = True
-            self.silent_from = now
+            self.silent_from = max(self.silent_from, now)
         self.tell()
 
     def leave(self, now: float, *, whole: bool) -> None:

@@ -211,6 +211,27 @@ async def test_a_gap_is_the_silence_before_a_pause_and_after_it(autojump_clock: 
         assert audio.spoken(frames.played_ms) == "Секунду, я посмотрю. Here it is."
 
 
+@pytest.mark.parametrize("silence", [False, True])
+async def test_before_the_first_audio_there_is_no_gap(autojump_clock: trio.testing.MockClock, *, silence: bool) -> None:
+    """The caller coughs while the LLM thinks; on a line with silence again while a frame is being played."""
+
+    async def thinking() -> AsyncIterator[str]:
+        await trio.sleep(3)
+        yield "Да, слушаю."
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        async with tts.speak(thinking()) as audio:
+            frames = audio.paced(silence=silence)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(FarEnd(frames).take)
+                await trio.sleep(1)
+                frames.pause()
+                await trio.sleep(0.5)
+                frames.resume()
+        assert (frames.underruns, frames.underrun_ms) == (0, 0.0)
+        assert audio.spoken(frames.played_ms) == "Да, слушаю."
+
+
 async def test_one_task_pauses_between_its_own_frames(autojump_clock: trio.testing.MockClock) -> None:
     """Who pauses before the first frame gets it after `resume`; and without a pause `resume` changes nothing."""
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:

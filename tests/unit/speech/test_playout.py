@@ -295,6 +295,18 @@ def test_the_playback() -> None:
     assert (playback.underruns, playback.silence) == (1, 7.0)
 
 
+def test_a_pause_that_drops_nothing() -> None:
+    """The far end plays to its end the frame that it has; what it is silent for after that is a gap, or is none."""
+    playback = Playback(10.0)
+    playback.give(0.02, 10.0)
+    playback.pause(0.0, 10.005, whole=False)
+    assert [playback.heard(now) for now in (10.005, 10.015, 12.0)] == pytest.approx([0.005, 0.015, 0.02])
+    playback.resume(10.01, gap=True)
+    assert [playback.heard(now) for now in (10.01, 10.015, 12.0)] == pytest.approx([0.01, 0.015, 0.02])
+    playback.give(0.02, 10.06)
+    assert (playback.underruns, playback.silence) == (1, pytest.approx(0.04))
+
+
 @pytest.mark.parametrize("end", ["barge-in", "text", "failure"])
 async def test_a_silence_counts_whatever_ends_it(autojump_clock: trio.testing.MockClock, end: str) -> None:
     """By the next frame, by a barge-in or by a failure; and how long it was. The end of the utterance is none."""
