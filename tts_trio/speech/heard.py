@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from operator import attrgetter
 
@@ -19,7 +20,8 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
     """The words that the listener has heard, in order, returned by `audio.heard()`.
 
     The words that are known may change until they are heard: estimated times give way to times, and after a loss a word
-    begins again. So a reader keeps the place in the text up to which it has given words, and not a number of words.
+    begins again. So a reader keeps the place in the text up to which it has given words, and not a number of words. The
+    words of fillers have no place of their own in the text, but their times do not change.
     """
 
     def __init__(self, utterance: Utterance, changes: trio.lowlevel.ParkingLot) -> None:
@@ -31,7 +33,8 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
         """
         self._utterance = utterance
         self._changes = changes
-        self._given = 0  # the end of the last word, in characters of the text
+        self._given = 0  # the end of the last word of the text, in its characters
+        self._filler_ms = (-1.0, -1.0)  # the times of the last word of a filler
         self._closed = False
 
     async def receive(self) -> Word:
@@ -58,7 +61,10 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
         playback, word = self._utterance.playback, self._next()
         now = 0.0 if playback.left else trio.current_time()  # a closed one may be read outside of `trio.run`
         if word is not None and word.end_ms <= playback.heard(now) * 1000 + ROUNDING_MS:
-            self._given = word.end
+            if word.filler:
+                self._filler_ms = (word.start_ms, word.end_ms)
+            else:
+                self._given = word.end
             return word
         if over_at(self._utterance) <= now:
             raise trio.EndOfChannel
@@ -73,7 +79,10 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
     def _next(self) -> Word | None:
         words = self._utterance.segments.words
         index = bisect.bisect_left(words, self._given, key=attrgetter("start"))
-        return words[index] if index < len(words) else None
+        following = itertools.islice(words, index, None)
+        return next(
+            (word for word in following if not word.filler or self._filler_ms < (word.start_ms, word.end_ms)), None
+        )
 
     def _due(self) -> float:
         """Return when `receive_nowait` will not block, if nothing changes before."""

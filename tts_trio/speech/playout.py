@@ -183,6 +183,8 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         self._paused = False
         self._asking.cancel()
         self._playback.resume(trio.current_time(), gap=not (self._is_over() or self._next))
+        if self._utterance.waits_for_playback:
+            self._changed()
 
     async def __anext__(self) -> bytes:
         return await next_piece(self, self._utterance)

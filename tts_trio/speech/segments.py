@@ -152,8 +152,9 @@ class Segments:
             return 0.0
         segment.become_filler()
         if is_fresh:
-            self._segments.pop()
-        self._append(segment)
+            self.current = self._segments[-1] = segment
+        else:
+            self._append(segment)
         seconds = sum(seconds for _, seconds in audio)
         self.waiting.append(b"".join(piece for piece, _ in audio))
         self._filler_waits = True

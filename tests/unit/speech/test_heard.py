@@ -22,7 +22,7 @@ from tests.helpers import (
     tokens,
     websocket_path,
 )
-from tts_trio import AudioChannel, MemoryCache, PhrasePolicy, TTSConnectionError, Word
+from tts_trio import AudioChannel, Filler, MemoryCache, PhrasePolicy, TTSConnectionError, Word
 from tts_trio.local_server import Behavior, Fault, read_tones
 
 
@@ -191,6 +191,45 @@ async def test_the_words_of_an_opening_are_given_as_all_others(
     assert audio.usage.characters < len(opening + text)
     assert len(ear.words) == len((opening + text).split())
     ear.check(opening + text)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_the_words_of_fillers_are_given_once_each_and_marked(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    """Before the text and in the middle of it, several in a row, also after a pause; the history has none of them."""
+    filler = {"en": "One moment, please.", "ru": "Одну минуту, пожалуйста."}[language]
+    first, second = "Сейчас посмотрю. ", "Here it is."
+    ear = Ear()
+
+    async def written() -> AsyncIterator[str]:
+        await trio.sleep(3)
+        yield first
+        await trio.sleep(9)
+        yield second
+
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        await tts.prefetch([filler])
+        async with tts.speak(written(), filler=Filler(filler, every=1.0)) as audio, trio.open_nursery() as nursery:
+            frames = audio.paced()
+
+            async def cough() -> None:
+                await trio.sleep(7)
+                frames.pause()
+                await trio.sleep(0.5)
+                frames.resume()
+
+            nursery.start_soon(ear.note_words, audio)
+            nursery.start_soon(cough)
+            async for frame in frames:
+                ear.take(frame)
+    words = [word for _, word in ear.words]
+    assert tuple(words) == audio.words
+    assert [word.text for word in words if not word.filler] == (first + second).split()
+    fillers = [word.text for word in words if word.filler]
+    assert fillers == filler.split() * (len(fillers) // len(filler.split()))
+    assert len(fillers) >= 3 * len(filler.split())
+    assert audio.spoken(frames.played_ms) == first + second
 
 
 async def test_a_reader_who_is_late_or_slow_misses_nothing(autojump_clock: trio.testing.MockClock) -> None:
