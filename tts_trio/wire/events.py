@@ -172,15 +172,7 @@ def _alignment(value: Any) -> Alignment | None:
         return None
     times = read_times(
         fields.get("chars"),
-        _first_list(fields, "charStartTimesMs", "char_start_times_ms", "charsStartTimesMs"),
-        _first_list(fields, "charDurationsMs", "char_durations_ms", "charsDurationsMs"),
+        fields.get("charStartTimesMs") or fields.get("char_start_times_ms") or fields.get("charsStartTimesMs"),
+        fields.get("charDurationsMs") or fields.get("char_durations_ms") or fields.get("charsDurationsMs"),
     )
     return times and Alignment(*times)
-
-
-def _first_list(fields: Mapping[str, Any], *names: str) -> list[Any] | None:
-    for name in names:
-        value: list[Any] | None = fields.get(name)
-        if isinstance(value, list):
-            return value
-    return None
