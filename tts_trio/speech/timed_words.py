@@ -88,9 +88,9 @@ class TimedWords:
         self._clip_ms = 0.0  # where the clip that is being timed began
         self._clip_words = 0  # its first word in `_timed`
         self._latest_ms = 0.0  # no mark of a word ends later
-        # What is to be done when somebody asks, in order: pairs, for closures would be ten objects a message for the
-        # garbage collector to look at again and again.
-        self._later: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        # What is to be done when somebody asks, in order, each in one tuple with its arguments: closures would be ten
+        # objects a message for the garbage collector to look at again and again.
+        self._later: list[tuple[Callable[..., None], *tuple[object, ...]]] = []
         self._noted = 0  # characters that are to be taken apart then
         # The characters that the service timed, without an object for each: where they begin in the text, what their
         # times count from, what they are, and when they begin and end. They are placed when somebody asks for them.
@@ -101,7 +101,7 @@ class TimedWords:
 
     def note(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
         """Note a message whose characters are those of the text from the cursor on."""
-        self._later.append((TimedWords._take_apart, (alignment, cursor, base_ms)))
+        self._later.append((TimedWords._take_apart, alignment, cursor, base_ms))
         self._latest_ms = max(self._latest_ms, base_ms + max(map(add, alignment.starts_ms, alignment.durations_ms)))
         self._noted += len(alignment.chars)
         if self._noted > _MOST_NOTED:
@@ -125,17 +125,17 @@ class TimedWords:
     def begin_clip(self, ms: float) -> None:
         """Note that the clip before has ended here, and that another begins."""
         self.end_clip(ms)
-        self._later.append((TimedWords._begin_clip, (ms,)))
+        self._later.append((TimedWords._begin_clip, ms))
 
     def end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""
         if self._latest_ms > ms:
-            self._later.append((TimedWords._compress, (ms,)))
+            self._later.append((TimedWords._compress, ms))
 
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
         self.end_clip(ms)
-        self._later.append((TimedWords._end, (len(self._sent.spans), ms)))
+        self._later.append((TimedWords._end, len(self._sent.spans), ms))
 
     # What is asked.
 
@@ -214,7 +214,7 @@ class TimedWords:
     def _catch_up(self) -> None:
         if self._later:
             later, self._later, self._noted = self._later, [], 0
-            for do, what in later:
+            for do, *what in later:
                 do(self, *what)
 
     def _take_apart(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
