@@ -130,6 +130,39 @@ async def test_a_paced_reply_hears_it_in_time(autojump_clock: trio.testing.MockC
         assert begins - one_ends < 200  # in the audio; the silence between is no audio
 
 
+@every_language
+async def test_its_words_are_told_while_they_are_heard(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    """Each once, in order, at its time; also where two fillers are said at one place."""
+    filler, (one, two) = FILLERS[language], PARTS[language]
+    async with memory_service() as service, speaking(config_of(), service.open_stream) as tts:
+        await tts.prefetch([filler])
+        async with tts.speak(written(one, 6.0, two), filler=Filler(filler, every=1.0)) as audio:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen, audio)
+                words = [word async for word in audio.heard()]
+        assert [word.text for word in words] == f"{one}{filler} {filler} {two}".split()
+        assert [word.text for word in words if word.filler] == 2 * filler.split()
+
+
+@pytest.mark.parametrize("silence", [False, True])
+async def test_it_is_due_by_the_clock_of_the_pacer(autojump_clock: trio.testing.MockClock, silence: bool) -> None:
+    """So long after the caller heard the last sound: also on a line that wants frames all the time."""
+    filler, (one, two) = FILLERS["en"], PARTS["en"]
+    async with memory_service() as service, speaking(config_of(), service.open_stream) as tts:
+        await tts.prefetch([filler])
+        sound, came, gap = b"", -1.0, 0.0
+        async with tts.speak(written(one, 9.0, two), filler=Filler(filler, after=1.0)) as audio:
+            async for frame in audio.paced(silence=silence):
+                if not any(frame):
+                    continue
+                now = trio.current_time()
+                gap = gap or (now - came if came > 0 and now - came > 0.5 else 0.0)
+                sound, came = sound + frame, now
+        assert heard(sound, tts.config) == f"{one}{filler} {two}".strip()
+        # The last sound is heard when its frame has been played, a lead of 0.2 s after it was given, or at once.
+        assert gap == pytest.approx(1.0 + (0.0 if silence else 0.2) + 0.02, abs=0.021)
+
+
 @pytest.mark.parametrize(("every", "times"), [(None, 1), (2.0, 3)])
 async def test_it_is_said_once_or_every_so_often(
     autojump_clock: trio.testing.MockClock, every: float | None, times: int
