@@ -28,6 +28,7 @@ from tts_trio import (
     AudioChannel,
     AudioFormat,
     AuthenticationError,
+    ConcurrencyError,
     ConcurrencyLimiter,
     ConfigurationError,
     EmptyAudioError,
@@ -296,6 +297,25 @@ async def test_it_needs_no_slot_of_the_plan(autojump_clock: trio.testing.MockClo
                 async with limiter.slot():  # it is free
                     sound += await listen(audio)
             assert whole_words(heard(sound, config), text) == text.split()
+
+
+async def test_it_speaks_where_no_slot_of_the_plan_becomes_free(autojump_clock: trio.testing.MockClock) -> None:
+    """Where it fails itself, its error is raised, and not that of the limiter."""
+    text, limiter = TEXTS["ru"], ConcurrencyLimiter(1, timeout=1.0)
+    async with memory_service() as service, limiter.slot():
+        async with speaking(make_config(fallback=Other(), limiter=limiter), service.open_stream) as tts:
+            began = trio.current_time()
+            async with tts.speak([text]) as audio:
+                assert heard(await listen(audio), tts.config) == text
+            assert audio.timeline.first_received == pytest.approx(began + 1, abs=0.01)
+        for other, cause in ((Other(OSError(), 0), OSError), (None, type(None))):
+            async with speaking(make_config(fallback=other, limiter=limiter), service.open_stream) as tts:
+                with pytest.raises(TTSConnectionError) as caught:
+                    async with tts.speak([text]) as audio:
+                        await listen(audio)
+            assert isinstance(caught.value, ConcurrencyError) == (other is None)
+            assert isinstance(caught.value.__cause__, cause)
+        assert posts(service.server) == []
 
 
 async def a_coroutine(text: str, audio_format: AudioFormat) -> AsyncGenerator[bytes, None]:

@@ -134,18 +134,26 @@ class Reply(Driver):
     async def _hold_slot(self, limiter: Limiter) -> None:
         """Hold a slot of the limiter from the first phrase until the utterance ends.
 
-        When the slot was lost, or the service refused the utterance all the same, wait for another slot.
+        When the slot was lost, or the service refused the utterance all the same, wait for another slot. If there is
+        none in time, a fallback of the user's, which needs no slot, speaks.
         """
         await self._has_phrases.wait()
-        with self._slot_scope:
-            while True:
-                async with limiter.slot(background=self._background) as self._slot:
-                    self._slot_lost = trio.Event()
-                    self.utterance.admitted = True
-                    self.changed()
-                    await self._slot_lost.wait()
-                await trio.sleep(self._pause)
-                self._pause = 0.0
+        try:
+            with self._slot_scope:
+                while True:
+                    async with limiter.slot(background=self._background) as self._slot:
+                        self._slot_lost = trio.Event()
+                        self.utterance.admitted = True
+                        self.changed()
+                        await self._slot_lost.wait()
+                    await trio.sleep(self._pause)
+                    self._pause = 0.0
+        except ConcurrencyError as error:
+            if not callable(self._config.fallback) or not self.utterance.replays.give_up(error):
+                raise
+            self._acquiring.cancel(reason="the fallback speaks")
+            self.utterance.lost(error, trio.current_time())
+            self.changed()
 
     def _lose_slot(self) -> None:
         """Give the slot back, and send no phrase before there is another one."""
