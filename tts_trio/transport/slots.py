@@ -33,7 +33,7 @@ class Slots:
         self._contexts = contexts_of(endpoint)
         self._next = next(self._contexts, None)
         self._held: dict[str | None, Connection] = {}  # by context
-        self._acquired: set[str | None] = set()  # all contexts that an utterance ever had
+        self._acquired: set[str | None] = set()  # all contexts that an utterance ever had, and did not give back
 
     def __len__(self) -> int:
         """Return how many slots are held."""
@@ -85,6 +85,7 @@ class Slots:
     def offer_again(self, connection: Connection) -> None:
         """Offer the context of an ended connection, for which no text was sent, as an idle one."""
         self.free(connection)
+        self._acquired.discard(connection.context.context_id)  # what comes for it meanwhile is unasked, as before
         self.idle = Connection(self._socket, connection.context)
         self.idle.last_frame = connection.last_frame
 

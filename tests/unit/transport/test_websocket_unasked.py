@@ -188,6 +188,33 @@ async def test_what_comes_on_an_idle_connection_is_heard_by_nobody(
     assert statistics.losses == 1
 
 
+@pytest.mark.parametrize("unasked", UNASKED)
+async def test_what_comes_on_a_connection_that_was_given_back_is_heard_by_nobody(
+    autojump_clock: trio.testing.MockClock, unasked: str
+) -> None:
+    """P32: an utterance had it, sent no text over it, and left it to the next one."""
+
+    async def script(peer: Peer) -> None:
+        await accept(peer)
+        if peer.number == 0:
+            await peer.idle(2)
+            await peer.say(UNASKED[unasked](None))
+        await peer.answer()
+
+    async with trio.open_nursery() as nursery:
+        opener = serve(nursery, script)
+        async with WebSocketConnectionManager(make_config(), open_stream=opener) as connections:
+            async with TTSManager(make_config(), connections) as tts:
+                async with tts.start_llm_stream():
+                    await trio.sleep(1)
+                assert connections.statistics().hot == 2
+                await trio.sleep(2)
+                assert (connections.statistics().hot, connections.statistics().losses) == (1, 1)
+                async with tts.speak([TEXT]) as audio:
+                    assert await listen(audio) == WORDS
+        nursery.cancel_scope.cancel()
+
+
 async def test_sound_that_comes_before_the_text_is_not_that_of_the_text(autojump_clock: trio.testing.MockClock) -> None:
     """P32: on a connection that was taken, and has sent no text yet."""
 
