@@ -324,10 +324,10 @@ async def test_the_longest_openings_are_kept_in_every_codec(
         async with conversation(config, [opening], [opening]) as (tts, service):
             for _ in range(3):
                 async with tts.start_llm_stream() as (text, audio):
-                    began = time.perf_counter()  # on the real clock: what it costs
+                    began = time.thread_time()  # what it costs, as no time passes on the clock of the test
                     text.send_nowait(opening)
                     await audio.receive()
-                    took.append(time.perf_counter() - began)
+                    took.append(time.thread_time() - began)
             said = await say(tts, service, [opening])
             assert (said.sent, said.at[0]) == ([], 0.0)
             assert [word.text for word in said.audio.words] == opening.split()
