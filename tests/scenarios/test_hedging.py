@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -30,6 +32,7 @@ from tests.helpers import (
     whole_words,
 )
 from tests.helpers.pages import run_example
+from tests.helpers.streams import Wrapped
 from tts_trio import (
     AudioChannel,
     ConcurrencyLimiter,
@@ -223,16 +226,12 @@ async def test_where_every_answer_is_slow_few_more_requests_go_out(autojump_cloc
     assert len(spoken_over(service, "stream-input")) == 42
 
 
-LOSSES = [("reset", after) for after in (0.0, 0.125, 0.19)]
-LOSSES += [("error_frame", 0.5), ("freeze", 0.19)]
-
-
-@pytest.mark.parametrize(("action", "after"), LOSSES)
+@pytest.mark.parametrize(("action", "after"), [("reset", 0.0), ("error_frame", 0.5), ("freeze", 0.19)])
 @pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
 async def test_where_one_is_lost_the_other_goes_on(
     autojump_clock: MockClock, endpoint: str, which: int, action: str, after: float
 ) -> None:
-    """At any moment, before the second one was there, and after one has won; all is said once."""
+    """Before the second one was there, while there are two, and after one has won; all is said once."""
     other = 1 - which
     faults = (
         slow(0.4, endpoint, skip=other),
@@ -250,6 +249,78 @@ async def test_where_one_is_lost_the_other_goes_on(
             await say(tts, text)
             await trio.sleep(12)
             assert tts.connections.statistics().in_use == 0
+
+
+class AtStep(trio.abc.Instrument):
+    """Does something after so many steps of all tasks, of the client and of the server."""
+
+    def __init__(self, steps: float, do: Callable[[], object]) -> None:
+        self.passed = 0
+        self._steps = steps
+        self._do = do
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.passed += 1
+        if self.passed == self._steps:
+            self._do()
+
+
+@attrs.define(eq=False)
+class Breakable(Wrapped):
+    """A stream that breaks when it is told to."""
+
+    is_broken: bool = False
+    reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        with trio.CancelScope() as self.reading:
+            if not self.is_broken:
+                return await self.stream.receive_some(max_bytes)
+        raise trio.BrokenResourceError
+
+    def breaks(self) -> None:
+        self.is_broken = True
+        self.reading.cancel()
+
+
+async def lose_at(steps: float, endpoint: str, which: int) -> int:
+    """Lose the first or the second connection of a late reply after so many steps; return how many there were."""
+    streams: list[Breakable] = []
+    text = TWO_PHRASES["ru" if which else "en"]
+    async with service_with(slow(0.25, endpoint)) as service:
+
+        async def open_stream(config: TTSConfig) -> trio.abc.Stream:
+            streams.append(Breakable(await service.open_stream(config)))
+            return streams[-1]
+
+        config = make_config(endpoint, hedge=HEDGE)
+        async with speaking(config, open_stream) as tts:
+            await settle(tts)
+            instrument = AtStep(steps, lambda: streams[service.sockets()[: which + 1][-1] - 1].breaks())
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                async with tts.speak([text]) as audio:
+                    assert whole_words(heard(await listen(audio), config), text) == text.split()
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+            assert audio.usage.replays <= 1
+            assert [word.text for word in audio.words] == text.split()
+            await trio.sleep(2)
+            await say(tts, TEXTS["en" if which else "ru"])
+            assert tts.connections.statistics().in_use == 0
+    return instrument.passed
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
+async def test_each_may_be_lost_at_any_step(
+    autojump_clock: MockClock, endpoint: str, sample: Sample, which: int
+) -> None:
+    """P13: of any task, from the first token to the last audio; no whole word is said twice, and none is lost."""
+    total = await lose_at(math.inf, endpoint, which)
+    assert total > 100
+    for steps in sample(range(1, total + 1), 4):
+        hedging.budget_of_account.cache_clear()
+        await lose_at(steps, endpoint, which)
 
 
 async def test_where_both_are_lost_the_text_is_replayed(autojump_clock: MockClock, endpoint: str) -> None:
@@ -326,20 +397,6 @@ async def test_the_text_may_be_closed_before_or_after_the_hedge(autojump_clock: 
                 assert hedges(audio) == "won"
 
 
-class LeaveAt(trio.abc.Instrument):
-    """Cancels a scope after so many steps of all tasks, of the client and of the server."""
-
-    def __init__(self, scope: trio.CancelScope, steps: float) -> None:
-        self.passed = 0
-        self._scope = scope
-        self._steps = steps
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.passed += 1
-        if self.passed == self._steps:
-            self._scope.cancel()
-
-
 async def leave_at(steps: float, way: str) -> int:
     """Leave an utterance that is late after so many steps, and have others spoken; return how many there were."""
     delay = Fault("delay", "answer", 0.25, path="/stream", count=1) if way == "static" else slow(0.25, way)
@@ -349,7 +406,7 @@ async def leave_at(steps: float, way: str) -> int:
         async with speaking(config, service.open_stream) as tts:
             await settle(tts)
             with trio.CancelScope() as scope:
-                instrument = LeaveAt(scope, steps)
+                instrument = AtStep(steps, scope.cancel)
                 trio.lowlevel.add_instrument(instrument)
                 try:
                     async with tts.stream_static_text(ENGLISH) if way == "static" else tts.speak([ENGLISH]) as audio:
