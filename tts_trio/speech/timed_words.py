@@ -328,4 +328,4 @@ class EstimatedWords:
         """When the text up to an offset has been spoken."""
         if self._whole_ms is None:
             return 1000 * offset / self._characters_a_second
-        return self._whole_ms * offset / self._sent.length
+        return self._whole_ms * (offset / self._sent.length)  # exactly all of it for the last word

@@ -152,3 +152,15 @@ def test_it_does_not_matter_when_somebody_asks(cuts: list[int], share: float, as
     for spoken in both:
         spoken.final()
     assert both[0].words == both[1].words
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_the_last_word_of_an_estimate_ends_with_the_audio(phrase: str) -> None:
+    """Whatever its length is: at 22,050 Hz it is no whole number of milliseconds, and a product is rounded."""
+    for samples in range(20_000, 20_300):
+        spoken = SpokenText()
+        spoken.sent(phrase)
+        spoken.received(1000 * samples / 22_050, AudioReceived(b"", None))
+        spoken.final()
+        assert [word.text for word in spoken.words] == phrase.split(), samples
+        assert spoken.words[-1].end_ms == spoken.received_ms
