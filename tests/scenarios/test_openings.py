@@ -806,6 +806,25 @@ async def test_a_short_clip_is_not_said_where_its_llm_is_slow(autojump_clock: Mo
             assert "".join(sent_texts(service)[before:]).startswith(opening) == (not is_hit)
 
 
+@every_language
+async def test_nothing_is_said_from_memory_after_a_reply_was_left(autojump_clock: MockClock, language: str) -> None:
+    """Its text ends with a mark, and its clip is kept by another conversation before it is left."""
+    opening = EARLY[language][1][0]
+    full, empty = MemoryCache(), MemoryCache()
+    config = cached(cache=full, phrase_policy=PhrasePolicy()).evolve(language_code=language)
+    async with conversation(config) as (tts, service):
+        await tts.prefetch_openings([opening])
+        async with speaking(config.evolve(opening_cache=empty), service.open_stream) as other:
+            async with other.start_llm_stream() as (text, audio):
+                await text.send(opening)
+                for key, value in values(full).items():
+                    await empty.put(key, value)
+                audio.close()
+            assert audio.words == ()
+            assert audio.outcome is not None
+            assert (audio.outcome.spoken_text, audio.outcome.unspoken_text) == ("", opening)
+
+
 async def test_no_slot_is_needed_for_what_is_said_from_memory(autojump_clock: MockClock) -> None:
     one, _, rest = TALKS["en"]
     limiter = ConcurrencyLimiter(1)
