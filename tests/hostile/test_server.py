@@ -58,7 +58,10 @@ async def test_an_honest_answer_pauses_behind_half_a_second_of_sound_only(
         async def send(data: bytes, sent: list[bytes] = sent) -> None:
             sent.append(data)
 
-        server = SimpleNamespace(requests=0, note=print, draw=lambda *_, seed=seed, **__: (None, random.Random(seed)))
+        prompt = SimpleNamespace(thinks=lambda _: 0.0)
+        server = SimpleNamespace(
+            requests=0, note=print, faults=prompt, draw=lambda *_, seed=seed, **__: (None, random.Random(seed))
+        )
         peer: Any = SimpleNamespace(server=server, number=1, key="k", send=send)
         began = trio.current_time()
         await answer(peer, asked, 1)

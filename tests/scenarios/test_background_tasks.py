@@ -63,7 +63,7 @@ IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (Utterance, "lost"),
     (CachedSource, "_bring"),
     (GuardedCache, "put"),
-    (Service, "_stream"),
+    (Service, "_ask"),
 ]
 
 

@@ -18,6 +18,7 @@ from tts_trio.local_server import Behavior, Fault
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.streams import open_stream
+from tts_trio.wire import endpoint_for
 from tts_trio.wire.events import AudioReceived, Final
 
 TEXT = "Да, заказ 42 готов. Yes, it's 3.14!"
@@ -157,7 +158,7 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
         utterance.receive(event, 1.0)
 
     socket._opened()
-    connection = socket.acquire()
+    connection = socket.acquire(endpoint_for(config))
     connection.take(on_event, lambda error: utterance.lost(error, 1.0))
     utterance.accept("Раз, два. One, two.", 0.0)
     utterance.complete(0.0)

@@ -269,7 +269,8 @@ async def test_one_line_without_the_text_and_the_key(
     first, second = [record.getMessage() for record in caplog.records if record.name.endswith("utterance_record")]
     spoken_by = f"voice_id={VOICE_ID} model_id=eleven_flash_v2_5"
     assert first.startswith(
-        f"static text: {spoken_by} end=finished connection=reused cached=False replays=0 characters="
+        f"static text: {spoken_by} end=finished connection=reused cached=False replays=0 hedge=none "
+        "hedged_characters=0 characters="
     )
     assert " first_received_ms=100.0 " in first
     assert second.startswith(f"reply: {spoken_by} end=failed error=TTSConnectionError connection=reused ")
