@@ -15,7 +15,7 @@ from operator import itemgetter
 
 import attrs
 
-from tts_trio.speech.readings import Reading, Times, letters_end, word_spans
+from tts_trio.speech.readings import Reading, Times, letters_end, word_pattern, word_spans
 from tts_trio.text import speakable
 
 # A text can be read in fewer words than it was written in.
@@ -69,6 +69,7 @@ class SentText:
         self.cursor = self.covered = 0
         self._letters: list[int] = [0]  # how many characters the words before each word have, and all of them
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
+        word_pattern()  # compiles it now, and not when the first phrase is waited for
 
     def add(self, phrase: str) -> None:
         """Note a phrase that left, in order. A word never continues in the next phrase."""

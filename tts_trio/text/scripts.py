@@ -7,8 +7,6 @@ so that a word of them is counted by its characters.
 
 from __future__ import annotations
 
-import re
-
 # Kana and Chinese characters.
 # Each range is an atomic group, since the `re` module takes 50 times as long to compile one set of all ranges.
 CJK = "(?:(?>[\u3041-\u9fff])|(?>[\uf900-\ufaff])|(?>[\uff66-\uff9d])|(?>[\U00020000-\U000323af]))"
@@ -25,18 +23,24 @@ CLUSTER = (
 )
 """Matches one cluster."""
 
-_UNSPACED = re.compile(f"{CJK}|{CLUSTER}")
-_CLUSTERED = re.compile("[\u0e01-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u109f\u1780-\u17dd]")
+UNSPACED = f"(?:{CJK}|(?>[\u0e01-\u0ece])|(?>[\u1000-\u109f])|(?>[\u1780-\u17dd]))"
+"""Matches one character of any of these scripts."""
 
 
 def is_unspaced(char: str) -> bool:
     """Whether a character is of a script without blanks between words; False for ""."""
-    return char > "\u0e00" and (_UNSPACED.match(char) is not None or is_clustered(char))
+    return char > "\u0e00" and (
+        is_clustered(char)
+        or "\u3041" <= char <= "\u9fff"
+        or "\uf900" <= char <= "\ufaff"
+        or "\uff66" <= char <= "\uff9d"
+        or char >= "\U00020000"
+    )
 
 
 def is_clustered(char: str) -> bool:
     """Whether a character is Thai, Lao, Khmer or Burmese, where a blank is a mark; False for ""."""
-    return _CLUSTERED.match(char) is not None
+    return "\u0e01" <= char <= "\u0ece" or "\u1000" <= char <= "\u109f" or "\u1780" <= char <= "\u17dd"
 
 
 def words_in(core: str) -> int:
