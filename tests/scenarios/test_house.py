@@ -39,6 +39,7 @@ ROOMS = (
 WITHOUT_IO = (
     "text",
     "wire",
+    "limits.hedging",
     *(
         f"speech.{module}"
         for module in (
