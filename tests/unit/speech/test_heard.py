@@ -40,23 +40,24 @@ class Ear:
     def take(self, frame: bytes) -> None:
         self.frames.append((trio.current_time(), frame))
 
-    def sounds_at(self, ms: float) -> float:
-        """When so much of the audio has been played, by a far end that plays all that it gets in real time."""
-        silent_from = -math.inf
-        for given_at, frame in self.frames:
-            seconds = len(frame) / 32000
-            silent_from = max(silent_from, given_at) + seconds
-            ms -= seconds * 1000
-            if ms <= 1e-6:
-                return silent_from + ms / 1000
-        return math.inf
+    def sounds_at(self, places_ms: list[float]) -> list[float]:
+        """When so much of the audio has been played, for each place, by a far end that plays all in real time."""
+        times: list[float] = []
+        frames, silent_from, given_ms = iter(self.frames), -math.inf, 0.0
+        for ms in places_ms:
+            while given_ms < ms - 1e-6:
+                at, frame = next(frames)
+                silent_from = max(silent_from, at) + len(frame) / 32000
+                given_ms += len(frame) / 32
+            times.append(silent_from - (given_ms - ms) / 1000)
+        return times
 
     def check(self, text: str, *, until: float = math.inf) -> None:
         """Each word came in the millisecond in which it was heard, and all that were heard by `until`."""
         assert [word.text for _, word in self.words] == text.split()[: len(self.words)]
-        for at, word in self.words:
-            assert at == pytest.approx(self.sounds_at(word.end_ms), abs=1e-3)
-            assert at <= until
+        times = [at for at, _ in self.words]
+        assert times == pytest.approx(self.sounds_at([word.end_ms for _, word in self.words]), abs=1e-3)
+        assert max(times, default=0.0) <= until
 
 
 async def hesitant(text: str) -> AsyncIterator[str]:
@@ -74,7 +75,7 @@ async def test_each_word_is_given_when_it_is_heard(
     autojump_clock: trio.testing.MockClock, endpoint: str, language: str, way: str
 ) -> None:
     """Also where the LLM pauses in the middle, and the far end has nothing to play."""
-    text, ear = TEXTS[language], Ear()
+    text, ear = TEXTS[language][:100].rpartition(" ")[0], Ear()
     async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
         async with tts.speak(hesitant(text)) as audio, trio.open_nursery() as nursery:
             nursery.start_soon(ear.note_words, audio)
@@ -84,12 +85,13 @@ async def test_each_word_is_given_when_it_is_heard(
         ended = trio.current_time()
     assert tuple(word for _, word in ear.words) == audio.words
     ear.check(text)
-    assert ended == pytest.approx(ear.sounds_at(sum(len(frame) for _, frame in ear.frames) / 32))  # with the audio
+    [silent_from] = ear.sounds_at([sum(len(frame) for _, frame in ear.frames) / 32])
+    assert ended == pytest.approx(silent_from)  # with the audio
     assert max(later[0] - earlier[0] for earlier, later in itertools.pairwise(ear.words)) > 4
 
 
 @pytest.mark.parametrize("way", ["cancelled", "closed", "left"])
-@pytest.mark.parametrize("after", [0.0, 0.779, 1.49, 3.333])
+@pytest.mark.parametrize("after", [0.0, 0.779, 2.333])
 @pytest.mark.parametrize("language", TEXTS)
 async def test_a_word_that_was_not_heard_is_never_given(
     autojump_clock: trio.testing.MockClock, language: str, after: float, way: str
@@ -279,8 +281,7 @@ async def test_the_characters_sound_when_they_are_said_to(
                 sound = b""
                 async for piece in audio:
                     sound += piece
-                    assert "".join(each.text for each in audio.characters) == "".join(each.text for each in audio.words)
-                    assert audio.characters is audio.characters
+                    assert sum(len(word.text) for word in audio.words) == len(audio.characters)
     assert audio.usage.replays == 1
     assert "".join(each.text for each in audio.characters) == "".join(text.split())
     said = [
