@@ -775,6 +775,28 @@ async def test_a_phrase_ends_early_where_it_is_a_kept_opening_with_its_mark(
 
 
 @every_language
+async def test_an_opening_whose_parts_are_kept_sounds_at_its_first_comma(
+    autojump_clock: MockClock, language: str
+) -> None:
+    """And goes on from memory without silence."""
+    parts = {"en": ("Sure,", "let me check that."), "ru": ("Конечно,", "сейчас посмотрю.")}[language]
+    rest = TALKS[language][2].strip()
+    config = cached(phrase_policy=PhrasePolicy()).evolve(language_code=language)
+    async with conversation(config) as (tts, _):
+        await tts.prefetch_openings(parts)
+        async with tts.speak(pieces(" ".join((*parts, rest)), 0.02)) as audio:
+            began = trio.current_time()
+            frames = audio.paced()
+            async for _ in frames:
+                pass
+        first = audio.timeline.first_delivered
+        assert first is not None
+        assert first - began == pytest.approx(0.02)
+        assert audio.usage.characters == len(rest) + 1
+        assert frames.underruns == 0
+
+
+@every_language
 async def test_no_phrase_ends_early_that_is_not_kept(autojump_clock: MockClock, language: str) -> None:
     """What is sent, and when, is what is sent without openings."""
     frames = list[list[tuple[float, Any]]]()
