@@ -57,7 +57,7 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
         "  16 steps of the local server, one cut of a reply in three, 3 cuts of a static text that is cached,",
         "  40 interleavings of interruptions an endpoint, 100 short turns of 1,000, 3,000 words of 100,000 that nobody",
         "  hears, every second reply of the corpus with each policy, 60 examples of Hypothesis of 1,000,",
-        "  4 or 5 steps of a late utterance, and 80 replies of 400 to a service with a tail",
+        "  4 or 5 steps of a late utterance, and 60 replies of 400 to a service with a tail",
     ]
 
 

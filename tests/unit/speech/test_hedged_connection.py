@@ -218,6 +218,27 @@ async def test_without_a_budget_there_is_no_second_one(autojump_clock: MockClock
     assert (race.spares, race.report.hedge) == (1, "none")
 
 
+class Turns(trio.abc.Instrument):
+    """Counts the turns of the loop."""
+
+    count = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+async def test_a_busy_loop_does_not_put_the_second_one_off(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A turn takes a millisecond where many calls are served, so only a few are waited for what has come."""
+    race, turns = Race(), Turns()
+    await race.begin(nursery, until=HEDGE - 0.01)
+    await trio.sleep_until(race.connection._late_at)
+    trio.lowlevel.add_instrument(turns)
+    while race.report.hedge == "none" and turns.count < 100:
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(turns)
+    assert turns.count < 20
+
+
 async def test_what_is_learned_and_earned(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """In time: its own time, and 5 % of all its characters, once. Late: its time, and nothing. Given up: no time."""
     in_time = Race()
