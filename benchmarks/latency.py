@@ -314,11 +314,10 @@ def main() -> None:
         plan = QUICK if options.quick else FULL
         own = _QUICK if options.quick else _OWN
         names = [*own, *peers_of(options)]
-        commands = field.commands([*own, *worlds.OWN[1:]], peers_of(options))
+        commands = field.commands(own, peers_of(options))
         with open_field(commands) as (service, contestants), progress("latency", plan.steps()) as advance:
-            alike = [contestant for contestant in contestants if contestant.name in names]
-            measured = measure(service, alike, plan, advance)
-            in_worlds = worlds.measure(service, contestants, plan.worlds, advance)
+            measured = measure(service, contestants, plan, advance)
+            in_worlds = worlds.measure(service, field.commands(worlds.OWN, peers_of(options)), plan.worlds, advance)
         report(measured, in_worlds, names, plan, result)
     result.write()
 

@@ -13,12 +13,13 @@ import random
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
 
 from benchmarks import field, pictures, timing
-from benchmarks.children import Contestant, Service
+from benchmarks.children import Contestant, Service, open_contestant
 from benchmarks.script import Report, Target
 from tests.corpus import LANGUAGES, Reply, replies
 from tts_trio.cli.console import Advance
@@ -165,34 +166,56 @@ def percentile(seconds: Sequence[float], part: int) -> float:
 
 
 def measure(
-    service: Service, contestants: Sequence[Contestant], plan: Plan, advance: Advance
+    service: Service, commands: Mapping[str, Sequence[str]], plan: Plan, advance: Advance
 ) -> tuple[Measured, Measured]:
     """Measure in both worlds: of openings, and with a tail.
 
-    The first turn of each conversation is no part of it: in them, each opening is said in two conversations at least,
-    if there are 24.
+    Args:
+        service: The service.
+        commands: Of the clients' processes; each world has processes of its own.
+        plan: How much is measured. The first turn of each conversation is no part of it. If there are 24, two of them
+            say each opening in it.
+        advance: Of the progress bar.
     """
-    measured = Measured(), Measured()
-    for world, each, found in ((OPENINGS, plan.openings, measured[0]), (TAIL, plan.tail, measured[1])):
-        chosen = [one for one in contestants if one.name in world.own or not field.is_own(one.name)]
+    return (
+        _measure(OPENINGS, plan.openings, service, commands, plan, advance),
+        _measure(TAIL, plan.tail, service, commands, plan, advance),
+    )
+
+
+def _measure(
+    world: World,
+    turns: int,
+    service: Service,
+    commands: Mapping[str, Sequence[str]],
+    plan: Plan,
+    advance: Advance,
+) -> Measured:
+    found = Measured()
+    said = corpus(plan.conversations * turns, 1)
+    with ExitStack() as stack:
+        contestants = [
+            stack.enter_context(open_contestant(name, command, service.environment))
+            for name, command in commands.items()
+            if name in world.own or not field.is_own(name)
+        ]
         voices = [field.VOICE] * plan.conversations
-        for contestant in chosen:
-            contestant.do("open", base_url=service.base_url(world.round_trip), voices=voices)
+        for contestant in contestants:
+            contestant.do("open", base_url=service.base_url(world.round_trip), voices=voices, at_once=True)
             _speak(contestant, corpus(plan.conversations, 0, opened=True), plan, world)
-        said = corpus(plan.conversations * each, 1)
         for block in range(plan.blocks):
             part = said[block * len(said) // plan.blocks : (block + 1) * len(said) // plan.blocks]
-            for contestant in field.rotated(chosen, block):
+            for contestant in field.rotated(contestants, block):
                 service.behave(**world.behavior, seed=1 + block)
                 service.events()
                 for one, record in _speak(contestant, part, plan, world):
                     found.take(contestant.name, one, timing.first_audio(record))
                 found.sent[contestant.name] += sum(_letters(text) for text in timing.texts(service.events()))
             advance()
-        for contestant in chosen:
-            contestant.do("close")
-        service.behave()
-    return measured
+        for contestant in contestants:
+            contestant.kill()
+    service.behave()
+    return found
 
 
 def _speak(

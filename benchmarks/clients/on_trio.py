@@ -25,6 +25,11 @@ class Trio:
             for function in functions:
                 nursery.start_soon(function)
 
+    async def open(self, functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Run them one after another: this task closes what they open."""
+        for function in functions:
+            await function()
+
     async def sleep(self, seconds: float) -> None:
         """Sleep."""
         await trio.sleep(seconds)

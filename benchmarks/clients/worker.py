@@ -1,6 +1,7 @@
 """What every client's process does: it takes a command a line, has its clients do it, and answers a line.
 
-{"do": "open", "base_url": …, "voices": […]}    make a client for each voice
+{"do": "open", "base_url": …, "voices": […]}    make a client for each voice, one after another; with "at_once" all
+                                                together, where the runtime allows that
 {"do": "prepare"}                               have all of them ready to speak at once
 {"do": "speak", "rows": [[turn, …], …]}         each client its row, one after the other; the clients together; before a
                                                 turn with a "rest" of some seconds it gets ready, and that much time
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +65,10 @@ class Runtime(Protocol):
         """Run them all, until all are done."""
         ...
 
+    async def open(self, functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Run them all, together if what they open need not be closed by the same task."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Sleep."""
         ...
@@ -78,6 +84,10 @@ class Asyncio:
     async def together(self, functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
         """Run them all, until all are done."""
         await asyncio.gather(*(function() for function in functions))
+
+    async def open(self, functions: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Run them together."""
+        await self.together(functions)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep."""
@@ -112,9 +122,15 @@ class Worker:
                     answers.write(json.dumps({"answer": answer, **usage()}) + "\n")
                     answers.flush()
 
-    async def _open_all(self, base_url: str, voices: list[str]) -> None:
-        for voice in voices:
+    async def _open_all(self, base_url: str, voices: list[str], *, at_once: bool = False) -> None:
+        async def open_one(voice: str) -> None:
             self._clients.append(await self._open.enter_async_context(self._open_client(base_url, voice)))
+
+        if at_once:
+            await self._runtime.open([partial(open_one, voice) for voice in voices])
+        else:
+            for voice in voices:
+                await open_one(voice)
 
     async def _prepare(self) -> None:
         await self._runtime.together([client.prepare for client in self._clients])

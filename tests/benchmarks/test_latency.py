@@ -29,7 +29,7 @@ def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path, monk
     monkeypatch.setattr(worlds, "TAIL", attrs.evolve(worlds.TAIL, round_trip=0.0, behavior=slow))
     with open_field(field.commands(NAMES, [])) as (service, contestants), progress("latency", PLAN.steps()) as advance:
         measured = latency.measure(service, contestants, PLAN, advance)
-        in_worlds = worlds.measure(service, contestants, PLAN.worlds, advance)
+        in_worlds = worlds.measure(service, field.commands([field.OURS], []), PLAN.worlds, advance)
     openings, tail = in_worlds
     assert [len(openings.every[field.OURS]), len(openings.opened[field.OURS])] == [2, 1]
     assert all(MODEL <= seconds < MODEL + 0.3 for seconds in openings.every[field.OURS])
