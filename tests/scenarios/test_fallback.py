@@ -299,6 +299,20 @@ async def test_it_needs_no_slot_of_the_plan(autojump_clock: trio.testing.MockClo
             assert whole_words(heard(sound, config), text) == text.split()
 
 
+async def test_a_static_text_has_none(autojump_clock: trio.testing.MockClock) -> None:
+    """P26: it is requested as often as without."""
+    other = Other()
+    refused = Fault("status", "answer", 503, path="/stream")
+    for fallback in (None, other):
+        async with memory_service(Behavior(faults=(refused,))) as service:
+            async with speaking(make_config(fallback=fallback, audio_cache=None), service.open_stream) as tts:
+                with pytest.raises(TTSConnectionError):
+                    async with tts.stream_static_text("Да.") as audio:
+                        await listen(audio)
+            assert len(posts(service.server)) == 3
+    assert other.asked == []
+
+
 async def test_it_speaks_where_no_slot_of_the_plan_becomes_free(autojump_clock: trio.testing.MockClock) -> None:
     """Where it fails itself, its error is raised, and not that of the limiter."""
     text, limiter = TEXTS["ru"], ConcurrencyLimiter(1, timeout=1.0)

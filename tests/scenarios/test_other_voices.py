@@ -190,6 +190,20 @@ async def test_a_kind_whose_reply_goes_on_is_not_closed(autojump_clock: trio.tes
             assert OTHER not in [path.split("/")[3] for path in hot_paths(tts)]
 
 
+async def test_a_kind_that_is_waited_for_is_not_closed(autojump_clock: trio.testing.MockClock) -> None:
+    async with memory_service(dial_time=0.3) as service:
+        async with speaking(make_config(), service.open_stream) as tts:
+
+            async def expect() -> None:
+                for voice in VOICES:
+                    tts.expect(voice=voice)
+                    await trio.lowlevel.checkpoint()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(expect)
+                assert waited(await say(tts, "Да.", voice=OTHER)) == pytest.approx(0.3)
+
+
 def hot_paths(tts: TTSManager) -> list[str]:
     return [s._endpoint.path() for s in sockets_of(tts.connections) if s.state is SocketState.HOT]
 

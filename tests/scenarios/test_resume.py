@@ -43,7 +43,9 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.config.audio_clock import AudioClock
+from tts_trio.limits.backoff import Backoff
 from tts_trio.local_server import Behavior, Fault, Injected
+from tts_trio.speech import reply
 from tts_trio.wire.events import Final
 
 # The tone voice speaks 16.7 characters a second; 15 are reckoned with, and one word more is said again.
@@ -562,3 +564,25 @@ async def test_an_answer_that_ends_early_is_gone_on_with(
             assert [word.text for word in audio.words] == text.split()
             assert audio.outcome is not None
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+
+
+async def test_only_a_replay_waits_for_its_turn(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P26: the second one does, and not each connection after it, of which every phrase without times needs one."""
+    waits: list[int] = []
+
+    class Noted(Backoff):
+        def after(self, failures: int, retry_after: float | None = None) -> float:
+            waits.append(failures)
+            return super().after(failures, retry_after)
+
+    monkeypatch.setattr(reply, "_REPLAY", Noted(first=0.2, longest=0.2))
+    lost_twice = Fault("reset", "audio", count=2, path="stream-input")
+    async with memory_service(Behavior(alignment="absent", faults=(lost_twice,))) as service:
+        async with speaking(make_config(), service.open_stream) as tts:
+            audio, said, _ = await say(service, tts, TEXTS["ru"])
+            assert said == TEXTS["ru"]
+            assert audio.usage.replays == 2
+            assert waits == [1]
+            assert len(service.sockets()) > 4
