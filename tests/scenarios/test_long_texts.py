@@ -11,9 +11,9 @@ import trio
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.text import Phraser
+from tts_trio.text.chain import Chain
 from tts_trio.text.input import TextInput
-from tts_trio.text.transforms import markdown
-from tts_trio.text.transforms.marks import Markdown
+from tts_trio.text.transforms import for_telephone
 
 LENGTH = 20_000
 HOLDS_UP = 0.05  # seconds of the loop that nothing may take in one piece
@@ -46,12 +46,16 @@ PIECES = {
     "elements": "<p>One. Two. </p>",
     "elements that do not end": "<a ",
     "brackets of tags": "<",
+    "pictures that do not end": "👨\u200d",
+    "figures": "1 ",
+    "citations": "[1]",
+    "addresses that do not end": "a.",
 }
 FEEDS: dict[str, Callable[[], Callable[[str], object]]] = {
     "phraser": lambda: lambda text: Phraser(PhrasePolicy(), language_code="en").feed(text, 0.0, 0.0),
     "phraser, SSML": lambda: lambda text: Phraser(PhrasePolicy(), language_code="de", ssml=True).feed(text, 0.0, 0.0),
     "phraser, audio tags": lambda: lambda text: Phraser(PhrasePolicy(), audio_tags=True).feed(text, 0.0, 0.0),
-    "Markdown": lambda: Markdown().feed,
+    "transforms": lambda: Chain(for_telephone("en")).feed,
 }
 
 
@@ -74,7 +78,7 @@ def test_one_token_costs_what_its_length_says(piece: str, face: str) -> None:
 def text_input(*, marks: bool, ssml: bool) -> TextInput:
     phraser = Phraser(PhrasePolicy(), language_code="en", ssml=ssml)
     return TextInput(
-        phraser, 0.0, max_characters=3 * LENGTH, text_timeout=60.0, transforms=(markdown(),) if marks else ()
+        phraser, 0.0, max_characters=3 * LENGTH, text_timeout=60.0, transforms=for_telephone("ru") if marks else ()
     )
 
 

@@ -169,7 +169,9 @@ class TextInput:
             now: The time, in seconds.
             lead: Seconds of speech ahead of the listener, without that of `phrases`.
         """
-        text = self._unread.popleft() if self._unread else ""
+        if not self._unread:
+            return ()  # an empty token, which some LLMs send between two others
+        text = self._unread.popleft()
         ends = self.closed and not self._unread
         if self._chain is None:
             pieces, said = [(text, text)], text

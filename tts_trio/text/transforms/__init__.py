@@ -31,11 +31,18 @@ def markdown(code: str = "") -> TransformFactory:
     return partial(Markdown, code)
 
 
-def emoji() -> TransformFactory:
-    """Return what takes emoji out, which the service would skip, or read by a name."""
-    from tts_trio.text.transforms.pictures import Emoji
+def emoji(names: Mapping[str, str] | None = None) -> TransformFactory:
+    """Return what takes emoji out, which the service would skip, or read by a name of its own.
 
-    return Emoji
+    Args:
+        names: What is said for which, such as ``{"👍": "thumbs up"}``. The others are left out.
+
+    Raises:
+        ConfigurationError: A key is not one emoji, or a name is no text.
+    """
+    from tts_trio.text.transforms.pictures import Emoji, keys_of
+
+    return partial(Emoji, keys_of(names or {}))
 
 
 def reasoning() -> TransformFactory:

@@ -22,6 +22,8 @@ Reader = tuple[str, Callable[["re.Match[str]"], str | None]]
 LONGEST = 12
 """The most digits of an amount; more are a code, read digit by digit."""
 
+_HOLDS = 100  # characters of a figure and of what may belong to it
+
 # A figure begins here: not inside of a word, a code, an address, or a longer figure.
 _BEFORE = r"(?<![\w.,:/@#№$€£₽+*=^−–-])"
 _SIGN = r"(?:[−-]?[$€£]|[#№]\s?|[+−-])"
@@ -72,14 +74,15 @@ def readers_of(language: str) -> tuple[Rule, ...]:
         )
     module = import_module(f"tts_trio.text.transforms.{'english' if language == 'en' else 'russian'}")
     readers = cast("Sequence[Reader]", module.READERS)
-    return tuple(Rule(re.compile(pattern, re.IGNORECASE), _BEGUN, says) for pattern, says in readers)
+    wholes = [(re.compile(pattern, re.IGNORECASE), says) for pattern, says in readers]
+    return tuple(Rule(whole, None if i else _BEGUN, says) for i, (whole, says) in enumerate(wholes))
 
 
 class Figures(Rewriter):
     """Reads figures: a `Transform`."""
 
     def __init__(self, language: str) -> None:
-        super().__init__(readers_of(language), _STARTS, _SIGNS)
+        super().__init__(readers_of(language), _STARTS, _SIGNS, holds=_HOLDS)
 
 
 def digits(text: str, names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 _BEHIND = 64  # characters before a place that a rule can look back at
+_HOLDS = 400  # characters: a link with a long address
 
 
 @attrs.frozen
@@ -23,8 +24,8 @@ class Rule:
 
     Attributes:
         whole: Matches the construct.
-        begun: Matches the beginning of a construct at the end of the known text, where it may go on. It matches some
-            hundred characters at most, so that no text is held for long. None: a construct is whole when it begins.
+        begun: Matches the beginning of a construct at the end of the known text, where it may go on. None: a
+            construct is whole when it begins, or the rule before this one waits for both.
         says: What is said in its place, made of the match of `whole`; None: it is no construct after all.
     """
 
@@ -46,10 +47,14 @@ class Rewriter:
         starts: Matches what a construct may begin with. What it matches is plain text if no rule does.
         signs: Matches something in every piece of text in which a construct may begin, and in few others. It makes the
             others cheap.
+        holds: The most characters that are held, as the beginning of a construct.
     """
 
-    def __init__(self, rules: Sequence[Rule], starts: re.Pattern[str], signs: re.Pattern[str]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], starts: re.Pattern[str], signs: re.Pattern[str], *, holds: int = _HOLDS
+    ) -> None:
         self.rules = rules
+        self._holds = holds
         self.starts = self._begins = starts
         self._signs = signs
         self._text: str = ""  # some characters that were answered for, and the text that was not
@@ -97,8 +102,9 @@ class Rewriter:
 
     def _construct(self, text: str, at: int, *, final: bool) -> tuple[str, int] | None:
         """Return what is said at a place, and for how many characters: ("", 0): no construct; None: wait for more."""
+        waits = not final and len(text) - at <= self._holds
         for rule in self.rules:
-            if not final and rule.begun is not None and rule.begun.match(text, at) is not None:
+            if waits and rule.begun is not None and rule.begun.match(text, at) is not None:
                 return None
             if (match := rule.whole.match(text, at)) is not None and (said := rule.says(match)) is not None:
                 return said, match.end() - at

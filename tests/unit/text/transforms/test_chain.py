@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.corpus import LANGUAGES, replies
-from tts_trio import ConfigurationError
+from tts_trio import ConfigurationError, PhrasePolicy
 from tts_trio.speech.accepted_text import AcceptedText
+from tts_trio.text import Phraser
 from tts_trio.text.chain import Chain, Piece
+from tts_trio.text.input import TextInput
 from tts_trio.text.transforms import emoji, for_telephone, links, markdown, reasoning, replacements
 
 PARTS = [
@@ -70,6 +72,10 @@ def test_where_nothing_is_changed_each_piece_is_its_source(language: str) -> Non
 CASES = {
     "Press **Reset**, и всё.": ((markdown(),), "Press Reset, и всё."),
     "Заказ уже в пути 📦. Смотрите 👉 сюда 😊!": ((emoji(),), "Заказ уже в пути. Смотрите сюда!"),
+    "Да 👍🏽 ❤️ нет 😊, 🇩🇪!": (
+        (emoji({"👍🏽": "палец вверх", "❤": "сердце", "🇩🇪": "Германия"}),),
+        "Да палец вверх сердце нет, Германия!",
+    ),
     "1️⃣ First 👨‍👩‍👧 2 🇩🇪": ((emoji(),), " First 2"),
     "<think>Надо [подумать] <b> ещё.</think>Да!<|im_end|> 5 < 6": ((reasoning(),), "Да! 5 < 6"),
     'Ok. <tool_call>{"a": 1}</tool_call>[TOOL_CALLS]x[/TOOL_CALLS]': ((reasoning(),), "Ok. "),
@@ -133,6 +139,23 @@ def test_a_users_own_transform_that_counts_wrongly() -> None:
 def test_a_word_that_cannot_be_found(word: str) -> None:
     with pytest.raises(ConfigurationError, match=r"replacements: .* is not allowed"):
         replacements({word: "x"})
+
+
+@pytest.mark.parametrize("names", [{"x": "a"}, {"": "a"}, {"😊😊": "a"}, {"😊": 5}])
+def test_an_emoji_that_cannot_be_named(names: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=r"emoji: .* is not allowed in names"):
+        emoji(names)
+
+
+def test_an_empty_token_is_no_pause() -> None:
+    """Some LLMs send empty tokens between two others; what is held stays held."""
+    written = TextInput(Phraser(PhrasePolicy()), 0.0, max_characters=99, text_timeout=9.0, transforms=[markdown()])
+    said = ""
+    for token in ("Да *", "", "*пять", "", "**"):
+        written.take(token, 0.0)
+        said += "".join(words for words, _ in written.read(0.0, 0.0))
+    written.close()
+    assert said + "".join(words for words, _ in written.read(0.0, 0.0)) == "Да пять"
 
 
 def test_a_language_without_names_for_signs() -> None:
