@@ -11,9 +11,11 @@ import trio
 from tts_trio import (
     AudioCache,
     AudioChannel,
+    AudioFormat,
     ConcurrencyLimiter,
     ConfigurationError,
     ConnectionStatistics,
+    Filler,
     Frames,
     Limiter,
     Line,
@@ -70,6 +72,11 @@ async def open_stream(*args: object, **kwargs: object) -> trio.abc.Stream:
     raise NotImplementedError
 
 
+async def other(text: str, format: AudioFormat) -> AsyncIterator[bytes]:  # noqa: A002 - what users may call it
+    """A second source that a user brings."""
+    yield bytes(format.sample_rate)
+
+
 def brought() -> tuple[AudioCache, SharedAudioCache, Limiter, Limiter]:
     return MemoryCache(), MyCache(), MyLimiter(), ConcurrencyLimiter(5)
 
@@ -85,6 +92,7 @@ def configured(phrases: Phrases) -> TTSConfig:
         auto_mode=False,
         audio_cache=MyCache(),
         limiter=MyLimiter(),
+        fallback=other,
     )
     assert_type(config.timeouts, Timeouts)
     assert_type(config.timeouts.first_audio, float | None)
@@ -107,7 +115,8 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
             async for chunk in audio:
                 assert_type(chunk, bytes)
                 await line.send(chunk)
-        async with tts.speak(tokens) as audio:
+        tts.expect(voice="other", settings=VoiceSettings(speed=1.1), language_code="en", model="eleven_flash_v2_5")
+        async with tts.speak(tokens, voice="other", filler=Filler("One second.", after=1, every=10.0)) as audio:
             frames = audio.paced(20, lead_ms=100)
             assert_type(frames, PacedFrames)
             assert_type(audio.frames(), Frames)
@@ -115,6 +124,7 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
                 await line.send(frame)
         assert_type(frames.played_ms, float)
         assert_type(audio.words, tuple[Word, ...])
+        assert_type([word.text for word in audio.words if word.filler], list[str])
         assert_type(audio.characters, tuple[Word, ...])
         assert_type([word async for word in audio.heard()], list[Word])
         assert_type(audio.outcome, Outcome | None)
@@ -133,7 +143,7 @@ async def speak(config: TTSConfig, tokens: AsyncIterator[str | None], line: trio
 
 async def primitive(config: TTSConfig, deltas: Iterable[str | None]) -> TTSError | None:
     try:
-        async with open_tts(config) as tts, tts.start_llm_stream() as (text, audio):
+        async with open_tts(config) as tts, tts.start_llm_stream(filler=Filler("One second.")) as (text, audio):
             assert_type(text, TextChannel)
             with text:
                 for delta in deltas:
