@@ -25,15 +25,18 @@ LONGEST = 12
 _HOLDS = 100  # characters of a figure and of what may belong to it
 
 # A figure begins here: not inside of a word, a code, an address, or a longer figure.
-_BEFORE = r"(?<![\w.,:/@#№$€£₽+*=^−–-])"
+_BEFORE = r"(?<![\w.,:/@#№$€£¥₽₹₴₸₺±+*=^−–'’%°-])"
 _SIGN = r"(?:[−-]?[$€£]|[#№]\s?|[+−-])"
-_STARTS = re.compile(rf"{_BEFORE}{_SIGN}?\d|{_BEFORE}{_SIGN}\Z")
-_SIGNS = re.compile(r"[\d#№$€£+−-]")
+_STARTS = re.compile(rf"{_BEFORE}{_SIGN}?\d|{_BEFORE}{_SIGN}\Z|{_BEFORE}\((?=\d|\Z)")
+_SIGNS = re.compile(r"[\d#№$€£+(−-]")
 # What may go on at the end of the text: the figure and what joins figures; a blank and a word; another figure behind
 # it, as in "5 May 2027" and "с 9 до 18".
 _BEGUN = re.compile(
     rf"{_SIGN}?" + r"[\d\u00a0\u202f ()./:,–-]{0,40}"
-    r"(?:[^\W\d_]{0,24}[.²³]?(?:,? \d{0,4})?|[%₽$€£°][CСF]?|[^\W\d_]{1,4}/[^\W\d_]{0,2})\Z"
+    r"(?:[^\W\d_]{0,24}[.²³-]?(?:,?(?: \d{0,4}(?: [^\W\d_]{0,9})?)?)?|[^\W\d_]{1,5}/[^\W\d_]{0,6}"
+    r"|(?:st|nd|rd|th) (?:of )?[^\W\d_]{0,9}\.?(?:,?(?: \d{0,4})?)?"
+    r"|[$€£]\d{0,9}(?:[.,]\d{0,3})?"
+    r"|(?:[%₽$€£°+'’][CСF]?|/[^\W\d_]{0,6})(?:\s?[–-]\s?(?:[−$€£-]{0,2}\d{0,9}(?:[.,]\d{0,3})?[%°]?[CСF]?)?)?)\Z"
 )
 
 
@@ -94,3 +97,8 @@ def digits(text: str, names: Sequence[str]) -> str:
 def whole(text: str) -> int:
     """Return an amount that may have blanks, or commas, between its thousands."""
     return int(re.sub(r"\D", "", text))
+
+
+def written_before(match: re.Match[str]) -> str:
+    """Return the text before a figure, some words of it."""
+    return match.string[max(0, match.start() - 40) : match.start()].rstrip()

@@ -1,32 +1,31 @@
 """Russian figures: "до 5 минут" is "до пяти минут", "2 минуты" is "две минуты".
 
 The case of a figure comes from the preposition before it and from the ending of the noun behind it, and so does its
-gender, of which only 1 and 2 have forms. Where the two do not tell, the figure stays as it is.
+gender, of which only 1 and 2 have forms (`russian_grammar`). Where the two do not tell, the figure stays as it is.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
 
-from tts_trio.text.transforms.figures import LONGEST, Reader, digits, numerals, whole
-
-Case: TypeAlias = Literal["n", "g", "d", "a", "i", "p"]  # as num2words names them
-Gender: TypeAlias = Literal["m", "f", "n"]
+from tts_trio.text.transforms.figures import LONGEST, Reader, digits, numerals, whole, written_before
+from tts_trio.text.transforms.russian_grammar import (
+    ACCUSATIVE,
+    DATIVE,
+    GENITIVE,
+    Case,
+    Gender,
+    case_and_gender,
+    case_before,
+    word_before,
+)
 
 _DIGITS = ("ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять")
 _MONTHS = (
     "января", "февраля", "марта", "апреля", "мая", "июня", "июля", "августа", "сентября", "октября", "ноября",
     "декабря",
 )  # fmt: skip
-# Prepositions, and other words, behind which a figure has one case.
-_GENITIVE = frozenset(
-    ["до", "от", "из", "для", "без", "после", "около", "у", "более", "менее", "больше", "меньше", "свыше"]
-) | {"порядка", "кроме", "вместо", "течение", "против"}
-_ACCUSATIVE = frozenset(["в", "во", "на", "через", "за", "про", "спустя"])
-_DATIVE = frozenset(["к", "ко"])
-_UNSURE = frozenset(["с", "со", "по", "о", "об", "обо", "между", "над", "под", "перед", "при"])
-
+_MONTH = rf"(?P<month>(?:{'|'.join(_MONTHS)}|(?:янв|февр?|мар|апр|июн|июл|авг|сент?|окт|нояб?|дек)(?:\.(?!\.))?)(?!\w))"
 # What is counted: its forms after 1, after 2 to 4, after all others; the form of one in the genitive is the second.
 _RUBLE, _KOPECK = ("рубль", "рубля", "рублей"), ("копейка", "копейки", "копеек")
 _DOLLAR, _CENT = ("доллар", "доллара", "долларов"), ("цент", "цента", "центов")
@@ -50,7 +49,7 @@ _UNITS: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _AMOUNT = r"\d{1,3}(?:[ \u00a0\u202f]\d{3})+|\d+"
-_END = r"(?![\w@]|[.,:/-]\w|[*=^]|[%°$€£₽])"
+_END = r"(?![\w@]|[.,:/–-]\w|[*=^]|\+\w|[%°$€£¥₽]|[\'’]\d| \d+/\d|[–-]\s?\d)"
 
 
 def _cardinal(number: int, case: Case = "n", gender: Gender = "m") -> str:
@@ -59,20 +58,6 @@ def _cardinal(number: int, case: Case = "n", gender: Gender = "m") -> str:
 
 def _ordinal(number: int, case: Case = "n", gender: Gender = "m") -> str:
     return numerals()(number, lang="ru", to="ordinal", case=case, gender=gender)
-
-
-def _before(match: re.Match[str]) -> str:
-    """Return the word before a figure, in lower case."""
-    return match.string[max(0, match.start() - 30) : match.start()].rstrip(" \u00a0\u202f").rpartition(" ")[2].lower()
-
-
-def _case_before(word: str) -> Case | None:
-    """Return the case that the word before a figure asks for; None where another word has to tell."""
-    if word in _GENITIVE:
-        return "g"
-    if word in _DATIVE:
-        return "d"
-    return None if word in _UNSURE else "n"
 
 
 def _form(number: int, forms: tuple[str, str, str], case: Case = "n") -> str:
@@ -108,7 +93,7 @@ def _decimal(text: str) -> str | None:
 
 
 def _with_sign(match: re.Match[str], read: str | None) -> str | None:
-    return f"минус {read}" if read and match["sign"] else read
+    return f"{'плюс' if match['sign'] == '+' else 'минус'} {read}" if read and match["sign"] else read
 
 
 def _stop(match: re.Match[str]) -> str:
@@ -128,7 +113,7 @@ def _say_day(match: re.Match[str], day: int, month: int) -> str | None:
     """Read the day of a date: in the genitive, unless the word before it asks for another case."""
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return None
-    before = _before(match)
+    before = word_before(match)
     if before in ("к", "ко"):
         read = _ordinal(day, "d", "n")
     elif before in ("на", "по", "сегодня", "завтра", "дата:", "это", "за") or before.endswith((":", "—")):
@@ -139,6 +124,10 @@ def _say_day(match: re.Match[str], day: int, month: int) -> str | None:
 
 
 def _date(match: re.Match[str]) -> str | None:
+    if not match["y"] and word_before(match) not in _BEFORE_DATES and "0" not in (match["d"][0], match["m"][0]):
+        return None  # "Python 3.12"
+    if not match["y"] and word_before(match) in ("в", "во"):
+        return None  # "в 10.05": a time
     read = _say_day(match, int(match["d"]), int(match["m"]))
     if read is None or not match["y"]:
         return read
@@ -147,16 +136,30 @@ def _date(match: re.Match[str]) -> str | None:
 
 
 def _day_month(match: re.Match[str]) -> str | None:
-    month = next(i for i, name in enumerate(_MONTHS, 1) if name == match["month"].lower())
-    return _say_day(match, int(match["d"]), month)
+    read = _say_day(match, int(match["d"]), _number_of(match["month"]))
+    return f"{read} {_ordinal(int(match['y']), 'g')} года" if read and match["y"] else read
+
+
+def _number_of(month: str) -> int:
+    return next(number for number, name in enumerate(_MONTHS, 1) if name[:3] == month[:3].lower())
+
+
+def _days(match: re.Match[str]) -> str | None:
+    """Read "с 1 по 5 мая", "1–5 мая": the former with the preposition before it, the latter where there is none."""
+    first, last = int(match["d"]), int(match["last"])
+    if not 1 <= first < last <= 31 or (match["dash"] and case_before(word_before(match)) != "n"):
+        return None
+    month = _MONTHS[_number_of(match["month"]) - 1]
+    read = f"{_ordinal(first, 'g', 'n')} по {_ordinal(last, 'n', 'n')} {month}"
+    return f"с {read}" if match["dash"] else read
 
 
 def _year(match: re.Match[str]) -> str | None:
     word = match["year"].lower()
     case: Case = {"год": "n", "года": "g", "г.": "g", "г": "g", "году": "p", "годом": "i"}[word]  # type: ignore[assignment]
-    if word in ("г.", "г") and _before(match) in ("в", "во"):
+    if word in ("г.", "г") and word_before(match) in ("в", "во"):
         case, word = "p", "году"
-    elif word == "году" and _before(match) in ("к", "ко"):
+    elif word == "году" and word_before(match) in ("к", "ко"):
         case = "d"
     elif word in ("г.", "г"):
         word = "года"
@@ -166,24 +169,37 @@ def _year(match: re.Match[str]) -> str | None:
 
 def _time(match: re.Match[str]) -> str | None:
     hours, minutes = int(match["h"]), int(match["min"])
-    before = _before(match)
+    before = word_before(match)
     if hours > 24 or minutes > 59:
         return None
-    case: Case = "g" if before in ("с", "со") else _case_before(before) or "n"
+    case: Case = "g" if before in ("с", "со") else case_before(before) or "n"
     if minutes == 0:
         return f"{_cardinal(hours, case)} ноль-ноль"
     return f"{_cardinal(hours, case)} {'ноль ' if minutes < 10 else ''}{_cardinal(minutes, case)}"
 
 
+def _times(match: re.Match[str]) -> str | None:
+    """Read "9:00–18:00", before which no preposition asks for another case."""
+    if case_before(word_before(match)) != "n" or word_before(match) in ACCUSATIVE:
+        return None
+    read: list[str] = []
+    for hours, minutes in ((int(match["h"]), int(match["min"])), (int(match["h2"]), int(match["min2"]))):
+        if hours > 24 or minutes > 59:
+            return None
+        said = "ноль-ноль" if not minutes else f"{'ноль ' if minutes < 10 else ''}{_cardinal(minutes, 'g')}"
+        read.append(f"{_cardinal(hours, 'g')} {said}")
+    return f"с {read[0]} до {read[1]}"
+
+
 def _money(match: re.Match[str]) -> str | None:
     unit, change = _MONEY[(match["before"] or match["after"]).lower().rstrip(".")]
-    case = _case_before(_before(match))
+    case = case_before(word_before(match))
     if case not in ("n", "g"):
         return None
     amount = whole(match["n"])
     read = _counted(amount, unit, case)
-    if match["change"] and int(match["change"]):
-        read += " " + _counted(int(match["change"]), change, case)
+    if match["change"] and (part := int(match["change"].ljust(2, "0"))):
+        read += " " + _counted(part, change, case)
     return _with_sign(match, read + _stop(match))
 
 
@@ -192,15 +208,17 @@ def _unit(match: re.Match[str]) -> str | None:
     if match["decimals"]:
         read = _decimal(f"{match['n']}.{match['decimals']}")
         return _with_sign(match, read and f"{read} {forms[1]}{_stop(match)}")
-    case = _case_before(_before(match))
-    if case not in ("n", "g"):
-        return None
+    case = case_before(word_before(match))
+    if case not in ("n", "g") or (word_before(match) in ("в", "во") and match["unit"] != "%"):
+        return None  # "в 5 км от дома" is another case than "в 5 кг весом"
     return _with_sign(match, _counted(whole(match["n"]), forms, case) + _stop(match))
 
 
 def _suffixed(match: re.Match[str]) -> str | None:
     """Read an ordinal by its suffix, where only one form ends in it: "5-го", "2-я"."""
     number, suffix = int(match["n"]), match["suffix"].lower()
+    if number % 10 == 0 and suffix == "е":
+        return None  # "1990-е"
     cases: tuple[Case, ...] = ("n", "g", "d", "i", "p")
     genders: tuple[Gender, ...] = ("m", "f", "n")
     found = {_ordinal(number, case, gender) for case in cases for gender in genders}
@@ -208,46 +226,15 @@ def _suffixed(match: re.Match[str]) -> str | None:
     return fitting.pop() if len(fitting) == 1 else None
 
 
-def _case_and_gender(before: str, number: int, noun: str) -> tuple[Case, Gender] | None:
-    """Tell case and gender of a figure by the word before it and the noun behind it; None where they do not tell."""
-    if noun.endswith(("ами", "ями")):
-        return "i", "m"
-    if noun.endswith(("ах", "ях")):
-        return "p", "m"
-    if noun.endswith(("ам", "ям")):
-        return "d", "m"
-    case = _case_before(before)
-    if case is None or case == "d":
-        return None  # "с 5", "к 1 часу": the endings of a single noun are many
-    ends_in_one, ends_in_two = number % 10 == 1 and number % 100 != 11, number % 10 == 2 and number % 100 != 12
-    if case == "g":
-        if ends_in_one:
-            return ("g", "f") if noun.endswith(("ы", "и")) else ("g", "m") if noun.endswith(("а", "я")) else None
-        return "g", "m"
-    if ends_in_one:
-        if before in _ACCUSATIVE and noun.endswith(("у", "ю")):
-            return "a", "f"
-        if noun.endswith(("а", "я")):
-            return "n", "f"
-        if noun.endswith(("о", "е")):
-            return "n", "n"
-        return None if noun.endswith("ь") and noun not in _MASCULINE else ("n", "m")
-    if ends_in_two:
-        return ("n", "f") if noun.endswith(("ы", "и")) else ("n", "m") if noun.endswith(("а", "я")) else None
-    return "n", "m"
-
-
-_MASCULINE = frozenset(
-    ["рубль", "день", "гость", "житель", "пользователь", "покупатель", "процент", "автомобиль", "отель", "календарь"]
-)
+_BEFORE_DATES = GENITIVE | DATIVE | {"на", "с", "по", "сегодня", "завтра", "дата:"}
 _CODES = frozenset({"код", "пин", "пин-код", "индекс", "добавочный", "коду", "кода"})
 
 
 def _counted_noun(match: re.Match[str]) -> str | None:
     number, noun = whole(match["n"]), match["noun"].lower()
-    if _before(match).rstrip(":") in _CODES or len(str(number)) > LONGEST or match["n"].startswith("0"):
+    if word_before(match).rstrip(":") in _CODES or len(str(number)) > LONGEST or match["n"].startswith("0"):
         return None
-    told = _case_and_gender(_before(match), number, noun)
+    told = None if noun in _UNITS else case_and_gender(word_before(match), number, noun)
     return _with_sign(match, told and f"{_cardinal(number, *told)}{match['blank']}{match['noun']}")
 
 
@@ -257,8 +244,10 @@ def _from_to(match: re.Match[str]) -> str:
 
 def _range(match: re.Match[str]) -> str | None:
     first, second = whole(match["a"]), whole(match["b"])
-    if first >= second or _case_before(_before(match)) != "n":
+    if first >= second or case_before(word_before(match)) != "n":
         return None
+    if not match["unit"] and second > 1000:
+        return None  # "2023–2024 гг."
     forms = _UNITS[match["unit"].lower().rstrip(".")] if match["unit"] else None
     if forms is None and second % 10 in (1, 2) and second % 100 not in (11, 12):
         return None
@@ -267,12 +256,20 @@ def _range(match: re.Match[str]) -> str | None:
     return f"{read} {_form(second, forms)}{_stop(match)}" if forms else read
 
 
+# A figure that is read digit by digit, and what stands before it.
+_CODE = re.compile(
+    r"(?:номер|заказ|заказа|счёт|счет|счёта|счета):? \d{5,}\Z|\* \d{4}\Z|[а-яё]\.?, [1-6]\d{5}\Z|\d/\d+, \d{6}\Z"
+)
+
+
 def _plain(match: re.Match[str]) -> str | None:
     """Read a figure behind which no noun follows."""
-    text, before = match["n"], _before(match)
+    text, before = match["n"], word_before(match)
     if before.rstrip(":") in _CODES or len(str(whole(text))) > LONGEST or (text.startswith("0") and len(text) > 1):
         return digits(text, _DIGITS)
-    case = _case_before(before)
+    if text.isdigit() and (_CODE.search(f"{written_before(match).lower()} {text}") or re.fullmatch(r"8\d{10}", text)):
+        return digits(text, _DIGITS)
+    case = case_before(before)
     return _with_sign(match, _cardinal(whole(text), case)) if case is not None else None
 
 
@@ -280,20 +277,26 @@ READERS: tuple[Reader, ...] = (
     (r"(?P<d>\d{1,2})\.(?P<m>\d\d)(?:\.(?P<y>\d{4}|\d\d))?(?:\s?г\.)?(?![\w%°]|[.,:/-]\d)", _date),
     (rf"\+?\d[ -]?\(\d{{3,5}}\)[ -]?\d{{1,3}}(?:[ -]?\d\d){{2}}{_END}|\+\d(?:[ -]?\d){{9,13}}{_END}", _phone),
     (rf"8[ -]\d{{3}}[ -]\d{{3}}[ -]\d\d[ -]\d\d{_END}|\d{{3}}-\d\d-\d\d{_END}", _phone),
-    (rf"(?P<d>\d{{1,2}})[ \u00a0](?P<month>{'|'.join(_MONTHS)})(?!\w)", _day_month),
+    (rf"(?P<d>\d{{1,2}})(?:(?<=[сc] \d| \d\d) по |(?P<dash>\s?[–-]\s?))(?P<last>\d{{1,2}})[ \u00a0]{_MONTH}", _days),
+    (
+        rf"(?P<d>\d{{1,2}})[ \u00a0]{_MONTH}(?: (?P<y>(?:19|20)\d\d)(?!\w|[.,]\d| ?(?:г\b|год)))?",
+        _day_month,
+    ),
     (r"(?P<n>\d{4})[ \u00a0](?P<year>год(?:а|у|ом)?(?!\w)|г(?:\.|(?!\w)))", _year),
-    (r"(?P<h>\d{1,2}):(?P<min>\d\d)(?![\w:]|\.\d)", _time),
+    (rf"(?P<h>\d{{1,2}}):(?P<min>\d\d)\s?[–-]\s?(?P<h2>\d{{1,2}}):(?P<min2>\d\d){_END}", _times),
+    (r"(?P<h>\d{1,2}):(?P<min>\d\d)(?![\w:]|\.\d|\s?[–-]\s?\d)", _time),
     (rf"(?P<a>\d{{1,4}})\s?[–-]\s?(?P<b>\d{{1,4}})(?:[ \u00a0\u202f]?(?P<unit>{_UNIT})(?!\w|/\w)|{_END})", _range),
     (
         (
-            rf"(?P<sign>[−-]?)(?P<before>[$€])?(?P<n>{_AMOUNT})(?:[.,](?P<change>\d\d))?"
+            rf"(?P<sign>[−-]?)(?P<before>[$€])?(?P<n>{_AMOUNT})(?:[.,](?P<change>\d\d?))?"
             r"(?(before)|[ \u00a0\u202f]?(?P<after>₽|\$|€|руб(?:\.|(?!\w))|р\.|rub(?!\w)))(?![\w%])"
         ),
         _money,
     ),
     (
         (
-            rf"(?P<sign>[−-]?)(?P<n>{_AMOUNT})(?:[.,](?P<decimals>\d+))?[ \u00a0\u202f]?(?P<unit>(?:{_UNIT})(?!\w|/\w))"
+            rf"(?P<sign>[−+-]?)(?P<n>{_AMOUNT})(?:[.,](?P<decimals>\d+))?[ \u00a0\u202f]?"
+            rf"(?P<unit>(?:{_UNIT})(?!\w|/\w))"
             r"(?:(?<=мин)\.|(?<=сек)\.|(?<=тыс)\.|(?<=шт)\.)?"
         ),
         _unit,
@@ -306,6 +309,6 @@ READERS: tuple[Reader, ...] = (
         lambda match: f"номер {_cardinal(int(match['n'])) if len(match['n']) <= 6 else digits(match['n'], _DIGITS)}",
     ),
     (rf"(?P<sign>[−-]?)(?P<n>{_AMOUNT})(?P<blank>[ \u00a0])(?P<noun>[а-яё]{{2,24}})(?![\w-])", _counted_noun),
-    (rf"(?P<n>\d+)[.,](?P<decimals>\d{{1,3}}){_END}", lambda match: _decimal(match[0])),
-    (rf"(?P<sign>[−-]?)(?P<n>{_AMOUNT}){_END}(?![ \u00a0][а-яё])", _plain),
+    (rf"(?P<n>\d+),(?P<decimals>\d{{1,3}}){_END}", lambda match: _decimal(match[0])),
+    (rf"(?P<sign>[−+-]?)(?P<n>{_AMOUNT}){_END}(?![ \u00a0][а-яё])", _plain),
 )
