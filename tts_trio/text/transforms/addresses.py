@@ -7,7 +7,7 @@ import re
 import attrs
 
 from tts_trio.errors import ConfigurationError
-from tts_trio.text.transforms.rewriter import Rewriter, Rule, nothing
+from tts_trio.text.transforms.rewriter import TAG, Rewriter, Rule, nothing
 
 
 @attrs.frozen
@@ -23,14 +23,16 @@ _ENDINGS = (
     "com|org|net|edu|gov|info|biz|io|ai|app|dev|me|co|tv|shop|online|site|store|tech|cloud|"
     "ru|su|by|kz|ua|uz|am|ge|de|uk|us|eu|fr|es|it|pl|nl|ch|at|cz|se|no|fi|dk|pt|gr|tr|jp|cn|in|br|ca|au|рф|бел"
 )
+_WORDS = frozenset({"me", "it", "at", "no", "in", "us", "am", "by", "de", "se", "is", "co", "info", "store", "online"})
+_ADDRESS = re.compile(r"(?:@|www\.|://)[^\s@]{0,60}\Z")  # what is an address for certain, before such a word
 _SCHEME = Rule(
     re.compile(r"(?<![\w.])(?:https?://(?:www\.)?|www\.)(?=\w)", re.IGNORECASE),
     re.compile(r"(?<![\w.])(?:h(?:tt?)?|https?:?/?(?:/(?:w{1,3}\.?)?)?|w{1,3}\.?)\Z", re.IGNORECASE),
     nothing,
 )
 _DOT = re.compile(
-    rf"(?<=\w)\.(?:(?P<ending>{_ENDINGS})(?![\w-]|\.\w|@)(?::\d+)?(?:[/?#](?:[^\s<>\"'()]*[^\s<>\"'().,;:!?*_`])?)?"
-    rf"|(?=(?:[\w-]{{1,60}}\.){{1,6}}(?:{_ENDINGS})(?![\w-]|\.\w))"
+    rf"(?<=\w)\.(?:(?P<ending>(?-i:{_ENDINGS}))(?![\w-]|\.\w|@)(?::\d+)?(?:[/?#](?:[^\s<>\"'()]*[^\s<>\"'().,;:!?*_`])?)?"
+    rf"|(?=(?:[\w-]{{1,60}}\.){{1,6}}(?-i:{_ENDINGS})(?![\w-]|\.\w))"
     r"|(?=[\w.+-]{1,60}@\w))",
     re.IGNORECASE,
 )
@@ -39,9 +41,9 @@ _DOT_BEGUN = re.compile(
 )
 _AT = re.compile(r"(?<=[\w+-])@(?=[\w-]{1,60}\.\w)")
 _AT_BEGUN = re.compile(r"(?<=[\w+-])@(?:[\w-]{1,60}\.?)?\Z")
-_STARTS = re.compile(r"(?<=\w)[.@]|(?<![\w.])(?:http|www|(?:h(?:tt?)?|ww?)\Z)", re.IGNORECASE)
+_STARTS = re.compile(r"(?<=\w)[.@]|(?<![\w.])(?:http|www|(?:h(?:tt?)?|ww?)\Z)|<", re.IGNORECASE)
 
-_SIGNS = re.compile(r"[.@]|ww|htt|(?:h(?:tt?)?|w)\Z", re.IGNORECASE)
+_SIGNS = re.compile(r"[.@<]|ww|htt|(?:h(?:tt?)?|w)\Z", re.IGNORECASE)
 
 
 def words_of(language: str) -> Names:
@@ -63,8 +65,19 @@ class Links(Rewriter):
     def __init__(self, names: Names) -> None:
         self._names = names
         rules = (
+            TAG,
             _SCHEME,
-            Rule(_DOT, _DOT_BEGUN, lambda match: f" {names.dot} {match['ending'] or ''}"),
+            Rule(_DOT, _DOT_BEGUN, self._dot),
             Rule(_AT, _AT_BEGUN, lambda _: f" {names.at} "),
         )
         super().__init__(rules, _STARTS, _SIGNS)
+
+    def _dot(self, match: re.Match[str]) -> str | None:
+        ending = match["ending"] or ""
+        if (
+            ending in _WORDS
+            and len(match[0]) == len(ending) + 1
+            and _ADDRESS.search(match.string, 0, match.start()) is None
+        ):
+            return None  # "I like it.me too"
+        return f" {self._names.dot} {ending}"

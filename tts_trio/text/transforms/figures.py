@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from tts_trio.errors import ConfigurationError
-from tts_trio.text.transforms.rewriter import Rewriter, Rule
+from tts_trio.text.transforms.rewriter import TAG, Rewriter, Rule
 
 Reader = tuple[str, Callable[["re.Match[str]"], str | None]]
 """The pattern of a construct behind a figure's beginning, and what says it in words; None: it is not certain."""
@@ -27,8 +27,8 @@ _HOLDS = 100  # characters of a figure and of what may belong to it
 # A figure begins here: not inside of a word, a code, an address, or a longer figure.
 _BEFORE = r"(?<![\w.,:/@#№$€£¥₽₹₴₸₺±+*=^−–'’%°-])"
 _SIGN = r"(?:[−-]?[$€£]|[#№]\s?|[+−-])"
-_STARTS = re.compile(rf"{_BEFORE}{_SIGN}?\d|{_BEFORE}{_SIGN}\Z|{_BEFORE}\((?=\d|\Z)")
-_SIGNS = re.compile(r"[\d#№$€£+(−-]")
+_STARTS = re.compile(rf"{_BEFORE}{_SIGN}?\d|{_BEFORE}{_SIGN}\Z|{_BEFORE}\((?=\d|\Z)|<")
+_SIGNS = re.compile(r"[\d#№$€£+(<−-]")
 # What may go on at the end of the text: the figure and what joins figures; a blank and a word; another figure behind
 # it, as in "5 May 2027" and "с 9 до 18".
 _BEGUN = re.compile(
@@ -78,7 +78,7 @@ def readers_of(language: str) -> tuple[Rule, ...]:
     module = import_module(f"tts_trio.text.transforms.{'english' if language == 'en' else 'russian'}")
     readers = cast("Sequence[Reader]", module.READERS)
     wholes = [(re.compile(pattern, re.IGNORECASE), says) for pattern, says in readers]
-    return tuple(Rule(whole, None if i else _BEGUN, says) for i, (whole, says) in enumerate(wholes))
+    return (TAG, *(Rule(whole, None if i else _BEGUN, says) for i, (whole, says) in enumerate(wholes)))
 
 
 class Figures(Rewriter):

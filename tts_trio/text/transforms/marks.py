@@ -45,7 +45,7 @@ _LINES = (
     ),
 )
 _PATH = Rule(  # "C:\temp\*.txt"
-    re.compile(r"(?<=(?<![^\W_])[A-Za-z]:)\\\S*"), re.compile(r"(?<=(?<![^\W_])[A-Za-z]:)\\\S{0,200}\Z"), lambda m: m[0]
+    re.compile(r"(?<=(?<![^\W_])[A-Za-z]:)\\\S*"), re.compile(r"(?<=(?<![^\W_])[A-Za-z]:)\\\S{0,100}\Z"), lambda m: m[0]
 )
 _ESCAPE = Rule(re.compile(r"\\(?![()\[\]])([!-/:-@\[-`{-~])"), re.compile(r"\\\Z"), lambda match: match[1])
 _MATHS = Rule(re.compile(r"\\[()\[\]]|\$\$"), re.compile(r"\$\Z"), nothing)
@@ -54,10 +54,14 @@ _TAG = Rule(
     re.compile(
         r"</?(?:a|b|big|br|center|code|dd|del|details|div|dl|dt|em|font|h[1-6]|hr|i|img|kbd|li|mark|ol|p|pre|s|small|span|"
         r"strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul)"
-        r"(?:\s{1,4}[\w:-]{1,30}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s<>]{1,200}))*\s?/?>|<!--[^>\n]{0,300}-->",
+        r"(?:\s{1,4}[\w:-]{1,30}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s<>]{1,200}))*\s?/?>|<!--[^>\n]{0,100}-->",
         re.IGNORECASE,
     ),
-    re.compile(r"<(?:/?[a-z][a-z0-9]{0,9}(?:\s[^<>\n]{0,300})?/?|/|!-{0,2}[^>\n]{0,300})?\Z", re.IGNORECASE),
+    re.compile(
+        r"<(?:/?[a-z][a-z0-9]{0,9}(?:\s{1,4}[\w:-]{1,30}=(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}'|[^\s<>\"']{1,200}))*"
+        r"(?:\s{1,4}(?:[\w:-]{1,30}(?:=(?:\"[^\"\n]{0,200}|'[^'\n]{0,200})?)?)?)?/?|/|!-{0,2}|!--[^>\n]{0,100})?\Z",
+        re.IGNORECASE,
+    ),
     lambda match: "\n" if _BREAK.match(match[0]) else "",
 )
 _ENTITY = Rule(
@@ -65,23 +69,23 @@ _ENTITY = Rule(
     re.compile(r"&(?:[A-Za-z]{0,8}|#\d{0,6}|#x[0-9A-Fa-f]{0,5})\Z"),
     lambda match: html.unescape(match[0]).replace("\u00a0", " "),
 )
-_STRUCK = Rule(re.compile(r"~~(?!~)[^~\n]{1,200}~~(?!~)"), re.compile(r"~(?:~[^~\n]{0,200}~?)?\Z"), nothing)
+_STRUCK = Rule(re.compile(r"~~(?!~)[^~\n]{1,100}~~(?!~)"), re.compile(r"~(?:~[^~\n]{0,100}~?)?\Z"), nothing)
 _CODE = Rule(
-    re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]{1,200})\1(?!`)"),
-    re.compile(r"(?<!`)`{1,2}(?:[^`\n]{1,200}`?)?\Z"),
+    re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]{1,100})\1(?!`)"),
+    re.compile(r"(?<!`)`{1,2}(?:[^`\n]{1,100}`?)?\Z"),
     lambda match: match[2].strip(),
 )
 _CITATION = Rule(  # "as was shown [1].", "it is so.[2]", "so it is【4†source】"
     re.compile(
-        r"[ \t]?【[^】\n]{1,40}】|(?:[ \t]|(?<=[ \t]))\[\^?\d{1,3}\](?=(?:\[\^?\d{1,3}\])*[.,;:!?])"
+        r"[ \t]?【[^】\n]{1,40}】|(?:[ \t]|(?<=[ \t]))\[\^?\d{1,3}\](?=(?:\[\^?\d{1,3}\]){0,5}[.,;:!?])"
         r"|(?<=[.,;:!?»”)\]])\[\^?\d{1,3}\]|\[\^\w{1,20}\]"
     ),
-    re.compile(r"[ \t]?【[^】\n]{0,40}\Z|[ \t]?\[(?:\^?\d{0,3}|\^\w{0,20})(?:\](?:\[\^?\d{0,3}\]?)*)?\Z"),
+    re.compile(r"[ \t]?【[^】\n]{0,40}\Z|[ \t]?\[(?:\^?\d{0,3}|\^\w{0,20})(?:\](?:\[\^?\d{0,3}\]?){0,4})?\Z"),
     nothing,
 )
 _STARTS = re.compile(
     r"(?<![^\n])[ \t]*[-*_#>+`=~|\[]|(?<![^\n])[ \t]{1,80}\Z"
-    r"|\*+|_+|[\\`~\]<&【]|[ \t]?[|\[【]|\$\$|\$\Z|(?<!\S)!(?:\[|\Z)"
+    r"|(?<=\n)\n|\*+|_+|[\\`~\]<&【]|[ \t]?[|\[【]|\$\$|\$\Z|(?<!\S)!(?:\[|\Z)"
 )
 _SIGNS = re.compile(r"[-*_#>+`=\\~|\[\]!<&【$\n]|\A[ \t]+\Z")
 
@@ -95,20 +99,21 @@ _OPENS_BEGUN = re.compile(
     rf"(?<![{_SPELLED}*_/\\)\]])(?:\*{{1,3}}(?:(?:__?|~~|`)?{_QUOTES}|[^\s*\w./\\]{{1,4}}\s?)\Z|(?P<figure>\*{{1,3}})[\d$€£+-][^*\n]{{0,60}}\*{{0,3}}\Z"
     r"|_{1,3}(?:[^\s_][^_\n]{0,120}_{0,3}\.?)?\Z)"
 )
-_CLOSES = re.compile(rf"(?<!\s)(?:(?P<star>\*{{1,3}})(?!\*|[{_SPELLED}])|(?P<line>_{{1,3}})(?![\w_]))")
+_CLOSES = re.compile(rf"(?<!\s)(?:(?P<star>\*{{1,3}})(?!\*)(?:(?<=\*\*)|(?![{_SPELLED}]))|(?P<line>_{{1,3}})(?![\w_]))")
 _CLOSES_BEGUN = re.compile(r"(?<!\s)(?:\*{1,3}|_{1,3})\Z")
 
 _LINK = re.compile(
-    r"(?:(?<!\S)!)?\[(?=(?:[^\[\]\n]|\[[^\[\]\n]{0,80}\]){0,300}"
+    r"(?:(?<!\S)!)?\[(?!\d{1,3}\]\[\d)(?=(?:[^\[\]\n]|\[[^\[\]\n]{0,80}\]){0,100}"
     r"(?:\]\((?:[^()\n]|\([^()\n]{0,80}\)){0,500}\)|\]\[[^\[\]\n]{1,80}\]))"
 )
 _LINK_BEGUN = re.compile(
-    r"(?<!\S)!\Z|(?:(?<!\S)!)?\[(?:[^\[\]\n]|\[[^\[\]\n]{0,80}\]){0,200}"
+    r"(?<!\S)!\Z|(?:(?<!\S)!)?\[(?:[^\[\]\n]|\[[^\[\]\n]{0,80}\]){0,100}"
     r"(?:\[[^\[\]\n]{0,80}|\](?:\((?:[^()\n]|\([^()\n]{0,80}\)){0,400}(?:\([^()\n]{0,80})?|\[[^\[\]\n]{0,80})?)?\Z"
 )
 _LINK_END = re.compile(r"\]\((?:[^()\n]|\([^()\n]{0,80}\)){0,500}\)|\]\[[^\[\]\n]{1,80}\]")
-_ROW = re.compile(rf"{_LINE}[ \t]*\|[ \t]*(?=[^\n]{{1,500}}\|[ \t]*(?:\n|\Z))")
-_ROW_BEGUN = re.compile(rf"{_LINE}[ \t]*\|[^\n]{{0,500}}\Z")
+_LINK_END_BEGUN = re.compile(r"\](?:\((?:(?:h|ht|htt|m|ma|t|te|w|ww)|(?:http|mailto:|tel:|www)[^()\s]{0,300})?)?\Z")
+_ROW = re.compile(rf"{_LINE}[ \t]*\|[ \t]*(?=[^\n]{{1,300}}\|[ \t]*(?:\n|\Z))")
+_ROW_BEGUN = re.compile(rf"{_LINE}[ \t]*\|[^\n]{{0,300}}\Z")
 _CELL = re.compile(r"[ \t]*\|[ \t]*")
 
 
@@ -126,10 +131,11 @@ class Markdown(Rewriter):
         self._in_row = False  # whether the line is a row of a table
         self._outside = (
             Rule(_FENCE, _FENCE_BEGUN, self._enter_code),
+            Rule(re.compile(r"(?<=\n)\n"), None, self._end_paragraph),
             *_LINES,
             Rule(_ROW, _ROW_BEGUN, self._begin_row),
             Rule(_CELL, re.compile(r"(?!)"), self._end_cell),
-            Rule(_LINK_END, re.compile(r"(?!)"), self._end_link),
+            Rule(_LINK_END, _LINK_END_BEGUN, self._end_link),
             _CITATION,
             Rule(_LINK, _LINK_BEGUN, self._begin_link),
             *(_PATH, _MATHS, _ESCAPE, _TAG, _ENTITY, _STRUCK, _CODE),
@@ -164,11 +170,18 @@ class Markdown(Rewriter):
         self._links += 1
         return ""
 
-    def _end_link(self, _match: re.Match[str]) -> str | None:
-        if not self._links:
-            return None
+    def _end_link(self, match: re.Match[str]) -> str | None:
+        if not self._links:  # its label was given up in a pause; an address is none of the words anyway
+            return "" if match[0].startswith(("](http", "](mailto:", "](tel:", "](www.")) else None
         self._links -= 1
         return ""
+
+    def _end_paragraph(self, match: re.Match[str]) -> str:
+        """End what is open: no emphasis and no link goes over the end of a paragraph."""
+        self._open.clear()
+        self._links = 0
+        self._in_row = False
+        return match[0]
 
     def _begin(self, match: re.Match[str]) -> str:
         self._open[match[0]] += 1

@@ -39,6 +39,16 @@ def nothing(_match: re.Match[str]) -> str:
     return ""
 
 
+_ATTRIBUTE = r"(?:\s{1,4}[\w:-]{1,30}=\"[^\"<>]{0,200}\")"
+TAG = Rule(  # a tag of SSML: what stands in it is not read to anybody
+    re.compile(rf"</?[A-Za-z][\w:-]{{0,30}}{_ATTRIBUTE}{{0,8}}\s?/?>"),
+    re.compile(
+        rf"<(?:/?(?:[A-Za-z][\w:-]{{0,30}}{_ATTRIBUTE}{{0,8}}(?:\s{{1,4}}(?:[\w:-]{{1,30}}(?:=(?:\"[^\"<>]{{0,200}})?)?)?)?/?)?)?\Z"
+    ),
+    lambda match: match[0],
+)
+
+
 class Rewriter:
     """Rewrites the text of one reply by rules. It is a `Transform`.
 

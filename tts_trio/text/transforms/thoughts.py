@@ -11,12 +11,13 @@ _INWARD = (
 )
 _BEGIN = re.compile(rf"<(?P<name>{_INWARD})(?:\s[^<>]{{0,200}})?>|\[(?P<list>TOOL_CALLS|THINK)\]", re.IGNORECASE)
 _SPECIAL = re.compile(
+    rf"</(?:{_INWARD})>|"  # its beginning stands in the prompt of some models
     r"<\|start_header_id\|>\w{1,20}<\|end_header_id\|>|<\|im_start\|>\w{1,20}\n?|<start_of_turn>\w{1,20}\n?"
     r"|<\|[\w ./-]{1,60}\|>|<｜[^<>\s]{1,60}｜>|</?s>|\[/?INST\]|<(?:start_of_turn|end_of_turn|bos|eos|pad)>"
 )
 _BEGUN = re.compile(
     r"<(?:\|(?:im_start|start_header_id)\||start_of_turn)>\w{0,20}(?:<(?:\|\w{0,20})?\|?)?\Z"
-    r"|<(?:[|｜/]?[\w ./▁|｜-]{0,60}|\w{1,20}\s[^<>]{0,200})\Z|\[/?[A-Z_]{0,12}\Z"
+    rf"|<(?:[|｜][\w ./▁|｜-]{{0,60}}|/?\w{{0,20}}|(?:{_INWARD})\s[^<>]{{0,200}})\Z|\[/?[A-Z_]{{0,12}}\Z"
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from tts_trio.errors import ConfigurationError
-from tts_trio.text.transforms.rewriter import Rewriter, Rule
+from tts_trio.text.transforms.rewriter import TAG, Rewriter, Rule
 
 _BLANKS = r"\s+"
 _LONGEST = 100  # characters of a word, or words, to replace
@@ -49,7 +49,7 @@ def compiled(words: Mapping[str, str], *, match_case: bool) -> Words:
         match_case=match_case,
         whole=re.compile(alternatives, flags),
         begun=re.compile(beginnings, flags),
-        starts=re.compile(f"(?<!\\w)[{first}]" + (f"|[{signs}]" if signs else "") if first else "(?!)", flags),
+        starts=re.compile(f"(?<!\\w)[{first}]|[<{signs}]" if first else "(?!)", flags),
     )
 
 
@@ -72,7 +72,7 @@ class Replacements(Rewriter):
 
     def __init__(self, words: Words) -> None:
         self._words = words
-        super().__init__((Rule(words.whole, words.begun, self._say),), words.starts, words.starts)
+        super().__init__((Rule(words.whole, words.begun, self._say), TAG), words.starts, words.starts)
 
     def _say(self, match: re.Match[str]) -> str:
         word = " ".join(match[0].split())

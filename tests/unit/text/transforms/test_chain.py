@@ -92,6 +92,23 @@ CASES = {
         "doctor Smith: 80 kilograms in the big apple, kgs, doctor X",
     ),
     "it is IT": ((replacements({"IT": "I.T."}, match_case=True),), "it is I.T."),
+    "I like it.me too. Hello.It is fine, see site.info/x or mail info@site.it.": (
+        for_telephone("en"),
+        "I like it.me too. Hello.It is fine, see site dot info or mail info at site dot it.",
+    ),
+    "See [docs][1] and **bold**ly.": (for_telephone("en"), "See docs and boldly."),
+    "**Never closed\n\nThe *next* one**.": (for_telephone("en"), "Never closed\n\nThe next one**."),
+    "So I think.</think>Yes.": (for_telephone("en"), "So I think.Yes."),
+    '<break time="0.5s"/> <prosody rate="90%">5 kg</prosody> <say-as x="a.com">y</say-as>': (
+        for_telephone("en"),
+        '<break time="0.5s"/> <prosody rate="90%">five kilograms</prosody> <say-as x="a.com">y</say-as>',
+    ),
+    "[laughs] **Hi!** [clears throat] It's $5.": (
+        for_telephone("en"),
+        "[laughs] Hi! [clears throat] It's five dollars.",
+    ),
+    "**Не закрыто\n\nА *это* да**.": (for_telephone("ru"), "Не закрыто\n\nА это да**."),
+    "Так.</think>Да, **важн**ый [смеётся] ответ.": (for_telephone("ru"), "Так.Да, важный [смеётся] ответ."),
     "Visit **[our site](https://example.com/x)** or <b>example.org/path</b> 😊": (
         for_telephone("en"),
         "Visit our site or example dot org",
@@ -145,6 +162,27 @@ def test_a_word_that_cannot_be_found(word: str) -> None:
 def test_an_emoji_that_cannot_be_named(names: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=r"emoji: .* is not allowed in names"):
         emoji(names)
+
+
+def test_the_address_of_a_link_is_not_said_when_its_label_was_given_up() -> None:
+    """The LLM paused inside of the label."""
+    chain = Chain(for_telephone("ru"))
+    found = [*chain.feed("Вот [условия"), *chain.pause(), *pieces("](https://example.ru/a) и всё.", [1] * 9, chain)]
+    assert "".join(said for said, _ in found) == "Вот [условия и всё."
+
+
+HOLDS = {"<b ": 40, "[a ": 101, "a < b ": 40, "`a ": 101, "<!-- ": 110, "[1]": 60, "😀": 20, "a.b@": 110, "1 ": 110}
+
+
+@pytest.mark.parametrize("text", HOLDS)
+def test_text_is_held_for_some_characters_only(text: str) -> None:
+    """What begins like a construct and never becomes one, in tokens of one character."""
+    chain = Chain(for_telephone("en"))
+    held = 0
+    for count, char in enumerate((text + "and so on " * 30) if text[-1] == " " else text * 100):
+        answered = sum(len(source) for _, source in chain.feed(char))
+        held = held + 1 - answered
+        assert held <= HOLDS[text], count
 
 
 def test_an_empty_token_is_no_pause() -> None:
