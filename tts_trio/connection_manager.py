@@ -206,4 +206,4 @@ def expect_connection(connections: WebSocketConnectionManager, config: TTSConfig
     Raises:
         RuntimeError: The manager is closed, or was not entered.
     """
-    connections._pool_for(endpoint_for(config)).replenish()  # pyright: ignore[reportPrivateUsage] - users call `TTSManager.expect`
+    connections._pool_for(endpoint_for(config)).expect()  # pyright: ignore[reportPrivateUsage] - users call `TTSManager.expect`

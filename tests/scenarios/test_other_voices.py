@@ -26,6 +26,7 @@ from tts_trio import (
     AudioChannel,
     ConfigurationError,
     MemoryCache,
+    QuotaError,
     TTSError,
     TTSManager,
     VoiceSettings,
@@ -312,3 +313,20 @@ async def test_an_unknown_voice_costs_the_own_one_nothing(autojump_clock: trio.t
             with pytest.raises(ConfigurationError):
                 await say(tts, "Да.", voice=OTHER)
             assert waited(await say(tts, "Да.")) == 0
+
+
+async def test_an_announced_voice_is_dialed_again_after_an_error(autojump_clock: trio.testing.MockClock) -> None:
+    """One dial for each call of `expect`, whose error the reply raises; when the quota is there again, none waits."""
+    exhausted = Fault("status", "answer", 402, count=2, path=f"{OTHER}/stream-input")
+    async with memory_service(Behavior(faults=(exhausted,)), dial_time=0.3) as service:
+        async with speaking(make_config(), service.open_stream) as tts:
+            for dials in (1, 2):
+                tts.expect(voice=OTHER)
+                await trio.sleep(60)
+                assert paths(service).count(OTHER) == dials
+            with pytest.raises(QuotaError):
+                await say(tts, "Да.", voice=OTHER)
+            tts.expect(voice=OTHER)
+            await trio.sleep(1)
+            assert waited(await say(tts, "Да.", voice=OTHER)) == 0
+            assert waited(await say(tts, "Yes.")) == 0

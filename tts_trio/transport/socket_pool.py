@@ -64,7 +64,7 @@ class Surroundings:
 
 
 class SocketPool:
-    """The sockets of one kind. No socket is dialed before `replenish` is called, or one is waited for.
+    """The sockets of one kind. No socket is dialed before one is expected or waited for, or `replenish` is called.
 
     Attributes:
         sockets: The sockets, each with the scope around its task.
@@ -135,6 +135,11 @@ class SocketPool:
         connection = socket.acquire(endpoint)
         self._note_acquired()
         return connection
+
+    def expect(self) -> None:
+        """Dial for an utterance that is expected, also where an error of the last dial had stopped the dialing."""
+        self._permanent_error = None
+        self.replenish()
 
     def _note_acquired(self) -> None:
         self.replenish()
