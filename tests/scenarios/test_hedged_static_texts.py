@@ -210,6 +210,36 @@ async def test_a_refusal_of_the_second_request_tells_what_the_plan_allows(autoju
     assert limiter.size == 3
 
 
+@pytest.mark.parametrize("winner", [1, 2])
+async def test_a_loser_that_fails_behind_the_end_of_the_answer_is_not_heard_of(
+    autojump_clock: MockClock, winner: int
+) -> None:
+    """Its error was under way before its cancellation, and comes when the answer is complete."""
+    hedging = Hedging(FirstAudioTimes(), HedgeBudget(), HEDGE, 2.0)
+    service: Any = SimpleNamespace(limiter=None, hedging=hedging, http=SimpleNamespace(idle=1))
+    events: list[SourceEvent] = []
+    reset = trio.Event()
+    sent = 0
+
+    async def take(event: SourceEvent) -> None:
+        events.append(event)
+
+    async def send(take: OnEvent, _slot: object) -> None:
+        nonlocal sent
+        sent += 1
+        number = sent
+        await take(RequestSent())
+        if number != winner:
+            await reset.wait()
+            raise TTSConnectionError("the connection was reset")
+        await trio.sleep(1)
+        reset.set()
+        await take(AudioReceived(b"sound"))
+
+    await HedgedRequest(send, take, None, service, 20).run()
+    assert events[-1] == AudioReceived(b"sound")
+
+
 async def test_a_prefetch_is_not_hedged(autojump_clock: MockClock) -> None:
     async with service_with(slow(1.0)) as service:
         async with speaking(config_for(audio_cache=MemoryCache()), service.open_stream) as tts:

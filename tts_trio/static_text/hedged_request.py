@@ -129,11 +129,11 @@ class HedgedRequest:
                     nursery.cancel_scope.cancel(reason="the answer is complete")
 
     def _is_last(self, request: _Request) -> bool:
-        """Note that a request is over; tell whether no other one goes on."""
-        if request in self._requests:  # a loser may end before its cancellation is delivered
+        """Note that a request is over; tell whether the text's answer is over with it."""
+        if request in self._requests:  # a loser may end, or fail, before its cancellation is delivered
             self._requests.remove(request)
         self._over.set()
-        return not self._requests
+        return not self._requests and self._winner in (None, request)
 
     async def _receive(self, request: _Request, event: SourceEvent) -> None:
         match event:
@@ -179,8 +179,9 @@ class HedgedRequest:
             return
         with suppress(TTSError), trio.move_on_after(PATIENCE) as patience:
             async with limiter.slot(background=True):  # after all utterances that wait for theirs
-                patience.deadline = math.inf
-                await self._race(nursery)
+                if not patience.cancel_called:  # or the slot would be given back at once
+                    patience.deadline = math.inf
+                    await self._race(nursery)
 
     def _due(self) -> float:
         return math.inf if self._over.is_set() else self._late_at
