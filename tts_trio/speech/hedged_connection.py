@@ -70,6 +70,7 @@ class HedgedConnection:
         self._begun_at = self._late_at = math.inf
         self._characters = 0
         self._phrases: list[str] = []  # for a second connection
+        self._silence: dict[Connection, list[AudioReceived]] = {}  # which decides nothing, before their first sound
         self._is_complete = False
         self._begun = trio.Event()  # a phrase was sent
         self._over = trio.Event()  # there is no second connection, and will be none
@@ -134,8 +135,9 @@ class HedgedConnection:
             return
         with suppress(TTSError), trio.move_on_after(PATIENCE) as patience:
             async with self._limiter.slot(background=True):  # after all utterances that wait for theirs
-                patience.deadline = math.inf
-                await self._race()
+                if not patience.cancel_called:  # or the slot would be given back at once
+                    patience.deadline = math.inf
+                    await self._race()
 
     def _due(self) -> float:
         return math.inf if self._over.is_set() else self._late_at
@@ -164,12 +166,15 @@ class HedgedConnection:
 
     def _receive(self, connection: Connection, event: AudioReceived | Final) -> None:
         """Take what comes before it is decided which connection carries the reply."""
-        if isinstance(event, AudioReceived):
-            if not _may_be_of_a_blank(event):
+        if isinstance(event, AudioReceived) and _may_be_of_a_blank(event):
+            self._silence.setdefault(connection, []).append(event)
+        elif isinstance(event, AudioReceived) or len(self._sent_at) == 1:
+            silence = self._silence.pop(connection, [])
+            if silence or isinstance(event, AudioReceived):
                 self._win(connection)
-                self._on_event(event)
-        elif len(self._sent_at) == 1:
-            self._on_event(event)
+            for each in (*silence, event):
+                if not self._closed:  # by what the reply does with the one before
+                    self._on_event(each)
         else:
             connection.close()
             self._lose(connection, EmptyAudioError("the service reported the end and sent no audio for the text"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import make_config
 from tts_trio import AuthenticationError, ConcurrencyError, ConcurrencyLimiter, TTSConnectionError, TTSError
-from tts_trio.limits.hedging import FirstAudioTimes, HedgeBudget, Hedging
+from tts_trio.limits.hedging import PATIENCE, FirstAudioTimes, HedgeBudget, Hedging
 from tts_trio.speech.hedged_connection import HedgedConnection
 from tts_trio.speech.report import Report
 from tts_trio.wire.events import Alignment, AudioReceived, Final
@@ -132,6 +133,41 @@ async def test_silence_that_may_be_of_a_blank_decides_nothing(autojump_clock: Mo
     timed = AudioReceived(bytes(160), Alignment(("Д",), (0,), (5,)))
     other.first.gives(timed)
     assert (other.events, other.second.said[-1]) == ([timed], "close")
+
+
+@pytest.mark.parametrize("until", [0.1, HEDGE + 0.01])
+async def test_silence_that_decides_nothing_is_not_lost(
+    autojump_clock: MockClock, nursery: trio.Nursery, until: float
+) -> None:
+    """It is heard before the sound that follows it on its connection; a text may also be answered by nothing else."""
+    race = Race()
+    await race.begin(nursery, until=until)
+    race.first.gives(SILENCE)
+    race.first.gives(SOUND)
+    assert race.events == [SILENCE, SOUND]
+    silent = Race()
+    await silent.begin(nursery, until=until)
+    silent.first.gives(SILENCE)
+    silent.second.is_lost()
+    silent.first.gives(Final())
+    assert silent.events == [SILENCE, Final()]
+    assert silent.report.hedge == ("none" if until < HEDGE else "lost")
+
+
+async def test_a_slot_that_comes_too_late_gives_no_second_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """It is given back at once, so that a second connection would speak without one."""
+
+    class Slow(ConcurrencyLimiter):
+        @asynccontextmanager
+        async def slot(self, *, background: bool = False) -> AsyncIterator[Any]:
+            async with super().slot(background=background) as slot:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(2 * PATIENCE)
+                yield slot
+
+    race = Race(limiter := Slow(1))
+    await race.begin(nursery, until=HEDGE + 3 * PATIENCE)
+    assert (race.spares, race.report.hedge, limiter.held) == (1, "none", 0)
 
 
 @pytest.mark.parametrize("by", ["first", "second"])
