@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 RECORD = Path(__file__).with_suffix(".txt")
-MODULES = ("tts_trio", "tts_trio.sync", "tts_trio.local_server", "tts_trio.testing")
+MODULES = ("tts_trio", "tts_trio.text.transforms", "tts_trio.sync", "tts_trio.local_server", "tts_trio.testing")
 
 
 def public_api() -> str:
@@ -35,7 +35,7 @@ def _of_module(module: ModuleType) -> Iterator[str]:
 def _belongs_to(module: ModuleType, name: str, value: Any) -> bool:
     """Whether a package gives the name on, or a module is where it is from."""
     if hasattr(module, "__path__"):
-        return name != "annotations"
+        return name in getattr(module, "__all__", {name} - {"annotations"})
     return getattr(value, "__module__", None) == module.__name__
 
 

@@ -57,6 +57,7 @@ FUNCTIONS = (
     "test_a_connection_that_breaks_in_mid_reply",
     "test_a_firewall_forgets_the_connection",
     "speak_plainly",
+    "speak_signs",
     "serve_call",  # in test_telephone.py
     "serve_audiosocket",  # in test_telephone.py
     "answer_in_a_thread",  # in test_sync.py
@@ -117,7 +118,16 @@ class Call:
         self.on_speech_callback = callback
 
 
-async def test_text_for_ears(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("speak_plainly", "Sure! Your order weighs five kilograms. The time of arrival is on example dot com."),
+        ("speak_signs", "Fish and chips, salt and vinegar."),
+    ],
+)
+async def test_text_for_ears(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
     """The comment in the example is what is heard."""
     sound: list[bytes] = []
 
@@ -129,9 +139,9 @@ async def test_text_for_ears(autojump_clock: trio.testing.MockClock, monkeypatch
     monkeypatch.setenv("ELEVENLABS_VOICE_ID", VOICE_ID)
     async with memory_service() as service:
         with service.answer_every_dial():
-            await run_example("speak_plainly")(Line())
+            await run_example(name)(Line())
     said = heard(b"".join(sound), make_config())
-    assert said == "Sure! Your order weighs five kilograms. The time of arrival is on example dot com."
+    assert said == expected
     assert said in GUIDE
 
 

@@ -42,6 +42,27 @@ from tts_trio import (
 )
 from tts_trio.local_server import Behavior, Fault, LocalServer, ToneVoice, open_local_server, serve_local_server
 from tts_trio.testing import Service, heard, memory_service, server_in_a_thread
+from tts_trio.text.transforms import Transform, TransformFactory, emoji, for_telephone
+
+
+class MyTransform:
+    """A transform that a user brings."""
+
+    def feed(self, text: str) -> list[tuple[str, int]]:
+        return [(text, len(text))]
+
+    def pause(self) -> list[tuple[str, int]]:
+        return []
+
+    def close(self) -> list[tuple[str, int]]:
+        return []
+
+
+def transforms_of_a_users_own(factory: TransformFactory) -> TTSConfig:
+    assert_type(factory(), Transform)
+    return TTSConfig(
+        api_key="k", voice_id="v", transforms=(factory, MyTransform, emoji({"👍": "yes"}), *for_telephone("en"))
+    )
 
 
 class MyCache:

@@ -12,9 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from tts_trio.config.protocols import TransformFactory
+from tts_trio.config.protocols import Transform as Transform
+from tts_trio.config.protocols import TransformFactory as TransformFactory
 
-__all__ = ["emoji", "for_telephone", "links", "markdown", "numbers", "reasoning", "replacements"]
+__all__ = [
+    "Transform",
+    "TransformFactory",
+    "emoji",
+    "for_telephone",
+    "links",
+    "markdown",
+    "numbers",
+    "reasoning",
+    "replacements",
+]
 
 
 def markdown(code: str = "") -> TransformFactory:
