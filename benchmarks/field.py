@@ -12,6 +12,7 @@ from tests.corpus import LANGUAGES, Reply, replies
 
 OURS = "tts_trio"
 OURS_OPENINGS = "tts_trio, openings"
+OURS_EAGER_OPENINGS = "tts_trio, eager, openings"
 OURS_HEDGING = "tts_trio, hedging"
 OURS_MULTI = "tts_trio, multi-stream-input"
 FLOOR_TOKENS = "floor, tokens"
@@ -24,6 +25,7 @@ VOICE = "any"
 _OWN = {
     OURS: ("ours", "balanced"),
     OURS_OPENINGS: ("ours", "balanced", "opening_cache=memory"),
+    OURS_EAGER_OPENINGS: ("ours", "eager", "opening_cache=memory"),
     OURS_HEDGING: ("ours", "balanced", "hedge=auto"),
     OURS_MULTI: ("ours", "balanced", "endpoint=multi-stream-input"),
     "tts_trio, eager": ("ours", "eager"),

@@ -69,7 +69,12 @@ class World:
     own: Sequence[str]
 
 
-OPENINGS = World("Half of the replies begin alike, round trip 100 ms", 0.1, {}, (field.OURS, field.OURS_OPENINGS))
+OPENINGS = World(
+    "Half of the replies begin alike, round trip 100 ms",
+    0.1,
+    {},
+    (field.OURS, field.OURS_OPENINGS, field.OURS_EAGER_OPENINGS),
+)
 TAIL = World("A service with a tail, round trip 40 ms", 0.04, SLOW, (field.OURS, field.OURS_HEDGING))
 OWN = tuple(dict.fromkeys((*OPENINGS.own, *TAIL.own)))
 

@@ -35,11 +35,12 @@ def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path, monk
     assert all(MODEL <= seconds < MODEL + 1 for seconds in openings.every[field.OURS])
     assert all(MODEL + 0.2 <= seconds < MODEL + 1.6 for seconds in tail.every[field.OURS])
     assert tail.written[field.OURS] == tail.sent[field.OURS] == 2 * len("Добрыйдень!Да.")
-    for found, name in ((openings, field.OURS_OPENINGS), (tail, field.OURS_HEDGING)):
+    others = ((openings, field.OURS_OPENINGS), (openings, field.OURS_EAGER_OPENINGS), (tail, field.OURS_HEDGING))
+    for found, name in others:
         for times in (found.every, found.opened):
             times[name] = times[field.OURS]
         found.written[name] = found.sent[name] = 28
-    openings.opened[field.OURS_OPENINGS] = openings.opened[field.OURS] = [0.3, 0.4]
+    openings.opened = {name: [0.3, 0.4] for name in worlds.OPENINGS.own}
     for name in NAMES:
         (turn,) = measured.turns[name, ROUND_TRIP]
         assert turn["dial"] == 0

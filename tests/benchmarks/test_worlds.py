@@ -49,8 +49,8 @@ def measured(every: dict[str, list[float]], opened: dict[str, list[float]], sent
 def test_the_tables_and_the_targets(tmp_path: Path) -> None:
     fast, slow = [0.1] * 200, [0.1] * 190 + [2.0] * 10
     openings = measured(
-        {field.OURS: [0.3] * 200, field.OURS_OPENINGS: [0.2] * 200, "livekit": [0.4] * 200},
-        {field.OURS: [0.3] * 90, field.OURS_OPENINGS: fast[:90], "livekit": [0.5] * 90},
+        dict.fromkeys(worlds.OPENINGS.own, [0.3] * 200) | {field.OURS_OPENINGS: [0.2] * 200, "livekit": [0.4] * 200},
+        dict.fromkeys(worlds.OPENINGS.own, [0.3] * 90) | {field.OURS_OPENINGS: fast[:90], "livekit": [0.5] * 90},
         100,
     )
     tail = measured({field.OURS: slow, field.OURS_HEDGING: [0.1] * 180 + [0.15] * 20, "livekit": slow}, {}, 103)
