@@ -463,7 +463,7 @@ class _Seed:
                 utterance.played_ms = sound.played_ms
             if listening.pause:
                 await self._pause(listening.pause, utterance)
-        utterance.ended = True
+        utterance.ended = not audio.dismissed  # `close` ends the iteration, and drops what the frames have
 
     def _check(
         self,
