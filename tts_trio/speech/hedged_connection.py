@@ -34,6 +34,8 @@ from tts_trio.wire.events import AudioReceived, Final
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_SILENCE = 96_000  # bytes: a second of the largest format, and no blank has more
+
 
 class HedgedConnection:
     """Takes the place of a `Connection` for a reply, with a second one behind it.
@@ -166,9 +168,9 @@ class HedgedConnection:
 
     def _receive(self, connection: Connection, event: AudioReceived | Final) -> None:
         """Take what comes before it is decided which connection carries the reply."""
-        if isinstance(event, AudioReceived) and _may_be_of_a_blank(event):
-            self._silence.setdefault(connection, []).append(event)
-        elif isinstance(event, AudioReceived) or len(self._sent_at) == 1:
+        if isinstance(event, AudioReceived) and _may_be_of_a_blank(event) and self._holds(connection, event):
+            return
+        if isinstance(event, AudioReceived) or len(self._sent_at) == 1:
             silence = self._silence.pop(connection, [])
             if silence or isinstance(event, AudioReceived):
                 self._win(connection)
@@ -178,6 +180,15 @@ class HedgedConnection:
         else:
             connection.close()
             self._lose(connection, EmptyAudioError("the service reported the end and sent no audio for the text"))
+
+    def _holds(self, connection: Connection, silence: AudioReceived) -> bool:
+        """Hold silence until it is decided whether it is heard; False: there is too much of it for a blank's."""
+        if silence.audio:
+            held = self._silence.setdefault(connection, [])
+            if sum(len(each.audio) for each in held) + len(silence.audio) > _LONGEST_SILENCE:
+                return False
+            held.append(silence)
+        return True
 
     def _win(self, connection: Connection) -> None:
         now = trio.current_time()

@@ -154,6 +154,18 @@ async def test_silence_that_decides_nothing_is_not_lost(
     assert silent.report.hedge == ("none" if until < HEDGE else "lost")
 
 
+async def test_endless_silence_is_not_held(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """No blank gives more than a second of it, so it is the answer, and the reply is to say that it does not end."""
+    race = Race()
+    await race.begin(nursery)
+    second = AudioReceived(bytes(96_000))
+    race.second.gives(second)
+    assert race.events == []
+    race.second.gives(SILENCE)
+    race.second.gives(second)
+    assert (race.events, race.first.said[-1]) == ([second, SILENCE, second], "close")
+
+
 async def test_a_slot_that_comes_too_late_gives_no_second_one(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """It is given back at once, so that a second connection would speak without one."""
 
