@@ -85,6 +85,7 @@ class WebSocketConnectionManager(SingleUse):
                     check_open=self._require_open,
                     dial_ended=telemetry.dial_ended,
                     socket_lost=telemetry.socket_lost,
+                    slot_changed=self._drop_least_used,
                 )
                 self._pool_for(self._own_endpoint).replenish()
                 try:
@@ -146,17 +147,21 @@ class WebSocketConnectionManager(SingleUse):
         assert self._surroundings is not None
         kind = endpoint.kind
         self._pools[kind] = pool = self._pools.pop(kind, None) or SocketPool(endpoint, self._surroundings)
-        if len(self._pools) > 1 + _MOST_OTHERS:
-            self._drop_least_used(pool)
+        self._drop_least_used()
         return pool
 
-    def _drop_least_used(self, used: SocketPool) -> None:
-        """Close the sockets of the kinds that were not used for the longest time. Those in use are kept."""
+    def _drop_least_used(self) -> None:
+        """Close the sockets of the kinds that were not used for the longest time, if there are too many kinds.
+
+        Those in use are kept until they are free, and so is the kind that was used last.
+        """
+        if len(self._pools) <= 1 + _MOST_OTHERS:
+            return
         self._closing = {pool for pool in self._closing if pool.sockets}
-        for kind, pool in list(self._pools.items()):
+        for kind, pool in list(self._pools.items())[:-1]:
             if len(self._pools) == 1 + _MOST_OTHERS:
                 return
-            if kind != self._own_endpoint.kind and pool is not used and not pool.needed:
+            if kind != self._own_endpoint.kind and not pool.needed:
                 del self._pools[kind]
                 pool.close()
                 self._closing.add(pool)

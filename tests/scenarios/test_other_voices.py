@@ -191,6 +191,29 @@ async def test_a_kind_whose_reply_goes_on_is_not_closed(autojump_clock: trio.tes
             assert OTHER not in [path.split("/")[3] for path in hot_paths(tts)]
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.35, 60])
+async def test_kinds_that_speak_at_once_are_closed_when_they_are_free(
+    autojump_clock: trio.testing.MockClock, seconds: float, endpoint: str
+) -> None:
+    """Also where others were expected meanwhile, or a reply is cancelled while it waits for a dial, or speaks."""
+    async with memory_service(dial_time=0.3) as service:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
+
+            async def say_it(language: str) -> None:
+                await say(tts, SHORT["en"], language_code=language)
+
+            with trio.move_on_after(seconds):
+                async with trio.open_nursery() as nursery:
+                    for language in ("en", "de", "fr", "es", "it", "pl"):
+                        nursery.start_soon(say_it, language)
+                    for language in ("nl", "tr", "ja", "hu"):  # none of those that speak can make room for them
+                        await trio.sleep(0.1)
+                        tts.expect(language_code=language)
+            await trio.sleep(1)
+            assert len(set(hot_paths(tts))) == 4
+            assert waited(await say(tts, SHORT["ru"])) == 0
+
+
 async def test_a_kind_that_is_waited_for_is_not_closed(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service(dial_time=0.3) as service:
         async with speaking(make_config(), service.open_stream) as tts:

@@ -257,8 +257,9 @@ class HotSocket:
         self._on_hot(self)
 
     def _offer(self) -> None:
-        """Offer a connection for the next utterance, if there is room for it, and none is offered."""
-        if self.state in _SERVING and self.slots.offer():
+        """Offer a connection for the next utterance, if none is offered; an utterance less is spoken in any case."""
+        if self.state in _SERVING:
+            self.slots.offer()
             self._on_slot()
 
     def _free(self, connection: Connection) -> None:

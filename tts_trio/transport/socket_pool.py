@@ -53,6 +53,7 @@ class Surroundings:
         check_open: A function that raises RuntimeError where the connection manager is closed.
         dial_ended: A function that is called after each dial, with its seconds and its error.
         socket_lost: A function that is called when a hot socket was lost.
+        slot_changed: A function that is called when a socket has gained or lost room for an utterance.
     """
 
     nursery: trio.Nursery
@@ -61,6 +62,7 @@ class Surroundings:
     check_open: Callable[[], None]
     dial_ended: Callable[[float, TTSError | None], None]
     socket_lost: Callable[[TTSError], None]
+    slot_changed: Callable[[], None]
 
 
 class SocketPool:
@@ -280,6 +282,7 @@ class SocketPool:
 
     def _on_slot(self) -> None:
         """Dial missing sockets and wake waiting callers: a socket has gained or lost room for an utterance."""
+        self._around.slot_changed()
         self.replenish()
         self._announce()
 
