@@ -55,4 +55,5 @@ class Emoji(Rewriter):
     def _say(self, match: re.Match[str]) -> str:
         picture = match["picture"]
         name = picture and self._names and self._names.get(_LOOK.sub("", picture))
-        return f" {name}" if name else ""
+        parts = picture and match.string[match.end() : match.end() + 1].isalnum()  # "Hi 😊How" is two words
+        return (f" {name}" if name else "") + (" " if parts else "")
