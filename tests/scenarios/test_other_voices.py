@@ -200,7 +200,8 @@ async def test_kinds_that_speak_at_once_are_closed_when_they_are_free(
         async with speaking(make_config(endpoint), service.open_stream) as tts:
 
             async def say_it(language: str) -> None:
-                await say(tts, SHORT["en"], language_code=language)
+                async with tts.speak(tokens(TEXTS["en"]), language_code=language) as audio:
+                    await listen(audio)
 
             with trio.move_on_after(seconds):
                 async with trio.open_nursery() as nursery:
