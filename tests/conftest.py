@@ -53,7 +53,7 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
     if config.getoption("--exhaustive"):
         return "exhaustive: every checkpoint is cancelled at, every cut is made, 500 interruptions an endpoint"
     return [
-        "sampled, seeded; all with --exhaustive: 11 checkpoints of a scenario (over sockets 4 or more) are cut at,",
+        "sampled, seeded; all with --exhaustive: 11 checkpoints of a scenario (over sockets 2 or more) are cut at,",
         "  16 steps of the local server, one cut of a reply in three, 3 cuts of a static text that is cached,",
         "  40 interleavings of interruptions an endpoint, 100 short turns of 1,000, 3,000 words of 100,000 that nobody",
         "  hears, every second reply of the corpus with each policy, 60 examples of Hypothesis of 1,000,",

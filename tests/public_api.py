@@ -20,7 +20,7 @@ def public_api() -> str:
 
 
 def _of_module(module: ModuleType) -> Iterator[str]:
-    for name, value in sorted(vars(module).items()):
+    for name, value in ((name, getattr(module, name)) for name in sorted(dir(module))):
         if name.startswith("_") or inspect.ismodule(value) or not _belongs_to(module, name, value):
             continue
         full = f"{module.__name__}.{name}"

@@ -136,10 +136,9 @@ class WebSocketConnectionManager(SingleUse):
         finally:
             connection.close()
 
-    @trio.lowlevel.enable_ki_protection
-    async def _acquire(self, config: TTSConfig) -> Connection:
+    def _acquire(self, config: TTSConfig) -> Awaitable[Connection]:
         endpoint = self._own_endpoint if config is self.config else endpoint_for(config)
-        return await self._pool_for(endpoint).acquire(endpoint)
+        return self._pool_for(endpoint).acquire(endpoint)
 
     def _pool_for(self, endpoint: Endpoint) -> SocketPool:
         """Return the sockets of the endpoint's kind, which are the most recently used ones now."""

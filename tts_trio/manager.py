@@ -11,7 +11,6 @@ import trio
 
 from tts_trio._nurseries import SingleUse, asynccontextmanager, single_error
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.filler import Filler
 from tts_trio.config.validators import require
 from tts_trio.config.variants import check_same_sockets, for_utterance
 from tts_trio.config.voice import VoiceSettings
@@ -28,6 +27,7 @@ from tts_trio.static_text.memory_cache import process_cache
 from tts_trio.static_text.prefetch import Foreground, prefetch
 
 if TYPE_CHECKING:
+    from tts_trio.config.filler import Filler
     from tts_trio.speech.openings import Openings
     from tts_trio.transport.http import HttpConnections
 

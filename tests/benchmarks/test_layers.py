@@ -22,10 +22,12 @@ def test_the_layers_add_up_to_the_whole_way() -> None:
 
 
 @pytest.mark.parametrize("output_format", ["pcm_16000", "ulaw_8000"])
-def test_every_layer_costs_something_and_all_of_it_less_than_a_millisecond(output_format: str) -> None:
+def test_a_message_costs_less_than_a_millisecond(output_format: str) -> None:
     with progress("layers", 1) as advance:
         rows = trio.run(measure, output_format, 1, advance)
     assert [row["layer"] for row in rows] == ["TLS", "WebSocket", "decoding", "utterance", "channel", "all"]
     for row in rows:
         assert isinstance(row["µs"], float)
-        assert 0 < row["µs"] < 1000
+        assert row["µs"] < 1000  # a layer is a difference of two, which a busy machine may make negative
+    assert rows[-1]["µs"] == pytest.approx(sum(row["µs"] for row in rows[:-1]), abs=1)
+    assert rows[-1]["µs"] > 0

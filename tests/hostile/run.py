@@ -567,7 +567,8 @@ class _Seed:
         audio = config.timeouts.reply * (replays + 1) + config.timeouts.stall + config.timeouts.text
         dripping = 2.0 * replays
         pacing = 0.07 * len(saying.text) if saying.listening.kind == "paced" else 0.0
-        if self._server.flooded & {conversation.key, saying.text}:
+        flooded = self._server.flooded
+        if conversation.key in flooded or any(text.strip() in saying.text for text in flooded):  # over HTTP, a phrase
             pacing = longest_seconds(saying.text)
         return waits + limiter + audio + dripping + pacing + utterance.own_seconds + 0.5
 

@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -19,6 +19,7 @@ from tts_trio.config.protocols import (
     CACHE,
     FALLBACK,
     LIMITER,
+    ON_UTTERANCE,
     POLICY,
     AudioCache,
     Limiter,
@@ -29,7 +30,6 @@ from tts_trio.config.protocols import (
 )
 from tts_trio.config.proxy import PROXY, Proxy
 from tts_trio.config.timeouts import Timeouts
-from tts_trio.config.utterance_record import ON_UTTERANCE, UtteranceRecord
 from tts_trio.config.validators import (
     BASE_URL,
     ID,
@@ -47,6 +47,9 @@ from tts_trio.config.validators import (
 from tts_trio.config.voice import PronunciationDictionary, VoiceSettings
 from tts_trio.errors import ConfigurationError
 from tts_trio.errors.redaction import hide
+
+if TYPE_CHECKING:
+    from tts_trio.config.utterance_record import UtteranceRecord
 
 TextNormalization: TypeAlias = Literal["auto", "on", "off"]
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")

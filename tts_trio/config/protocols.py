@@ -259,3 +259,9 @@ def _speaks(value: Any) -> bool:
 
 FALLBACK = Rule('"http", or an async generator function, such as `async def other(text, format): yield audio`', _speaks)
 """The rule for `fallback`."""
+
+ON_UTTERANCE = Rule(
+    "a function that takes an UtteranceRecord, such as UtteranceRecord.log, and no async def",
+    lambda value: not is_async(value) and takes(value, None),
+)
+"""The rule for `on_utterance`."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import attrs
 
-from tts_trio.config.validators import Rule, is_async, takes
 from tts_trio.errors import TTSError
 
 logger = logging.getLogger(__name__)
@@ -96,10 +95,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, TTSError):
         return type(value).__name__
     return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
-ON_UTTERANCE = Rule(
-    "a function that takes an UtteranceRecord, such as UtteranceRecord.log, and no async def",
-    lambda value: not is_async(value) and takes(value, None),
-)
-"""The rule for `on_utterance`."""

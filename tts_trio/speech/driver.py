@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import trio
 
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.utterance_record import UtteranceRecord
 from tts_trio.errors import TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
 from tts_trio.speech.channels import AudioChannel
 from tts_trio.speech.utterance import Utterance
+
+if TYPE_CHECKING:
+    from tts_trio.config.utterance_record import UtteranceRecord
 
 logger = guarded_logger(__name__)
 
@@ -65,6 +67,8 @@ class Driver(ABC):
 
     def record(self) -> UtteranceRecord:
         """Return what became of the utterance, whose block is left now."""
+        from tts_trio.config.utterance_record import UtteranceRecord  # loaded late: few ask for it
+
         now = trio.current_time()
         utterance, segments, playback = self.utterance, self.utterance.segments, self.utterance.playback
         timeline, usage = utterance.timeline, utterance.usage

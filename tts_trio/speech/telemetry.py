@@ -31,13 +31,14 @@ from urllib.parse import urlsplit
 import attrs
 
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.utterance_record import UtteranceRecord
 from tts_trio.errors import TTSError
 from tts_trio.errors.redaction import guarded_logger
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
+
+    from tts_trio.config.utterance_record import UtteranceRecord
 
 
 logger = guarded_logger(__name__)

@@ -27,7 +27,7 @@ from tts_trio.wire.endpoint import Endpoint
 logger = logging.getLogger(__name__)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Counts:
     """What was counted since the conversation began, for the sockets of all kinds.
 
@@ -42,7 +42,7 @@ class Counts:
     keep_alives: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Surroundings:
     """What the pools of one conversation share.
 
@@ -115,6 +115,7 @@ class SocketPool:
         """Whether an utterance is spoken over one of the sockets, or waits for one."""
         return bool(self.in_use or self._acquiring)
 
+    @trio.lowlevel.enable_ki_protection
     async def acquire(self, endpoint: Endpoint) -> Connection:
         """Wait for a hot socket, and acquire a connection that speaks by this endpoint, which is of the same kind."""
         self._acquiring += 1
