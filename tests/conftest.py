@@ -32,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     what they start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("dist", "no") == "load":  # with -n; else some processes are long at work when others are done
+        config.option.dist = "worksteal"
     settings.register_profile("sampled", max_examples=60, deadline=None)
     settings.register_profile("exhaustive", max_examples=1000, deadline=None)
     settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "sampled")
