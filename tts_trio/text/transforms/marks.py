@@ -20,6 +20,7 @@ _QUOTES = r"[«“„\"'(\[¿¡]{0,2}"
 
 _FENCE = re.compile(rf"{_LINE}[ \t]{{0,80}}(?:```|~~~)[^\n]*(?:\n|\Z)")
 _FENCE_BEGUN = re.compile(rf"{_LINE}[ \t]{{0,80}}(?:`{{1,2}}|~{{1,2}}|(?:```|~~~)[^\n]{{0,80}})?\Z")
+_LINE_OF_CODE = re.compile(r"\n|[^\n]+")
 
 _LINES = (
     Rule(  # a line across the page, such as ---, under a heading, or between the head and the rows of a table
@@ -129,8 +130,8 @@ class Markdown(Rewriter):
         self._links = 0  # how many links are open
         self._open = Counter[str]()  # how many of each mark of emphasis are
         self._in_row = False  # whether the line is a row of a table
-        self._outside = (
-            Rule(_FENCE, _FENCE_BEGUN, self._enter_code),
+        rules = (
+            Rule(_FENCE, _FENCE_BEGUN, self._begin_code),
             Rule(re.compile(r"(?<=\n)\n"), None, self._end_paragraph),
             *_LINES,
             Rule(_ROW, _ROW_BEGUN, self._begin_row),
@@ -142,19 +143,11 @@ class Markdown(Rewriter):
             Rule(_CLOSES, _CLOSES_BEGUN, self._close),
             Rule(_OPENS, _OPENS_BEGUN, self._begin),
         )
-        super().__init__(self._outside, _STARTS, _SIGNS)
+        super().__init__(rules, _STARTS, _SIGNS)
 
-    def _enter_code(self, _match: re.Match[str]) -> str:
-        self.rules = (
-            Rule(_FENCE, _FENCE_BEGUN, self._leave_code),
-            Rule(re.compile(r"\n|[^\n]+"), None, nothing),
-        )
-        self.starts = _ANYTHING
+    def _begin_code(self, _match: re.Match[str]) -> str:
+        self.omit_until(_FENCE, _FENCE_BEGUN, _LINE_OF_CODE)
         return self._code
-
-    def _leave_code(self, _match: re.Match[str]) -> str:
-        self.rules, self.starts = self._outside, _STARTS
-        return ""
 
     def _begin_row(self, _match: re.Match[str]) -> str:
         self._in_row = True
@@ -193,6 +186,3 @@ class Markdown(Rewriter):
             return None
         self._open.subtract(marks)
         return ""
-
-
-_ANYTHING = re.compile(r"[\s\S]")

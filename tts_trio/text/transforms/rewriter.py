@@ -39,6 +39,8 @@ def nothing(_match: re.Match[str]) -> str:
     return ""
 
 
+_ANYTHING = re.compile(r"[\s\S]")
+
 _ATTRIBUTE = r"(?:\s{1,4}[\w:-]{1,30}=\"[^\"<>]{0,200}\")"
 TAG = Rule(  # a tag of SSML: what stands in it is not read to anybody
     re.compile(rf"</?[A-Za-z][\w:-]{{0,30}}{_ATTRIBUTE}{{0,8}}\s?/?>"),
@@ -53,7 +55,7 @@ class Rewriter:
     """Rewrites the text of one reply by rules. It is a `Transform`.
 
     Args:
-        rules: The constructs. Which of them are asked may change with the text: see `rules`.
+        rules: The constructs.
         starts: Matches what a construct may begin with. What it matches is plain text if no rule does.
         signs: Matches something in every piece of text in which a construct may begin, and in few others. It makes the
             others cheap.
@@ -63,16 +65,16 @@ class Rewriter:
     def __init__(
         self, rules: Sequence[Rule], starts: re.Pattern[str], signs: re.Pattern[str], *, holds: int = _HOLDS
     ) -> None:
-        self.rules = rules
+        self._outside = (rules, starts)  # of what is left out
+        self._rules, self._starts = self._outside
         self._holds = holds
-        self.starts = self._begins = starts
         self._signs = signs
         self._text: str = ""  # some characters that were answered for, and the text that was not
         self._at = 0  # where the latter begins
 
     def feed(self, text: str) -> list[tuple[str, int]]:
         """Take a piece of text of any size, and answer for what is certain."""
-        if self._at == len(self._text) and self.starts is self._begins and self._signs.search(text) is None:
+        if self._at == len(self._text) and self._starts is not _ANYTHING and self._signs.search(text) is None:
             self._text = self._text[-_BEHIND:] + text
             self._at = len(self._text)
             return [(text, len(text))] if text else []
@@ -86,11 +88,26 @@ class Rewriter:
         """Answer for all that is left."""
         return self._read("", final=True)
 
+    def omit_until(self, whole: re.Pattern[str], begun: re.Pattern[str], rest: re.Pattern[str]) -> None:
+        """Say nothing from here on until a construct, and nothing in its place.
+
+        Args:
+            whole: Matches the construct.
+            begun: Matches its beginning at the end of the known text, where it may go on.
+            rest: Matches a piece of what stands before it, at any other place. It matches one character at least.
+        """
+        self._rules = (Rule(whole, begun, self._end_omission), Rule(rest, None, nothing))
+        self._starts = _ANYTHING
+
+    def _end_omission(self, _match: re.Match[str]) -> str:
+        self._rules, self._starts = self._outside
+        return ""
+
     def _read(self, piece: str, *, final: bool) -> list[tuple[str, int]]:
         text = self._text = self._text + piece
         at = plain = self._at
         pairs: list[tuple[str, int]] = []
-        while (found := self.starts.search(text, at)) is not None:
+        while (found := self._starts.search(text, at)) is not None:
             at = found.start()
             said = self._construct(text, at, final=final)
             if said is None:
@@ -113,7 +130,7 @@ class Rewriter:
     def _construct(self, text: str, at: int, *, final: bool) -> tuple[str, int] | None:
         """Return what is said at a place, and for how many characters: ("", 0): no construct; None: wait for more."""
         waits = not final and len(text) - at <= self._holds
-        for rule in self.rules:
+        for rule in self._rules:
             if waits and rule.begun is not None and rule.begun.match(text, at) is not None:
                 return None
             if (match := rule.whole.match(text, at)) is not None and (said := rule.says(match)) is not None:

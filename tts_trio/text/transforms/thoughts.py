@@ -25,23 +25,15 @@ class Reasoning(Rewriter):
     """Takes out what is not for the listener: a `Transform`."""
 
     def __init__(self) -> None:
-        self._outside = (Rule(_BEGIN, _BEGUN, self._enter), Rule(_SPECIAL, None, nothing))
-        super().__init__(self._outside, _STARTS, _STARTS)
+        super().__init__((Rule(_BEGIN, _BEGUN, self._begin), Rule(_SPECIAL, None, nothing)), _STARTS, _STARTS)
 
-    def _enter(self, match: re.Match[str]) -> str:
+    def _begin(self, match: re.Match[str]) -> str:
         name = match["name"] or match["list"]
-        end = rf"</{name}>|\[/{name}\]"
-        self.rules = (
-            Rule(re.compile(end, re.IGNORECASE), re.compile(r"[<\[](?:/\w{0,20})?\Z"), self._leave),
-            Rule(re.compile(r"[\s\S][^<\[]*"), None, nothing),
-        )
-        self.starts = _ANYTHING
-        return ""
-
-    def _leave(self, _match: re.Match[str]) -> str:
-        self.rules, self.starts = self._outside, _STARTS
+        end = re.compile(rf"</{name}>|\[/{name}\]", re.IGNORECASE)
+        self.omit_until(end, _END_BEGUN, _REST)
         return ""
 
 
 _STARTS = re.compile(r"<|\[/?[A-Z]|\[\Z")
-_ANYTHING = re.compile(r"[\s\S]")
+_END_BEGUN = re.compile(r"[<\[](?:/\w{0,20})?\Z")
+_REST = re.compile(r"[\s\S][^<\[]*")
