@@ -57,9 +57,6 @@ _SHARE = 0.05  # of the characters of a text that was in time
 _MOST_SAVED = 200.0  # characters
 _LEAST_PRICE = 25  # characters
 
-PATIENCE = 0.05
-"""Seconds within which a limiter gives a slot that is free: the way to a Redis and back, and no wait for others."""
-
 Way: TypeAlias = Literal["stream-input", "multi-stream-input", "text-to-dialogue", "http"]
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
@@ -28,9 +28,12 @@ from tts_trio.config.validators import (
     unless_none,
     whole,
 )
-from tts_trio.errors import ConcurrencyError, ConfigurationError
+from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 
 OnTimeout: TypeAlias = Literal["raise", "proceed"]
+
+PATIENCE = 0.05
+"""Seconds within which a limiter gives a slot that is free: the way to a Redis and back, and no wait for others."""
 
 _ALLOWED = re.compile(r"maximum of (\d{1,6}) concurrent")  # in the message of a 429 (wire/README.md, 4.1)
 
@@ -42,6 +45,23 @@ def has_lapsed(slot: object) -> bool:
         slot: What the block of `Limiter.slot` gave.
     """
     return isinstance(slot, Lease) and slot.until <= trio.current_time()
+
+
+async def with_free_slot(limiter: Limiter | None, run: Callable[[], Awaitable[None]]) -> None:
+    """Run something in a slot that is free at once, and do not run it if there is none.
+
+    Args:
+        limiter: The limiter; None: no slot is needed.
+        run: What is run. In a slot, a `TTSError` of it or of the limiter ends it, and is not raised.
+    """
+    if limiter is None:
+        await run()
+        return
+    with suppress(TTSError), trio.move_on_after(PATIENCE) as patience:
+        async with limiter.slot(background=True):  # after all utterances that wait for theirs
+            if not patience.cancel_called:  # or the slot would be given back at once
+                patience.deadline = math.inf
+                await run()
 
 
 def learn_from(error: ConcurrencyError, limiter: Limiter) -> None:

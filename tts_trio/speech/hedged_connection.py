@@ -18,15 +18,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 import trio
 
 from tts_trio.config.protocols import Limiter
 from tts_trio.errors import ConcurrencyError, EmptyAudioError, TTSError
-from tts_trio.limits.hedging import PATIENCE, Hedging
-from tts_trio.limits.limiter import learn_from
+from tts_trio.limits.hedging import Hedging
+from tts_trio.limits.limiter import learn_from, with_free_slot
 from tts_trio.speech.report import Report
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.timers import until_late
@@ -132,14 +131,7 @@ class HedgedConnection:
         """Wait until the first audio is late, and send the text over a second connection then."""
         await self._begun.wait()
         await until_late(self._due)
-        if self._limiter is None:
-            await self._race()
-            return
-        with suppress(TTSError), trio.move_on_after(PATIENCE) as patience:
-            async with self._limiter.slot(background=True):  # after all utterances that wait for theirs
-                if not patience.cancel_called:  # or the slot would be given back at once
-                    patience.deadline = math.inf
-                    await self._race()
+        await with_free_slot(self._limiter, self._race)
 
     def _due(self) -> float:
         return math.inf if self._over.is_set() else self._late_at

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -21,8 +20,8 @@ import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.errors import ConcurrencyError, TTSError
-from tts_trio.limits.hedging import PATIENCE, Hedging
-from tts_trio.limits.limiter import learn_from
+from tts_trio.limits.hedging import Hedging
+from tts_trio.limits.limiter import learn_from, with_free_slot
 from tts_trio.static_text.source import Hedged, OnEvent, RequestSent, Service, SourceEvent
 from tts_trio.transport.timers import until_late
 from tts_trio.wire.events import AudioReceived
@@ -173,15 +172,7 @@ class HedgedRequest:
         """Wait until the first audio is late, and send the request a second time then."""
         await self._sent.wait()
         await until_late(self._due)  # which moves where the request is sent anew
-        limiter = self._service.limiter
-        if limiter is None:
-            await self._race(nursery)
-            return
-        with suppress(TTSError), trio.move_on_after(PATIENCE) as patience:
-            async with limiter.slot(background=True):  # after all utterances that wait for theirs
-                if not patience.cancel_called:  # or the slot would be given back at once
-                    patience.deadline = math.inf
-                    await self._race(nursery)
+        await with_free_slot(self._service.limiter, partial(self._race, nursery))
 
     def _due(self) -> float:
         return math.inf if self._over.is_set() else self._late_at

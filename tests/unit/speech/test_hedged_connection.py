@@ -13,7 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.helpers import make_config
 from tts_trio import AuthenticationError, ConcurrencyError, ConcurrencyLimiter, TTSConnectionError, TTSError
-from tts_trio.limits.hedging import PATIENCE, FirstAudioTimes, HedgeBudget, Hedging
+from tts_trio.limits.hedging import FirstAudioTimes, HedgeBudget, Hedging
+from tts_trio.limits.limiter import PATIENCE
 from tts_trio.speech.hedged_connection import HedgedConnection
 from tts_trio.speech.report import Report
 from tts_trio.wire.events import Alignment, AudioReceived, Final
