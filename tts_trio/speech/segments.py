@@ -95,6 +95,20 @@ class Segments:
         self.current = segment
         self._segments.append(segment)
 
+    def _before_next(self) -> list[Segment]:
+        """Return the segments before one that is said from memory: a connection that has said nothing gives way."""
+        return self._segments[:-1] if self._is_fresh() else self._segments
+
+    def _place(self, segment: Segment) -> None:
+        """Put a segment that is said from memory behind those of `_before_next`."""
+        if self._is_fresh():
+            self.current = self._segments[-1] = segment
+        else:
+            self._append(segment)
+
+    def _is_fresh(self) -> bool:
+        return bool(self._segments) and not self.current.spoken.text  # the connection in use has said nothing
+
     def recall(self, phrase: str, clip: Iterable[AudioReceived], *, lasting: float = 0.0) -> bool:
         """Say a phrase from memory, before the connection in use has said anything.
 
@@ -106,18 +120,14 @@ class Segments:
         Returns:
             Whether the clip is whole, and lasts that long. If not, nothing was changed.
         """
-        is_fresh = bool(self._segments) and not self.current.spoken.text  # the connection in use has said nothing
-        segment = self._following(self._segments[:-1] if is_fresh else self._segments, in_messages=self._in_messages)
+        segment = self._following(self._before_next(), in_messages=self._in_messages)
         segment.remembered = True
         segment.send(phrase)
         audio = [segment.receive(event) for event in clip]
         seconds = sum(seconds for _, seconds in audio)
         if segment.finish() is not None or seconds < lasting:
             return False
-        if is_fresh:
-            self.current = self._segments[-1] = segment
-        else:
-            self._append(segment)
+        self._place(segment)
         self.recalled += 1
         self.waiting += filter(None, (piece for piece, _ in audio))
         self.received_seconds += seconds
@@ -144,17 +154,13 @@ class Segments:
         Returns:
             How many seconds it lasts. It is 0 where the clip is not whole: then nothing was changed.
         """
-        is_fresh = bool(self._segments) and not self.current.spoken.text
-        segment = self._following(self._segments[:-1] if is_fresh else self._segments, in_messages=False)
+        segment = self._following(self._before_next(), in_messages=False)
         segment.send(text)
         audio = [segment.receive(event) for event in clip]
         if segment.finish() is not None:
             return 0.0
         segment.become_filler()
-        if is_fresh:
-            self.current = self._segments[-1] = segment
-        else:
-            self._append(segment)
+        self._place(segment)
         seconds = sum(seconds for _, seconds in audio)
         self.waiting.append(b"".join(piece for piece, _ in audio))
         self._filler_waits = True
