@@ -34,7 +34,7 @@ from tts_trio.local_server import LocalServer, ToneVoice
 from tts_trio.text import Phraser
 from tts_trio.text.boundaries import grade
 from tts_trio.text.lexicon import lexicon_for
-from tts_trio.text.words import Word, read_word, speakable
+from tts_trio.text.words import Word, read_word
 
 POLICIES = {
     "sentence": PhrasePolicy.sentence(),
@@ -188,12 +188,13 @@ def ending_of(reply: Reply, phrase: str) -> Grade | None:
     end = 0
     for run in phrase.split():
         end = reply.text.index(run, end) + len(run)
-        if speakable(run):
-            gap = ""
-            previous = words[-1] if words else None
-            words.append(read_word(run, end=end, previous=previous, starts_line=previous is None))
-        else:
+        previous = words[-1] if words else None
+        word = read_word(run, end=end, previous=previous, starts_line=previous is None)
+        if word is None:
             gap += run
+        else:
+            gap = ""
+            words.append(word)
     lexicon = lexicon_for(reply.language)
     return grade(words[-1], gap, rest[0], complete=True, lexicon=lexicon, sentence=phrase.rstrip())
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from tts_trio.text.making import phrases_for
 from tts_trio.text.phraser import Phraser
-from tts_trio.text.words import slices, speakable
+from tts_trio.text.words import speakable
 
 __all__ = [
     "Phraser",
     "phrases_for",
-    "slices",
     "speakable",
 ]

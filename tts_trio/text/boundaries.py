@@ -13,7 +13,7 @@ from typing import cast
 
 from tts_trio.config.phrase_policy import Grade
 from tts_trio.text.lexicon import Lexicon
-from tts_trio.text.scripts import is_clustered, is_unspaced
+from tts_trio.text.scripts import FIRST_UNSPACED, is_clustered, is_unspaced
 from tts_trio.text.words import Mark, Word, core_of, mark_of
 
 
@@ -29,14 +29,15 @@ def grade(word: Word, gap: str, following: str, *, complete: bool, lexicon: Lexi
         following: The known beginning of the next word; "" where the stream has stalled and nothing of it is known.
         complete: Whether `following` is the whole next word.
         lexicon: The closed lists of the language.
-        sentence: The text before the place, from the beginning of its sentence (or from 300 characters before).
+        sentence: The text before the place, from the beginning of its sentence (or from 300 characters before). It
+            matters only after a word with a full stop.
 
     Returns:
         The grade, or None where no phrase may end, at least until more of the next word is known.
     """
     if following and not following[0].isascii() and unicodedata.category(following[0])[0] == "M":
         return None
-    mark = word.mark if word.mark is not Mark.NONE else mark_of(gap.replace("-", "–"))
+    mark = word.mark if word.mark is not Mark.NONE or not gap else mark_of(gap.replace("-", "–"))
     start = following[:1] if following[:1].isalnum() else next(filter(str.isalnum, following), "")
     if word.is_number and (start.isdigit() or not following) and mark is not Mark.SENTENCE:
         return None
@@ -100,19 +101,19 @@ def _is_alone(sentence: str) -> bool:
 
 
 def _between_words(word: Word, start: str, following: str, *, complete: bool, lexicon: Lexicon) -> Grade | None:
-    if is_clustered(word.core[-1]) and is_clustered(start):
-        clings = core_of(following) in (lexicon.clingers if complete else lexicon.beginnings_of_clingers)
+    known = core_of(following)
+    if start >= FIRST_UNSPACED and is_clustered(start) and is_clustered(word.core[-1]):
+        clings = known in (lexicon.clingers if complete else lexicon.beginnings_of_clingers)
         return None if clings else Grade.CLAUSE  # where words are not parted by blanks, a blank parts clauses
-    core = core_of(following) if complete else ""
+    core = known if complete else ""
     opens = core in lexicon.openers
     if lexicon.binds(word.core) or (word.is_number and not word.is_time) or word.is_code:
         return None
     if start.isdigit() or following.startswith("&") or core in lexicon.clingers:
         return None
-    if word.core in lexicon.money:
-        known = core_of(following)
-        if not following or known in (lexicon.change if complete else lexicon.beginnings_of_change):
-            return None
+    change = lexicon.change if complete else lexicon.beginnings_of_change
+    if word.core in lexicon.money and (not following or known in change):
+        return None
     if following and not start and not complete:
         return None  # only a sign of money or a quotation mark has come: wait for the word
     if word.core in lexicon.pronouns and following and not opens:
@@ -124,7 +125,7 @@ def _between_words(word: Word, start: str, following: str, *, complete: bool, le
     if not following:
         named = word.capital or word.core in lexicon.labels or word.core in lexicon.calendar
         return None if named else Grade.WORD
-    if not complete and core_of(following) in lexicon.beginnings_of_clingers:
+    if not complete and known in lexicon.beginnings_of_clingers:
         return None
     return Grade.WORD
 

@@ -20,8 +20,8 @@ from tts_trio.config.models import is_dialogue_model
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.protocols import Phrases, TransformFactory
 from tts_trio.errors import ConfigurationError, TextTimeoutError
-from tts_trio.text import Phraser, phrases_for, slices
-from tts_trio.text.words import CHARACTERS_A_SECOND
+from tts_trio.text import Phraser, phrases_for
+from tts_trio.text.words import CHARACTERS_A_SECOND, SLICE
 
 if TYPE_CHECKING:
     from tts_trio.text.chain import Chain, Piece
@@ -137,7 +137,8 @@ class TextInput:
             TypeError: It is not a `str`.
             ConfigurationError: The reply would be longer than `max_characters`.
         """
-        check_type(token)
+        if type(token) is not str:
+            check_type(token)
         limit = self._max_characters
         if self._characters + len(token) > limit:
             raise ConfigurationError(
@@ -147,7 +148,8 @@ class TextInput:
         self._characters += len(token)
         if self._half or _HALF.search(token):
             token = self._join_halves(token)
-        self._unread.extend(slices(token))
+        for start in range(0, len(token), SLICE):
+            self._unread.append(token[start : start + SLICE])
         self._last_text = now
 
     def _join_halves(self, token: str) -> str:

@@ -26,10 +26,13 @@ CLUSTER = (
 UNSPACED = f"(?:{CJK}|(?>[\u0e01-\u0ece])|(?>[\u1000-\u109f])|(?>[\u1780-\u17dd]))"
 """Matches one character of any of these scripts."""
 
+FIRST_UNSPACED = "\u0e00"
+"""No character before this one is of any of these scripts."""
+
 
 def is_unspaced(char: str) -> bool:
     """Whether a character is of a script without blanks between words; False for ""."""
-    return char > "\u0e00" and (
+    return char > FIRST_UNSPACED and (
         is_clustered(char)
         or "\u3041" <= char <= "\u9fff"
         or "\uf900" <= char <= "\ufaff"
@@ -45,6 +48,6 @@ def is_clustered(char: str) -> bool:
 
 def words_in(core: str) -> int:
     """Estimate the words of a run without blanks: 1 in a script that parts them by blanks."""
-    if core[0] < "\u0e00" or not is_unspaced(core[0]):
+    if not is_unspaced(core[0]):
         return 1
     return max(1, len(core) // (4 if is_clustered(core[0]) else 2))

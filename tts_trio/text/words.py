@@ -5,14 +5,13 @@ from __future__ import annotations
 import enum
 import re
 import unicodedata
-from collections.abc import Iterator
 
 import attrs
 
-from tts_trio.text.scripts import is_unspaced, words_in
+from tts_trio.text.scripts import FIRST_UNSPACED, is_unspaced, words_in
 
-# Blanks, at which text can be cut, and non-blanks. A no-break space counts as a non-blank.
-_RUNS = re.compile(r"([^\S\u00a0\u2007\u202f]+)|((?:\S|[\u00a0\u2007\u202f])+)")
+RUNS = re.compile(r"([\S\u00a0\u2007\u202f]*)([^\S\u00a0\u2007\u202f]*)")
+"""Matches a run of non-blanks and the blanks after it, at which text can be cut. A no-break space is no blank."""
 # Marks of languages that write no blank after a mark. A phrase may end after them, and after the closing brackets
 # behind them; after a mark of ASCII too, where letters of such a language are on both sides.
 _UNSPACED_MARKS = "。！？，、；：।॥؟۔،؛։።፣፤፥፦፧፨។៕៖၊။"
@@ -23,7 +22,8 @@ LONGEST_MARK = 8
 _LONGEST_INITIALS = 20  # the most characters of letters with full stops between them that count as one word
 CHARACTERS_A_SECOND = 15.0
 """Characters in a second of speech at its usual speed, in the languages that were tried."""
-_SLICE = 1000  # characters, which take a few milliseconds to read
+SLICE = 1000
+"""Characters that take a few milliseconds to read. A longer text is read in slices, so that trio's loop goes on."""
 _SPOKEN_SIGNS = "$€£¥₽₴₸₺₹%№"  # that are read aloud although they are not letters
 _SPOKEN = rf"(?:[^\W_\u2139]|[{_SPOKEN_SIGNS}])"  # U+2139 is a letter to Unicode, an emoji to everybody else
 _IS_SPOKEN = re.compile(_SPOKEN)
@@ -59,8 +59,6 @@ def speakable(text: str) -> bool:
 
 def mark_of(punctuation: str) -> Mark:
     """Return the kind of the punctuation between a word and the next blank, without quotes and brackets."""
-    if not punctuation:
-        return Mark.NONE
     marks = [
         char
         for char in punctuation
@@ -75,17 +73,7 @@ def mark_of(punctuation: str) -> Mark:
     return Mark.FULL_STOP if marks == [_FULL_STOP] else Mark.ELLIPSIS
 
 
-def runs(token: str) -> list[tuple[str, str]]:
-    """Split a token into runs of blanks, (blanks, ""), and of non-blanks, ("", run)."""
-    return _RUNS.findall(token)
-
-
-def slices(text: str) -> list[str]:
-    """Cut a text of any length into slices short enough to be read without delaying trio's loop."""
-    return [text[start : start + _SLICE] for start in range(0, len(text), _SLICE)]
-
-
-def split_unspaced(run: str, *, known: int) -> Iterator[str]:
+def split_unspaced(run: str, *, known: int) -> list[str]:
     """Cut a run after each mark of a language that writes no blank after it: "你好。再见" is two words.
 
     Args:
@@ -95,14 +83,16 @@ def split_unspaced(run: str, *, known: int) -> Iterator[str]:
     Returns:
         The words of the other characters. Each may be empty, and the last one may go on.
     """
+    words: list[str] = []
     start = known
     if not run.isascii():
         for match in _CLOSING.finditer(run):
             end = match.end()
             if known <= end < len(run) and _parts(run[: match.start()][-1:], match[0], run[end]):
-                yield run[start:end]
+                words.append(run[start:end])
                 start = end
-    yield run[start:]
+    words.append(run[start:])
+    return words
 
 
 def _parts(before: str, marks: str, after: str) -> bool:
@@ -166,19 +156,15 @@ def core_of(word: str) -> str:
     return word.strip(_AROUND).lower().replace("ё", "е").replace("’", "'")
 
 
-def _is_code(body: str) -> bool:
-    """Whether a word of two characters or more is written in capitals and figures."""
-    return len(body) > 1 and body.isalnum() and body == body.upper() and not body.isdigit()
-
-
-def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word:
-    """Take a run of non-blanks apart. The run must have something to speak (`speakable`)."""
-    spoken = _FIRST_TO_LAST_SPOKEN.search(run)
-    assert spoken is not None
-    end_of_body = spoken.end()
+def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word | None:
+    """Take a run of non-blanks apart; None: it has nothing to speak."""
+    found = _FIRST_TO_LAST_SPOKEN.search(run)
+    if found is None:
+        return None
+    spoken, end_of_body = found[0], found.end()
     tail = run[end_of_body:]
-    core = core_of(spoken[0])
-    mark = mark_of(tail)
+    core = core_of(spoken)
+    mark = mark_of(tail) if tail else Mark.NONE
     if (
         previous is not None
         and previous.mark is mark is Mark.FULL_STOP
@@ -190,12 +176,12 @@ def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -
         core = f"{previous.core}.{core}"
     return Word(
         core=core,
-        capital=spoken[0][0].isupper(),
-        is_code=_is_code(spoken[0]),
+        capital=spoken[0].isupper(),
+        is_code=len(spoken) > 1 and spoken.isalnum() and spoken == spoken.upper() and not spoken.isdigit(),
         mark=mark,
         body=run[:end_of_body],
         tail=tail,
-        count=words_in(core),
+        count=1 if core[0] < FIRST_UNSPACED else words_in(core),
         end=end,
         is_number=core[0].isdigit() or (core[0] in _SPOKEN_SIGNS and core[1:2].isdigit()),
         after_number=previous is not None and previous.is_number and previous.mark is Mark.NONE,
