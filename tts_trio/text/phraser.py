@@ -85,7 +85,7 @@ class Phraser:
         phrases: list[str] = []
         for start in range(0, len(token), SLICE):
             places.read(token[start : start + SLICE])
-            while (place := places.best(self._fewest)) is not None:
+            while (place := places.best(self._fewest, self._fewest_within)) is not None:
                 phrases.append(places.cut(place))
                 lead += len(phrases[-1]) / CHARACTERS_A_SECOND
                 self._enter_stage(lead)

@@ -3,7 +3,8 @@
 The text is read as runs of non-blanks. A run that has something to speak is a word, and a blank after it makes it
 whole. When a word is whole, the place before it gets a grade from `boundaries.grade` (the end of a sentence, the end of
 a clause, a breath, a place between two words), and is noted under this grade. Until then the place is graded anew with
-each token, because the beginning of a word may tell enough.
+each token, because the beginning of a word may tell enough. No sentence ends where there is neither a mark nor the end
+of a line. Such a place is graded when so many words are before it that a phrase may end there: most of them never are.
 
 Positions and numbers of words are counted from the beginning of the reply. Every look back is bounded.
 """
@@ -11,7 +12,7 @@ Positions and numbers of words are counted from the beginning of the reply. Ever
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import TypeAlias
@@ -64,10 +65,12 @@ class Places:
         self._run_speaks = False  # whether the run has something to speak
         self._word: Word | None = None  # the last whole word; it may have been cut off
         self._gap_end = 0  # where a phrase with this last word ends, and with the unspoken runs after it in its line
+        self._marked = self._marked_up  # whether more than a blank follows this word, or tags must be looked at
         self._line_ended = False  # whether a line break follows this word
         self._fresh_line = True  # whether the run is the first of its line
         self._sentence = 0  # where the sentence begins
         self._noted: dict[Grade, list[Place]] = {grade: [] for grade in BEST_FIRST}  # each in order
+        self._ungraded: list[tuple[int, int, Word, str]] = []  # other places, with the words on both sides, in order
 
     def read(self, text: str) -> None:
         """Add text, run by run."""
@@ -88,7 +91,7 @@ class Places:
                 self.text.cut(end)
             self.run = self._looked = end
             if "\n" in blanks:
-                self._line_ended = self._fresh_line = True
+                self._marked = self._line_ended = self._fresh_line = True
 
     def _is_open(self, end: int) -> bool:
         """Whether the text up to a position ends inside of a tag or an element, where blanks end no run."""
@@ -122,17 +125,22 @@ class Places:
         shown = self.visible(last if self.run + len(last) == end else self.text.read(self.run, end))
         word = read_word(shown, end=end, previous=self._word, starts_line=self._fresh_line)
         if word is not None:
-            found = self._grade(shown, complete=True)
-            if found is not None:
-                self._noted[found].append((self._gap_end, self.words))
-            if found is Grade.SENTENCE:
-                self._sentence = self.run
+            if self._marked:
+                found = self._grade(shown, complete=True)
+                if found is not None:
+                    insort(self._noted[found], (self._gap_end, self.words))
+                if found is Grade.SENTENCE:
+                    self._sentence = self.run
+            elif self._word is not None and self._word.end > self.text.start:
+                self._ungraded.append((self._gap_end, self.words, self._word, shown[:_WORD_CHARACTERS]))
             self._word = word
+            self._marked = self._marked_up or word.mark is not Mark.NONE
             self.words += word.count
             self._gap_end = end
             self._line_ended = self._fresh_line = False
         elif not self._line_ended:
             self._gap_end = end
+            self._marked = True
         self.run = self._looked = end
         self._shown = ""
         self._run_speaks = False
@@ -170,15 +178,29 @@ class Places:
         known = following[:_WORD_CHARACTERS]
         return grade(word, gap, known, complete=complete, lexicon=self._lexicon, sentence=sentence)
 
-    def best(self, fewest: Mapping[Grade, int]) -> Place | None:
+    def _grade_from(self, words: int) -> None:
+        """Grade the places that have at least so many words of the reply before them."""
+        first = bisect_left(self._ungraded, words, key=_WORDS_OF)
+        for end, before, word, following in self._ungraded[first:]:
+            found = grade(word, "", following, complete=True, lexicon=self._lexicon, sentence="")
+            if found is not None:
+                insort(self._noted[found], (end, before))
+        del self._ungraded[first:]
+
+    def best(self, fewest: Mapping[Grade, int], within: int) -> Place | None:
         """Return the first place of the best grade that has a place with enough words before it.
 
         Args:
             fewest: How many words a phrase must have to end at a place of each grade.
+            within: The least of these but for the end of a sentence.
         """
-        if self._looked < self.text.end:
+        enough = self.words - self.words_cut >= within
+        if enough and self._ungraded:
+            self._grade_from(self.words_cut + within)
+        before_run = None
+        if (enough or self._marked) and self.run < self.text.end:
             self._look()
-        before_run = self._grade(self._shown, complete=False) if self._run_speaks else None
+            before_run = self._grade(self._shown, complete=False) if self._run_speaks else None
         for found in BEST_FIRST:
             needed, noted = self.words_cut + fewest[found], self._noted[found]
             if self.words < needed:
@@ -195,6 +217,7 @@ class Places:
         self._look()
         if self._grade(self._shown if self._run_speaks else "", complete=False) is not None:
             return self._gap_end, self.words
+        self._grade_from(0)
         return max((noted[-1] for noted in self._noted.values() if noted), default=None)
 
     def ending(self) -> Ending:
@@ -230,6 +253,6 @@ class Places:
         self.text.cut_blanks(self.run)
         self.words_cut = words
         self.has_cut = True
-        for noted in self._noted.values():
+        for noted in (*self._noted.values(), self._ungraded):
             del noted[: bisect_right(noted, end, key=_END_OF)]
         return phrase
