@@ -19,6 +19,13 @@ _LOCAL_SERVER = local_server_file.removesuffix("__init__.py")
 _BEGINNINGS = {"en": "Good afternoon, ", "ru": "Добрый день, "}
 _TOKENS = {"en": ["your ", "order ", "left ", "our ", "house"], "ru": ["ваш ", "заказ ", "уже ", "у нас ", "лежит"]}
 
+_REPLIES = {
+    "en": "Good afternoon, thank you for calling us today. Your order left our warehouse this morning, and the courier "
+    "will bring it to your door on Friday between nine and twelve. Is that fine?",
+    "ru": "Добрый день, спасибо за ваш звонок сегодня. Ваш заказ уже уехал со склада сегодня утром, и курьер привезет "
+    "его к вам домой в пятницу между девятью и двенадцатью часами. Вам удобно?",
+}
+
 
 def functions_of(act: Callable[[], object]) -> int:
     """Count the package's own functions that run."""
@@ -45,4 +52,19 @@ async def test_most_tokens_run_through_few_functions(autojump_clock: trio.testin
             text.send_nowait(_BEGINNINGS[language] * 2)
             await audio.receive()
             counts = [functions_of(partial(text.send_nowait, token)) for token in _TOKENS[language]]
-            assert all(0 < count <= 35 for count in counts[1:]), counts
+            assert all(0 < count <= 21 for count in counts[1:]), counts
+
+
+@pytest.mark.parametrize("language", _REPLIES)
+async def test_the_words_of_a_reply_run_through_few_functions(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    """A token a word, with what sends its phrases: each word is looked at once, and a place when it is asked for."""
+    words = _REPLIES[language].split()
+    async with memory_service() as service, speaking(make_config(language_code=language), service.open_stream) as tts:
+        async with tts.start_llm_stream() as (text, _audio):
+            count = 0
+            for word in words:
+                count += functions_of(partial(text.send_nowait, f" {word}"))
+                await trio.sleep(0.03)
+            assert len(words) < count <= 37 * len(words), count / len(words)

@@ -112,13 +112,13 @@ def word_pattern() -> re.Pattern[str]:
     return re.compile(rf"[^\w\s]*(?:{CJK}|{CLUSTER})[^\w\s]*|(?:(?!{UNSPACED})\S)+|\S")
 
 
-def word_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Give where the words of a text begin and end.
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Return where the words of a text begin and end.
 
     A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word,
     and each cluster of a Thai, Lao, Khmer or Burmese text.
     """
-    return (match.span() for match in word_pattern().finditer(text))
+    return [match.span() for match in word_pattern().finditer(text)]
 
 
 def letters_end(word: str) -> int:
