@@ -28,16 +28,15 @@ class Lead:
 
     def seconds(self, now: float) -> float:
         """Return the lead at this time, in seconds."""
-        return self._coming() - self._playback.heard(now)
+        owed = self._owed() if self._deadlines.running else 0.0
+        return self._segments.received_seconds + owed - self._playback.heard(now)
 
     def falls_to(self, seconds: float) -> float:
         """Return when the lead falls to this; -infinity if it is there already, infinity if nothing is played."""
-        excess = self._coming() - seconds
+        owed = self._owed() if self._deadlines.running else 0.0
+        excess = self._segments.received_seconds + owed - seconds
         return -math.inf if excess <= 0 else self._playback.hears(excess)
 
-    def _coming(self) -> float:
-        """Return the seconds of received audio and of owed audio, estimated by the length of its text."""
-        received = self._segments.received_seconds
-        if not self._deadlines.running:
-            return received
-        return received + self._segments.current.spoken.to_come / self.characters_a_second
+    def _owed(self) -> float:
+        """Return the seconds of owed audio, estimated by the length of its text."""
+        return self._segments.current.spoken.to_come / self.characters_a_second

@@ -81,7 +81,8 @@ class Phraser:
         if len(self._unread) + len(token) <= self._room and END.search(token) is None:
             self._unread += token
             return []
-        self._catch_up()
+        if self._unread:
+            self._catch_up()
         phrases: list[str] = []
         for start in range(0, len(token), SLICE):
             places.read(token[start : start + SLICE])
@@ -89,8 +90,8 @@ class Phraser:
                 phrases.append(places.cut(place))
                 lead += len(phrases[-1]) / CHARACTERS_A_SECOND
                 self._enter_stage(lead)
-        if places.words > places.words_cut:
-            self._room = min(places.room(self._fewest_within), _LONGEST_UNREAD)
+        begun = places.words > places.words_cut
+        self._room = min(places.room(self._fewest_within), _LONGEST_UNREAD) if begun else 0
         return self._with_tags(phrases) if phrases else phrases
 
     def deadline(self) -> float | None:

@@ -60,6 +60,7 @@ class Places:
         self._audio_tags = audio_tags
         self._marked_up = ssml or audio_tags
         self._lexicon = lexicon_for(language_code)
+        self._part: str = ""  # the part of the run that came last
         self._looked = 0  # up to where `_look` has read the run
         self._shown = ""  # the first characters of the run, tags aside
         self._run_speaks = False  # whether the run has something to speak
@@ -74,24 +75,25 @@ class Places:
 
     def read(self, text: str) -> None:
         """Add text, run by run."""
-        end = self.text.end
+        end, part = self.text.end, self._part
         self.text.add(text)
         for run, blanks in RUNS.findall(text):
             begins, end = end, end + len(run)
-            last = run
-            if run and (self.run < begins or not (run.isascii() or run.isalnum())):  # else no mark in it parts words
-                last = self._split(begins, run)
+            if run:
+                unparted = self.run == begins and (run.isascii() or run.isalnum())  # no mark in it parts words
+                part = run if unparted else self._split(begins, run)
             if not blanks:
                 break
             begins, end = end, end + len(blanks)
             if self._marked_up and self._is_open(begins):
                 continue
-            self.end_run(begins, last)
+            self.end_run(begins, part)
             if self.has_cut and begins == self.text.start:  # no phrase but the first one begins with blanks
                 self.text.cut(end)
             self.run = self._looked = end
             if "\n" in blanks:
                 self._marked = self._line_ended = self._fresh_line = True
+        self._part = part
 
     def _is_open(self, end: int) -> bool:
         """Whether the text up to a position ends inside of a tag or an element, where blanks end no run."""
@@ -103,7 +105,7 @@ class Places:
 
         Args:
             begins: Where the part of the run begins that came last.
-            run: This part.
+            run: This part of it.
         """
         known = self.text.read(max(self.run, begins - LONGEST_MARK), begins)
         *whole, rest = split_unspaced(known + run, known=len(known))
@@ -113,16 +115,16 @@ class Places:
                 self.end_run(begins, piece)
         return rest
 
-    def end_run(self, end: int, last: str = "") -> None:
+    def end_run(self, end: int, part: str = "") -> None:
         """Note that the run is whole.
 
         Args:
             end: Where it ends.
-            last: The part of it that came last; perhaps it is all of it.
+            part: The part of it that came last; mostly it is all of it.
         """
         if self.run == end:
             return
-        shown = self.visible(last if self.run + len(last) == end else self.text.read(self.run, end))
+        shown = self.visible(part if self.run + len(part) == end else self.text.read(self.run, end))
         word = read_word(shown, end=end, previous=self._word, starts_line=self._fresh_line)
         if word is not None:
             if self._marked:
