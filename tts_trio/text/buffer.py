@@ -47,4 +47,5 @@ class Buffer:
         while blanks == _AT_ONCE:
             beginning = self.read(self.start, min(end, self.start + _AT_ONCE))
             blanks = len(beginning) - len(beginning.lstrip())
-            self.cut(self.start + blanks)
+            del self._data[: blanks * _WIDTH]
+            self.start += blanks

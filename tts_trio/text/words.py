@@ -33,6 +33,7 @@ _AROUND = ".,;:!?…()«»“”‘’\"'"
 _FULL_STOP = "."
 _SENTENCE_MARKS = frozenset("!?！？。।॥؟۔։።፧፨។៕။‼⁇⁈⁉")
 _CLAUSE_MARKS = frozenset(",;:—–，、；：،؛՝፣፤፥፦៖၊")
+_MARKS = re.compile(f"[{_FULL_STOP}…{''.join(_CLAUSE_MARKS | _SENTENCE_MARKS)}]")
 ENDING_MARKS = _SENTENCE_MARKS | {*_UNSPACED_MARKS, _FULL_STOP}
 """The marks behind which a sentence, or a word without a blank behind it, may end."""
 
@@ -59,11 +60,7 @@ def speakable(text: str) -> bool:
 
 def mark_of(punctuation: str) -> Mark:
     """Return the kind of the punctuation between a word and the next blank, without quotes and brackets."""
-    marks = [
-        char
-        for char in punctuation
-        if char == _FULL_STOP or char == "…" or char in _CLAUSE_MARKS or char in _SENTENCE_MARKS
-    ]
+    marks = _MARKS.findall(punctuation)
     if not marks:
         return Mark.NONE
     if marks[-1] in _CLAUSE_MARKS:
@@ -109,7 +106,7 @@ def _is_caseless(char: str) -> bool:
     return (char.isalpha() and char.lower() == char.upper()) or unicodedata.category(char or " ")[0] == "M"
 
 
-@attrs.frozen
+@attrs.define  # a frozen one takes three times as long to make, and there is one for each word of a reply
 class Word:
     """A run of non-blanks that has something to speak.
 
