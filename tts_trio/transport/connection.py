@@ -174,9 +174,10 @@ class Connection:
             case AudioReceived():
                 if self.state == "ended":  # the slot is not lost: the service still speaks the rest
                     self.silent_since = min(trio.current_time(), self._released_at + _LONGEST_REST)
-                if not self.context.expects(event):
+                frames = self.context.audio_received(event)
+                if frames is None:
                     return
-                if frames := self.context.audio_received():
+                if frames:
                     self._write(frames)
         if self._on_event is None:  # the answer to a keep-alive, or the rest of a reply that was interrupted
             return

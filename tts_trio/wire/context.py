@@ -5,8 +5,8 @@ come for its last text, because the service may drop a context that is closed be
 by users: 2.5 % of turns in the peak hour). An interruption closes it at once. No frame names a context before its
 `begin` or after its close.
 
-`_NEXT` has the states that may follow each other, and `_AFTER_TEXT` and `_AFTER_AUDIO` the progress of its audio. The
-service may send anything in every state. A frame of ours that is out of order is a bug, and an assertion fails.
+`_NEXT` has the states that may follow each other, and `_AFTER_TEXT` what its audio waits for. The service may send
+anything in every state. A frame of ours that is out of order is a bug, and an assertion fails.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ _AFTER_TEXT = {
     Sound.HEARD: Sound.DUE_AGAIN,
     Sound.DUE_AGAIN: Sound.DUE_AGAIN,
 }
-_AFTER_AUDIO = {Sound.DUE: Sound.HEARD, Sound.HEARD: Sound.HEARD, Sound.DUE_AGAIN: Sound.HEARD}
 
 
 class Context:
@@ -93,10 +92,6 @@ class Context:
         """Whether text may be sent for it."""
         return self.state is ContextState.OPEN or self.state is ContextState.NEW
 
-    def expects(self, event: AudioReceived) -> bool:
-        """Tell whether a sound is of its text, and not of the blanks that begin it, or keep it alive."""
-        return not (self.sound is Sound.UNASKED or (self.sound is Sound.DUE and is_blank(event)))
-
     def socket_opened(self) -> list[str]:
         """Begin the context as the first one of its socket, before it has an utterance."""
         return self._begin() if self.endpoint.begins == "with the socket" else []
@@ -124,11 +119,12 @@ class Context:
         end = self.endpoint.end(self.context_id)
         return ([] if end is None else [end]) + (self._close() if self.sound is Sound.HEARD else [])
 
-    def audio_received(self) -> list[str]:
-        """Note that audio of the context's text has come."""
+    def audio_received(self, event: AudioReceived) -> list[str] | None:
+        """Note that audio has come; None: it is not of its text, but of the blanks that begin it, or keep it alive."""
         if self.sound is not Sound.HEARD:
-            assert self.sound in _AFTER_AUDIO, self.sound
-            self.sound = _AFTER_AUDIO[self.sound]
+            if self.sound is Sound.UNASKED or (self.sound is Sound.DUE and is_blank(event)):
+                return None
+            self.sound = Sound.HEARD
         return self._close() if self.state is ContextState.COMPLETE else []
 
     def final_received(self) -> None:

@@ -8,8 +8,7 @@ frames are let pass, so that a new field of the service breaks no client.
 from __future__ import annotations
 
 import binascii
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -37,12 +36,12 @@ class Alignment:
     durations_ms: tuple[int, ...]
 
 
-Unread: TypeAlias = Callable[[], Alignment | None]
-"""Times that were not read yet, since most are never needed."""
+Unread: TypeAlias = Mapping[str, Any]
+"""Times as they came, which were not read yet, since most are never needed."""
 
 
 def _read(times: Alignment | Unread | None) -> Alignment | None:
-    return times() if callable(times) else times
+    return times if isinstance(times, Alignment) else _alignment(times)
 
 
 @attrs.frozen
@@ -130,7 +129,8 @@ def decode(message: str | bytes) -> list[Event]:
         frame = read_object(message)
     except ValueError as error:
         return [Unreadable(str(error))]
-    context_id = _text(frame.get("contextId") or frame.get("context_id"))
+    named = frame.get("contextId") or frame.get("context_id")
+    context_id = _text(named) if named else None
     if frame.get("error") or ("message" in frame and "code" in frame):
         return [_error(frame, context_id)]
     events: list[Event] = []
@@ -141,9 +141,8 @@ def decode(message: str | bytes) -> list[Event]:
         except (binascii.Error, TypeError, ValueError) as error:
             events.append(Unreadable(f"bad base64 in the field audio: {error}", context_id))
         else:
-            read = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
-            times = _alignment(frame.get("alignment"))
-            events.append(AudioReceived(audio, times, functools.partial(_alignment, read), context_id))
+            unread = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
+            events.append(AudioReceived(audio, _alignment(frame.get("alignment")), unread, context_id))
     if (frame.get("isFinal") or frame.get("is_final")) is True:
         events.append(Final(context_id))
     return events

@@ -8,8 +8,10 @@ of a message with six values for each of them.
 from __future__ import annotations
 
 import json
+import json.scanner
 import re
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 MOST_CHARACTERS = 5000
 """Characters that one message may time: about five minutes of speech. What has more is heard without its times."""
@@ -18,6 +20,8 @@ _MOST_COMMAS = 8 * MOST_CHARACTERS
 _AUDIO = re.compile(r'"(audio(?:_base64)?)"\s*:\s*"')
 _SMALL_FIELD = re.compile(r'"(\w+)"\s*:\s*(?:"([^"\\]*)"|(true)\b)')
 _DECODER = json.JSONDecoder()
+_scan = cast("Callable[[str, int], tuple[Any, int]]", json.scanner.make_scanner(cast("Any", _DECODER)))
+"""What the decoder calls, through two functions in Python."""
 _EDGE = 4096  # characters at either end of a message, where its small fields are looked for
 
 
@@ -31,8 +35,14 @@ def read_object(message: str) -> dict[str, Any]:
     """
     if len(message) > _MOST_COMMAS and message.count(",") >= _MOST_COMMAS:
         return _read_small_fields(message)
+    parsed: dict[str, Any]
     try:
-        parsed: dict[str, Any] = _DECODER.decode(message)
+        try:
+            parsed, end = _scan(message, 0)
+        except StopIteration:
+            parsed, end = {}, -1
+        if end != len(message):  # it stands between blanks, or the decoder says what is wrong
+            parsed = _DECODER.decode(message)
     except RecursionError:
         raise ValueError("invalid JSON: nested too deeply") from None
     except ValueError as error:

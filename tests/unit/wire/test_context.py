@@ -29,7 +29,7 @@ STEPS: dict[str, Callable[[Context], object]] = {
     "text": lambda context: context.text(TEXTS["ru"]),
     "keep-alive": Context.keep_alive,
     "end": Context.end,
-    "sound": Context.audio_received,
+    "sound": lambda context: context.audio_received(SOUND),
     "final": Context.final_received,
     "interrupt": Context.interrupt,
 }
@@ -45,6 +45,7 @@ WAYS: dict[ContextState, tuple[str, ...]] = {
 ALLOWED: dict[ContextState, dict[str, ContextState]] = {
     ContextState.NEW: {
         "text": ContextState.OPEN,
+        "sound": ContextState.NEW,
         "final": ContextState.CLOSED,
         "interrupt": ContextState.CLOSED,
     },
@@ -96,20 +97,20 @@ def test_a_context_is_closed_when_the_sound_of_its_last_text_has_come(text: str)
     early, late = new_context("multi-stream-input"), new_context("multi-stream-input")
     for context in (early, late):
         context.text(text)
-        context.audio_received()
+        context.audio_received(SOUND)
     late.text(text)
     assert [list(json.loads(frame)) for frame in early.end()] == [
         ["context_id", "flush"],
         ["context_id", "close_context"],
     ]
     assert [list(json.loads(frame)) for frame in late.end()] == [["context_id", "flush"]]
-    assert [list(json.loads(frame)) for frame in late.audio_received()] == [["context_id", "close_context"]]
-    assert late.audio_received() == late.interrupt() == []
+    assert [list(json.loads(frame)) for frame in late.audio_received(SOUND) or []] == [["context_id", "close_context"]]
+    assert late.audio_received(SOUND) == late.interrupt() == []
 
 
 def test_what_cannot_be_spoken_is_owed_no_sound(context: Context) -> None:
     context.text(TEXTS["en"])
-    context.audio_received()
+    context.audio_received(SOUND)
     context.text(" … ")
     assert context.sound is Sound.HEARD
     context.end()
@@ -118,13 +119,15 @@ def test_what_cannot_be_spoken_is_owed_no_sound(context: Context) -> None:
 
 def test_the_silence_of_a_blank_is_no_sound_of_the_text_before_that_has_come(context: Context) -> None:
     """P11: the frames that begin a context, or keep it alive, carry a blank; the service may answer it by silence."""
-    assert (context.expects(BLANK), context.expects(SOUND)) == (False, False)
+    assert (context.audio_received(BLANK), context.audio_received(SOUND)) == (None, None)
     context.text(TEXTS["ru"])
-    assert (context.expects(BLANK), context.expects(SOUND)) == (False, True)
-    context.audio_received()
-    assert (context.expects(BLANK), context.expects(SOUND)) == (True, True)
+    assert (context.audio_received(BLANK), context.sound) == (None, Sound.DUE)
+    assert (context.audio_received(SOUND), context.sound) == ([], Sound.HEARD)
+    assert (context.audio_received(BLANK), context.audio_received(SOUND)) == ([], [])
     context.text(TEXTS["en"])
-    assert (context.expects(BLANK), context.expects(SOUND)) == (True, True)
+    assert (context.audio_received(BLANK), context.sound) == ([], Sound.HEARD)
+    context.text(TEXTS["en"])
+    assert (context.audio_received(SOUND), context.sound) == ([], Sound.HEARD)
 
 
 def test_a_context_holds_a_slot_from_its_first_frame_to_its_final(context: Context) -> None:

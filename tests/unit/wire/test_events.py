@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tts_trio.wire import events
 from tts_trio.wire.events import Alignment, AudioReceived, ErrorReceived, Final, Unreadable, decode
+from tts_trio.wire.json_objects import read_object
 
 AUDIO = b"\x01\x02" * 100
 ENCODED = base64.b64encode(AUDIO).decode()
@@ -115,3 +117,23 @@ def test_times_of_what_was_read_are_themselves_read_when_somebody_asks_for_them(
     assert read == [[*text]]
     assert event.normalized_alignment == event.alignment
     assert read == [[*text]] * 2
+
+
+@given(
+    st.text(alphabet='{}[]":, \n\t1a\\', max_size=12) | json_values.map(json.dumps),
+    st.sampled_from(["", " ", "\n\t", "{", "x"]),
+)
+def test_a_message_is_read_as_the_decoder_of_python_reads_it(text: str, edge: str) -> None:
+    """The scanner is called without the decoder around it, which passes blanks and says what is wrong, and where."""
+    for message in (text, edge + text, text + edge, f'{{"a":{text}}}{edge}'):
+        try:
+            expected: object = json.loads(message)
+        except ValueError as error:
+            with pytest.raises(ValueError, match=f"^{re.escape(f'invalid JSON: {error}')}$"):
+                read_object(message)
+        else:
+            if isinstance(expected, dict):
+                assert read_object(message) == expected
+            else:
+                with pytest.raises(ValueError, match=f"^a JSON {type(expected).__name__} where an object is due$"):
+                    read_object(message)
