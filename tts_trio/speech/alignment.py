@@ -42,6 +42,10 @@ class SpokenText:
     Malformed alignments are passed over; nothing here raises because of what the service sent.
 
     Attributes:
+        received_ms: The audio received, in milliseconds.
+        aligned_ms: Until when the alignments so far tell what is heard, in milliseconds; the audio itself may still
+            come.
+        told_more: Whether the last message told when more of the text is heard.
         lost_audio: Whether a clip ended before its times did: some of the words before the last ones were not heard.
     """
 
@@ -64,6 +68,9 @@ class SpokenText:
             characters_a_second: How fast it is spoken, as far as that is known before its end.
             origin: What `words` counts from, if not from the beginning of this text and of its audio.
         """
+        self.received_ms: float = 0.0
+        self.aligned_ms: float = 0.0
+        self.told_more: bool = False
         self.lost_audio: bool = False
         self._ended = False  # the service said so: this is all of its audio
         self._dialogue = dialogue
@@ -72,12 +79,10 @@ class SpokenText:
         self._sent = SentText()
         self._timed = TimedWords(self._sent, origin or Origin())
         self._estimates = EstimatedWords(self._sent, origin or Origin(), characters_a_second)
-        self._received_ms = 0.0
         self._valid_ms = math.inf  # where a part of the audio is missing; what came after that counts for nothing
         # What the times of the clip count from, where they end so far, and whether they broke off, so that the next
         # alignment goes on with them.
         self._base_ms: float | None = None
-        self._aligned_ms = 0.0
         self._broken_off = False
         self._unknown: Sequence[Glyph] = ()  # the end of a reading that broke off, not yet found in the text
 
@@ -103,8 +108,9 @@ class SpokenText:
 
     def received(self, ms: float, message: AudioReceived) -> None:
         """Note one audio message; `ms` is how much audio it carried, in milliseconds."""
-        begins_ms = self._received_ms
-        self._received_ms += ms
+        begins_ms = self.received_ms
+        self.received_ms += ms
+        self.told_more = False
         if self.lost_audio:
             return
         source = message.alignment
@@ -127,11 +133,12 @@ class SpokenText:
         base_ms = self._base_for(source.starts_ms[0], begins_ms, continues=continues)
         if not self._count_from(base_ms, begins_ms, continues=continues):
             return
-        self._aligned_ms = base_ms + (source.starts_ms[-1] + source.durations_ms[-1])
+        self.aligned_ms = base_ms + (source.starts_ms[-1] + source.durations_ms[-1])
         self._timed.note(source, self._sent.cursor, base_ms)
-        self._sent.align(cursor)
+        self.told_more = self._sent.align(cursor)
         self._broken_off = not source.chars[-1][-1].isspace() and self._sent.is_inside_phrase
-        self._end_message()
+        if self._dialogue:
+            self._end_message()
 
     def _look_for(self, alignment: Alignment | None, normalized: Alignment | None, begins_ms: float) -> None:
         """Take times of which it is not known what text they are of."""
@@ -155,15 +162,16 @@ class SpokenText:
         base_ms = self._base_for(said.start_ms, begins_ms, continues=continues)
         if not self._count_from(base_ms, begins_ms, continues=continues):
             return
-        self._aligned_ms = base_ms + said.end_ms
+        self.aligned_ms = base_ms + said.end_ms
         if place is not None:
             self._timed.record(place, base_ms, passed=place.first > self._sent.word)
-            self._sent.align(place.cursor)
+            self.told_more = self._sent.align(place.cursor)
             self._broken_off = self._broken_off and (self._sent.is_inside_phrase or place.known < len(said.glyphs))
         if self._broken_off:
             known = place.known if place else 0
             self._unknown = [glyph.later(base_ms) for glyph in said.glyphs[known:][-_LONGEST_UNKNOWN:]]
-        self._end_message()
+        if self._dialogue:
+            self._end_message()
 
     def _count_from(self, base_ms: float, begins_ms: float, *, continues: bool) -> bool:
         """Let times count from here, and begin a clip if that is a new place; False: some of the clip before is lost.
@@ -174,22 +182,23 @@ class SpokenText:
             continues: Whether they go on with the clip before.
         """
         if base_ms != self._base_ms and not continues:
-            if self._timed.are_missing(begins_ms, self._held_back_ms, _OVERRUN if self._dialogue else 0.0):
+            overrun = _OVERRUN if self._dialogue else 0.0
+            if not self._timed.begin_clip(begins_ms, self._held_back_ms, overrun):
                 self._valid_ms = begins_ms
                 self.lost_audio = True
                 return False
-            self._timed.begin_clip(begins_ms)
         self._base_ms = base_ms
         return True
 
     def _end_message(self) -> None:
-        if self._dialogue and self._in_messages and not self._timed.are_missing(self._received_ms, 0.0, _OVERRUN):
-            self._timed.end_clip(self._received_ms)
+        """Let the clip of a dialogue end with its message."""
+        if self._in_messages and not self._timed.are_missing(self.received_ms, 0.0, _OVERRUN):
+            self._timed.end_clip(self.received_ms)
 
     def final(self) -> None:
         """Note that the service said that all is spoken."""
-        self._timed.end(self._received_ms)
-        self._estimates.end(self._received_ms)
+        self._timed.end(self.received_ms)
+        self._estimates.end(self.received_ms)
         self._ended = True
         self._sent.align(len(self._sent.text))
         self._base_ms = None
@@ -207,7 +216,7 @@ class SpokenText:
 
         Estimates give way to times when the first of these come.
         """
-        return self._estimates.until(self._received_ms) if self.estimated else self._timed.until(self._heard_ms)
+        return self._estimates.until(self.received_ms) if self.estimated else self._timed.until(self._heard_ms)
 
     @property
     def covered(self) -> int:
@@ -225,23 +234,13 @@ class SpokenText:
         return self._sent.is_covered
 
     @property
-    def received_ms(self) -> float:
-        """The audio received, in milliseconds."""
-        return self._received_ms
-
-    @property
-    def aligned_ms(self) -> float:
-        """Until when the alignments so far tell what is heard, in milliseconds; the audio itself may still come."""
-        return self._aligned_ms
-
-    @property
     def estimated(self) -> bool:
         """Whether there is audio, and no word has a time."""
-        return self._received_ms > 0 and not self._timed
+        return self.received_ms > 0 and not self._timed
 
     def rate(self) -> float | None:
         """How fast it was spoken, in characters a second, if all its audio came."""
-        return 1000 * len(self._sent.text) / self._received_ms if self._ended and self._received_ms else None
+        return 1000 * len(self._sent.text) / self.received_ms if self._ended and self.received_ms else None
 
     def lacks_audio(self, *, strictly: bool) -> bool:
         """Whether audio is still to come for the words that have times.
@@ -251,7 +250,7 @@ class SpokenText:
         """
         held_back_ms = 0.0 if strictly else self._held_back_ms
         share = _OVERRUN if self._dialogue or not strictly else 0.0
-        return self.lost_audio or self._timed.are_missing(self._received_ms, held_back_ms, share)
+        return self.lost_audio or self._timed.are_missing(self.received_ms, held_back_ms, share)
 
     def times_of(self, start: int, end: int) -> Sequence[tuple[float, float]] | None:
         """When each character of a part of the text begins and ends, as the service sent it; None if it did not."""
@@ -280,7 +279,7 @@ class SpokenText:
         """
         reached = self._reached(delivered_ms)
         following = self._sent.word_at(reached.offset)
-        if self.estimated and not (self._ended and delivered_ms >= self._received_ms):
+        if self.estimated and not (self._ended and delivered_ms >= self.received_ms):
             reached = Reached(reached.offset, delivered_ms)
             following = next((at for at in reversed(range(following)) if self._sent.is_spoken(at)), 0)
         while following < len(self._sent.spans) and not self._sent.is_spoken(following):
@@ -290,7 +289,7 @@ class SpokenText:
 
     @property
     def _heard_ms(self) -> float:
-        return min(self._received_ms, self._valid_ms)
+        return min(self.received_ms, self._valid_ms)
 
     def _reached(self, until_ms: float) -> Reached:
         ms = min(until_ms, self._heard_ms) + ROUNDING_MS
@@ -302,7 +301,7 @@ class SpokenText:
 
     def _base_for(self, start_ms: float, begins_ms: float, *, continues: bool) -> float:
         """What the times of a message count from, which begins to count at `start_ms`."""
-        expected_ms = self._aligned_ms if continues else begins_ms
+        expected_ms = self.aligned_ms if continues else begins_ms
         if self._base_ms is not None and abs(self._base_ms + start_ms - expected_ms) < start_ms:
             return self._base_ms  # they run on
         # A character may reach into the next message, whose own times begin behind it: none is between the two.

@@ -34,10 +34,12 @@ class Playback:
 
     def give(self, seconds: float, now: float) -> None:
         """Note audio that was given to the far end by now, which plays it after all audio before it."""
-        self._end_silence(now)
+        if now > self.silent_from:
+            self._end_silence(now)
+            self.silent_from = now
         self._sounds = True
         self.given += seconds
-        self.silent_from = max(self.silent_from, now) + seconds
+        self.silent_from += seconds
         if self.on_change is not None:
             self.on_change()
 

@@ -40,6 +40,7 @@ class Segment:
         finished: Whether the service has reported its end, and all of its audio came.
         offset: Where its text begins in the text sent, in characters.
         letters: How many characters that are no blanks there are before that.
+        phrase_ends: Where the phrases end that were sent, in its text.
         started_ms: Where its audio begins in the audio received, in milliseconds.
         longest_seconds: The most seconds that the audio of its text can last.
         remembered: Whether it goes over no connection, since its audio was kept.
@@ -72,7 +73,7 @@ class Segment:
         self.elsewhere: bool = False
         self.filler: bool = False
         self.started_ms = started_ms
-        self._phrase_ends: list[int] = []  # in its text
+        self.phrase_ends: list[int] = []
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
         self._kept: int | None = None  # how much of its text was kept then, in characters
         self._kept_words: tuple[Word, ...] | None = None
@@ -81,7 +82,6 @@ class Segment:
         self._format = config.format
         self._bytes = 0
         self._most_bytes = most_bytes(config.format, self.longest_seconds)
-        self._aligned = False  # whether the last message told when more of the text is heard
 
     @property
     def heard(self) -> bool:
@@ -116,7 +116,7 @@ class Segment:
             return False
         if spoken.is_covered:
             return not spoken.lacks_audio(strictly=False)
-        return not self._aligned and spoken.received_ms > spoken.aligned_ms
+        return not spoken.told_more and spoken.received_ms > spoken.aligned_ms
 
     def exceeds(self, event: AudioReceived) -> bool:
         """Whether this message makes more audio than the text can have."""
@@ -126,19 +126,18 @@ class Segment:
     def send(self, phrase: str) -> None:
         """Note a phrase that is sent."""
         self.spoken.sent(phrase)
-        self._phrase_ends.append(len(self.spoken.text))
+        self.phrase_ends.append(len(self.spoken.text))
         self.longest_seconds = longest_seconds(self.spoken.text)
         self._most_bytes = most_bytes(self._format, self.longest_seconds)
 
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and return the whole samples (frames, pages) that can be delivered, and their seconds."""
         self._bytes += len(event.audio)
-        samples, covered = self._samples, self.spoken.covered
-        before = samples.clock.seconds
-        audio = samples.feed(event.audio)
-        seconds = samples.clock.seconds - before
+        clock = self._samples.clock
+        before = clock.seconds
+        audio = self._samples.feed(event.audio)
+        seconds = clock.seconds - before
         self.spoken.received(seconds * 1000, event)
-        self._aligned = self.spoken.covered > covered
         return audio, seconds
 
     def finish(self) -> TTSConnectionError | None:
@@ -180,7 +179,7 @@ class Segment:
         """The text after `kept`, in the phrases in which it was sent."""
         kept = len(self.kept)
         return [
-            self.spoken.text[max(start, kept) : end] for start, end in pairwise([0, *self._phrase_ends]) if end > kept
+            self.spoken.text[max(start, kept) : end] for start, end in pairwise([0, *self.phrase_ends]) if end > kept
         ]
 
     @property

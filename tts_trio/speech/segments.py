@@ -178,9 +178,7 @@ class Segments:
         return seconds
 
     def deliver(self) -> tuple[bytes, float]:
-        """Take the next piece of audio for the caller, and return it and its seconds; `b""` if there is none."""
-        if not self.waiting:
-            return b"", 0.0
+        """Take the next piece of audio for the caller, of which there is one, and return it and its seconds."""
         audio = self.waiting.popleft()
         before = self._delivered.seconds
         self._delivered.feed(audio)

@@ -24,6 +24,8 @@ _WORDS_TO_SPARE = 8
 # Words compared with words, for one message: some 30 ms. A sentence takes some hundreds.
 _MOST_WORK = 40_000
 
+_END = itemgetter(1)  # of a word
+
 _BLANKS = re.compile(r"\s*")
 _SPEECHLESS = re.compile(r"[\W_]*")
 
@@ -82,11 +84,12 @@ class SentText:
         self.length = self.spans[-1][1] if self.spans else 0
         self.align(self.cursor)
 
-    def align(self, cursor: int) -> None:
-        """Note how far the text is aligned."""
+    def align(self, cursor: int) -> bool:
+        """Note how far the text is aligned, and tell whether more of it is covered."""
+        covered, silent = self.covered, _SPEECHLESS.match(self.text, cursor)
         self.cursor = cursor
-        silent = _SPEECHLESS.match(self.text, cursor)
         self.covered = silent.end() if silent else cursor
+        return self.covered > covered
 
     @property
     def is_covered(self) -> bool:
@@ -97,18 +100,18 @@ class SentText:
     @property
     def word(self) -> int:
         """Index of the word in which, or before which, the cursor stands."""
-        return self.word_at(self.cursor)
+        return bisect.bisect_right(self.spans, self.cursor, key=_END)
 
     @property
     def is_inside_phrase(self) -> bool:
         """Whether the cursor is."""
-        word = self.word
+        word = bisect.bisect_right(self.spans, self.cursor, key=_END)
         inside_word = word < len(self.spans) and self.spans[word][0] < self.cursor
         return inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
 
     def word_at(self, offset: int) -> int:
         """Index of the first word that ends after this offset."""
-        return bisect.bisect_right(self.spans, offset, key=itemgetter(1))
+        return bisect.bisect_right(self.spans, offset, key=_END)
 
     def letters(self, offset: int) -> int:
         """How many characters before this offset are no blanks."""

@@ -122,10 +122,14 @@ class TimedWords:
         self._record(place, base_ms)
         self._latest_ms = max(self._latest_ms, self.heard_ms)
 
-    def begin_clip(self, ms: float) -> None:
-        """Note that the clip before has ended here, and that another begins."""
-        self.end_clip(ms)
+    def begin_clip(self, ms: float, held_back_ms: float, overrun: float) -> bool:
+        """Note that the clip before has ended here, and that another begins; False: some of its audio is missing."""
+        if self._latest_ms > ms:  # mostly all its times lie in its audio
+            if self.are_missing(ms, held_back_ms, overrun):
+                return False
+            self.end_clip(ms)
         self._later.append((TimedWords._begin_clip, ms))
+        return True
 
     def end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""

@@ -202,16 +202,12 @@ class Utterance(Report):
         """
         if not self.has_connection:
             return None
-        match event:
-            case AudioReceived():
-                if self.segments.current.spoken.text:  # audio before any text answers the init frame or a keep-alive
-                    return self._receive_audio(event, now)
-            case Final():
-                self._receive_final(now)
-        return None
-
-    def _receive_audio(self, event: AudioReceived, now: float) -> TTSConnectionError | None:
+        if isinstance(event, Final):
+            self._receive_final(now)
+            return None
         segment = self.segments.current
+        if not segment.phrase_ends:  # audio before any text answers the init frame or a keep-alive
+            return None
         if segment.exceeds(event):
             says = f"the service sent more than {segment.longest_seconds:g} s of audio for the text sent"
             self.fail(ProtocolError(says), now)
@@ -241,17 +237,19 @@ class Utterance(Report):
 
     def deliver(self, now: float) -> bytes:
         """Take the next piece of audio for the caller, in whole samples; `b""` if there is none."""
+        if not self.segments.waiting:
+            return b""
         audio, seconds = self.segments.deliver()
-        if audio and self.timeline.first_delivered is None and not self.segments.delivered_filler:
+        if self.timeline.first_delivered is None and not self.segments.delivered_filler:
             self.timeline = attrs.evolve(self.timeline, first_delivered=now)
-        if audio and not self.playback.paced:
+        if not self.playback.paced:
             self.playback.give(seconds, now)
         return audio
 
     @property
     def readable(self) -> bool:
-        """Whether a task in `receive` must be woken: there is audio, the utterance has ended, or the caller left."""
-        return self.ended is not None or self.playback.left or bool(self.segments.waiting)
+        """Whether a task in `receive` must be woken: there is audio, or the utterance has ended, as when one leaves."""
+        return self.ended is not None or bool(self.segments.waiting)
 
     @property
     def only_listens(self) -> bool:
