@@ -40,10 +40,10 @@ from tts_trio.limits.limiter import ConcurrencyLimiter as ConcurrencyLimiter
 from tts_trio.manager import TTSManager as TTSManager
 from tts_trio.manager import open_tts as open_tts
 from tts_trio.speech.channels import AudioChannel as AudioChannel
-from tts_trio.speech.channels import AudioStatistics as AudioStatistics
 from tts_trio.speech.channels import TextChannel as TextChannel
 from tts_trio.speech.frames import Frames as Frames
 from tts_trio.speech.playout import PacedFrames as PacedFrames
+from tts_trio.speech.results import AudioStatistics as AudioStatistics
 from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline
 from tts_trio.speech.results import Usage as Usage

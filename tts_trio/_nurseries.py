@@ -1,4 +1,4 @@
-"""Idioms of trio that the whole library uses: blocks that Ctrl-C cannot break, and nurseries that raise bare errors.
+"""Idioms of trio that the whole library uses: blocks that Ctrl-C cannot break, nurseries that raise bare errors.
 
 Python may raise a KeyboardInterrupt between any two steps of a program. Raised between the body of an `async with`
 block and its `__aexit__`, it leaves a nursery open for which nobody waits. Raised in a task of the library, it looks
@@ -120,6 +120,39 @@ class single_error:  # noqa: N801 - as `contextlib.suppress`; a generator would 
         finally:
             error.__context__ = context
             del error, context, group, real
+
+
+class WaitingTasks:
+    """Tasks that wait until all of them are woken at once.
+
+    `trio.lowlevel.ParkingLot` does the same in three times as many functions, and one waits for every message.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[trio.lowlevel.Task, None] = {}  # in the order in which they came
+
+    def __len__(self) -> int:
+        """Return how many tasks wait."""
+        return len(self._tasks)
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait(self) -> None:
+        """Wait until `wake` is called."""
+        tasks, task = self._tasks, trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del tasks[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        tasks[task] = None
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    @trio.lowlevel.enable_ki_protection
+    def wake(self) -> None:
+        """Wake the tasks that wait now."""
+        for task in self._tasks:
+            trio.lowlevel.reschedule(task)
+        self._tasks.clear()
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -10,32 +10,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
+from tts_trio._nurseries import WaitingTasks
 from tts_trio.config.formats import AudioFormat
 from tts_trio.config.validators import is_a
-from tts_trio.speech.frames import Frames, next_piece, silent_frame
+from tts_trio.speech.frames import Frames, silent_frame
 from tts_trio.speech.playback import Slots
 from tts_trio.speech.playout import PacedFrames
-from tts_trio.speech.results import Outcome, Timeline, Usage, Word
+from tts_trio.speech.results import AudioStatistics, Outcome, Timeline, Usage, Word
 from tts_trio.speech.utterance import Utterance
 
 if TYPE_CHECKING:
     from tts_trio.speech.heard import HeardWords
-
-
-@attrs.frozen
-class AudioStatistics:
-    """The state of an `AudioChannel`, named as in `trio.MemoryChannelStatistics`.
-
-    Attributes:
-        current_buffer_used: The number of pieces of audio that wait to be received.
-        tasks_waiting_receive: The number of tasks that wait for a piece.
-    """
-
-    current_buffer_used: int
-    tasks_waiting_receive: int
 
 
 class AudioChannel(trio.abc.ReceiveChannel[bytes]):
@@ -48,7 +35,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         format: The format of the audio.
     """
 
-    def __init__(self, utterance: Utterance, changed: Callable[[], None], readers: trio.lowlevel.ParkingLot) -> None:
+    def __init__(self, utterance: Utterance, changed: Callable[[], None], readers: WaitingTasks) -> None:
         """Make the channel of an utterance; its driver does.
 
         Args:
@@ -60,7 +47,8 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self._utterance = utterance
         self._changed = changed
         self._readers = readers
-        self._changes: trio.lowlevel.ParkingLot | None = None  # where those wait who want to know what is heard
+        self._now = trio.lowlevel.current_clock().current_time  # which `trio.current_time` calls
+        self._changes = WaitingTasks()  # those wait here who want to know what is heard
 
     async def receive(self) -> bytes:
         """Wait for the next piece of audio, and return it.
@@ -70,12 +58,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             TTSError: The utterance failed. All audio that came before was returned.
             trio.ClosedResourceError: The channel was closed, or the block of the utterance was left.
         """
-        self._utterance.awaited = True
-        if self._utterance.readable:
-            await trio.lowlevel.checkpoint()
-        while not self._utterance.readable:
-            await self._readers.park()
-        return self.receive_nowait()
+        return await anext(self, b"") or self.receive_nowait()  # which raises what has ended the iteration
 
     @trio.lowlevel.enable_ki_protection
     def receive_nowait(self) -> bytes:
@@ -84,22 +67,41 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         Raises:
             trio.WouldBlock: No audio has come yet.
         """
+        self._utterance.awaited = True
+        if piece := self._take(trio.current_time):
+            return piece
+        raise trio.WouldBlock
+
+    @trio.lowlevel.enable_ki_protection
+    def _take(self, now: Callable[[], float]) -> bytes:
+        """Return the next piece of audio; `b""` if none has come yet."""
         utterance = self._utterance
-        utterance.awaited = True
         if utterance.playback.left:
             raise trio.ClosedResourceError("this audio channel was closed")
-        if chunk := utterance.deliver(trio.current_time()):
-            if utterance.waits_for_playback:
-                self._changed()
-            return chunk
-        if utterance.ended is None:
-            raise trio.WouldBlock
+        piece = utterance.deliver(now())
+        if piece and utterance.waits_for_playback:
+            self._changed()
+        if piece or utterance.ended is None:
+            return piece
         if (error := utterance.error) is not None:
             raise error
         raise trio.EndOfChannel
 
     async def __anext__(self) -> bytes:
-        return await next_piece(self, self._utterance)
+        utterance = self._utterance
+        utterance.awaited = True
+        if utterance.readable:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._readers.wait()
+        try:
+            while not (piece := self._take(self._now)):
+                await self._readers.wait()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            if utterance.playback.left and not utterance.dismissed:
+                raise
+            raise StopAsyncIteration from None
+        return piece
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
@@ -237,11 +239,9 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
         return HeardWords(self._utterance, self._when_heard())
 
-    def _when_heard(self) -> trio.lowlevel.ParkingLot:
+    def _when_heard(self) -> WaitingTasks:
         """Return where tasks wait for a change of what is heard, and when."""
-        if self._changes is None:
-            self._changes = trio.lowlevel.ParkingLot()
-            self._utterance.playback.on_change = self._changes.unpark_all
+        self._utterance.playback.on_change = self._changes.wake
         return self._changes
 
     def spoken(self, until_ms: float) -> str:

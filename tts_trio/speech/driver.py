@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import trio
 
+from tts_trio._nurseries import WaitingTasks
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError, unexpected
 from tts_trio.errors.redaction import guarded_logger
@@ -42,9 +43,10 @@ class Driver(ABC):
             config: The voice, the format and the timeouts.
             resumes: Whether the rest can be requested over another connection after some audio has come.
         """
-        self.utterance: Utterance = Utterance(config, trio.current_time(), resumes=resumes)
+        self._now = trio.lowlevel.current_clock().current_time  # which `trio.current_time` calls
+        self.utterance: Utterance = Utterance(config, self._now(), resumes=resumes)
         self._config: TTSConfig = config
-        self._readers = trio.lowlevel.ParkingLot()
+        self._readers = WaitingTasks()
         self.audio: AudioChannel = AudioChannel(self.utterance, self.changed, self._readers)
 
     @abstractmethod
@@ -112,7 +114,7 @@ class Driver(ABC):
     def _wake_readers(self) -> None:
         """Wake the tasks that wait for audio, if there is audio, or the utterance has ended."""
         if self.utterance.readable:
-            self._readers.unpark_all()
+            self._readers.wake()
 
     @contextmanager
     def _ending(self) -> Generator[None]:

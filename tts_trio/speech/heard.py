@@ -9,6 +9,7 @@ from operator import attrgetter
 
 import trio
 
+from tts_trio._nurseries import WaitingTasks
 from tts_trio.speech.results import Word
 from tts_trio.speech.timed_words import ROUNDING_MS
 from tts_trio.speech.utterance import Utterance
@@ -24,7 +25,7 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
     words of fillers have no place of their own in the text, but their times do not change.
     """
 
-    def __init__(self, utterance: Utterance, changes: trio.lowlevel.ParkingLot) -> None:
+    def __init__(self, utterance: Utterance, changes: WaitingTasks) -> None:
         """Begin before the first word; see `AudioChannel.heard`.
 
         Args:
@@ -47,7 +48,7 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
         await trio.lowlevel.checkpoint()
         while (due := self._due()) > trio.current_time():
             with trio.move_on_at(due):
-                await self._changes.park()
+                await self._changes.wait()
         return self.receive_nowait()
 
     def receive_nowait(self) -> Word:
@@ -73,7 +74,7 @@ class HeardWords(trio.abc.ReceiveChannel[Word]):
     async def aclose(self) -> None:
         """Close this channel. The audio goes on."""
         self._closed = True
-        self._changes.unpark_all()
+        self._changes.wake()
         await trio.lowlevel.checkpoint()
 
     def _next(self) -> Word | None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import trio
 
+from tts_trio._nurseries import WaitingTasks
 from tts_trio.config.validators import number
 from tts_trio.errors import ConfigurationError, TTSError
 from tts_trio.speech.frames import Frames, next_piece
@@ -30,7 +31,7 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         frames: Frames,
         utterance: Utterance,
         changed: Callable[[], None],
-        changes: trio.lowlevel.ParkingLot,
+        changes: WaitingTasks,
         ms: int,
         lead_ms: float | None,
         slots: Slots | None,
@@ -83,7 +84,7 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         while (due := self._due()) > trio.current_time():
             if due < math.inf or self._paused:
                 with trio.move_on_at(due):
-                    await self._changes.park()
+                    await self._changes.wait()
             else:
                 with trio.CancelScope() as self._asking, suppress(trio.EndOfChannel, TTSError):  # `_due` sees that too
                     self._next.append(await self._frames.receive())
@@ -123,7 +124,7 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
         await trio.lowlevel.checkpoint()
         while (over := over_at(self._utterance)) > trio.current_time():
             with trio.move_on_at(over):
-                await self._changes.park()
+                await self._changes.wait()
         if not self._playback.left and (error := self._utterance.error) is not None:
             raise error
         if self._playback.left and not self._utterance.dismissed:

@@ -85,6 +85,7 @@ class Reply(Driver):
         self._opening = openings  # from which the next phrase may be said; None: from nothing, or no more
         self._recorder: OpeningRecorder | None = None
         self._background = background
+        self._only_listens = False  # whether the utterance did after the last change
         self._has_phrases = trio.Event()
         self._slot: object = None
         self._slot_lost = trio.Event()
@@ -245,14 +246,14 @@ class Reply(Driver):
         self._on_event(event)
 
     def _on_event(self, event: AudioReceived | Final) -> None:
-        only_listens = self.utterance.only_listens
-        error = self.utterance.receive(event, trio.current_time())
+        utterance = self.utterance
+        error = utterance.receive(event, self._now())
         if error is not None and self._connection is not None:
             self._connection.abandon(error)
-        if only_listens and self.utterance.has_connection:
-            self._wake_readers()
-        else:
+        if not (self._only_listens and utterance.has_connection):
             self.changed()
+        elif utterance.segments.waiting:
+            self._readers.wake()
 
     def _on_loss(self, error: TTSError) -> None:
         if self._config.limiter is not None and isinstance(error, ConcurrencyError):
@@ -278,7 +279,7 @@ class Reply(Driver):
 
     def changed(self) -> None:
         """Send what the utterance has to send, close a connection that has ended, and wake the readers."""
-        now = trio.current_time()
+        now = self._now()
         if self._opening is not None and self.utterance.say_from_memory(self._opening, now):
             self._opening = None
         has_phrases = self.utterance.has_phrases
@@ -299,6 +300,7 @@ class Reply(Driver):
             self._connection = None
             if self.utterance.ended is None:
                 self._connection_over.set()
+        self._only_listens = self.utterance.only_listens
         self._timer.reset()
         if self._interjections is not None:
             self._interjections.changed()

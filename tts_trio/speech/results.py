@@ -127,3 +127,16 @@ class Receipt:
     credits: int | None = None
     request_id: str | None = None
     trace_id: str | None = None
+
+
+@attrs.frozen
+class AudioStatistics:
+    """The state of an `AudioChannel`, named as in `trio.MemoryChannelStatistics`.
+
+    Attributes:
+        current_buffer_used: The number of pieces of audio that wait to be received.
+        tasks_waiting_receive: The number of tasks that wait for a piece.
+    """
+
+    current_buffer_used: int
+    tasks_waiting_receive: int
