@@ -1,9 +1,10 @@
-"""How much code a token runs through: in service it meets cold caches, where the number of functions is its cost."""
+"""How much code a token and a message run through: in service it meets cold caches, where each function costs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 
@@ -11,11 +12,13 @@ import pytest
 import trio
 
 from tests.helpers import make_config, memory_service, speaking
+from tts_trio.local_server import Behavior
 from tts_trio.local_server import __file__ as local_server_file
 from tts_trio.text import __file__ as text_file
 
 _PACKAGE = text_file.removesuffix("text/__init__.py")
 _LOCAL_SERVER = local_server_file.removesuffix("__init__.py")
+_BELOW = ("transport/", "testing/")  # the socket, over TLS or in memory, has a cost of its own
 _BEGINNINGS = {"en": "Good afternoon, ", "ru": "Добрый день, "}
 _TOKENS = {"en": ["your ", "order ", "left ", "our ", "house"], "ru": ["ваш ", "заказ ", "уже ", "у нас ", "лежит"]}
 
@@ -27,20 +30,27 @@ _REPLIES = {
 }
 
 
-def functions_of(act: Callable[[], object]) -> int:
-    """Count the package's own functions that run."""
+@contextmanager
+def functions() -> Generator[list[str]]:
+    """Note the package's own functions that run in a block, each as its file and its name."""
     names: list[str] = []
 
     def note(frame: FrameType, event: str, _arg: object) -> None:
         name = frame.f_code.co_filename
         if event == "call" and name.startswith(_PACKAGE) and not name.startswith(_LOCAL_SERVER):
-            names.append(frame.f_code.co_qualname)
+            names.append(f"{name.removeprefix(_PACKAGE)} {frame.f_code.co_qualname}")
 
     sys.setprofile(note)
     try:
-        act()
+        yield names
     finally:
         sys.setprofile(None)
+
+
+def functions_of(act: Callable[[], object]) -> int:
+    """Count the package's own functions that run."""
+    with functions() as names:
+        act()
     return len(names)
 
 
@@ -68,3 +78,19 @@ async def test_the_words_of_a_reply_run_through_few_functions(
                 count += functions_of(partial(text.send_nowait, f" {word}"))
                 await trio.sleep(0.03)
             assert len(words) < count <= 36 * len(words), count / len(words)
+
+
+@pytest.mark.parametrize("language", _TOKENS)
+async def test_a_message_runs_through_few_functions(autojump_clock: trio.testing.MockClock, language: str) -> None:
+    """Once all text was sent, a message with times is decoded, placed in the text, and given to its one reader."""
+    config = make_config(language_code=language)
+    async with memory_service(Behavior(speed=1.0)) as service, speaking(config, service.open_stream) as tts:
+        async with tts.speak(_BEGINNINGS[language] * 9) as audio:
+            counts: list[int] = []
+            for _ in range(6):
+                with functions() as names:
+                    await anext(audio)
+                taken = names[names.index("wire/events.py decode") :]
+                counts.append(sum(not name.startswith(_BELOW) for name in taken))
+            assert all(0 < count <= 34 for count in counts[1:]), counts  # the first one has more to tell
+            assert len(audio.words) > 4

@@ -109,6 +109,6 @@ class Interjections:
     def _is_quiet(self) -> bool:
         """Whether the text goes on, and all of it was spoken, and taken."""
         utterance = self._utterance
-        if utterance.ended is not None or utterance.has_phrases or math.isinf(utterance.text_deadline()):
+        if utterance.ended is not None or utterance.phrases or math.isinf(utterance.text_deadline()):
             return False
         return utterance.segments.at_rest and not utterance.deadlines.running

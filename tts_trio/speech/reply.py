@@ -272,7 +272,7 @@ class Reply(Driver):
         """Act on a piece of text. Most make no phrase, and change only when one is made of what there is."""
         if self._interjections is not None:
             self._interjections.text_came()
-        if self.utterance.has_phrases or self._opening is not None:
+        if self.utterance.phrases or self._opening is not None:
             self.changed()
         else:
             self._timer.bring_forward(self.utterance.text_deadline())
@@ -282,7 +282,7 @@ class Reply(Driver):
         now = self._now()
         if self._opening is not None and self.utterance.say_from_memory(self._opening, now):
             self._opening = None
-        has_phrases = self.utterance.has_phrases
+        has_phrases = bool(self.utterance.phrases)
         if has_phrases:
             self._has_phrases.set()
         if self._connection is not None:

@@ -8,6 +8,7 @@ task: the time is an argument of every call, and the driver reads what to do fro
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ class Utterance(Report):
             is not late.
         deadlines: When the audio that the service owes is overdue.
         admitted: Whether phrases may be sent: with a limiter, whether the utterance has a slot.
+        phrases: The phrases that wait to be sent.
         has_connection: Whether a connection is in use. If not, and `ended` is None, the utterance needs another one.
     """
 
@@ -67,6 +69,7 @@ class Utterance(Report):
         self._config = config
         self._resumes = resumes and config.on_lost_connection == "resume"
         self._input = TextInput.of(config, now)
+        self.phrases: deque[str] = self._input.phrases
         self._lead = Lead(self.segments, self.deadlines, self.playback)
 
     # Text comes in.
@@ -132,7 +135,7 @@ class Utterance(Report):
     def phrases_to_send(self, now: float) -> list[str]:
         """Take the phrases that may be sent now, in order."""
         phrases: list[str] = []
-        while self._input.phrases and self._takes_text() and self.room_at() <= now:
+        while self.phrases and self._takes_text() and self.room_at() <= now:
             phrase = self._input.next_phrase()
             phrases.append(phrase)
             self.segments.current.send(phrase)
@@ -141,11 +144,6 @@ class Utterance(Report):
             if self.timeline.first_sent is None:
                 self.timeline = attrs.evolve(self.timeline, first_sent=now)
         return phrases
-
-    @property
-    def has_phrases(self) -> bool:
-        """Whether phrases wait to be sent."""
-        return bool(self._input.phrases)
 
     def text_deadline(self) -> float:
         """Return the part of `deadline` that a token changes which has made no phrase."""
@@ -165,14 +163,14 @@ class Utterance(Report):
     def end_to_send(self, now: float) -> bool:
         """Whether to send the end marker now; True once for each connection. Where all was said, the utterance ends."""
         if not self.has_connection:
-            if self.ended is None and self._input.complete and not speakable("".join(self._input.phrases)):
+            if self.ended is None and self._input.complete and not speakable("".join(self.phrases)):
                 self._end("finished", now)
             return False
         if self.segments.current.complete:
             return False
         segment = self.segments.current
         untimed = segment.heard and not segment.timed  # only its final tells where its text ends
-        if not untimed and (self._input.phrases or not self._input.complete):
+        if not untimed and (self.phrases or not self._input.complete):
             return False
         if not speakable(segment.spoken.text):
             self._end("finished", now)  # there is nothing to speak, or nothing left, so the service is not asked
@@ -232,7 +230,7 @@ class Utterance(Report):
             return
         self.has_connection = False
         self.deadlines.stop()
-        if self._input.complete and not self._input.phrases:
+        if self._input.complete and not self.phrases:
             self._end("finished", now)
 
     def deliver(self, now: float) -> bytes:
@@ -260,7 +258,7 @@ class Utterance(Report):
     @property
     def waits_for_playback(self) -> bool:
         """Whether the driver must act when the listener has heard more."""
-        return self.paused or self.fills or bool(self._input.phrases)
+        return self.paused or self.fills or bool(self.phrases)
 
     # Time passes.
 
@@ -269,7 +267,7 @@ class Utterance(Report):
         if self.ended is not None:
             return math.inf
         due = [self.deadlines.due(), self.deadlines.starved_at(), self._input.deadline()]
-        if self._input.phrases and self._takes_text():
+        if self.phrases and self._takes_text():
             due.append(self.room_at())
         return min(due)
 
@@ -307,7 +305,7 @@ class Utterance(Report):
         self.has_connection = False
         self.deadlines.pause()
         resumable = self._resumes or not self.segments.heard
-        if self._input.complete and not self._input.phrases and not speakable(self.segments.unheard()):
+        if self._input.complete and not self.phrases and not speakable(self.segments.unheard()):
             self._end("finished", now)  # only the final is missing
         elif not resumable or not self.replays.allow(error):
             if self.segments.current.spoken.lost_audio:

@@ -79,7 +79,7 @@ def play(tokens: Sequence[str], interval: float, language: str, openings: Kept |
     to_write = [(number * interval, token) for number, token in enumerate(tokens)]
     to_come: list[tuple[float, AudioReceived]] = []
     is_opening = True
-    while to_write or to_come or utterance.has_phrases:
+    while to_write or to_come or utterance.phrases:
         now = min(to_write[0][0] if to_write else math.inf, to_come[0][0] if to_come else math.inf)
         now = min(now, utterance.deadline())
         if to_write and to_write[0][0] <= now:
