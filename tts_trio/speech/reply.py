@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-import attrs
 import trio
 
 from tts_trio._nurseries import single_error
@@ -341,9 +340,9 @@ async def begin_reply(
         raise
     if failure is not None:
         reply.utterance.replays.give_up(failure)
-    connected = None
+    moments = reply.utterance.moments
     if connection is not None:
-        connected = reply.utterance.timeline.started
+        moments["connected"] = moments["started"]
         reply.utterance.connection = "dialed" if connection.hot_since > began else "reused"
-    reply.utterance.timeline = attrs.evolve(reply.utterance.timeline, started=began, connected=connected)
+    moments["started"] = began
     return reply

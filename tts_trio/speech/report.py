@@ -18,7 +18,7 @@ class Report:
 
     Attributes:
         ended: How the utterance ended on the service's side, or None. Audio may still wait for delivery.
-        timeline: When the parts of the utterance happened.
+        moments: When the parts of the utterance happened that have, by their names in `Timeline`.
         receipt: What the service said about the cost.
         connection: As in `UtteranceRecord`.
         segments: The text and the audio that were accepted, sent, received and delivered.
@@ -38,7 +38,7 @@ class Report:
             in_messages: As for `Segments`.
         """
         self.ended: End | None = None
-        self.timeline: Timeline = Timeline(started=now)
+        self.moments: dict[str, float] = {"started": now}
         self.receipt: Receipt = Receipt()
         self.connection: Literal["reused", "dialed"] | None = None
         self.segments: Segments = Segments(config, in_messages=in_messages)
@@ -56,6 +56,11 @@ class Report:
         """
         self._failure = copy.copy(error)
         self._failure.__cause__ = error.__cause__
+
+    @property
+    def timeline(self) -> Timeline:
+        """When the parts of the utterance happened."""
+        return Timeline(**self.moments)
 
     @property
     def usage(self) -> Usage:

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import attrs
-
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.formats import AudioFormat
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, UtteranceEndedError
@@ -21,7 +19,7 @@ from tts_trio.speech.deadlines import Deadlines
 from tts_trio.speech.lead import Lead
 from tts_trio.speech.playback import Playback
 from tts_trio.speech.report import Report
-from tts_trio.speech.results import End, Timeline
+from tts_trio.speech.results import End
 from tts_trio.text import speakable
 from tts_trio.text.input import TextInput
 from tts_trio.wire.events import AudioReceived, Final
@@ -46,8 +44,7 @@ class Utterance(Report):
         has_connection: Whether a connection is in use. If not, and `ended` is None, the utterance needs another one.
     """
 
-    ended: End | None  # declared again, for `pyright --verifytypes`: they are assigned here too
-    timeline: Timeline
+    ended: End | None  # declared again, for `pyright --verifytypes`: it is assigned here too
 
     def __init__(self, config: TTSConfig, now: float, *, resumes: bool = True) -> None:
         """Begin an utterance.
@@ -109,8 +106,7 @@ class Utterance(Report):
         for said, source in pieces:
             if source:
                 self.segments.accept(said, source)
-                if self.timeline.first_text is None:
-                    self.timeline = attrs.evolve(self.timeline, first_text=now)
+                self.moments.setdefault("first_text", now)
 
     # Text goes out. Four rules decide when a phrase is sent:
     #
@@ -141,8 +137,7 @@ class Utterance(Report):
             self.segments.current.send(phrase)
             if self._config.auto_mode and speakable(phrase):
                 self.deadlines.start(now)
-            if self.timeline.first_sent is None:
-                self.timeline = attrs.evolve(self.timeline, first_sent=now)
+            self.moments.setdefault("first_sent", now)
         return phrases
 
     def text_deadline(self) -> float:
@@ -153,11 +148,11 @@ class Utterance(Report):
         """Say the first phrases from memory; return whether that is over."""
         from tts_trio.speech.openings import recall  # loaded late: few ask for it
 
-        if (since := self.timeline.first_text) is None or self.ended is not None:
+        if (since := self.moments.get("first_text")) is None or self.ended is not None:
             return False
         is_over = recall(openings, self._input, self.segments, since=since, connected=self.has_connection)
-        if self.segments.waiting and self.timeline.first_received is None:
-            self.timeline = attrs.evolve(self.timeline, first_received=now)
+        if self.segments.waiting:
+            self.moments.setdefault("first_received", now)
         return is_over
 
     def end_to_send(self, now: float) -> bool:
@@ -212,8 +207,8 @@ class Utterance(Report):
             return TTSConnectionError(says)
         seconds = self.segments.receive(event)
         self.deadlines.receive(seconds, now)
-        if self.timeline.first_received is None and self.segments.waiting:
-            self.timeline = attrs.evolve(self.timeline, first_received=now)
+        if self.segments.waiting:
+            self.moments.setdefault("first_received", now)
         if segment.spoken.lost_audio:
             error = TTSConnectionError("the service left out a part of the audio")
             self.lost(error, now)
@@ -238,8 +233,8 @@ class Utterance(Report):
         if not self.segments.waiting:
             return b""
         audio, seconds = self.segments.deliver()
-        if self.timeline.first_delivered is None and not self.segments.delivered_filler:
-            self.timeline = attrs.evolve(self.timeline, first_delivered=now)
+        if not self.segments.delivered_filler:
+            self.moments.setdefault("first_delivered", now)
         if not self.playback.paced:
             self.playback.give(seconds, now)
         return audio
@@ -340,6 +335,6 @@ class Utterance(Report):
     def _end(self, end: End, now: float) -> None:
         self.ended = end
         self.has_connection = False
-        self.timeline = attrs.evolve(self.timeline, ended=now)
+        self.moments["ended"] = now
         self.segments.accept("", self._input.drop())
         self.playback.tell()

@@ -243,7 +243,7 @@ class StaticText(Driver):
         self._losses += 1
         self._retry_at = now + _BACKOFF.after(self._losses, error.retry_after)
         self.utterance.lost(error, now)
-        never_asked = self.utterance.timeline.first_sent is None
+        never_asked = "first_sent" not in self.utterance.moments
         patience = self._admitted + self._config.timeouts.connect if never_asked else self.utterance.deadline()
         # Without a status it is the limiter's own error, which comes after the limiter's timeout.
         no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
