@@ -38,10 +38,8 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     def __init__(self, utterance: Utterance, changed: Callable[[], None], readers: WaitingTasks) -> None:
         """Make the channel of an utterance; its driver does.
 
-        Args:
-            utterance: The utterance, which holds the audio.
-            changed: The function to call after each change of the utterance.
-            readers: Where the tasks in `receive` wait. The driver wakes them when `utterance.readable` becomes true.
+        The driver is told of each change of the utterance by `changed`. The tasks in `receive` wait in `readers`, and
+        the driver wakes them when `utterance.readable` becomes true.
         """
         self.format: AudioFormat = utterance.format
         self._utterance = utterance
@@ -58,7 +56,11 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
             TTSError: The utterance failed. All audio that came before was returned.
             trio.ClosedResourceError: The channel was closed, or the block of the utterance was left.
         """
-        return await anext(self, b"") or self.receive_nowait()  # which raises what has ended the iteration
+        try:
+            return await self.__anext__()
+        except StopAsyncIteration:  # `receive_nowait` raises what has ended the iteration
+            pass
+        return self.receive_nowait()
 
     @trio.lowlevel.enable_ki_protection
     def receive_nowait(self) -> bytes:
@@ -78,14 +80,12 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         utterance = self._utterance
         if utterance.playback.left:
             raise trio.ClosedResourceError("this audio channel was closed")
-        piece = utterance.deliver(now())
-        if piece and utterance.waits_for_playback:
-            self._changed()
-        if piece or utterance.ended is None:
-            return piece
-        if (error := utterance.error) is not None:
-            raise error
-        raise trio.EndOfChannel
+        if piece := utterance.deliver(now()):
+            if utterance.waits_for_playback:
+                self._changed()
+        elif utterance.ended is not None:
+            raise utterance.error or trio.EndOfChannel
+        return piece
 
     async def __anext__(self) -> bytes:
         utterance = self._utterance
