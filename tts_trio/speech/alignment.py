@@ -131,8 +131,9 @@ class SpokenText:
         """Take times of the next characters of the text."""
         continues = self._broken_off and not self._dialogue
         base_ms = self._base_for(source.starts_ms[0], begins_ms, continues=continues)
-        if not self._count_from(base_ms, begins_ms, continues=continues):
+        if base_ms != self._base_ms and not (continues or self._begin_clip(begins_ms)):
             return
+        self._base_ms = base_ms
         self.aligned_ms = base_ms + (source.starts_ms[-1] + source.durations_ms[-1])
         self._timed.note(source, self._sent.cursor, base_ms)
         self.told_more = self._sent.align(cursor)
@@ -160,8 +161,9 @@ class SpokenText:
         if place is None and not self._broken_off:
             return
         base_ms = self._base_for(said.start_ms, begins_ms, continues=continues)
-        if not self._count_from(base_ms, begins_ms, continues=continues):
+        if base_ms != self._base_ms and not (continues or self._begin_clip(begins_ms)):
             return
+        self._base_ms = base_ms
         self.aligned_ms = base_ms + said.end_ms
         if place is not None:
             self._timed.record(place, base_ms, passed=place.first > self._sent.word)
@@ -173,22 +175,13 @@ class SpokenText:
         if self._dialogue:
             self._end_message()
 
-    def _count_from(self, base_ms: float, begins_ms: float, *, continues: bool) -> bool:
-        """Let times count from here, and begin a clip if that is a new place; False: some of the clip before is lost.
-
-        Args:
-            base_ms: What they count from.
-            begins_ms: Where the audio of the message begins.
-            continues: Whether they go on with the clip before.
-        """
-        if base_ms != self._base_ms and not continues:
-            overrun = _OVERRUN if self._dialogue else 0.0
-            if not self._timed.begin_clip(begins_ms, self._held_back_ms, overrun):
-                self._valid_ms = begins_ms
-                self.lost_audio = True
-                return False
-        self._base_ms = base_ms
-        return True
+    def _begin_clip(self, ms: float) -> bool:
+        """Begin a clip with the audio from here on; False: some of the clip before is lost, and this is not valid."""
+        if self._timed.begin_clip(ms, self._held_back_ms, _OVERRUN if self._dialogue else 0.0):
+            return True
+        self._valid_ms = ms
+        self.lost_audio = True
+        return False
 
     def _end_message(self) -> None:
         """Let the clip of a dialogue end with its message."""

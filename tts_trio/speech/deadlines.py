@@ -18,27 +18,26 @@ _SIGN_OF_LIFE = 0.25
 
 
 class Deadlines:
-    """The deadlines of the first audio, of the next audio, and of the whole utterance, in seconds of one clock."""
+    """The deadlines of the first audio, of the next audio, and of the whole utterance, in seconds of one clock.
+
+    Attributes:
+        since: Since when the connection in use owes audio; None: it owes none.
+    """
 
     def __init__(self, config: TTSConfig) -> None:
+        self.since: float | None = None
         self._stall = config.timeouts.stall
         self._first_audio = first_audio_timeout(config)
         self._reply = config.timeouts.reply
         self._patient = False  # whether only the timeout of `starved_at` counts
-        self._since: float | None = None  # since when the connection in use owes audio
         self._starved_since: float | None = None  # the same, for lost connections too
         self._last_audio = -math.inf  # when the timeouts were last restarted by audio
         self._seconds = 0.0  # of audio that came since then
 
     @property
-    def running(self) -> bool:
-        """Whether the connection in use owes audio."""
-        return self._since is not None
-
-    @property
     def awaits_first(self) -> bool:
         """Whether no audio has come since the connection in use owes it. The first may make the next due earlier."""
-        return self._since is not None and self._last_audio < self._since
+        return self.since is not None and self._last_audio < self.since
 
     def begin(self, carrier: Carrier) -> None:
         """Note a new connection. A fallback owes nothing yet, and one of the user's only some audio at last."""
@@ -48,7 +47,7 @@ class Deadlines:
 
     def start(self, now: float) -> None:
         """Note that text was sent: from now on the service owes audio, if it owed none."""
-        self._since = now if self._since is None else self._since
+        self.since = now if self.since is None else self.since
         self._starved_since = now if self._starved_since is None else self._starved_since
 
     def receive(self, seconds: float, now: float) -> None:
@@ -57,41 +56,41 @@ class Deadlines:
         The first audio counts however short it is, since a message may hold one letter. After it, each quarter of a
         second restarts the timeouts.
         """
-        if seconds and self._since is not None and self._last_audio < self._since:
+        if seconds and self.since is not None and self._last_audio < self.since:
             self._last_audio = now
         self._seconds += seconds
         if self._seconds < _SIGN_OF_LIFE:
             return
         self._seconds = 0.0
         self._last_audio = now
-        if self._since is not None:
+        if self.since is not None:
             self._starved_since = now
 
     def stop(self) -> None:
         """Note that all owed audio has come."""
-        self._since = self._starved_since = None
+        self.since = self._starved_since = None
 
     def pause(self) -> None:
         """Note that the connection was lost: only the timeout of `starved_at` runs on."""
-        self._since = None
+        self.since = None
 
     def restart(self, now: float) -> None:
         """Restart all timeouts, because we made the service wait until now."""
-        if self._since is not None:
-            self._since = self._starved_since = self._last_audio = now
+        if self.since is not None:
+            self.since = self._starved_since = self._last_audio = now
 
     def renew(self, now: float) -> None:
         """Restart the timeout of the first audio, because the request was sent anew."""
-        if self._since is not None:
-            self._since = now
+        if self.since is not None:
+            self.since = now
 
     def due(self) -> float:
         """Return when the connection counts as lost if it brings no audio."""
-        if self._since is None or self._patient:
+        if self.since is None or self._patient:
             return math.inf
-        if self._last_audio >= self._since:
+        if self._last_audio >= self.since:
             return self._last_audio + self._stall
-        return self._since + self._first_audio
+        return self.since + self._first_audio
 
     def starved_at(self) -> float:
         """Return when the utterance fails if no connection brings audio."""

@@ -111,4 +111,4 @@ class Interjections:
         utterance = self._utterance
         if utterance.ended is not None or utterance.phrases or math.isinf(utterance.text_deadline()):
             return False
-        return utterance.segments.at_rest and not utterance.deadlines.running
+        return utterance.segments.at_rest and utterance.deadlines.since is None

@@ -28,12 +28,12 @@ class Lead:
 
     def seconds(self, now: float) -> float:
         """Return the lead at this time, in seconds."""
-        owed = self._owed() if self._deadlines.running else 0.0
+        owed = self._owed() if self._deadlines.since is not None else 0.0
         return self._segments.received_seconds + owed - self._playback.heard(now)
 
     def falls_to(self, seconds: float) -> float:
         """Return when the lead falls to this; -infinity if it is there already, infinity if nothing is played."""
-        owed = self._owed() if self._deadlines.running else 0.0
+        owed = self._owed() if self._deadlines.since is not None else 0.0
         excess = self._segments.received_seconds + owed - seconds
         return -math.inf if excess <= 0 else self._playback.hears(excess)
 
