@@ -39,7 +39,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         """Make the channel of an utterance; its driver does.
 
         The driver is told of each change of the utterance by `changed`. The tasks in `receive` wait in `readers`, and
-        the driver wakes them when `utterance.readable` becomes true.
+        the driver wakes them when there is audio, or when the utterance has ended.
         """
         self.format: AudioFormat = utterance.format
         self._utterance = utterance
@@ -90,7 +90,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
     async def __anext__(self) -> bytes:
         utterance = self._utterance
         utterance.awaited = True
-        if utterance.readable:
+        if utterance.segments.waiting or utterance.ended is not None:
             await trio.lowlevel.checkpoint()
         else:
             await self._readers.wait()

@@ -112,8 +112,8 @@ class Driver(ABC):
         )
 
     def _wake_readers(self) -> None:
-        """Wake the tasks that wait for audio, if there is audio, or the utterance has ended."""
-        if self.utterance.readable:
+        """Wake the tasks that wait for audio, if there is audio, or the utterance has ended, as when one leaves it."""
+        if self.utterance.segments.waiting or self.utterance.ended is not None:
             self._readers.wake()
 
     @contextmanager

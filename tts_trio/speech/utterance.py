@@ -240,11 +240,6 @@ class Utterance(Report):
         return audio
 
     @property
-    def readable(self) -> bool:
-        """Whether a task in `receive` must be woken: there is audio, or the utterance has ended, as when one leaves."""
-        return self.ended is not None or bool(self.segments.waiting)
-
-    @property
     def only_listens(self) -> bool:
         """Whether audio changes only what there is to read: all text was sent, and the first audio of it has come."""
         sent = self.has_connection and self.segments.current.complete
