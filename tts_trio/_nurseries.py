@@ -1,4 +1,4 @@
-"""Idioms of trio that the whole library uses: blocks that Ctrl-C cannot break, nurseries that raise bare errors.
+"""Idioms of trio for the whole library: blocks that Ctrl-C cannot break, nurseries that raise bare errors, and waiting.
 
 Python may raise a KeyboardInterrupt between any two steps of a program. Raised between the body of an `async with`
 block and its `__aexit__`, it leaves a nursery open for which nobody waits. Raised in a task of the library, it looks
