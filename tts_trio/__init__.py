@@ -48,7 +48,6 @@ from tts_trio.speech.results import Outcome as Outcome
 from tts_trio.speech.results import Timeline as Timeline
 from tts_trio.speech.results import Usage as Usage
 from tts_trio.speech.results import Word as Word
-from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
 from tts_trio.transport.streams import OpenStream as OpenStream
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from tts_trio.config.utterance_record import UtteranceRecord as UtteranceRecord
     from tts_trio.limits.redis_limiter import RedisLimiter as RedisLimiter
     from tts_trio.speech.line import Line as Line
+    from tts_trio.static_text.memory_cache import MemoryCache as MemoryCache
     from tts_trio.static_text.redis_cache import RedisCache as RedisCache
     from tts_trio.static_text.sqlite_cache import SqliteCache as SqliteCache
 
@@ -65,6 +65,7 @@ __version__ = "0.1.0"
 _LATE = {
     "Filler": "tts_trio.config.filler",
     "Line": "tts_trio.speech.line",
+    "MemoryCache": "tts_trio.static_text.memory_cache",
     "RedisCache": "tts_trio.static_text.redis_cache",
     "RedisLimiter": "tts_trio.limits.redis_limiter",
     "SqliteCache": "tts_trio.static_text.sqlite_cache",

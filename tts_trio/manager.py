@@ -21,10 +21,6 @@ from tts_trio.speech.driver import Driver
 from tts_trio.speech.feed import feed
 from tts_trio.speech.reply import Reply, begin_reply
 from tts_trio.speech.telemetry import telemetry_for
-from tts_trio.static_text.driver import RequestHistory, StaticText, StaticTextRequest, source_for
-from tts_trio.static_text.guarded_cache import GuardedCache
-from tts_trio.static_text.memory_cache import process_cache
-from tts_trio.static_text.prefetch import Foreground, prefetch
 
 if TYPE_CHECKING:
     from tts_trio.config.filler import Filler
@@ -63,6 +59,10 @@ class TTSManager(SingleUse):
             ConfigurationError: A field that holds for the whole life of a socket differs from the configuration of
                 `connection_manager`; the message names the field.
         """
+        from tts_trio.static_text.driver import RequestHistory  # loaded late, as below: `import tts_trio` is quick
+        from tts_trio.static_text.prefetch import Foreground
+        from tts_trio.static_text.stores import cache_for, openings_for
+
         require("config", config, TTSConfig)
         require("connection_manager", connection_manager, WebSocketConnectionManager)
         check_same_sockets(config, connection_manager.config)
@@ -73,17 +73,12 @@ class TTSManager(SingleUse):
         self._open = set[Driver]()  # the utterances whose blocks were not left yet
         self._history = RequestHistory()
         self._foreground = Foreground()
-        cache = process_cache() if config.audio_cache == "memory" else config.audio_cache
-        self._cache = GuardedCache(cache, config.timeouts.cache) if cache is not None else None
-        self._openings = None
-        if (kept := config.opening_cache) is not None:
-            from tts_trio.static_text.openings import KeptOpenings  # loaded late: few ask for it
-
-            self._openings = KeptOpenings(config, kept)
+        self._cache = cache_for(config)
+        self._openings = openings_for(config)
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        from tts_trio.transport.http import HttpConnections  # loaded late: httpx would make `import tts_trio` slow
+        from tts_trio.transport.http import HttpConnections
 
         limiter = self.config.limiter
         if not getattr(limiter, "is_open", True):  # a `RedisLimiter` has a block of its own
@@ -141,6 +136,8 @@ class TTSManager(SingleUse):
                 `next_text` is given with a v3 model, which takes neither; or another value is not allowed.
             RuntimeError: The manager is closed, or was not entered.
         """
+        from tts_trio.static_text.driver import StaticText, StaticTextRequest, source_for
+
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
         request = StaticTextRequest.checked(config, text, previous_text=previous_text, next_text=next_text)
         _, http = self._require_open()
@@ -165,6 +162,8 @@ class TTSManager(SingleUse):
             TTSError: The service did not speak a text. The audio of the texts before it is in the cache.
             RuntimeError: The manager is closed, or was not entered.
         """
+        from tts_trio.static_text.prefetch import prefetch
+
         _, http = self._require_open()
         await prefetch(texts, self.config, self._cache, http, self._foreground, on_cached)
 
