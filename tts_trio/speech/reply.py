@@ -98,12 +98,9 @@ class Reply(Driver):
         self._connection: ReplyConnection | None = None
         self._hedged: HedgedConnection | None = None
         self._interjections: Interjections | None = None
-        self._connection_over = trio.Event()
-        self._scope = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
         self._timer = Timer(self.utterance.deadline)
-        if connection is None:
-            self._connection_over.set()
-        else:
+        if connection is not None:
             self._record_anew()
             if config.hedge is not None and acquire_spare is not None:
                 self._hedged = self._hedge(connection, acquire_spare)
@@ -116,19 +113,25 @@ class Reply(Driver):
         self._interjections = Interjections(filler, ask, self.utterance, self.changed)
 
     async def run(self) -> None:
-        """Run the timeouts, and acquire the next connection whenever one has ended, until the utterance ends."""
-        with self._ending(), self._scope, single_error():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_deadlines)
+        """Keep the deadlines until the utterance ends; other tasks acquire the next connection when one has ended."""
+        with self._ending(), single_error():
+            async with trio.open_nursery() as self._nursery:
                 if self._config.limiter is not None:
-                    nursery.start_soon(self._hold_slot, self._config.limiter)
+                    self._nursery.start_soon(self._hold_slot, self._config.limiter)
                 if self._interjections is not None:
-                    nursery.start_soon(self._interjections.run)
+                    self._nursery.start_soon(self._interjections.run)
                 if self._hedged is not None:
-                    nursery.start_soon(self._hedged.run)
-                while True:
-                    await self._connection_over.wait()
-                    self._use(await self._another_connection(nursery))
+                    self._nursery.start_soon(self._hedged.run)
+                if self._connection is None:
+                    self._nursery.start_soon(self._go_on, self._nursery)
+                await self._keep_deadlines()
+                if self._nursery.child_tasks:
+                    self._nursery.cancel_scope.cancel(reason="the utterance has ended")
+
+    @trio.lowlevel.enable_ki_protection
+    async def _go_on(self, nursery: trio.Nursery) -> None:
+        """Speak over another connection."""
+        self._use(await self._another_connection(nursery))
 
     @trio.lowlevel.enable_ki_protection
     async def _hold_slot(self, limiter: Limiter) -> None:
@@ -160,9 +163,8 @@ class Reply(Driver):
         self.utterance.admitted = False
         self._slot_lost.set()
 
-    @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
-        while True:
+        while self.utterance.ended is None:
             await self._timer.wait()
             if self.utterance.deadline() > trio.current_time():  # mostly it has moved on since the timer was set
                 continue
@@ -222,7 +224,6 @@ class Reply(Driver):
 
     def _use(self, connection: ReplyConnection) -> None:
         self._connection = connection
-        self._connection_over = trio.Event()
         self.utterance.connected()
         self._note_trace_id(connection)
         connection.take(self._on_event if self._recorder is None else self._record, self._on_loss)
@@ -281,31 +282,31 @@ class Reply(Driver):
         now = self._now()
         if self._opening is not None and self.utterance.say_from_memory(self._opening, now):
             self._opening = None
-        has_phrases = bool(self.utterance.phrases)
-        if has_phrases:
+        if self.utterance.phrases:
             self._has_phrases.set()
-        if self._connection is not None:
-            if has_phrases and has_lapsed(self._slot):
+            if self._connection is not None and has_lapsed(self._slot):
                 self._lose_slot()
-            for phrase in self.utterance.phrases_to_send(now):
-                self._connection.send_text(phrase)
-                if self._recorder is not None:
-                    self._recorder.sent(phrase, recalled=self.utterance.segments.recalled)
+        for phrase in self.utterance.phrases_to_send(now):
+            assert self._connection is not None, phrase
+            self._connection.send_text(phrase)
+            self._timer.put_off()  # the wait for more text is over
+            if self._recorder is not None:
+                self._recorder.sent(phrase, recalled=self.utterance.segments.recalled)
         if self.utterance.end_to_send(now) and self._connection is not None:
             self._connection.end_text()
         if self._connection is not None and not self.utterance.has_connection:
             self._note_trace_id(self._connection)
             self._connection.close()
             self._connection = None
-            if self.utterance.ended is None:
-                self._connection_over.set()
+            if self.utterance.ended is None and self._nursery is not None:
+                self._nursery.start_soon(self._go_on, self._nursery)
         self._only_listens = self.utterance.only_listens
         self._timer.reset()
         if self._interjections is not None:
             self._interjections.changed()
         self._wake_readers()
         if self.utterance.ended is not None:
-            self._scope.cancel(reason="the utterance has ended")
+            self._timer.fire()
 
 
 async def begin_reply(
