@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, TypeAlias
 
 from tts_trio.errors import ConfigurationError
@@ -34,6 +35,7 @@ def is_v4(model_id: str) -> bool:
     return model_id.startswith("eleven_v4")
 
 
+@functools.lru_cache  # asked for several times an utterance
 def is_dialogue_model(model_id: str) -> bool:
     """Whether text-to-dialogue is the only WebSocket that serves this model."""
     return is_v3(model_id) or is_v4(model_id)

@@ -92,7 +92,8 @@ class TTSError(Exception):
 def _line(text: str, longest: int) -> str:
     """Return the text as one printable line of at most `longest` characters, without secrets."""
     line = " ".join(redact(text[: 4 * longest]).split())
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
