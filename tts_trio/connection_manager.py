@@ -122,7 +122,7 @@ class WebSocketConnectionManager(SingleUse):
             TTSError: A retry cannot help: a wrong API key, an unknown voice, an exhausted quota.
             RuntimeError: The manager is closed, or was not entered.
         """
-        await self._pool_for(self._own_endpoint).hot_socket()
+        await self._pool_for(self._own_endpoint).connect()
 
     @asynccontextmanager
     async def get_connection(self) -> AsyncGenerator[Connection]:

@@ -89,8 +89,11 @@ async def speaking(config: TTSConfig, open_stream: OpenStream) -> AsyncGenerator
 
 async def hot_connection(connections: WebSocketConnectionManager) -> Connection:
     """The connection that the next utterance takes."""
+    await connections.connect()
     pool = connections._pool_for(endpoint_for(connections.config))
-    connection = (await pool.hot_socket()).slots.idle
+    socket = pool._oldest_usable()
+    assert socket is not None
+    connection = socket.slots.idle
     assert connection is not None
     return connection
 

@@ -152,13 +152,14 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
     """P27: no message of any peer raises anything, and the utterance goes on, ends, or fails with a TTSError."""
     config = make_config(endpoint, auto_mode=auto_mode or endpoint == "text-to-dialogue")
     utterance = Utterance(config, 0.0)
-    socket = HotSocket(config, open_stream, on_hot=lambda _: None, on_slot=lambda: None, on_old=lambda _: None)
+    frames = endpoint_for(config)
+    socket = HotSocket(frames, open_stream, on_hot=lambda _: None, on_slot=lambda: None, on_old=lambda _: None)
 
     def on_event(event: AudioReceived | Final) -> None:
         utterance.receive(event, 1.0)
 
     socket._opened()
-    connection = socket.acquire(endpoint_for(config))
+    connection = socket.acquire(frames)
     connection.take(on_event, lambda error: utterance.lost(error, 1.0))
     utterance.accept("Раз, два. One, two.", 0.0)
     utterance.complete(0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import random
 import select
@@ -20,7 +21,10 @@ import pytest
 import trio
 import trio.testing
 import trustme
+import wsproto
+from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, Request
 
+from tests.helpers import make_config
 from tests.helpers.tls import (
     HOST,
     ServerStream,
@@ -32,7 +36,9 @@ from tests.helpers.tls import (
     open_client,
     server_context,
 )
+from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.tls_stream import TLSStream
+from tts_trio.transport.websocket import WebSocket
 
 BUFFER = 16384  # bytes of a socket, so that it is full soon
 
@@ -597,6 +603,121 @@ async def test_a_send_that_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) ->
             assert await read_exactly(server, len(text.encode())) == text.encode()
 
 
+async def test_what_can_be_sent_at_once_is_sent_without_waiting() -> None:
+    async with connected() as (client, server):
+        text = "Сразу, at once. ".encode()
+        assert client.send_now(text)
+        assert not client.unsent
+        assert select.select([server.transport_stream.socket], [], [], 1)[0]  # no other task has run
+        assert await read_exactly(server, len(text)) == text
+
+
+@pytest.mark.parametrize("size", [100, 16_384, 70_000])
+async def test_what_is_not_sent_at_once_goes_first(size: int) -> None:
+    """The record that waits in OpenSSL must be sent as it is, and before all others."""
+    async with connected() as (client, server):
+        narrow(client.socket, server.transport_stream.socket)
+        full = await fill(client)
+        late = b""
+        while not client.unsent:  # there may be room left for small records
+            piece = os.urandom(size)
+            assert client.send_now(piece)
+            late += piece
+        assert not client.send_now(b"another")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, b"then")
+            received = await read_exactly(server, full + len(late) + 4)
+        assert received[full:] == late + b"then"
+        assert client.send_now(b"again")
+        assert await read_exactly(server, 5) == b"again"
+
+
+async def test_nothing_is_taken_without_waiting_where_it_could_not_be_sent() -> None:
+    async with connected() as (client, server):
+        narrow(client.socket, server.transport_stream.socket)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, bytes(1_000_000))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not client.send_now(bytes(2_000_000)), "another task sends"
+            nursery.cancel_scope.cancel()
+        assert not client.send_now(bytes(2_000_000)), "a send was torn"
+    assert not client.send_now(b"it is closed")
+    async with connected() as (client, server):
+        reset(server.transport_stream)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        client.send_now(b"the answer to a first one is a reset, if it has not come yet")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not client.send_now(b"it is lost")
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"it is lost")
+
+
+async def test_the_frames_of_a_websocket_stay_in_order_over_a_narrow_pipe() -> None:
+    """A frame that left only in part is ended before the answer to a ping, and before the frames behind it."""
+    texts = [f"Слово {number}, word. " * 1500 for number in range(40)]
+    heard: list[object] = []
+    async with connected() as (client, server):
+        narrow(client.socket, server.transport_stream.socket)
+        peer = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+
+        async def hear(*, until: type[object], times: int = 1) -> None:
+            while times:
+                for event in peer.events():
+                    if isinstance(event, Request):
+                        await server.send_all(peer.send(AcceptConnection()))
+                    elif isinstance(event, Ping):
+                        await server.send_all(peer.send(event.response()))
+                    elif isinstance(event, Message) and not event.message_finished:
+                        heard.append(event.data)
+                        continue
+                    heard.append(event.data if isinstance(event, Message) else type(event))
+                    times -= isinstance(event, until)
+                if times:
+                    peer.receive_data(await server.receive_some(65536))
+
+        websocket = WebSocket(
+            make_config(),
+            "/path",
+            open_stream=lambda _: checkpointed(client),
+            on_message=lambda _: None,
+            due=lambda: math.inf,
+            on_due=trio.lowlevel.checkpoint,
+        )
+        hot = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(websocket.run, await DialTurn.wait("https://host"), [" "], hot.set)
+            await hear(until=Ping)
+            await hot.wait()
+            del heard[:]
+            waiting = list(texts)
+            while not client.unsent:  # the last of them leaves in part, and none is behind it
+                websocket.send(waiting.pop(0))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await hear(until=Message, times=len(texts) - len(waiting))
+            for text in waiting:
+                websocket.send(text)
+            assert client.unsent
+            await server.send_all(peer.send(Ping(b"still there?")))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await hear(until=Pong)
+            while "".join(map(str, heard)).count(f"Слово {len(texts) - 1},") < 1500:
+                peer.receive_data(await server.receive_some(65536))
+                heard.extend(event.data for event in peer.events() if isinstance(event, Message))
+            websocket.close()
+            await hear(until=CloseConnection)
+            await server.send_all(peer.send(CloseConnection(1000)))
+            await websocket.closed.wait()
+    said = "".join(part for part in heard if isinstance(part, str))
+    assert said == "".join(texts)
+    assert Pong in heard
+    assert websocket.error is None
+
+
+async def checkpointed(stream: TLSStream) -> TLSStream:
+    await trio.lowlevel.checkpoint()
+    return stream
+
+
 async def fuzz_sender(rng: random.Random, stream: trio.abc.Stream, data: bytes) -> None:
     while data:
         size = min(len(data), rng.choice([1, 640, 11_000, 16_384, 16_385, 70_000, rng.randrange(1, 200_000)]))
@@ -605,9 +726,11 @@ async def fuzz_sender(rng: random.Random, stream: trio.abc.Stream, data: bytes) 
             if rng.random() < 0.3:
                 scope.cancel()
             await stream.wait_send_all_might_not_block()
-        await stream.send_all(piece)
+        if not isinstance(stream, TLSStream) or rng.random() < 0.5 or not stream.send_now(piece):
+            await stream.send_all(piece)
         if rng.random() < 0.3:
             await trio.sleep(rng.random() * 0.002)
+    await stream.send_all(b"")  # behind what `send_now` left
 
 
 async def fuzz_reader(rng: random.Random, stream: trio.abc.Stream, size: int, heard: list[bytes]) -> None:

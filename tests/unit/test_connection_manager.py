@@ -81,7 +81,7 @@ async def test_a_lost_connection_is_not_used_again(autojump_clock: trio.testing.
                     connection.close()
                 else:
                     connection.abandon(TTSConnectionError("it is dead"))
-                assert not any(socket.is_open for socket in sockets_of(connections))
+                assert not any(socket.usable for socket in sockets_of(connections))
                 assert connections.statistics().hot == 0
                 await trio.sleep(1)
 

@@ -7,7 +7,7 @@ blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rul
 from __future__ import annotations
 
 import math
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import trio
@@ -15,7 +15,7 @@ import trio
 from tts_trio._nurseries import of_this_run
 from tts_trio.limits.backoff import Backoff
 from tts_trio.transport.tcp import forget_addresses
-from tts_trio.transport.timers import fail_after, wait_event
+from tts_trio.transport.timers import fail_after_in, wait_event
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
@@ -41,7 +41,10 @@ class DialTurn:
         """Wait for a turn to dial the host of this URL. The caller has to call `end`."""
         limits = of_this_run(_limits, dict)
         turn = cls(limits.setdefault(urlsplit(base_url).netloc, trio.CapacityLimiter(_DIALS_AT_ONCE)))
-        await turn._limit.acquire_on_behalf_of(turn)
+        try:
+            turn._limit.acquire_on_behalf_of_nowait(turn)
+        except trio.WouldBlock:
+            await turn._limit.acquire_on_behalf_of(turn)
         return turn
 
     def end(self) -> None:
@@ -50,13 +53,17 @@ class DialTurn:
             self._over = True
             self._limit.release_on_behalf_of(self)
 
-    def limited(self, timeout: float) -> AbstractAsyncContextManager[None]:
+    def limited(self, timeout: float, nursery: trio.Nursery) -> AbstractContextManager[None]:
         """Return a block to dial in, for so many seconds at most in which the loop ran. The turn ends with it.
+
+        Args:
+            timeout: The seconds.
+            nursery: The nursery of the task that watches the block. It stays open until the block is left.
 
         Raises:
             trio.TooSlowError: It took longer.
         """
-        return fail_after(timeout, self._wait)
+        return fail_after_in(nursery, timeout, self._wait)
 
     async def _wait(self, dialed: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - as `fail_after`
         """Wait for the end of the dial, and tell whether it came in time; the turn ends after a second of it."""
@@ -90,7 +97,7 @@ class DialBackoff:
 
     def connection_is_up(self, opened: float) -> None:
         """Forget the failures likewise if a connection has stayed open for `_STABLE` seconds."""
-        if trio.current_time() - opened >= _STABLE:
+        if self._failures and trio.current_time() - opened >= _STABLE:
             self.connection_works(opened)
 
     def connection_lost(self, opened: float) -> None:

@@ -1,31 +1,67 @@
-"""Takes the messages of text out of what a WebSocket server sends, and leaves everything else to wsproto.
+"""The frames of which a WebSocket carries many: text and pongs of a server, text and pings of ours.
 
-Nearly all that the service sends is text, each message in one frame. To read such a frame costs trio-websocket and
-wsproto more CPU than its TLS costs, so it is read here. The answer to the handshake, control frames, messages in
-fragments or in bytes, and all that breaks the protocol are left to them, in order and as they come.
+Nearly all that the service sends is text, each message in one frame, and pongs. To read or to write such a frame costs
+trio-websocket and wsproto more CPU than its TLS costs, so that is done here. The handshake, messages in fragments or in
+bytes, the other control frames, and all that breaks the protocol are left to them, in order and as they come.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
+from typing import Final
+
+import attrs
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")  # as lenient as h11
 _ACCEPTED = re.compile(rb"HTTP/\d\.\d 101\b")
 
 # RFC 6455, 5.2. The first byte of a frame holds FIN, three bits for extensions, and the opcode. The second holds MASK,
 # which a server does not set, and the size. A size over 125 follows, in 2 bytes or, if it needs them, in 8.
-_WHOLE_TEXT = 0x81
-_BEGINS_MESSAGE = {0x01, 0x02, _WHOLE_TEXT, 0x82}
+WHOLE_TEXT: Final = 0x81
+PING: Final = 0x89
+_PONG = 0x8A
+_BEGINS_MESSAGE = {0x01, 0x02, WHOLE_TEXT, 0x82}
 _GOES_ON = {0x00, 0x80}
 _UNFINISHED = {0x00, 0x01, 0x02}
 _CLOSE = 0x88
-_CONTROL = {_CLOSE, 0x89, 0x8A}
+_CONTROL = {_CLOSE, PING, _PONG}
 _MASK = 0x80
 _LONGER = {126: (4, 126), 127: (10, 65536)}  # where the payload begins, and the least size
 
 _ALL = sys.maxsize
+
+
+@attrs.frozen
+class Pong:
+    """The answer to a ping.
+
+    Attributes:
+        payload: What the ping carried.
+    """
+
+    payload: bytes
+
+
+def client_frame(first: int, payload: bytes) -> bytes:
+    """Return a frame of a client, which masks what it says.
+
+    Args:
+        first: The first byte: `WHOLE_TEXT` or `PING`.
+        payload: What the frame carries.
+    """
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, _MASK | size))
+    elif size < 65536:
+        head = bytes((first, _MASK | 126)) + size.to_bytes(2)
+    else:
+        head = bytes((first, _MASK | 127)) + size.to_bytes(8)
+    mask = os.urandom(4)
+    key = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
 
 
 class Frames:
@@ -43,8 +79,10 @@ class Frames:
         self._in_fragments = False
         self._left = 0  # bytes to come that are left to wsproto
 
-    def cut(self, data: bytes | bytearray) -> Iterator[str | bytes]:
-        """Take what was received, and yield in order: messages of text as `str`, what is left to wsproto as `bytes`.
+    def cut(self, data: bytes | bytearray) -> Iterator[str | Pong | bytes]:
+        """Take what was received, and yield it in order.
+
+        Messages of text are yielded as `str`, pongs as `Pong`, and what is left to wsproto as `bytes`.
 
         The iterator is to be exhausted before the next call.
         """
@@ -73,8 +111,11 @@ class Frames:
             else:
                 return
 
-    def _read(self) -> str | None:
-        """Read a message of text; None where `_left` tells that wsproto is to read what comes, or more is to come."""
+    def _read(self) -> str | Pong | None:
+        """Read a message of text, or a pong.
+
+        None: more is to come, or `_left` tells that wsproto is to read it.
+        """
         received = self._received
         if len(received) < 2:
             return None
@@ -90,7 +131,13 @@ class Frames:
                 return None
             size = int.from_bytes(received[2:begin])
         end = begin + size
-        if first == _WHOLE_TEXT and least <= size <= self._longest:
+        if first == _PONG:
+            if len(received) < end:
+                return None
+            pong = Pong(bytes(received[begin:end]))
+            del received[:end]
+            return pong
+        if first == WHOLE_TEXT and least <= size <= self._longest:
             if len(received) < end:
                 return None
             try:

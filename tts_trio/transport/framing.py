@@ -1,9 +1,10 @@
 """trio-websocket's connection, without what it does to a message between the stream and the task that takes it.
 
 trio-websocket's reader puts a message into a channel, and another task takes it out, which costs a message two more
-task switches and a socket one more task. Here the reader itself hands it on. A message of text in one frame is taken
-out of the stream before trio-websocket sees it (`frames.py`). trio-websocket is left with the rest: the handshake, the
-other frames, the answers to pings, and closing.
+task switches and a socket one more task. Here the reader itself hands it on. A message of text in one frame, and a
+pong, are taken out of the stream before trio-websocket sees them (`frames.py`, `server_stream.py`). Text and pings are
+written around it. trio-websocket is left with the rest: the handshake, the other frames, the answers to pings, and
+closing.
 
 This uses what trio-websocket keeps for itself and its subclasses. All of it has been there for years, and
 `tests/unit/transport/test_framing.py` tells whether the releases that `pyproject.toml` allows have it still.
@@ -11,67 +12,41 @@ This uses what trio-websocket keeps for itself and its subclasses. All of it has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import trio
 import trio_websocket
 import wsproto
-from wsproto.connection import ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+import wsproto.utilities
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    RejectConnection,
+    RejectData,
+    TextMessage,
+)
 
 from tts_trio.errors import TTSConnectionError
-from tts_trio.transport.frames import Frames
+from tts_trio.transport.server_stream import ServerStream
 
 # In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
 # examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
 MAX_MESSAGE = 17 * 2**20
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
-_AT_ONCE = 32  # messages, or frames, in one turn of the loop: of two bytes each, a read has room for 32,768
-
-
-class _WithoutMessages(trio.abc.Stream):
-    """The stream as trio-websocket sees it, out of which the messages of text are taken."""
-
-    def __init__(self, stream: trio.abc.Stream, on_message: Callable[[str], None]) -> None:
-        self._stream = stream
-        self._on_message = on_message
-        self._frames = Frames(MAX_MESSAGE)
-        self._pieces: Iterator[str | bytes] = iter(())
-        self._count = 0
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Hand on the messages that come, and return what comes that is none, or `b""` at the end."""
-        while True:
-            for piece in self._pieces:
-                if isinstance(piece, str):
-                    self._on_message(piece)
-                self._count = (self._count + 1) % _AT_ONCE
-                if not self._count:
-                    await trio.lowlevel.checkpoint()
-                if isinstance(piece, bytes):
-                    return piece
-            data = await self._stream.receive_some(max_bytes)
-            if not data:
-                return data
-            self._pieces = self._frames.cut(data)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send as the stream does."""
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait as the stream does."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """Close the stream."""
-        await self._stream.aclose()
 
 
 class FramedConnection(trio_websocket.WebSocketConnection):
-    """The client's end of a WebSocket over a stream. `send_message`, `ping`, `aclose` are trio-websocket's own."""
+    """The client's end of a WebSocket over a stream.
+
+    Attributes:
+        stream: The stream, which knows what the handshake said, and what had been written when something came.
+    """
 
     def __init__(
         self,
@@ -96,8 +71,9 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             on_close: A function that is called when the peer sends a Close frame or what is no frame; `closed` says
                 which. `read` goes on until the stream ends, and a peer may leave that open.
         """
+        self.stream = ServerStream(stream, MAX_MESSAGE, on_message, on_pong)
         super().__init__(
-            _WithoutMessages(stream, on_message),
+            self.stream,
             wsproto.WSConnection(ConnectionType.CLIENT),
             host=host,
             path=path,
@@ -105,18 +81,58 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             receive_buffer_size=_RECEIVE_BYTES,
         )
         self._on_message = on_message
-        self._on_pong = on_pong
         self._on_close = on_close
         self._parts: list[Any] = []
         self._size = 0
 
     async def read(self) -> None:
         """Do the handshake, and read until the WebSocket is closed or lost; `closed` says why."""
-        await self._reader_task()
+        try:
+            assert self._initial_request is not None
+            await self._send(self._initial_request)
+            while True:
+                for event in self._wsproto.events():
+                    await self._handle(event)
+                if self._wsproto.state is ConnectionState.CLOSED:
+                    return
+                if not (data := await self.stream.receive_some(_RECEIVE_BYTES)):
+                    break
+                self._wsproto.receive_data(data)
+        except wsproto.utilities.RemoteProtocolError as error:
+            if error.event_hint is not None:
+                await self._send(error.event_hint)
+            await self._close_stream()
+            return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except trio_websocket.ConnectionClosed:
+            return
+        await self._abort_web_socket()
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case BytesMessage() | TextMessage():
+                self._take_part(event)
+            case Ping():
+                await self._handle_ping_event(event)
+            case CloseConnection():
+                try:
+                    await self._handle_close_connection_event(event)
+                finally:
+                    self._on_close()
+            case AcceptConnection():
+                await self._handle_accept_connection_event(event)
+            case RejectConnection():
+                await self._handle_reject_connection_event(event)
+            case RejectData():
+                await self._handle_reject_data_event(event)
+            case _:
+                pass  # a Pong, of which `frames.py` has taken all that are as they should be
 
     async def wait_open(self) -> None:
         """Wait until the handshake is done; where it fails, `read` raises."""
         await self._open_handshake.wait()
+        self.stream.established = True
         self._forget_handshake()
 
     def _forget_handshake(self) -> None:
@@ -125,13 +141,43 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         self._wsproto = protocol.connection
         self._initial_request = self._connection_proposal = None
 
-    async def send_ping(self, payload: bytes) -> None:
-        """Send a ping; it is not waited for its pong."""
-        if self.closed is not None:
-            raise trio_websocket.ConnectionClosed(self.closed)
-        await self._send(Ping(payload=payload))
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame without waiting, if that can be done now; return whether the stream has taken it.
 
-    async def _handle_message_event(self, event: BytesMessage | TextMessage) -> None:
+        What the stream has not sent of it, as `stream.unsent` tells, is sent by the next `send_frame`.
+        """
+        return self._close_reason is None and self._put_now(frame)
+
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a frame, behind what `send_now` has left.
+
+        Raises:
+            trio_websocket.ConnectionClosed: The WebSocket is closed, or was lost.
+        """
+        if self._close_reason is not None:
+            raise trio_websocket.ConnectionClosed(self._close_reason)
+        await self._put(frame)
+
+    async def _send(self, event: Event) -> None:
+        """Send what trio-websocket has to say, without waiting if that can be done now."""
+        data = self._wsproto.send(event)
+        if not self._put_now(data):
+            await self._put(data)
+        elif self.stream.unsent:
+            await self._put(b"")
+
+    def _put_now(self, data: bytes) -> bool:
+        return not self._stream_lock.locked() and self.stream.send_now(data)
+
+    async def _put(self, data: bytes) -> None:
+        async with self._stream_lock:
+            try:
+                await self.stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._abort_web_socket()
+                raise trio_websocket.ConnectionClosed(self._close_reason) from None
+
+    def _take_part(self, event: BytesMessage | TextMessage) -> None:
         self._parts.append(event.data)
         self._size += len(event.data) + 1
         if self._size > MAX_MESSAGE:
@@ -140,12 +186,18 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             parts, self._parts, self._size = self._parts, [], 0
             self._on_message("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
 
-    async def _handle_pong_event(self, event: Pong) -> None:
-        self._on_pong(bytes(event.payload))
-        await super()._handle_pong_event(event)
+    async def close(self, last: bytes = b"") -> None:
+        """Send a last frame and the Close frame, and wait for that of the peer.
 
-    async def _handle_close_connection_event(self, event: CloseConnection) -> None:
-        try:
-            await super()._handle_close_connection_event(event)
-        finally:
-            self._on_close()
+        Raises:
+            trio_websocket.ConnectionClosed: The WebSocket was lost meanwhile.
+        """
+        if self._close_reason is None:
+            if last:
+                await self.send_frame(last)
+            await self._send(CloseConnection(code=1000))
+            self._close_reason = trio_websocket.CloseReason(1000, None)
+            await self._close_handshake.wait()
+
+    async def _close_web_socket(self, code: int, reason: str | None = None) -> None:
+        self._close_reason = trio_websocket.CloseReason(code, reason)

@@ -1,10 +1,11 @@
-"""The handshake of a WebSocket, in which the peer may refuse, hang up, or answer as no WebSocket server does.
+"""What became of a dial, or of an open socket, as an error of the tree.
 
-trio-websocket loses what the peer said, or waits for ever. Here the answer is kept, and becomes an error of the tree.
+The peer may refuse the handshake, hang up in it, or answer as no WebSocket server does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import h11
@@ -16,74 +17,15 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ProtocolError, TTSConnectionError, TTSError, unexpected
 from tts_trio.errors.classification import classify_response
 from tts_trio.errors.redaction import guarded_logger, redact
+from tts_trio.transport.server_stream import HungUp, ServerStream
 from tts_trio.transport.streams import dial_failed
 
 logger = guarded_logger(__name__)
 
-_WHOLE_TEXT = b"\x81"  # the first byte of a frame that is a whole message of text (RFC 6455, 5.2)
 _QUOTED = 80  # characters of an answer that is none
-_MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 
 
-class HandshakeStream(trio.abc.Stream):
-    """A stream under trio-websocket that raises where the peer hangs up in the handshake, and keeps the answer.
-
-    trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose
-    body is cut short. It may hand a message on in a later turn of the loop than that in which its bytes came, and it
-    waits for whoever writes before it writes a message, so what had been written when something came is noted here.
-
-    Attributes:
-        established: Whether the WebSocket is open.
-        answer: The bytes that came before it was open.
-        written: How many messages of text the stream has begun to write.
-        written_before: How many of them it had begun to write when the last bytes came.
-    """
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self.established = False
-        self.answer = bytearray()
-        self.written = self.written_before = 0
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Read, and raise `HungUp` where the peer hangs up in the handshake."""
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except trio.BrokenResourceError as error:
-            if self.established:
-                raise
-            raise HungUp from error
-        self.written_before = self.written
-        if not self.established:
-            self.answer += data[: _MAX_REFUSAL - len(self.answer)]
-            if not data:
-                raise HungUp
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write a frame, or the handshake, and raise `HungUp` where the peer hangs up in that."""
-        self.written += data[:1] == _WHOLE_TEXT
-        try:
-            await self._stream.send_all(data)
-        except trio.BrokenResourceError as error:
-            if self.established:
-                raise
-            raise HungUp from error
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait as the stream does."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """Close the stream."""
-        await self._stream.aclose()
-
-
-class HungUp(Exception):
-    """The peer closed the connection in the middle of the handshake."""
-
-
-def explain(error: Exception, config: TTSConfig, stream: HandshakeStream | None) -> TTSError:
+def explain(error: Exception, config: TTSConfig, stream: ServerStream | None) -> TTSError:
     """Return what broke a dial, or an open socket, as an error of the tree.
 
     Args:
@@ -116,6 +58,11 @@ def explain(error: Exception, config: TTSConfig, stream: HandshakeStream | None)
         case _:
             logger.error("a task of a WebSocket to %s failed", where, exc_info=error)
             return unexpected(f"connection to {where}", error)
+
+
+def trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the service's id of a connection, from its answer to the handshake; None if it gave none."""
+    return next((redact(value.decode("latin-1")) for name, value in headers if name == b"x-trace-id"), None)
 
 
 def _refusal(answer: bytes) -> TTSError | None:

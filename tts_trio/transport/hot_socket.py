@@ -9,14 +9,12 @@ from enum import Enum
 
 import trio
 
-from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.slots import Slots
 from tts_trio.transport.streams import OpenStream
 from tts_trio.transport.timers import has_expired
-from tts_trio.wire import endpoint_for
 from tts_trio.wire.blanks import is_unasked
 from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
@@ -61,7 +59,7 @@ class HotSocket:
 
     def __init__(
         self,
-        config: TTSConfig,
+        endpoint: Endpoint,
         open_stream: OpenStream,
         *,
         on_hot: Callable[[HotSocket], None],
@@ -71,7 +69,7 @@ class HotSocket:
         """Prepare a socket; nothing is dialed yet.
 
         Args:
-            config: The host, the voice, the key and the timeouts.
+            endpoint: The frames, with the configuration: the host, the voice, the key and the timeouts.
             open_stream: A function that opens the byte stream.
             on_hot: A function that is called when the socket can serve its first utterance.
             on_slot: A function that is called when the socket has room for another utterance, or has none any more.
@@ -82,12 +80,12 @@ class HotSocket:
         self.hot_since = math.inf
         self.keep_alives = 0
         self._state = SocketState.DIALING
-        self._config = config
+        self._config = endpoint.config
         self._on_hot = on_hot
         self._on_slot = on_slot
         self._on_old = on_old
-        self._endpoint = endpoint_for(config)
-        self.slots = Slots(self._endpoint, self)
+        self._endpoint = endpoint
+        self.slots = Slots(endpoint, self)
         self._retired_for: TTSError | None = None
         self._last_frame = math.inf
         from tts_trio.transport.websocket import (
@@ -95,8 +93,8 @@ class HotSocket:
         )
 
         self._websocket = WebSocket(
-            config,
-            self._endpoint.path(),
+            endpoint.config,
+            endpoint.address,
             open_stream=open_stream,
             on_message=self._receive,
             due=self._due,
@@ -121,11 +119,6 @@ class HotSocket:
     def usable(self) -> bool:
         """Whether, by what is known here, it can take another utterance now."""
         return self.slots.idle is not None and not self._websocket.ending and not self._websocket.stuck
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the WebSocket is open, and was not told to close."""
-        return self.state not in (SocketState.DIALING, SocketState.ENDING)
 
     @property
     def trace_id(self) -> str | None:
@@ -181,7 +174,7 @@ class HotSocket:
         self._last_frame = trio.current_time()
         for frame in frames:
             self._websocket.send(frame)
-        self._websocket.reset_timer()  # the first frame of a context makes a keep-alive due
+        self._websocket.wake_by(self._last_frame + self._config.keep_alive_interval)  # a context may wait for text now
         return self._websocket.sent
 
     def probe(self) -> None:

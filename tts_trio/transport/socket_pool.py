@@ -81,6 +81,7 @@ class SocketPool:
         """
         self.sockets: dict[HotSocket, trio.CancelScope] = {}
         self._config = endpoint.config
+        self._spares = spare_connections(endpoint.config)
         self._endpoint = endpoint
         self._around = surroundings
         self._closed = False
@@ -120,7 +121,7 @@ class SocketPool:
         """Wait for a hot socket, and acquire a connection that speaks by this endpoint, which is of the same kind."""
         self._acquiring += 1
         try:
-            connection = (await self.hot_socket()).acquire(endpoint)
+            connection = (await self._hot_socket()).acquire(endpoint)
         finally:
             self._acquiring -= 1
         self._note_acquired()
@@ -161,7 +162,12 @@ class SocketPool:
         while self.sockets:
             await self._changed.wait()
 
-    async def hot_socket(self) -> HotSocket:
+    async def connect(self) -> None:
+        """Wait for a socket that can take an utterance, and dial what else is wanted."""
+        await self._hot_socket()
+        self.replenish()
+
+    async def _hot_socket(self) -> HotSocket:
         """Wait for a socket that can take an utterance. The caller must acquire it before its next checkpoint."""
         await trio.lowlevel.checkpoint()
         self._around.check_open()
@@ -169,13 +175,12 @@ class SocketPool:
         if socket is None:
             return await self._wait_for_hot()
         self._permanent_error = None  # this explicit call begins the dialing again
-        self.replenish()
         return socket
 
     def _oldest_usable(self, beside: Connection | None = None) -> HotSocket | None:
         """Return the oldest socket that can take an utterance; an aging one only if there is no other."""
         usable = [socket for socket in self.sockets if socket.usable and (beside is None or beside not in socket.slots)]
-        return max(usable, key=lambda s: (s.state is not SocketState.AGING, s.hot_for()), default=None)
+        return max(usable, key=lambda s: (s.state is not SocketState.AGING, -s.hot_since), default=None)
 
     async def _wait_for_hot(self) -> HotSocket:
         if self._permanent_error is not None and self._permanent_error_raised:
@@ -222,26 +227,37 @@ class SocketPool:
             return
         for socket in self.sockets:
             self._backoff.connection_is_up(socket.hot_since)
-        for _ in range(self._wanted() - self._ready() - self.dialing):
+        wanted, ready, dialing = self._needs()
+        for _ in range(wanted - ready - dialing):
             socket = HotSocket(
-                self._config, self._around.open_stream, on_hot=self._on_hot, on_slot=self._on_slot, on_old=self._on_old
+                self._endpoint,
+                self._around.open_stream,
+                on_hot=self._on_hot,
+                on_slot=self._on_slot,
+                on_old=self._on_old,
             )
             # A cancellation around the manager's block reaches these tasks only when the block has been left.
             self.sockets[socket] = trio.CancelScope(shield=True)
             self._around.nursery.start_soon(self._serve, socket, 0.0 if at_once else self._backoff.wait())
 
-    def _wanted(self) -> int:
-        """Return how many sockets should be ready for the next utterance: the spares, or one for each waiting caller.
+    def _needs(self) -> tuple[int, int, int]:
+        """Return how many sockets are wanted, are ready, and are being dialed.
 
-        While no socket is open it is at most one, so that a wrong key or a service that is down costs one dial a time.
+        Wanted are the spares, or one for each waiting caller. While no socket is open it is at most one, so that a
+        wrong key or a service that is down costs one dial a time. Ready are those that can take an utterance and do not
+        age.
         """
-        ready = self._endpoint.sockets_to_keep(spare_connections(self._config), speaking=bool(self.in_use))
-        wanted = max(ready, math.ceil(self._waiting / self._endpoint.contexts))
-        return wanted if any(socket.is_open for socket in self.sockets) else min(wanted, 1)
-
-    def _ready(self) -> int:
-        """Return how many sockets can take an utterance and do not age."""
-        return sum(s.usable and s.state is not SocketState.AGING for s in self.sockets)
+        ready = dialing = utterances = 0
+        is_open = False
+        for socket in self.sockets:
+            state = socket.state
+            dialing += state is SocketState.DIALING
+            is_open = is_open or state not in (SocketState.DIALING, SocketState.ENDING)
+            ready += state is not SocketState.AGING and socket.usable
+            utterances += socket.slots.utterances
+        kept = self._endpoint.sockets_to_keep(self._spares, speaking=utterances > 0)
+        wanted = max(kept, math.ceil(self._waiting / self._endpoint.contexts))
+        return wanted if is_open else min(wanted, 1), ready, dialing
 
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
@@ -289,7 +305,8 @@ class SocketPool:
 
     def _on_old(self, socket: HotSocket) -> None:
         """Replace a spare before the service or a middlebox closes it. It can be used until the new one is hot."""
-        if self._ready() >= self._wanted():
+        wanted, ready, _ = self._needs()
+        if ready >= wanted:
             socket.close()
         else:
             self.replenish()

@@ -9,7 +9,8 @@ then was read, and a timeout counts only the seconds in which the loop ran.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager
 
 import attrs
 import trio
@@ -92,7 +93,9 @@ class Timer:
             due: Returns when something is due, in seconds of trio's clock.
         """
         self._due = due
+        self._fires_at = math.inf
         self._scope = trio.CancelScope()
+        self._waiting: trio.lowlevel.Task | None = None
 
     def reset(self) -> None:
         """Set the timer earlier, if something is due before it fires."""
@@ -100,26 +103,34 @@ class Timer:
 
     def bring_forward(self, due: float) -> None:
         """Set the timer to this time, if that is earlier."""
-        if due < self._scope.deadline:
-            self._scope.deadline = due
+        if due < self._fires_at:
+            self._fires_at = self._scope.deadline = due
 
     def put_off(self) -> None:
         """Set the timer to when something is due, though that is later: it would fire for nothing, and soon.
 
         One that is late already stays, since `wait` is to tell by how much.
         """
-        if trio.current_time() < self._scope.deadline:
-            self._scope.deadline = self._due()
+        if trio.current_time() < self._fires_at:
+            self._fires_at = self._scope.deadline = self._due()
 
     def fire(self) -> None:
         """Wake the task now, if it waits."""
-        self._scope.cancel(reason="there is something to do")
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     async def wait(self) -> float:
         """Wait until something may be due, and return how many seconds late it is: the loop stood still for them."""
-        with trio.CancelScope(deadline=self._due()) as self._scope:
-            await trio.sleep_forever()
-        return max(0.0, trio.current_time() - self._scope.deadline)
+        self._fires_at = self._due()
+        with trio.CancelScope(deadline=self._fires_at) as self._scope:
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        return max(0.0, trio.current_time() - self._fires_at)
+
+    def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 @attrs.define
@@ -151,13 +162,28 @@ async def wait_event(event: trio.Event, timeout: float) -> bool:  # noqa: ASYNC1
 
 
 @asynccontextmanager
-async def fail_after(
-    timeout: float,  # noqa: ASYNC109 - no cancel scope counts like this
-    wait: Callable[[trio.Event, float], Awaitable[bool]] = wait_event,
-) -> AsyncGenerator[None]:
+async def fail_after(timeout: float) -> AsyncGenerator[None]:  # noqa: ASYNC109 - no cancel scope counts like this
     """Limit a block as `trio.fail_after` does, but to so many seconds in which the loop ran.
 
+    Raises:
+        trio.TooSlowError: It took longer.
+    """
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            with fail_after_in(nursery, timeout):
+                yield
+
+
+@contextmanager
+def fail_after_in(
+    nursery: trio.Nursery,
+    timeout: float,
+    wait: Callable[[trio.Event, float], Awaitable[bool]] = wait_event,
+) -> Generator[None]:
+    """Limit a block as `fail_after` does, and leave it without a checkpoint.
+
     Args:
+        nursery: The nursery of the task that watches the block. It stays open until the block is left.
         timeout: The seconds.
         wait: A function that waits for the end of the block, and tells whether it came in time. It is given an event,
             which is set at the end, and the seconds.
@@ -166,16 +192,22 @@ async def fail_after(
         trio.TooSlowError: It took longer.
     """
     done = trio.Event()
-
-    @trio.lowlevel.enable_ki_protection
-    async def watch(scope: trio.CancelScope) -> None:
-        if not await wait(done, timeout):
-            scope.cancel(reason="the timeout has passed")
-
-    with single_error():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, nursery.cancel_scope)
+    with trio.CancelScope() as scope:
+        nursery.start_soon(_watch, scope, wait, done, timeout)
+        try:
             yield
+        finally:
             done.set()
-    if nursery.cancel_scope.cancelled_caught:  # never by an end in the same turn: that nursery has no error
+    if scope.cancelled_caught:
         raise trio.TooSlowError
+
+
+@trio.lowlevel.enable_ki_protection
+async def _watch(
+    scope: trio.CancelScope,
+    wait: Callable[[trio.Event, float], Awaitable[bool]],
+    done: trio.Event,
+    timeout: float,  # noqa: ASYNC109 - as above
+) -> None:
+    if not await wait(done, timeout):
+        scope.cancel(reason="the timeout has passed")

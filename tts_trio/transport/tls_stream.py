@@ -14,7 +14,6 @@ from contextlib import ExitStack, suppress
 from threading import Lock
 from typing import TypeAlias, TypeVar, TypeVarTuple, Unpack
 
-import attrs
 import trio
 
 from tts_trio._nurseries import of_this_run
@@ -53,15 +52,17 @@ class TLSStream(trio.abc.Stream):
 
     Attributes:
         socket: The TLS socket, which does not block.
+        unsent: What `send_now` has taken and not sent; the next `send_all` sends it first.
     """
 
     def __init__(self, socket: ssl.SSLSocket, on_session: Callable[[ssl.SSLSession], None]) -> None:
         self.socket = socket
+        self.unsent = b""
         self._on_session: Callable[[ssl.SSLSession], None] | None = on_session
         self._torn = False
         self._has_rest = False  # a record may not have been read to its end
-        self._receiving = _OneTask("receiving from")
-        self._sending = _OneTask("sending to")
+        self._receiving = False
+        self._sending = False
 
     @classmethod
     async def open(cls, tcp: trio.SocketStream, context: ssl.SSLContext, host: str, port: int) -> TLSStream:
@@ -100,7 +101,7 @@ class TLSStream(trio.abc.Stream):
             plain.close()  # which does nothing once its descriptor is the other's
         stream = cls(encrypted, lambda given: _sessions.keep(server, given))
         with ExitStack() as undo:
-            undo.callback(stream._close)
+            undo.callback(stream.close)
             try:
                 await stream._retry(_readable_in_turn, trio.lowlevel.wait_writable, encrypted.do_handshake)
             except trio.BrokenResourceError as error:
@@ -119,48 +120,80 @@ class TLSStream(trio.abc.Stream):
         if size < 1:
             raise ValueError("max_bytes must be at least 1")
         size = min(size, _RECORD)  # of a larger buffer the rest would be cut off again, which leaves holes in the heap
-        with self._receiving:
-            self._check_open()
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._check_open()
+        self._receiving = True
+        try:
             if self._has_rest and self.socket.pending():  # the descriptor knows nothing of it
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self.socket)
-            try:
-                data = await self._retry(trio.lowlevel.wait_readable, _other_task, self.socket.recv, size)
-            except trio.BrokenResourceError as error:
-                if not self._is_end(error.__cause__):
-                    raise
-                data = b""
-            self._has_rest = len(data) == size
+            data = await self._retry(trio.lowlevel.wait_readable, _other_task, self.socket.recv, size)
+        except trio.BrokenResourceError as error:
+            if not self._is_end(error.__cause__):
+                raise
+            data = b""
+        finally:
+            self._receiving = False
+        self._has_rest = len(data) == size
         if data and self._on_session is not None:
             self._note_session(self._on_session)
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it; cancelled in the middle, it leaves a stream that nothing can be sent over any more."""
-        with self._sending:
-            self._check_open()
+        self._begin_sending()
+        try:
             if self._torn:
                 raise trio.BrokenResourceError("an earlier send_all was not completed")
             await trio.lowlevel.checkpoint_if_cancelled()
-            rest = memoryview(data)
+            rest = memoryview(self.unsent + data if self.unsent else data)
+            self.unsent = b""
             self._torn = True
             while rest:
                 sent = await self._retry(_other_task, trio.lowlevel.wait_writable, self.socket.send, rest)
                 rest = rest[sent:]
             self._torn = False
             await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._sending = False
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting, and return whether the stream has taken the data.
+
+        What the descriptor has no room for is `unsent`. Nothing is taken while that waits, while another task sends, or
+        where the connection is broken, which `send_all` tells.
+        """
+        if self.unsent or self._torn:
+            return False
+        try:
+            sent = self.socket.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            sent = 0
+        except OSError:
+            return False
+        self.unsent = data[sent:]
+        return True
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the descriptor can be written to."""
-        with self._sending:
-            self._check_open()
+        self._begin_sending()
+        try:
             await trio.lowlevel.wait_writable(self.socket)
+        finally:
+            self._sending = False
 
     async def aclose(self) -> None:
         """Close the descriptor, without a close_notify; a task that waits on it gets a ClosedResourceError."""
-        self._close()
+        self.close()
         await trio.lowlevel.checkpoint()
+
+    def _begin_sending(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending to this stream")
+        self._check_open()
+        self._sending = True
 
     async def _retry(self, readable: Wait, writable: Wait, call: Callable[[Unpack[Args]], T], *args: *Args) -> T:
         """Call until OpenSSL need not wait any more.
@@ -171,8 +204,7 @@ class TLSStream(trio.abc.Stream):
             call: What it shall do.
             args: Of the call.
         """
-        while True:
-            self._check_open()
+        while self.socket.fileno() != -1:
             try:
                 return call(*args)
             except ssl.SSLWantReadError:
@@ -182,6 +214,7 @@ class TLSStream(trio.abc.Stream):
             except OSError as error:
                 raise trio.BrokenResourceError from error
             await wait(self.socket)
+        raise trio.ClosedResourceError
 
     def _note_session(self, keep: Callable[[ssl.SSLSession], None]) -> None:
         """Keep what the server gave to resume by, which comes before its first data at the latest."""
@@ -205,7 +238,8 @@ class TLSStream(trio.abc.Stream):
         if self.socket.fileno() == -1:
             raise trio.ClosedResourceError
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Do what `aclose` does, without a checkpoint."""
         if self.socket.fileno() != -1:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
@@ -239,22 +273,6 @@ async def _readable_in_turn(socket: ssl.SSLSocket) -> None:
 async def _other_task(_socket: ssl.SSLSocket) -> None:
     """Wait for what the task that does the other thing may be waiting for, which no two tasks may do."""
     await trio.sleep(_SOON)
-
-
-@attrs.define
-class _OneTask:
-    """A block that one task is in at a time."""
-
-    doing: str
-    taken: bool = False
-
-    def __enter__(self) -> None:
-        if self.taken:
-            raise trio.BusyResourceError(f"another task is {self.doing} this stream")
-        self.taken = True
-
-    def __exit__(self, *_: object) -> None:
-        self.taken = False
 
 
 class _Sessions:

@@ -2,8 +2,9 @@
 
 trio-websocket does the framing; it is used here and nowhere else, and defensively. Its connect timeout does not fire
 when the peer stays silent, a cancelled send tears a frame, closing can hang, and its defaults are 4 KiB reads and 1 MiB
-messages. So one task owns the socket, in a scope that no user's cancellation reaches: it reads always, one writer
-writes whole frames, and closing is an event and a bounded wait.
+messages. So one task owns the socket, in a scope that no user's cancellation reaches: it reads always, and closing is
+an event and a bounded wait. A frame is written at once, without waiting, or where the socket does not take it, by a
+writer that no cancellation tears.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-import attrs
 import trio
 import trio_websocket
 
@@ -22,36 +22,16 @@ from tts_trio._nurseries import single_error, telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.errors.classification import classify
-from tts_trio.errors.redaction import guarded_logger, redact
 from tts_trio.transport.dialing import DialTurn
+from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
 from tts_trio.transport.framing import FramedConnection
-from tts_trio.transport.handshake import HandshakeStream, explain
+from tts_trio.transport.handshake import explain, trace_id
+from tts_trio.transport.pings import Ping, Pings
 from tts_trio.transport.streams import USER_AGENT, OpenStream
 from tts_trio.transport.timers import TICK, Timer, has_expired
 
-logger = guarded_logger(__name__)
-
 _PROBE_TIMEOUT = 1.0  # a pong takes one round trip; what does not come in so long is not on its way
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
-
-
-@attrs.define(eq=False)
-class _Ping:
-    """A ping that is not answered yet.
-
-    Attributes:
-        payload: What its pong will name.
-        since: When it was sent.
-        messages: How many messages had come then.
-        overdue_at: When its pong is overdue; later, where the loop stood still.
-        is_probe: Whether any message will do for the pong.
-    """
-
-    payload: bytes
-    since: float
-    messages: int
-    overdue_at: float
-    is_probe: bool
 
 
 class WebSocket:
@@ -59,6 +39,7 @@ class WebSocket:
 
     Attributes:
         is_open: Whether the socket ever became hot.
+        ending: Whether it was lost, or told to close: nothing more is written to it.
         trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
         error: Why the socket ended, if not by `close`.
         closed: An event that is set when nothing of the socket is left.
@@ -84,7 +65,7 @@ class WebSocket:
             open_stream: A function that opens the byte stream.
             on_message: A function that is called with each message as it comes; it must not block.
             due: A function that returns when something is to be done on the open socket, in seconds of trio's clock.
-                After it has become earlier, `reset_timer` is to be called.
+                After it has become earlier, `reset_timer` is to be called, or `wake_by`.
             on_due: A function that does it.
         """
         self.is_open = False
@@ -98,32 +79,28 @@ class WebSocket:
         self._on_message = on_message
         self._due = due
         self._on_due = on_due
-        self._outbox: list[str | _Ping] = []  # as below: short, and a deque takes 600 bytes even where it is empty
-        self._writer = trio.lowlevel.ParkingLot()
-        self._closing = False
+        self._outbox: list[bytes] = []  # short, and a deque takes 600 bytes even where it is empty
+        self._nursery: trio.Nursery | None = None  # of the writer; None until frames can be written
+        self._websocket: FramedConnection | None = None
+        self._writing = False  # whether there is a writer
+        self._answered = trio.Event()  # the first pong has come, or none will
+        self.ending = False
         self._goodbye: str | None = None
         self._timer = Timer(self._next_deadline)
         self._next_ping = math.inf
-        self._pings = 0
-        self._unanswered: list[_Ping] = []
+        self._pings = Pings()
         self._messages = 0  # that came
         self._writing_since = math.inf
 
     @property
-    def ending(self) -> bool:
-        """Whether it was lost, or told to close: nothing more is written to it."""
-        return self._closing
-
-    @property
     def stuck(self) -> bool:
         """Whether a frame waits to be written because the peer does not read."""
-        return trio.current_time() > self._writing_since + _STUCK_SECONDS
+        return self._writing_since < math.inf and trio.current_time() > self._writing_since + _STUCK_SECONDS
 
     def send(self, message: str) -> None:
-        """Hand a message to the writer. Never blocks; a message for a socket that is ending is dropped."""
-        if not self._closing:
-            self.sent += 1
-            self._write_soon(message)
+        """Send a message, or have the writer do it. Never blocks; one for a socket that is ending is dropped."""
+        if not self.ending:
+            self._send(message)
 
     def probe(self) -> None:
         """Find out whether the socket is half-open. Never blocks.
@@ -131,13 +108,18 @@ class WebSocket:
         A ping is sent. The socket is lost if neither its pong nor any message comes within a second, or if nothing
         could be written for so long.
         """
-        if not self._closing:
+        if not self.ending:
             self._ping(_PROBE_TIMEOUT, is_probe=True)
 
     def reset_timer(self) -> None:
         """Set the timer earlier, if something is due before it fires; on a socket that is ending nothing is."""
-        if not self._closing:
+        if not self.ending:
             self._timer.reset()
+
+    def wake_by(self, due: float) -> None:
+        """Set the timer to this time, if it fires later, and something may be due then."""
+        if not self.ending:
+            self._timer.bring_forward(due)
 
     def close(self, goodbye: str | None = None) -> None:
         """Begin to close, politely and in bounded time. Never blocks; only the first call counts.
@@ -145,18 +127,19 @@ class WebSocket:
         Args:
             goodbye: A last message, which is written before the Close frame.
         """
-        if not self._closing:
+        if not self.ending:
             self._goodbye = goodbye
             self._end()
 
     def abandon(self, error: TTSError) -> None:
         """Lose the socket, for this reason. Never blocks; only the first reason counts."""
-        if not self._closing:
+        if not self.ending:
             self.error = error
+            self._answered.set()
             self._end()
 
     def _end(self) -> None:
-        self._closing = True
+        self.ending = True
         self._timer.fire()
 
     async def run(self, turn: DialTurn, first_messages: Iterable[str], on_open: Callable[[], None]) -> None:
@@ -171,58 +154,50 @@ class WebSocket:
         Raises:
             TTSError: It never became hot. What happens later is in `error`.
         """
-        stream: HandshakeStream | None = None
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    async with turn.limited(self._config.timeouts.connect):
-                        stream = HandshakeStream(await self._open_stream(self._config))
-                        websocket = await self._upgrade(nursery, stream)
+                    with turn.limited(self._config.timeouts.connect, nursery):
+                        websocket = self._websocket = self._over(await self._open_stream(self._config))
+                        nursery.start_soon(self._read, websocket)
+                        await websocket.wait_open()
+                        self.trace_id = trace_id(websocket.handshake_headers)
+                        self._nursery = nursery
                         for message in first_messages:
-                            self.sent += 1
-                            await websocket.send_message(message)
-                        await websocket.ping()
+                            self._send(message)
+                        self._ping(self._config.timeouts.connect, is_probe=False)
+                        await self._answered.wait()
                     if self.error is not None:
                         raise self.error
                     # From here on it ends by the event, or by the peer.
                     nursery.cancel_scope.shield = self.is_open = True
                     if not self.ending:
                         on_open()
-                    nursery.start_soon(self._write, websocket)
                     await self._keep_time()
                     if self.error is None:
                         await self._say_goodbye(websocket)
-                    nursery.cancel_scope.cancel(reason="the WebSocket is closed")
+                    if nursery.child_tasks:
+                        nursery.cancel_scope.cancel(reason="the WebSocket is closed")
         except Exception as error:  # noqa: BLE001 - sorted by explain; what it does not know is logged there
-            cause = self.error or explain(error, self._config, stream)
+            cause = self.error or self._explain(error)
             if cause is not error and cause.__cause__ is None:
                 cause.__cause__ = telling_cause(error)
             self.abandon(cause)
             if not self.is_open:
                 raise cause from cause.__cause__
         finally:
-            self._closing = True
+            self.ending = True
+            self._nursery = None
             try:
-                if stream is not None:
-                    await trio.aclose_forcefully(stream)
+                if self._websocket is not None and not self._websocket.stream.close_now():
+                    await trio.aclose_forcefully(self._websocket.stream)
             finally:
+                self._websocket = None  # which calls this object: no cycle is left to the garbage collector
                 self.closed.set()
 
-    async def _upgrade(self, nursery: trio.Nursery, stream: HandshakeStream) -> FramedConnection:
+    def _over(self, stream: trio.abc.Stream) -> FramedConnection:
         url = urlsplit(self._config.base_url)
-
-        def take(message: str | bytes) -> None:
-            self.written = stream.written_before
-            if self.error is None:  # behind a message in fragments that is no text there may be others
-                try:
-                    self._on_message(message)
-                except Exception as error:  # noqa: BLE001 - logged there
-                    self.abandon(explain(error, self._config, stream))
-            if self.error is not None:
-                raise self.error
-            self._messages += 1
-
-        websocket = FramedConnection(
+        return FramedConnection(
             stream,
             url.netloc,
             url.path.rstrip("/") + self._path,
@@ -230,50 +205,69 @@ class WebSocket:
                 (b"xi-api-key", self._config.api_key.encode("ascii")),
                 (b"user-agent", USER_AGENT.encode("ascii")),
             ],
-            on_message=take,
+            on_message=self._take,
             on_pong=self._pong,
-            on_close=lambda: self._lose(websocket),
+            on_close=self._lose,
         )
-        nursery.start_soon(self._read, websocket)
-        await websocket.wait_open()
-        stream.established = True
-        self.trace_id = next(
-            (redact(value.decode("latin-1")) for name, value in websocket.handshake_headers if name == b"x-trace-id"),
-            None,
-        )
-        return websocket
+
+    def _explain(self, error: Exception) -> TTSError:
+        return explain(error, self._config, self._websocket and self._websocket.stream)
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
         await websocket.read()
-        self._lose(websocket)  # before a writer that fails in the same turn, and knows less of the cause
+        self._lose()  # before a writer that fails in the same turn, and knows less of the cause
         if self.error is not None:
             raise self.error
+
+    def _take(self, message: str | bytes) -> None:
+        assert self._websocket is not None
+        self.written = self._websocket.stream.written_before
+        if self.error is None:  # behind a message in fragments that is no text there may be others
+            try:
+                self._on_message(message)
+            except Exception as error:  # noqa: BLE001 - logged there
+                self.abandon(self._explain(error))
+        if self.error is not None:
+            raise self.error
+        self._messages += 1
+
+    # A frame is written in the turn of the loop in which it was handed over, if the stream can take it without waiting.
+    # Where it cannot, a writer waits for it, and for the frames behind it. It ends when none is left.
+
+    def _send(self, message: str) -> None:
+        self.sent += 1
+        self._write_soon(client_frame(WHOLE_TEXT, message.encode()))
+
+    def _write_soon(self, frame: bytes) -> None:
+        self._outbox.append(frame)
+        if not self._writing:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what can be written at once, and start a writer for the rest."""
+        if self._websocket is None or self._nursery is None:  # not open yet
+            return
+        while self._outbox and self._websocket.send_now(self._outbox[0]):
+            del self._outbox[0]
+        if self._outbox or self._websocket.stream.unsent:
+            self._writing = True
+            self._nursery.start_soon(self._write, self._websocket)
 
     @trio.lowlevel.enable_ki_protection
     async def _write(self, websocket: FramedConnection) -> None:
         try:
-            while not self._closing:
-                if not self._outbox:
-                    await self._writer.park()
-                    continue
-                message = self._outbox.pop(0)
+            while not self.ending and (self._outbox or websocket.stream.unsent):
                 self._writing_since = trio.current_time()
-                if isinstance(message, str):
-                    await websocket.send_message(message)
-                else:
-                    await websocket.send_ping(message.payload)
+                await websocket.send_frame(self._outbox.pop(0) if self._outbox else b"")
                 self._writing_since = math.inf
+            self._writing = False
         except trio_websocket.ConnectionClosed:
-            self._lose(websocket)
+            self._lose()
 
-    def _write_soon(self, message: str | _Ping) -> None:
-        self._outbox.append(message)
-        self._writer.unpark()
-
-    def _lose(self, websocket: FramedConnection) -> None:
+    def _lose(self) -> None:
         """Lose the socket because the peer ended it."""
-        closed = websocket.closed
+        closed = self._websocket and self._websocket.closed
         if closed is None:
             self.abandon(TTSConnectionError("the connection was lost", trace_id=self.trace_id))
         else:
@@ -284,43 +278,39 @@ class WebSocket:
     async def _keep_time(self) -> None:
         """Do what is due when it is due, until the socket ends."""
         self._next_ping = trio.current_time() + self._config.ping_interval
-        while not self._closing:
+        while not self.ending:
             stood_still = await self._timer.wait()
-            for ping in self._unanswered:
-                ping.overdue_at += stood_still
+            self._pings.put_off(stood_still)
             if self._next_ping <= trio.current_time():
                 self._next_ping = trio.current_time() + self._config.ping_interval
                 self._ping(self._config.timeouts.ping, is_probe=False)
             await self._judge_pings()
-            if not self._closing:
+            if not self.ending:
                 await self._on_due()
 
     def _next_deadline(self) -> float:
         deadline = min(self._next_ping, self._due())
-        if self._unanswered:
-            tick = trio.current_time() + TICK
-            deadline = min(deadline, tick, *(ping.overdue_at for ping in self._unanswered))
+        if self._pings.waiting:
+            deadline = min(deadline, trio.current_time() + TICK, self._pings.overdue_at())
         return deadline
 
     def _ping(self, timeout: float, *, is_probe: bool) -> None:
         """Send a ping that is to be answered in so many seconds."""
-        self._pings += 1
         now = trio.current_time()
-        ping = _Ping(self._pings.to_bytes(4), now, self._messages, now + timeout, is_probe)
-        self._unanswered.append(ping)
-        self._write_soon(ping)
-        self._timer.reset()
+        payload = self._pings.add(now, timeout, self._messages, is_probe=is_probe)
+        self._write_soon(client_frame(PING, payload))
+        self._timer.bring_forward(now + min(TICK, timeout))
 
     def _pong(self, payload: bytes) -> None:
-        """Count the ping of this pong as answered, and all pings before it (RFC 6455, 5.5.3)."""
-        if any(ping.payload == payload for ping in self._unanswered):
-            while self._unanswered.pop(0).payload != payload:
-                pass
+        if self._pings.answer(payload):
+            self._answered.set()
             self._timer.put_off()
 
     async def _judge_pings(self) -> None:
         """Lose the socket where a pong is overdue."""
-        for ping in [ping for ping in self._unanswered if ping.overdue_at <= trio.current_time()]:
+        if self._pings.overdue_at() > trio.current_time():
+            return
+        for ping in [ping for ping in self._pings.waiting if ping.overdue_at <= trio.current_time()]:
             if not await has_expired(partial(self._overdue_since, ping)):
                 continue
             if not ping.is_probe:
@@ -329,15 +319,14 @@ class WebSocket:
             elif self._messages == ping.messages or self._writing_since <= ping.since:
                 says = f"a probe within {_PROBE_TIMEOUT:g} s"
             else:
-                self._unanswered.remove(ping)
+                self._pings.waiting.remove(ping)
                 continue
             self.abandon(TTSConnectionError(f"the service did not answer {says}"))
 
-    def _overdue_since(self, ping: _Ping) -> float:
-        return ping.overdue_at if ping in self._unanswered and not self._closing else math.inf
+    def _overdue_since(self, ping: Ping) -> float:
+        return ping.overdue_at if ping in self._pings.waiting and not self.ending else math.inf
 
     async def _say_goodbye(self, websocket: FramedConnection) -> None:
+        last = b"" if self._goodbye is None else client_frame(WHOLE_TEXT, self._goodbye.encode())
         with trio.move_on_after(self._config.timeouts.close), suppress(trio_websocket.ConnectionClosed):
-            if self._goodbye is not None:
-                await websocket.send_message(self._goodbye)
-            await websocket.aclose()
+            await websocket.close(last)

@@ -78,9 +78,14 @@ class Endpoint(ABC):
         """Return the frame that keeps a context open while there is no text for it."""
 
     @cached_property
+    def address(self) -> str:
+        """The path and query of `path`, made once."""
+        return self.path()
+
+    @cached_property
     def kind(self) -> str:
         """What stays the same in the life of a socket: utterances for which it is equal can share one, or its spare."""
-        return f"{self.path()}\n{self.begin(None)}" if self.begins == "with the socket" else self.path()
+        return f"{self.address}\n{self.begin(None)}" if self.begins == "with the socket" else self.address
 
     @property
     def idle_seconds(self) -> float:

@@ -12,7 +12,7 @@ from tests.helpers import TEXTS, heard, listen, make_config, memory_service, spe
 from tts_trio import AudioChannel, ServiceTimeoutError, Timeouts, TTSError
 from tts_trio.speech.reply import Reply
 from tts_trio.transport.dialing import DialTurn
-from tts_trio.transport.timers import Timer, fail_after, has_expired, wait_event
+from tts_trio.transport.timers import Timer, fail_after, fail_after_in, has_expired, wait_event
 from tts_trio.wire.events import AudioReceived
 
 SENTENCES = {
@@ -151,8 +151,9 @@ async def test_a_block_that_ends_in_the_turn_of_its_timeout_was_in_time(autojump
         await done.wait()
         return False
 
-    async with fail_after(1.0, judge_late):
-        await trio.sleep(1.0)
+    async with trio.open_nursery() as nursery:
+        with fail_after_in(nursery, 1.0, judge_late):
+            await trio.sleep(1.0)
     with pytest.raises(trio.TooSlowError):
         async with fail_after(1.0):
             await trio.sleep(1.1)
@@ -242,8 +243,8 @@ async def test_a_dial_has_its_time_though_the_loop_stands_still(
     turn = await DialTurn.wait("wss://host")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stand_still)
-        async with turn.limited(2.0):
+        with turn.limited(2.0, nursery):
             await trio.sleep(2.9)
-    with pytest.raises(trio.TooSlowError):
-        async with (await DialTurn.wait("wss://host")).limited(2.0):
+        turn = await DialTurn.wait("wss://host")
+        with pytest.raises(trio.TooSlowError), turn.limited(2.0, nursery):
             await trio.sleep(2.9)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 import wsproto
 import wsproto.utilities
-from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, RejectConnection, Request
+from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, RejectConnection, Request
+from wsproto.events import Pong as PongEvent
 
-from tts_trio.transport.frames import Frames
+from tts_trio.transport.frames import Frames, Pong
 
 LONGEST = 70_000
 TEXTS = ("", "Да.", "Hello, world. ", '{"audio": "' + "A" * 200 + '"}', "щ" * 40_000, "x" * 65_536, "longer" * 15_000)
@@ -83,7 +84,7 @@ def pieces(draw: random.Random, data: bytes) -> Iterator[bytes]:
         data = data[size:]
 
 
-def read(client: wsproto.WSConnection, received: Iterable[str | bytes]) -> list[object]:
+def read(client: wsproto.WSConnection, received: Iterable[str | Pong | bytes]) -> list[object]:
     """Return what is heard: whole messages, control frames, and why wsproto closes the WebSocket."""
     heard: list[object] = []
     parts: list[str | bytes] = []
@@ -93,6 +94,9 @@ def read(client: wsproto.WSConnection, received: Iterable[str | bytes]) -> list[
                 assert not parts, "a message in the middle of another"
                 heard.append(piece)
                 continue
+            if isinstance(piece, Pong):
+                heard.append((PongEvent, piece.payload))
+                continue
             client.receive_data(piece)
             for event in client.events():
                 match event:
@@ -101,7 +105,7 @@ def read(client: wsproto.WSConnection, received: Iterable[str | bytes]) -> list[
                         if event.message_finished:
                             heard.append(parts[0][:0].join(parts))
                             parts = []
-                    case Ping() | Pong():
+                    case Ping() | PongEvent():
                         heard.append((type(event), bytes(event.payload)))
                     case CloseConnection():
                         heard.append((event.code, event.reason))
@@ -123,7 +127,7 @@ def test_it_is_read_as_wsproto_reads_it(shard: int, exhaustive: bool) -> None:
         (alone, answer), frames = handshake(), Frames(LONGEST)
         expected = read(alone, pieces(random.Random(seed), answer + said))
         client, answer = handshake()
-        left: list[str | bytes] = []
+        left: list[str | Pong | bytes] = []
         heard = read(
             client,
             (piece for data in pieces(random.Random(seed), answer + said) for piece in note(frames.cut(data), left)),
@@ -139,7 +143,7 @@ def test_it_is_read_as_wsproto_reads_it(shard: int, exhaustive: bool) -> None:
     assert broken > 20
 
 
-def note(cut: Iterator[str | bytes], noted: list[str | bytes]) -> Iterator[str | bytes]:
+def note(cut: Iterator[str | Pong | bytes], noted: list[str | Pong | bytes]) -> Iterator[str | Pong | bytes]:
     for piece in cut:
         noted.append(piece)
         yield piece

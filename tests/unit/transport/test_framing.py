@@ -16,6 +16,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Even
 
 from tts_trio import TTSConnectionError
 from tts_trio.transport import framing
+from tts_trio.transport.frames import PING, client_frame
 from tts_trio.transport.framing import FramedConnection
 
 
@@ -120,8 +121,8 @@ async def test_no_message_comes_behind_a_broken_one(broken: bytes) -> None:
 async def test_a_ping_is_sent_without_waiting_for_its_pong() -> None:
     async with connected() as (connection, peer, _messages, pongs, _):
         with trio.fail_after(1):
-            await connection.send_ping(b"1")
-            await connection.send_ping(b"2")
+            await connection.send_frame(client_frame(PING, b"1"))
+            await connection.send_frame(client_frame(PING, b"2"))
         for payload in (b"1", b"2"):
             event = await peer.hear()
             assert isinstance(event, Ping)

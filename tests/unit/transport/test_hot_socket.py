@@ -12,6 +12,7 @@ from tts_trio import TTSConnectionError, WebSocketConnectionManager
 from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseSent, Fault, Received
 from tts_trio.transport.hot_socket import HotSocket, SocketState
+from tts_trio.wire import endpoint_for
 
 
 async def test_keep_alives_leave_15_s_after_the_last_text_frame(autojump_clock: trio.testing.MockClock) -> None:
@@ -212,7 +213,7 @@ async def test_an_aging_that_is_out_of_order_is_an_assertion(
 ) -> None:
     async with memory_service() as service:
         socket = HotSocket(
-            make_config(),
+            endpoint_for(make_config()),
             service.open_stream,
             on_hot=lambda _: None,
             on_slot=lambda: None,

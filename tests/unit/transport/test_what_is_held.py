@@ -34,10 +34,10 @@ def innermost() -> trio.Nursery:
     return trio.lowlevel.current_task().child_nurseries[-1]
 
 
-async def test_an_open_websocket_is_three_tasks_and_a_nursery(
+async def test_an_open_websocket_is_two_tasks_and_a_nursery(
     autojump_clock: trio.testing.MockClock, endpoint: str
 ) -> None:
-    """One task owns it and keeps the time, one reads, one writes; nothing of its dial is left."""
+    """One task owns it and keeps the time, one reads; nothing of its dial is left."""
     async with memory_service() as service:
         config = make_config(endpoint)
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
@@ -45,7 +45,7 @@ async def test_an_open_websocket_is_three_tasks_and_a_nursery(
             await connections.connect()
             await trio.sleep(1)
             sockets = connections.statistics().hot
-            assert held(nursery) == (3 * sockets, sockets)
+            assert held(nursery) == (2 * sockets, sockets)
 
 
 async def test_an_idle_http_connection_is_one_task(autojump_clock: trio.testing.MockClock) -> None:
@@ -66,7 +66,7 @@ async def test_a_dial_is_watched_by_one_task(autojump_clock: trio.testing.MockCl
         nursery = innermost()
         for _ in range(2):
             await trio.sleep(0.7)
-            assert held(nursery) == (2, 2)
+            assert held(nursery) == (2, 1)
 
 
 async def test_a_handshake_leaves_no_buffers_behind(autojump_clock: trio.testing.MockClock) -> None:

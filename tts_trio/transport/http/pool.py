@@ -202,16 +202,12 @@ class ConnectionPool:
         return connection
 
     async def _open(self) -> trio.abc.Stream:
-        stream: trio.abc.Stream | None = None
         turn = await DialTurn.wait(self._config.base_url)
         try:
-            async with turn.limited(self._config.timeouts.connect):
-                stream = await self._open_stream(self._config)
-        except BaseException:
-            if stream is not None:  # leaving the block is a checkpoint: it was open when the dial was cancelled
-                await trio.aclose_forcefully(stream)
-            raise
-        return stream
+            with turn.limited(self._config.timeouts.connect, self._nursery):
+                return await self._open_stream(self._config)
+        finally:
+            turn.end()
 
     def _explain(self, error: Exception) -> TTSError:
         """Sort what broke a dial into the tree of errors."""

@@ -1,0 +1,136 @@
+"""The stream under trio-websocket, out of which messages and pongs are taken, and which keeps what the handshake said.
+
+trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose body is
+cut short. So a hang-up raises here, and the answer is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import trio
+
+from tts_trio.transport.frames import WHOLE_TEXT, Frames, Pong
+from tts_trio.transport.tls_stream import TLSStream
+
+_MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
+_AT_ONCE = 32  # messages, or frames, in one turn of the loop: of two bytes each, a read has room for 32,768
+
+
+class HungUp(Exception):
+    """The peer closed the connection in the middle of the handshake."""
+
+
+class ServerStream(trio.abc.Stream):
+    """The byte stream to a WebSocket server, as trio-websocket sees it.
+
+    trio-websocket waits for whoever writes before it writes a frame, so what had been written when something came is
+    noted here.
+
+    Attributes:
+        established: Whether the WebSocket is open.
+        answer: The bytes that came before it was open.
+        written: How many messages of text the stream has begun to write.
+        written_before: How many of them it had begun to write when the last bytes came.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        longest: int,
+        on_message: Callable[[str], None],
+        on_pong: Callable[[bytes], None],
+    ) -> None:
+        """Take the messages and the pongs out of a stream.
+
+        Args:
+            stream: The byte stream.
+            longest: The longest message that is taken out, in bytes.
+            on_message: A function that is called with each message of text; what it raises ends the reading.
+            on_pong: A function that is called with the payload of each pong.
+        """
+        self.established = False
+        self.answer = bytearray()
+        self.written = self.written_before = 0
+        self._stream = stream
+        self._tls = stream if isinstance(stream, TLSStream) else None
+        self._on_message = on_message
+        self._on_pong = on_pong
+        self._frames = Frames(longest)
+        self._pieces: Iterator[str | Pong | bytes] = iter(())
+        self._count = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Hand on the messages and pongs that come, and return what comes that is neither, or `b""` at the end.
+
+        Raises:
+            HungUp: The peer hung up in the handshake.
+        """
+        while True:
+            for piece in self._pieces:
+                if isinstance(piece, str):
+                    self._on_message(piece)
+                elif isinstance(piece, Pong):
+                    self._on_pong(piece.payload)
+                self._count = (self._count + 1) % _AT_ONCE
+                if not self._count:
+                    await trio.lowlevel.checkpoint()
+                if isinstance(piece, bytes):
+                    return piece
+            try:
+                data = await self._stream.receive_some(max_bytes)
+            except trio.BrokenResourceError as error:
+                if self.established:
+                    raise
+                raise HungUp from error
+            self.written_before = self.written
+            if not self.established:
+                self.answer += data[: _MAX_REFUSAL - len(self.answer)]
+                if not data:
+                    raise HungUp
+            if not data:
+                return data
+            self._pieces = self._frames.cut(data)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a frame, or the handshake, and raise `HungUp` where the peer hangs up in that."""
+        self.written += data[:1] == _TEXT_BEGINS
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            if self.established:
+                raise
+            raise HungUp from error
+
+    def send_now(self, data: bytes) -> bool:
+        """Write a frame without waiting, if the stream can do that; return whether it has taken all of it.
+
+        What it does not send at once is sent before all else by the next `send_all`, for which `unsent` asks.
+        """
+        if self._tls is None or not self._tls.send_now(data):
+            return False
+        self.written += data[:1] == _TEXT_BEGINS
+        return True
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a part of a frame waits for the next `send_all`."""
+        return self._tls is not None and bool(self._tls.unsent)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait as the stream does."""
+        await self._stream.wait_send_all_might_not_block()
+
+    def close_now(self) -> bool:
+        """Close the stream without waiting, if that can be done; return whether it is closed."""
+        if self._tls is None:
+            return False
+        self._tls.close()
+        return True
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()
+
+
+_TEXT_BEGINS = bytes((WHOLE_TEXT,))
