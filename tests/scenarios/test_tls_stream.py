@@ -37,6 +37,8 @@ from tests.helpers.tls import (
     server_context,
 )
 from tts_trio.transport.dialing import DialTurn
+from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
+from tts_trio.transport.server_stream import ServerStream as ServedStream
 from tts_trio.transport.tls_stream import TLSStream
 from tts_trio.transport.websocket import WebSocket
 
@@ -650,6 +652,26 @@ async def test_nothing_is_taken_without_waiting_where_it_could_not_be_sent() -> 
         assert not client.send_now(b"it is lost")
         with pytest.raises(trio.BrokenResourceError):
             await client.send_all(b"it is lost")
+
+
+async def test_no_text_passes_what_came_before_it() -> None:
+    """P32: sound that came before the text is none of its own, though nobody has read it yet."""
+    async with connected() as (client, server):
+        stream = ServedStream(client, 1000, on_message=lambda _: None, on_pong=lambda _: None)
+        text, ping = client_frame(WHOLE_TEXT, "Да. ".encode()), client_frame(PING, b"1")
+        assert stream.send_now(text)
+        await server.send_all(b"a record that is not read at once, as where the loop stood still")
+        assert select.select([client.socket], [], [], 1)[0]
+        assert not stream.send_now(text)
+        assert stream.send_now(ping)
+        assert stream.written == 1
+        while client.has_input():
+            await client.receive_some(10)  # also where a part of a record is left
+        assert stream.send_now(text)
+        assert stream.written == 2
+        await server.aclose()
+        assert select.select([client.socket], [], [], 1)[0]
+        assert not client.has_input(), "the end is none"
 
 
 async def test_the_frames_of_a_websocket_stay_in_order_over_a_narrow_pipe() -> None:

@@ -454,6 +454,56 @@ HALVES = [
 ]
 
 
+class Halving:
+    """A transform whose author cuts an emoji in two, and says only a half of it."""
+
+    def feed(self, text: str) -> Iterator[tuple[str, int]]:
+        yield text.replace("🙂", "\ud83d"), len(text)
+
+    def pause(self) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+    def close(self) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+
+class HalvingPhrases:
+    """Phrases of a user that do the same."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        self._text += token
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def expire(self, now: float) -> list[str]:
+        return []
+
+    def close(self) -> list[str]:
+        return [self._text.replace("🙂", "\ud83d")]
+
+    def pending(self) -> str:
+        return self._text
+
+
+@pytest.mark.parametrize("options", [{"transforms": (Halving,)}, {"phrase_policy": HalvingPhrases}])
+async def test_half_a_character_of_users_code_is_replaced(
+    autojump_clock: trio.testing.MockClock, endpoint: str, options: dict[str, object]
+) -> None:
+    """P25, P37: it cannot be sent; `send` raises nothing, and the socket serves the next reply too."""
+    config = make_config(endpoint).evolve(**options)
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
+        for text in ("Да 🙂, хорошо. ", "Yes 🙂, good. "):
+            async with tts.speak([text]) as audio:
+                assert heard(await listen(audio), config).strip() == text.replace("🙂", "\ufffd").strip()
+            assert audio.outcome is not None
+            assert audio.outcome.end == "finished"
+
+
 @pytest.mark.parametrize("transforms", [(), (markdown(),)])
 @pytest.mark.parametrize(("tokens", "whole"), HALVES)
 async def test_halves_of_a_character_are_joined_over_tokens(

@@ -61,7 +61,7 @@ class Driver(ABC):
     def leave(self) -> None:
         """End the caller's block: interrupt an unfinished utterance, and let tasks that still read get an error.
 
-        This does no I/O: the task of the socket closes the socket.
+        This waits for no I/O: the task of the socket closes the socket.
         """
         if not self.utterance.playback.left:
             self.utterance.leave(trio.current_time(), dismissed=False)

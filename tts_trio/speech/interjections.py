@@ -71,6 +71,7 @@ class Interjections:
         """Note that the utterance has changed."""
         self._timer.reset()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Wait until the filler is due, and say it; again and again, if it is to be said more than once."""
         while self._not_before < math.inf:

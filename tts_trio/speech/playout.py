@@ -90,6 +90,7 @@ class PacedFrames(trio.abc.ReceiveChannel[bytes]):
                     self._next.append(await self._frames.receive())
         return self.receive_nowait()
 
+    @trio.lowlevel.enable_ki_protection
     def receive_nowait(self) -> bytes:
         """Return the next frame without waiting, if it is due; it also raises what `receive` does.
 

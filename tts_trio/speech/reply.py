@@ -98,7 +98,7 @@ class Reply(Driver):
         self._connection: ReplyConnection | None = None
         self._hedged: HedgedConnection | None = None
         self._interjections: Interjections | None = None
-        self._nursery: trio.Nursery | None = None
+        self._going_on = False  # whether a task acquires another connection
         self._timer = Timer(self.utterance.deadline)
         if connection is not None:
             self._record_anew()
@@ -115,23 +115,27 @@ class Reply(Driver):
     async def run(self) -> None:
         """Keep the deadlines until the utterance ends; other tasks acquire the next connection when one has ended."""
         with self._ending(), single_error():
-            async with trio.open_nursery() as self._nursery:
+            async with trio.open_nursery() as nursery:
                 if self._config.limiter is not None:
-                    self._nursery.start_soon(self._hold_slot, self._config.limiter)
+                    nursery.start_soon(self._hold_slot, self._config.limiter)
                 if self._interjections is not None:
-                    self._nursery.start_soon(self._interjections.run)
+                    nursery.start_soon(self._interjections.run)
                 if self._hedged is not None:
-                    self._nursery.start_soon(self._hedged.run)
-                if self._connection is None:
-                    self._nursery.start_soon(self._go_on, self._nursery)
-                await self._keep_deadlines()
-                if self._nursery.child_tasks:
-                    self._nursery.cancel_scope.cancel(reason="the utterance has ended")
+                    nursery.start_soon(self._hedged.run)
+                while self.utterance.ended is None:
+                    if self._connection is None and not self._going_on:
+                        self._going_on = True
+                        nursery.start_soon(self._go_on, nursery)
+                    await self._keep_deadlines()
+                if nursery.child_tasks:
+                    nursery.cancel_scope.cancel(reason="the utterance has ended")
 
     @trio.lowlevel.enable_ki_protection
     async def _go_on(self, nursery: trio.Nursery) -> None:
         """Speak over another connection."""
-        self._use(await self._another_connection(nursery))
+        connection = await self._another_connection(nursery)
+        self._going_on = False
+        self._use(connection)
 
     @trio.lowlevel.enable_ki_protection
     async def _hold_slot(self, limiter: Limiter) -> None:
@@ -164,17 +168,16 @@ class Reply(Driver):
         self._slot_lost.set()
 
     async def _keep_deadlines(self) -> None:
-        while self.utterance.ended is None:
-            await self._timer.wait()
-            if self.utterance.deadline() > trio.current_time():  # mostly it has moved on since the timer was set
-                continue
-            await has_expired(self.utterance.overdue_at)
-            error = self.utterance.expire(trio.current_time())
-            if error is not None and self._connection is not None:
-                self._connection.abandon(error)
-            if self.utterance.replays.fallen_back:
-                self._acquiring.cancel(reason="the fallback speaks")
-            self.changed()
+        await self._timer.wait()
+        if self.utterance.deadline() > trio.current_time():  # mostly it has moved on since the timer was set
+            return
+        await has_expired(self.utterance.overdue_at)
+        error = self.utterance.expire(trio.current_time())
+        if error is not None and self._connection is not None:
+            self._connection.abandon(error)
+        if self.utterance.replays.fallen_back:
+            self._acquiring.cancel(reason="the fallback speaks")
+        self.changed()
 
     async def _another_connection(self, nursery: trio.Nursery) -> ReplyConnection:
         self._recorder = None  # which knows what went over the last connection only
@@ -298,14 +301,12 @@ class Reply(Driver):
             self._note_trace_id(self._connection)
             self._connection.close()
             self._connection = None
-            if self.utterance.ended is None and self._nursery is not None:
-                self._nursery.start_soon(self._go_on, self._nursery)
         self._only_listens = self.utterance.only_listens
         self._timer.reset()
         if self._interjections is not None:
             self._interjections.changed()
         self._wake_readers()
-        if self.utterance.ended is not None:
+        if self._connection is None:  # another one is needed, or the utterance has ended
             self._timer.fire()
 
 

@@ -190,8 +190,10 @@ class TextInput:
 
     def _transform(self, chain: Chain, text: str, *, ends: bool) -> list[Piece]:
         if ends:
-            return [*(chain.feed(text) if text else ()), *chain.close()]
-        return chain.pause() if text is _PAUSE else chain.feed(text)
+            pieces = [*(chain.feed(text) if text else ()), *chain.close()]
+        else:
+            pieces = chain.pause() if text is _PAUSE else chain.feed(text)
+        return [(whole_text(said), source) for said, source in pieces]
 
     def next_phrase(self) -> str:
         """Take the next phrase out of `phrases`, to send it."""
@@ -215,7 +217,7 @@ class TextInput:
         self._waiting_characters += sum(map(len, phrases))
 
     def _queue(self, phrases: list[str]) -> None:
-        self.phrases.extend(phrases)
+        self.phrases.extend(map(whole_text, phrases))  # a user's `Phrases` may give others
         self._waiting_characters += sum(map(len, phrases))
 
     def drop(self) -> str:

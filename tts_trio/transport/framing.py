@@ -13,6 +13,7 @@ This uses what trio-websocket keeps for itself and its subclasses. All of it has
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -171,11 +172,11 @@ class FramedConnection(trio_websocket.WebSocketConnection):
 
     async def _put(self, data: bytes) -> None:
         async with self._stream_lock:
-            try:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._abort_web_socket()
-                raise trio_websocket.ConnectionClosed(self._close_reason) from None
+                return
+            await self._abort_web_socket()
+        raise trio_websocket.ConnectionClosed(self._close_reason)
 
     def _take_part(self, event: BytesMessage | TextMessage) -> None:
         self._parts.append(event.data)
@@ -192,9 +193,9 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         Raises:
             trio_websocket.ConnectionClosed: The WebSocket was lost meanwhile.
         """
+        if last and self._close_reason is None:
+            await self.send_frame(last)
         if self._close_reason is None:
-            if last:
-                await self.send_frame(last)
             await self._send(CloseConnection(code=1000))
             self._close_reason = trio_websocket.CloseReason(1000, None)
             await self._close_handshake.wait()

@@ -105,11 +105,13 @@ class ServerStream(trio.abc.Stream):
     def send_now(self, data: bytes) -> bool:
         """Write a frame without waiting, if the stream can do that; return whether it has taken all of it.
 
-        What it does not send at once is sent before all else by the next `send_all`, for which `unsent` asks.
+        What it does not send at once is sent before all else by the next `send_all`, for which `unsent` asks. A message
+        is not taken while bytes wait to be read: they came before it, and `written_before` is to tell that.
         """
-        if self._tls is None or not self._tls.send_now(data):
+        is_text = data[:1] == _TEXT_BEGINS
+        if self._tls is None or (is_text and self._tls.has_input()) or not self._tls.send_now(data):
             return False
-        self.written += data[:1] == _TEXT_BEGINS
+        self.written += is_text
         return True
 
     @property

@@ -8,6 +8,7 @@ then was read, and a timeout counts only the seconds in which the loop ran.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import attrs
 import trio
 
 from tts_trio._nurseries import asynccontextmanager, single_error
+
+logger = logging.getLogger(__name__)
 
 # Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
 # largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes. Where
@@ -209,5 +212,10 @@ async def _watch(
     done: trio.Event,
     timeout: float,  # noqa: ASYNC109 - as above
 ) -> None:
-    if not await wait(done, timeout):
+    try:
+        in_time = await wait(done, timeout)
+    except Exception:  # it must not end the other tasks of the nursery
+        logger.exception("the watch over a timeout failed")
+        in_time = False
+    if not in_time:
         scope.cancel(reason="the timeout has passed")

@@ -163,7 +163,7 @@ class TLSStream(trio.abc.Stream):
         """Send without waiting, and return whether the stream has taken the data.
 
         What the descriptor has no room for is `unsent`. Nothing is taken while that waits, while another task sends, or
-        where the connection is broken, which `send_all` tells.
+        where the connection is broken; `send_all` tells the latter.
         """
         if self.unsent or self._torn:
             return False
@@ -175,6 +175,14 @@ class TLSStream(trio.abc.Stream):
             return False
         self.unsent = data[sent:]
         return True
+
+    def has_input(self) -> bool:
+        """Whether bytes have come that were not read."""
+        if self._has_rest and self.socket.pending():
+            return True
+        with suppress(OSError):
+            return bool(socket.socket.recv(self.socket, 1, socket.MSG_PEEK))  # past TLS
+        return False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the descriptor can be written to."""

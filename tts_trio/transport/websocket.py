@@ -215,7 +215,11 @@ class WebSocket:
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
-        await websocket.read()
+        try:
+            await websocket.read()
+        except Exception as error:
+            self.abandon(self._explain(error))  # before anybody writes to a socket that nobody reads
+            raise
         self._lose()  # before a writer that fails in the same turn, and knows less of the cause
         if self.error is not None:
             raise self.error
@@ -236,8 +240,9 @@ class WebSocket:
     # Where it cannot, a writer waits for it, and for the frames behind it. It ends when none is left.
 
     def _send(self, message: str) -> None:
+        frame = client_frame(WHOLE_TEXT, message.encode())
         self.sent += 1
-        self._write_soon(client_frame(WHOLE_TEXT, message.encode()))
+        self._write_soon(frame)
 
     def _write_soon(self, frame: bytes) -> None:
         self._outbox.append(frame)
