@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -155,6 +156,30 @@ async def test_it_speaks_where_a_retry_does_not_help(
                     else:
                         async with tts.speak(tokens(text)) as audio:
                             assert whole_words(heard(await listen(audio), config), text) == text.split()
+
+
+turn: ContextVar[str] = ContextVar("turn")
+
+
+async def test_it_runs_in_the_context_of_the_reply(autojump_clock: trio.testing.MockClock, endpoint: str) -> None:
+    """What logs and traces are sorted by, though it is a task of the socket that notices the loss."""
+    turns: list[str] = []
+
+    async def other(text: str, audio_format: AudioFormat) -> AsyncGenerator[bytes, None]:
+        turns.append(turn.get("none"))
+        async with aclosing(Other()(text, audio_format)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    fault = Fault("reset", "audio", frame=2, path=websocket_path(endpoint), count=2)
+    config = make_config(endpoint, fallback=other, max_replays=0)
+    async with memory_service(Behavior(faults=(fault,))) as service:
+        async with speaking(config, service.open_stream) as tts:
+            for name in ("первый", "second"):
+                turn.set(name)
+                async with tts.speak(tokens(TEXTS["ru"])) as audio:
+                    await listen(audio)
+    assert list(dict.fromkeys(turns)) == ["первый", "second"]  # it is asked once a phrase
 
 
 async def test_after_some_audio_it_is_not_asked_with_raise(autojump_clock: trio.testing.MockClock) -> None:
