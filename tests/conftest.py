@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("dist", "no") == "load":  # with -n; else some processes are long at work when others are done
         config.option.dist = "worksteal"
-    settings.register_profile("sampled", max_examples=60, deadline=None)
+    settings.register_profile("sampled", max_examples=50, deadline=None)
     settings.register_profile("exhaustive", max_examples=1000, deadline=None)
     settings.load_profile("exhaustive" if config.getoption("--exhaustive") else "sampled")
 
@@ -58,7 +58,7 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
         "sampled, seeded; all with --exhaustive: 11 checkpoints of a scenario (over sockets 2 or more) are cut at,",
         "  16 steps of the local server, one cut of a reply in three, 3 cuts of a static text that is cached,",
         "  40 interleavings of interruptions an endpoint, 100 short turns of 1,000, 3,000 words of 100,000 that nobody",
-        "  hears, every second reply of the corpus with each policy, 60 examples of Hypothesis of 1,000,",
+        "  hears, every second reply of the corpus with each policy, 50 examples of Hypothesis of 1,000,",
         "  4 or 5 steps of a late utterance, and 60 replies of 400 to a service with a tail",
     ]
 
