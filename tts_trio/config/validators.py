@@ -63,11 +63,6 @@ class Rule:
 
     def __call__(self, _instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         """Check a field of an attrs class, as `check` does."""
-        try:
-            if self.good(value):  # mostly; a configuration has fifty of them, and is made for each call
-                return
-        except Exception:  # noqa: BLE001, S110 - `check` says which
-            pass
         self.check(attribute.name, value)
 
     def check(self, field: str, value: object) -> None:

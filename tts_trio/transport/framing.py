@@ -70,7 +70,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             on_message: A function that is called with each message as it comes; it raises a `TTSError`, or nothing.
             on_pong: A function that is called with the payload of each pong.
             on_close: A function that is called when the peer sends a Close frame or what is no frame; `closed` says
-                which. `read` goes on until the stream ends, and a peer may leave that open.
+                which. `read` may go on until the stream ends, and a peer may leave that open.
         """
         self.stream = ServerStream(stream, MAX_MESSAGE, on_message, on_pong)
         super().__init__(
@@ -79,7 +79,6 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             host=host,
             path=path,
             client_extra_headers=headers,
-            receive_buffer_size=_RECEIVE_BYTES,
         )
         self._on_message = on_message
         self._on_close = on_close

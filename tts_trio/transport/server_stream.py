@@ -13,6 +13,7 @@ import trio
 from tts_trio.transport.frames import WHOLE_TEXT, Frames, Pong
 from tts_trio.transport.tls_stream import TLSStream
 
+_TEXT_BEGINS = bytes((WHOLE_TEXT,))
 _MAX_REFUSAL = 65536  # of a refused handshake, as much is kept to say why
 _AT_ONCE = 32  # messages, or frames, in one turn of the loop: of two bytes each, a read has room for 32,768
 
@@ -133,6 +134,3 @@ class ServerStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the stream."""
         await self._stream.aclose()
-
-
-_TEXT_BEGINS = bytes((WHOLE_TEXT,))
