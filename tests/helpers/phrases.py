@@ -1,12 +1,34 @@
-"""A phraser, with a listener who hears each phrase from the moment when it leaves."""
+"""Phrases as a user may make them, and a phraser with a listener who hears each phrase from when it leaves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tts_trio import PhrasePolicy
 from tts_trio.text.phraser import Phraser
 from tts_trio.text.words import CHARACTERS_A_SECOND
+
+
+class AtTheEnd:
+    """Phrases that are one, which is known at the end of the text; `say` makes it of the text."""
+
+    def __init__(self, say: Callable[[str], str]) -> None:
+        self.pending = ""
+        self._say = say
+
+    def feed(self, token: str, now: float, lead: float) -> list[str]:
+        self.pending += token
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def expire(self, now: float) -> list[str]:
+        return []
+
+    def close(self) -> list[str]:
+        return [self._say(self.pending)]
 
 
 class HeardAtOnce:

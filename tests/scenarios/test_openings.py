@@ -30,6 +30,7 @@ from tests.helpers import (
     tokens,
     websocket_path,
 )
+from tests.helpers.phrases import AtTheEnd
 from tests.helpers.redis import Redis, needs_redis
 from tts_trio import (
     AudioChannel,
@@ -1178,30 +1179,15 @@ async def test_a_prefetch_that_never_hears_the_end_raises(autojump_clock: MockCl
         assert sent_texts(service) == [one] * 3
 
 
-class Longer:
+def longer() -> AtTheEnd:
     """Phrases that are longer than the text was."""
-
-    def __init__(self) -> None:
-        self.pending = ""
-
-    def feed(self, token: str, now: float, lead: float) -> list[str]:
-        self.pending += token
-        return []
-
-    def deadline(self) -> float | None:
-        return None
-
-    def expire(self, now: float) -> list[str]:
-        return []
-
-    def close(self) -> list[str]:
-        return [self.pending * 2]
+    return AtTheEnd(lambda text: text * 2)
 
 
-@pytest.mark.parametrize("policy", [PhrasePolicy.sentence(), Longer], ids=["text", "phrase"])
+@pytest.mark.parametrize("policy", [PhrasePolicy.sentence(), longer], ids=["text", "phrase"])
 async def test_a_prefetch_of_what_is_too_long_holds_no_connection(autojump_clock: MockClock, policy: Any) -> None:
     one = TALKS["en"][0]
-    most = len(one) + (5 if policy is Longer else -5)
+    most = len(one) + (5 if policy is longer else -5)
     async with conversation(cached(max_characters=most, phrase_policy=policy)) as (tts, service):
         for _ in range(3):
             with pytest.raises(ConfigurationError, match="max_characters"):

@@ -23,6 +23,7 @@ from tests.helpers import (
     speaking,
     tokens,
 )
+from tests.helpers.phrases import AtTheEnd
 from tts_trio import (
     AudioChannel,
     ConfigurationError,
@@ -467,30 +468,12 @@ class Halving:
         return iter(())
 
 
-class HalvingPhrases:
+def halving_phrases() -> AtTheEnd:
     """Phrases of a user that do the same."""
-
-    def __init__(self) -> None:
-        self._text = ""
-
-    def feed(self, token: str, now: float, lead: float) -> list[str]:
-        self._text += token
-        return []
-
-    def deadline(self) -> float | None:
-        return None
-
-    def expire(self, now: float) -> list[str]:
-        return []
-
-    def close(self) -> list[str]:
-        return [self._text.replace("🙂", "\ud83d")]
-
-    def pending(self) -> str:
-        return self._text
+    return AtTheEnd(lambda text: text.replace("🙂", "\ud83d"))
 
 
-@pytest.mark.parametrize("options", [{"transforms": (Halving,)}, {"phrase_policy": HalvingPhrases}])
+@pytest.mark.parametrize("options", [{"transforms": (Halving,)}, {"phrase_policy": halving_phrases}])
 async def test_half_a_character_of_users_code_is_replaced(
     autojump_clock: trio.testing.MockClock, endpoint: str, options: dict[str, object]
 ) -> None:
