@@ -9,8 +9,9 @@ begin each second. Every message of the service has the times of its characters 
 The service is a process on another core, whose messages are made before, and which notes when it sends each. "CPU" is
 that of the client's process from the moment when all are ready until all have spoken, in ms for each second of audio,
 with the dials for the next replies, the pings and whatever else it does in that time; the "opening" is all it spent
-until then, in ms a call. "Delay" is from the service's sending to the first of the message being in the caller's hands,
-in ms; "memory" is what the process grew by until all were ready, in kB a call. The floor is the least code on asyncio
+until then, in ms a call. A reply is begun half a second before its first token, as when an LLM is asked. "Delay" is
+from the service's sending to the first of the message being in the caller's hands, in ms; "memory" is what the process
+grew by until all were ready, and "speaking" until all spoke, in kB a call. The floor is the least code on asyncio
 that does the same. "floor, trio" is the least code on trio, over our TLS stream and frames. The clients take turns,
 round by round, each time in a fresh process; the medians of the rounds count, and "of the floor" is the median of the
 ratios to that of asyncio within a round. `memory.py` says how the memory by kind is found.
@@ -47,6 +48,7 @@ _FEWER = {
 _NO_TELEPHONY = ("livekit", "pipecat")  # which have no µ-law
 _BEGINNINGS_A_SECOND = 40
 _SECONDS_A_DIAL = 0.015  # at most, of one process: until then the connections behind those in use are open, too
+_NOTICE = 0.5  # seconds before its first token a reply is begun, as an orchestrator does when it asks its LLM
 
 
 @attrs.frozen
@@ -97,6 +99,7 @@ class Cell:
         p99: The same at the 99th percentile.
         opening: Milliseconds of CPU for each call, until all are ready.
         memory: Kilobytes a call, when all are ready.
+        speaking: Kilobytes a call, when all speak.
         failures: Calls that failed, or whose audio did not come whole.
     """
 
@@ -105,6 +108,7 @@ class Cell:
     p99: float | None
     opening: float
     memory: float
+    speaking: float
     failures: int
 
 
@@ -120,11 +124,12 @@ def measure(service: Service, contestant: Contestant, load: Load) -> Cell:
     contestant.do("prepare")
     service.events()
     lead = load.lead
-    turn = {"pieces": _tokens(load.text), "rate": field.RATE}
-    rows = [[turn | {"begins_in": lead + number / _BEGINNINGS_A_SECOND}] for number in range(load.calls)]
-    spoken = contestant.do("speak", rows=rows, steady_after=lead - 0.1)
+    turn = {"pieces": _tokens(load.text), "rate": field.RATE, "begins_in": _NOTICE}
+    rows = [[turn | {"rest": lead + number / _BEGINNINGS_A_SECOND}] for number in range(load.calls)]
+    all_speak = lead + load.calls / _BEGINNINGS_A_SECOND + _NOTICE + 0.5
+    spoken = contestant.do("speak", rows=rows, note_after=[lead - 0.1, all_speak])
     records = [record for (record,) in spoken["answer"]["records"]]
-    steady = spoken["answer"]["steady"]
+    steady, speaking = spoken["answer"]["notes"]
     delays = _delays(records, voices, service.events())
     bytes_a_second = SHAPES[load.output_format].bytes_a_second
     sizes = [sum(size for _, size in record["audio"]) for record in records]
@@ -135,6 +140,7 @@ def measure(service: Service, contestant: Contestant, load: Load) -> Cell:
         p99=1000 * percentile(delays, 99) if delays else None,
         opening=1000 * (steady["cpu"] - before["cpu"]) / load.calls,
         memory=(steady["memory"] - before["memory"]) / load.calls / 1000,
+        speaking=(speaking["memory"] - before["memory"]) / load.calls / 1000,
         failures=sum("error" in record or size < whole for record, size in zip(records, sizes, strict=True)),
     )
 
@@ -188,6 +194,7 @@ def rows(rounds: Sequence[Round]) -> Iterator[dict[str, object]]:
             "opening": _median(rounds, client, "opening"),
             "opening, of the floor": _ratio(rounds, client, "opening"),
             "memory": _median(rounds, client, "memory"),
+            "memory, speaking": _median(rounds, client, "speaking"),
             "failures": sum(cells[client].failures for cells in rounds if client in cells),
         }
 
@@ -219,7 +226,7 @@ _TARGETS = (
     ("CPU a second of audio, of the floor", "cpu, of the floor", 1.7),
     ("delay, 99th percentile, of the floor", "p99, of the floor", 3.0),
     ("CPU to open a call, of the floor", "opening, of the floor", 1.7),
-    ("memory a call, kB", "memory", 200.0),
+    ("memory a call that speaks, kB", "memory, speaking", 200.0),
 )
 
 
@@ -266,7 +273,7 @@ def _draw(result: Report, measured: dict[int, list[Round]]) -> None:
         for what, unit, key in (
             ("CPU", "ms a second of audio", "cpu"),
             ("Delay, 99th percentile", "ms", "p99"),
-            ("Memory", "kB a call", "memory"),
+            ("Memory of a call that speaks", "kB", "speaking"),
         )
     ]
     if len(measured) > 1:

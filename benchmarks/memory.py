@@ -47,7 +47,7 @@ def held(contestant: Contestant, base_url: str, voices: Sequence[str], settle: f
     before = contestant.do("memory")["answer"]
     contestant.do("open", base_url=base_url, voices=voices)
     contestant.do("prepare")
-    contestant.do("speak", rows=[[] for _ in voices], steady_after=settle)
+    contestant.do("speak", rows=[[] for _ in voices], note_after=[settle])
     after = contestant.do("memory")["answer"]
     calls = len(voices)
     types: dict[str, tuple[float, float]] = {}

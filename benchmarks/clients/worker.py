@@ -135,20 +135,24 @@ class Worker:
     async def _prepare(self) -> None:
         await self._runtime.together([client.prepare for client in self._clients])
 
-    async def _speak(self, rows: list[list[dict[str, Any]]], steady_after: float = 0.0) -> dict[str, Any]:
-        """Speak, and tell what the process had used at the moment when all were ready and nobody spoke yet."""
+    async def _speak(self, rows: list[list[dict[str, Any]]], note_after: Sequence[float] = ()) -> dict[str, Any]:
+        """Speak, and tell what the process had used after so many seconds each."""
         records: list[list[dict[str, Any]]] = [[] for _ in rows]
-        steady: dict[str, float] = {}
+        notes: list[dict[str, float]] = [{} for _ in note_after]
 
         def speaker(number: int) -> Callable[[], Awaitable[None]]:
             return lambda: self._converse(self._clients[number], rows[number], records[number])
 
-        async def note_usage() -> None:
-            await self._runtime.sleep(steady_after)
-            steady.update(usage())
+        def noter(number: int) -> Callable[[], Awaitable[None]]:
+            async def note_usage() -> None:
+                await self._runtime.sleep(note_after[number])
+                notes[number].update(usage())
 
-        await self._runtime.together([note_usage, *(speaker(number) for number in range(len(rows)))])
-        return {"records": records, "steady": steady}
+            return note_usage
+
+        speakers = [speaker(number) for number in range(len(rows))]
+        await self._runtime.together([*map(noter, range(len(notes))), *speakers])
+        return {"records": records, "notes": notes}
 
     async def _converse(self, client: Client, row: list[dict[str, Any]], records: list[dict[str, Any]]) -> None:
         for told in row:

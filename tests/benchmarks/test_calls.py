@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import pytest
@@ -11,7 +12,7 @@ from benchmarks import calls, field
 from benchmarks.calls import Cell, Load, percentile, rows, targets
 from benchmarks.children import Service, open_contestant, open_service
 
-CELL = Cell(cpu=0.5, median=1.0, p99=2.0, opening=4.0, memory=100.0, failures=0)
+CELL = Cell(cpu=0.5, median=1.0, p99=2.0, opening=4.0, memory=100.0, speaking=120.0, failures=0)
 FLOOR, OURS = field.FLOOR_ASYNCIO, field.OURS
 ENGLISH = "Hello there."
 RUSSIAN = "Добрый день, это такси."
@@ -30,7 +31,7 @@ def test_percentiles() -> None:
 
 
 def test_the_targets_are_of_the_floor() -> None:
-    ours = attrs.evolve(CELL, cpu=1.1, p99=5.0, opening=8.0, memory=150.0)
+    ours = attrs.evolve(CELL, cpu=1.1, p99=5.0, opening=8.0, speaking=150.0)
     found = [target.row() for target in targets(Load(200, 250, ENGLISH), [{FLOOR: CELL, OURS: ours}])]
     assert [row["measured"] for row in found] == [pytest.approx(2.2), pytest.approx(2.5), 2.0, 150.0]
     assert [row[""] for row in found] == ["missed", "met", "missed", "met"]
@@ -49,6 +50,28 @@ def test_of_several_rounds_the_medians_count_and_of_the_ratios_within_each() -> 
 def test_a_client_that_failed_in_a_round_has_its_other_rounds() -> None:
     (floor, ours) = rows([{FLOOR: CELL}, {FLOOR: CELL, OURS: CELL}])
     assert (floor["client"], ours["client"], ours["cpu, of the floor"]) == (FLOOR, OURS, 1.0)
+
+
+def test_no_reply_is_begun_before_the_cpu_of_speaking_is_counted(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client dials the socket of the next reply when one is begun, and that is to count."""
+    commands: list[dict[str, Any]] = []
+    with open_contestant(OURS, field.commands([OURS], [])[OURS], service.environment) as contestant:
+        do = contestant.do
+
+        def noting(deed: str, **command: Any) -> dict[str, Any]:
+            commands.append(command)
+            return do(deed, **command)
+
+        monkeypatch.setattr(contestant, "do", noting)
+        calls.measure(service, contestant, Load(3, 250, ENGLISH))
+    (speak,) = [command for command in commands if "note_after" in command]
+    steady, all_speak = speak["note_after"]
+    begins = [turn["rest"] for (turn,) in speak["rows"]]
+    assert len(begins) == 3
+    assert steady < min(begins)
+    assert max(begin + turn["begins_in"] for begin, (turn,) in zip(begins, speak["rows"], strict=True)) < all_speak
 
 
 def _measure(service: Service, name: str, load: Load) -> Cell:
@@ -74,6 +97,7 @@ def test_every_call_hears_its_whole_reply(service: Service, name: str, load: Loa
     assert cell.p99 is not None
     assert 0 < cell.median <= cell.p99 < 500
     assert cell.memory > 0
+    assert cell.speaking > 0
     assert cell.opening > 0
 
 
