@@ -49,6 +49,7 @@ WITHOUT_IO = (
             "alignment",
             "accepted_text",
             "timed_words",
+            "estimated_words",
             "characters",
             "sent_text",
             "word_matching",

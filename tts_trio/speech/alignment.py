@@ -21,10 +21,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tts_trio.speech.estimated_words import EstimatedWords
 from tts_trio.speech.readings import Glyph, is_well_formed, read_alignment
 from tts_trio.speech.results import Word
 from tts_trio.speech.sent_text import SentText
-from tts_trio.speech.timed_words import ROUNDING_MS, EstimatedWords, Origin, Reached, TimedWords
+from tts_trio.speech.timed_words import ROUNDING_MS, Origin, Reached, TimedWords
 from tts_trio.text.words import CHARACTERS_A_SECOND
 from tts_trio.wire.blanks import is_blank
 from tts_trio.wire.events import Alignment, AudioReceived

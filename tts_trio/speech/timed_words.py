@@ -1,4 +1,4 @@
-"""The words of one utterance and their times: those that the service said, or, where it said none, estimates.
+"""The words of one utterance, and their times as the service said them.
 
 To take a message apart into words costs more than all else that is done with it, and few ask for the words before the
 utterance is over. So a message that goes on with the text is only noted; it is taken apart when somebody asks, or when
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import bisect
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import add, attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -39,6 +39,28 @@ class _Timed(NamedTuple):
     start_ms: float
     end_ms: float
     mark_ms: float
+
+
+@attrs.define
+class _Later:
+    """What is to be done when somebody asks, in order.
+
+    All of it is in a few lists: the garbage collector looks at every object that stays, again and again, and one for
+    each message would be thousands.
+
+    Attributes:
+        steps: The functions.
+        numbers: Their arguments, one behind the other.
+        chars: The characters of all messages that are to be taken apart.
+        starts_ms: When each of them begins.
+        durations_ms: How long each of them lasts.
+    """
+
+    steps: list[Callable[[TimedWords, _Later, Iterator[float]], None]] = attrs.Factory(list[Any])
+    numbers: list[float] = attrs.Factory(list[float])
+    chars: list[str] = attrs.Factory(list[str])
+    starts_ms: list[int] = attrs.Factory(list[int])
+    durations_ms: list[int] = attrs.Factory(list[int])
 
 
 class Reached(NamedTuple):
@@ -88,10 +110,7 @@ class TimedWords:
         self._clip_ms = 0.0  # where the clip that is being timed began
         self._clip_words = 0  # its first word in `_timed`
         self._latest_ms = 0.0  # no mark of a word ends later
-        # What is to be done when somebody asks, in order, each in one tuple with its arguments: closures would be ten
-        # objects a message for the garbage collector to look at again and again.
-        self._later: list[tuple[Callable[..., None], *tuple[object, ...]]] = []
-        self._noted = 0  # characters that are to be taken apart then
+        self._later = _Later()
         # The characters that the service timed, without an object for each: where they begin in the text, what their
         # times count from, what they are, and when they begin and end. They are placed when somebody asks for them.
         self._spelled: list[tuple[int, float, str, array[float], array[float]]] = []
@@ -101,10 +120,14 @@ class TimedWords:
 
     def note(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
         """Note a message whose characters are those of the text from the cursor on."""
-        self._later.append((TimedWords._take_apart, alignment, cursor, base_ms))
-        self._latest_ms = max(self._latest_ms, base_ms + max(map(add, alignment.starts_ms, alignment.durations_ms)))
-        self._noted += len(alignment.chars)
-        if self._noted > _MOST_NOTED:
+        later, starts_ms, durations_ms = self._later, alignment.starts_ms, alignment.durations_ms
+        first = len(later.chars)
+        later.chars += alignment.chars
+        later.starts_ms += starts_ms
+        later.durations_ms += durations_ms
+        self._do_later(TimedWords._take_apart, first, len(later.chars), cursor, base_ms)
+        self._latest_ms = max(self._latest_ms, base_ms + max(map(add, starts_ms, durations_ms)))
+        if len(later.chars) > _MOST_NOTED:
             self._catch_up()
 
     def record(self, place: Place, base_ms: float, *, passed: bool) -> None:
@@ -128,18 +151,18 @@ class TimedWords:
             if self.are_missing(ms, held_back_ms, overrun):
                 return False
             self.end_clip(ms)
-        self._later.append((TimedWords._begin_clip, ms))
+        self._do_later(TimedWords._begin_clip, ms)
         return True
 
     def end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""
         if self._latest_ms > ms:
-            self._later.append((TimedWords._compress, ms))
+            self._do_later(TimedWords._compress, ms)
 
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
         self.end_clip(ms)
-        self._later.append((TimedWords._end, len(self._sent.spans), ms))
+        self._do_later(TimedWords._end, len(self._sent.spans), ms)
 
     # What is asked.
 
@@ -215,14 +238,21 @@ class TimedWords:
 
     # What was put off.
 
-    def _catch_up(self) -> None:
-        if self._later:
-            later, self._later, self._noted = self._later, [], 0
-            for do, *what in later:
-                do(self, *what)
+    def _do_later(self, step: Callable[[TimedWords, _Later, Iterator[float]], None], *numbers: float) -> None:
+        self._later.steps.append(step)
+        self._later.numbers += numbers
 
-    def _take_apart(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
-        reading = read_alignment(alignment)
+    def _catch_up(self) -> None:
+        if self._later.steps:
+            later, self._later = self._later, _Later()
+            numbers = iter(later.numbers)
+            for step in later.steps:
+                step(self, later, numbers)
+
+    def _take_apart(self, later: _Later, numbers: Iterator[float]) -> None:
+        first, end, cursor, base_ms = int(next(numbers)), int(next(numbers)), int(next(numbers)), next(numbers)
+        starts_ms, durations_ms = later.starts_ms[first:end], later.durations_ms[first:end]
+        reading = read_alignment(Alignment(tuple(later.chars[first:end]), tuple(starts_ms), tuple(durations_ms)))
         place = reading and self._sent.match(reading, self._sent.word_at(cursor), cursor)
         if place is not None:  # it always is: the characters were compared when it was noted
             self._record(place, base_ms)
@@ -256,15 +286,17 @@ class TimedWords:
         if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
             self._untimed.append(Reached(offset, ms))
 
-    def _end(self, words: int, ms: float) -> None:
+    def _end(self, _: _Later, numbers: Iterator[float]) -> None:
+        words, ms = int(next(numbers)), next(numbers)
         self._cut_ms = None
         if ms > 0:
             self._pass(words, ms)
 
-    def _begin_clip(self, ms: float) -> None:
-        self._clip_ms, self._clip_words = ms, len(self._timed)
+    def _begin_clip(self, _: _Later, numbers: Iterator[float]) -> None:
+        self._clip_ms, self._clip_words = next(numbers), len(self._timed)
 
-    def _compress(self, ms: float) -> None:
+    def _compress(self, _: _Later, numbers: Iterator[float]) -> None:
+        ms = next(numbers)
         clip = self._timed[self._clip_words :]
         if not clip or clip[-1].mark_ms <= ms:
             return
@@ -279,57 +311,3 @@ class TimedWords:
             _Timed(word.start, word.end, *map(compress, (word.start_ms, word.end_ms, word.mark_ms))) for word in clip
         ]
         self._told_state = (min(self._clip_words, self._told_state[0]), -1, 0.0)
-
-
-class EstimatedWords:
-    """The words as they are heard if all characters last equally long."""
-
-    def __init__(self, sent: SentText, origin: Origin, characters_a_second: float) -> None:
-        """Estimate the words of a text that is sent.
-
-        Args:
-            sent: The text.
-            origin: Where it begins in the utterance.
-            characters_a_second: How fast it is spoken, as far as that is known before its end.
-        """
-        self._sent = sent
-        self._origin = origin
-        self._characters_a_second = characters_a_second
-        self._whole_ms: float | None = None
-        self._words: list[Word] = []
-        self._told: tuple[Word, ...] = ()  # these, as they were last given out
-
-    def end(self, ms: float) -> None:
-        """Note how long all of the text sounds."""
-        self._whole_ms = ms
-        self._words.clear()
-        self._told = ()
-
-    def until(self, ms: float) -> tuple[Word, ...]:
-        """Return the words that have ended by a time; what was made for an earlier call is not made again."""
-        count = self._count(ms)
-        if count != len(self._words):
-            text, spans, origin, end_ms = self._sent.text, self._sent.spans, self._origin, self._end_ms
-            self._words += (
-                origin.word(text, start, end, end_ms(start), end_ms(end), estimated=True)
-                for start, end in spans[len(self._words) : count]
-            )
-            self._told = tuple(self._words)
-        return self._told
-
-    def reached(self, ms: float) -> Reached:
-        """Return how far the text has been spoken by a time."""
-        count = self._count(ms)
-        if not count:
-            return Reached(0, 0.0)
-        end = self._sent.spans[count - 1][1]
-        return Reached(end, self._end_ms(end))
-
-    def _count(self, ms: float) -> int:
-        return bisect.bisect_right(self._sent.spans, ms, key=lambda span: self._end_ms(span[1]))
-
-    def _end_ms(self, offset: int) -> float:
-        """When the text up to an offset has been spoken."""
-        if self._whole_ms is None:
-            return 1000 * offset / self._characters_a_second
-        return self._whole_ms * (offset / self._sent.length)  # exactly all of it for the last word
