@@ -1,22 +1,20 @@
 """The frames of which a WebSocket carries many: text and pongs of a server, text and pings of ours.
 
 Nearly all that the service sends is text, each message in one frame, and pongs. To read or to write such a frame costs
-trio-websocket and wsproto more CPU than its TLS costs, so that is done here. The handshake, messages in fragments or in
-bytes, the other control frames, and all that breaks the protocol are left to them, in order and as they come.
+trio-websocket and wsproto more CPU than its TLS costs, so that is done here. Messages in fragments or in bytes, the
+other control frames, and all that breaks the protocol are left to them, in order and as they come.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
-_BLANK_LINE = re.compile(rb"\n\r?\n")  # as lenient as h11
-_ACCEPTED = re.compile(rb"HTTP/\d\.\d 101\b")
+from tts_trio.transport.upgrade import end_of_grant
 
 # RFC 6455, 5.2. The first byte of a frame holds FIN, three bits for extensions, and the opcode. The second holds MASK,
 # which a server does not set, and the size. A size over 125 follows, in 2 bytes or, if it needs them, in 8.
@@ -75,30 +73,30 @@ class Frames:
         """
         self._longest = longest
         self._received = bytearray()  # the beginning of the answer, or of a message
-        self._accepted = False
+        self._granted = False
         self._in_fragments = False
         self._left = 0  # bytes to come that are left to wsproto
 
     def cut(self, data: bytes | bytearray) -> Iterator[str | Pong | bytes]:
         """Take what was received, and yield it in order.
 
-        Messages of text are yielded as `str`, pongs as `Pong`, and what is left to wsproto as `bytes`.
+        Messages of text are yielded as `str`, pongs as `Pong`, and as `bytes` the answer to the handshake, whole if it
+        grants the WebSocket, and what is left to wsproto.
 
         The iterator is to be exhausted before the next call.
         """
         received = self._received
         received += data
-        if not self._accepted and not self._left:
-            begin = len(received) - len(data)
-            blank = _BLANK_LINE.search(received)
-            if blank is None:
-                yield bytes(data)
+        if not self._granted and not self._left:
+            end = end_of_grant(received)
+            if end is None:
                 return
-            end = blank.end()
-            self._accepted = _ACCEPTED.match(received) is not None
-            self._left = 0 if self._accepted else _ALL
-            yield bytes(received[begin:end])
-            del received[:end]
+            self._granted = end > 0
+            if self._granted:
+                yield bytes(received[:end])
+                del received[:end]
+            else:
+                self._left = _ALL
         while received:
             message = None if self._left else self._read()
             if message is not None:

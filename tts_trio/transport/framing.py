@@ -3,8 +3,8 @@
 trio-websocket's reader puts a message into a channel, and another task takes it out, which costs a message two more
 task switches and a socket one more task. Here the reader itself hands it on. A message of text in one frame, and a
 pong, are taken out of the stream before trio-websocket sees them (`frames.py`, `server_stream.py`). Text and pings are
-written around it. trio-websocket is left with the rest: the handshake, the other frames, the answers to pings, and
-closing.
+written around it, and the handshake is done before it (`upgrade.py`). trio-websocket is left with the rest: a handshake
+that the server refuses, the other frames, the answers to pings, and closing.
 
 This uses what trio-websocket keeps for itself and its subclasses. All of it has been there for years, and
 `tests/unit/transport/test_framing.py` tells whether the releases that `pyproject.toml` allows have it still.
@@ -19,10 +19,8 @@ from typing import Any
 import trio
 import trio_websocket
 import wsproto
-import wsproto.utilities
-from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import (
-    AcceptConnection,
     BytesMessage,
     CloseConnection,
     Event,
@@ -31,9 +29,11 @@ from wsproto.events import (
     RejectData,
     TextMessage,
 )
+from wsproto.utilities import RemoteProtocolError
 
 from tts_trio.errors import TTSConnectionError
 from tts_trio.transport.server_stream import ServerStream
+from tts_trio.transport.upgrade import end_of_grant, headers_of, new_key, request
 
 # In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
 # examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
@@ -73,9 +73,10 @@ class FramedConnection(trio_websocket.WebSocketConnection):
                 which. `read` may go on until the stream ends, and a peer may leave that open.
         """
         self.stream = ServerStream(stream, MAX_MESSAGE, on_message, on_pong)
+        opened: Any = Connection(ConnectionType.CLIENT)  # what a `WSConnection` has when the handshake is done
         super().__init__(
             self.stream,
-            wsproto.WSConnection(ConnectionType.CLIENT),
+            opened,
             host=host,
             path=path,
             client_extra_headers=headers,
@@ -88,8 +89,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
     async def read(self) -> None:
         """Do the handshake, and read until the WebSocket is closed or lost; `closed` says why."""
         try:
-            assert self._initial_request is not None
-            await self._send(self._initial_request)
+            await self._shake_hands()
             while True:
                 for event in self._wsproto.events():
                     await self._handle(event)
@@ -98,7 +98,9 @@ class FramedConnection(trio_websocket.WebSocketConnection):
                 if not (data := await self.stream.receive_some(_RECEIVE_BYTES)):
                     break
                 self._wsproto.receive_data(data)
-        except wsproto.utilities.RemoteProtocolError as error:
+        except RemoteProtocolError as error:
+            if not self._open_handshake.is_set():
+                raise
             if error.event_hint is not None:
                 await self._send(error.event_hint)
             await self._close_stream()
@@ -108,6 +110,21 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         except trio_websocket.ConnectionClosed:
             return
         await self._abort_web_socket()
+
+    async def _shake_hands(self) -> None:
+        """Ask for the WebSocket. An answer that does not grant it is left to wsproto."""
+        key, asked = new_key(), self._initial_request
+        assert asked is not None
+        await self._write(request(asked.host, asked.target, key, asked.extra_headers))
+        answer = await self.stream.receive_some(_RECEIVE_BYTES)
+        if end_of_grant(answer):
+            self._handshake_headers = tuple(headers_of(answer, key))
+            self._open_handshake.set()
+            return
+        refused = wsproto.WSConnection(ConnectionType.CLIENT)
+        refused.send(asked)
+        refused.receive_data(answer)
+        self._wsproto = refused
 
     async def _handle(self, event: Event) -> None:
         match event:
@@ -120,8 +137,6 @@ class FramedConnection(trio_websocket.WebSocketConnection):
                     await self._handle_close_connection_event(event)
                 finally:
                     self._on_close()
-            case AcceptConnection():
-                await self._handle_accept_connection_event(event)
             case RejectConnection():
                 await self._handle_reject_connection_event(event)
             case RejectData():
@@ -133,13 +148,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         """Wait until the handshake is done; where it fails, `read` raises."""
         await self._open_handshake.wait()
         self.stream.established = True
-        self._forget_handshake()
-
-    def _forget_handshake(self) -> None:
-        """Drop what only the handshake needed, which is 4 KB; the rest of the protocol is an object of its own."""
-        protocol: Any = self._wsproto
-        self._wsproto = protocol.connection
-        self._initial_request = self._connection_proposal = None
+        self._initial_request = self._connection_proposal = None  # which only the handshake needs
 
     def send_now(self, frame: bytes) -> bool:
         """Send a frame without waiting, if that can be done now; return whether the stream has taken it.
@@ -159,8 +168,11 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         await self._put(frame)
 
     async def _send(self, event: Event) -> None:
-        """Send what trio-websocket has to say, without waiting if that can be done now."""
-        data = self._wsproto.send(event)
+        """Send what trio-websocket has to say."""
+        await self._write(self._wsproto.send(event))
+
+    async def _write(self, data: bytes) -> None:
+        """Write data, without waiting if that can be done now."""
         if not self._put_now(data):
             await self._put(data)
         elif self.stream.unsent:

@@ -61,7 +61,7 @@ class ServerStream(trio.abc.Stream):
         self._pieces: Iterator[str | Pong | bytes] = iter(())
         self._count = 0
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Hand on the messages and pongs that come, and return what comes that is neither, or `b""` at the end.
 
         Raises:
@@ -90,7 +90,7 @@ class ServerStream(trio.abc.Stream):
                 if not data:
                     raise HungUp
             if not data:
-                return data
+                return b""
             self._pieces = self._frames.cut(data)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -13,6 +13,7 @@ import pytest
 import trio
 import wsproto
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, Request, TextMessage
+from wsproto.utilities import RemoteProtocolError
 
 from tts_trio import TTSConnectionError
 from tts_trio.transport import framing
@@ -174,3 +175,29 @@ async def test_the_end_is_told_though_the_peer_leaves_the_stream_open(end: Close
             await closed.wait()
         assert connection.closed is not None
         assert connection.closed.code == (1011 if end else 1002)
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+@pytest.mark.parametrize(
+    "instead", [b"Sec-WebSocket-Accept: of another", b"Sec-WebSocket-Protocol: chat\r\n\r\n", "Город: Москва".encode()]
+)
+async def test_a_grant_of_something_else_opens_nothing(instead: bytes, parts: int) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    connection = FramedConnection(
+        ours, "host", "/path", [], on_message=pytest.fail, on_pong=pytest.fail, on_close=pytest.fail
+    )
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+
+    async def answer() -> None:
+        server.receive_data(await theirs.receive_some())
+        granted = re.sub(rb"Sec-WebSocket-Accept: [^\r]*", instead, server.send(AcceptConnection()))
+        for start in range(0, len(granted), -(-len(granted) // parts)):
+            await theirs.send_all(granted[start : start + -(-len(granted) // parts)])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        with pytest.raises(RemoteProtocolError):
+            await connection.read()
+    with trio.move_on_after(0.01) as waited:
+        await connection.wait_open()
+    assert waited.cancelled_caught
