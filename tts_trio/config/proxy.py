@@ -90,7 +90,9 @@ def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
     service = urlsplit(base_url)
     if service.scheme not in {"https", "wss"}:
         return None
-    name = next((name for name in _VARIABLES if name in os.environ), "")
+    name = next((name for name in _VARIABLES if name in os.environ), None)
+    if name is None:
+        return None
     url = os.environ.get(name, "").strip()
     if not url or _is_exempt(service.hostname or "", service.port or 443):
         return None

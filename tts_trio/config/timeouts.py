@@ -13,7 +13,8 @@ def _checked_by(rule: Rule) -> Any:
     """Return a validator whose errors name the field as the user reaches it: `timeouts.stall`."""
 
     def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        rule.check(f"timeouts.{attribute.name}", value)
+        if value is not attribute.default:
+            rule.check(f"timeouts.{attribute.name}", value)
 
     return check
 

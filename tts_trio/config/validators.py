@@ -62,8 +62,9 @@ class Rule:
     secret: bool = False
 
     def __call__(self, _instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        """Check a field of an attrs class, as `check` does."""
-        self.check(attribute.name, value)
+        """Check a field of an attrs class, as `check` does; that a default is allowed is tested once for all."""
+        if value is not attribute.default:
+            self.check(attribute.name, value)
 
     def check(self, field: str, value: object) -> None:
         """Check that a value is allowed.
