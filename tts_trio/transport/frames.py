@@ -72,7 +72,8 @@ class Frames:
             longest: The longest message that is waited for, in bytes. A longer one is left to wsproto.
         """
         self._longest = longest
-        self._received = bytearray()  # the beginning of the answer, or of a message
+        self._received = bytearray()  # the beginning of the answer, or of a message, of which more is to come
+        self._at = 0  # how far `cut` has read
         self._granted = False
         self._in_fragments = False
         self._left = 0  # bytes to come that are left to wsproto
@@ -85,67 +86,72 @@ class Frames:
 
         The iterator is to be exhausted before the next call.
         """
-        received = self._received
-        received += data
+        source = data
+        if self._received:
+            self._received += data
+            source = self._received
+        self._at = 0
         if not self._granted and not self._left:
-            end = end_of_grant(received)
-            if end is None:
-                return
-            self._granted = end > 0
-            if self._granted:
-                yield bytes(received[:end])
-                del received[:end]
-            else:
+            end = end_of_grant(source)
+            if end:
+                self._granted = True
+                self._at = end
+                yield bytes(source[:end])
+            elif end == 0:
                 self._left = _ALL
-        while received:
-            message = None if self._left else self._read()
+        while self._at < len(source) and (self._granted or self._left):
+            message = None if self._left else self._read(source)
             if message is not None:
                 yield message
             elif self._left:
-                piece = bytes(received[: self._left])
-                del received[: self._left]
+                piece = bytes(source[self._at : self._at + self._left])
+                self._at += len(piece)
                 self._left -= len(piece)
                 yield piece
             else:
-                return
+                break
+        if source is self._received:
+            del self._received[: self._at]
+        elif self._at < len(source):
+            self._received += source[self._at :]
 
-    def _read(self) -> str | Pong | None:
+    def _read(self, source: bytes | bytearray) -> str | Pong | None:
         """Read a message of text, or a pong.
 
         None: more is to come, or `_left` tells that wsproto is to read it.
         """
-        received = self._received
-        if len(received) < 2:
+        at, known = self._at, len(source)
+        if known < at + 2:
             return None
-        first, size = received[0], received[1]
+        first, size = source[at], source[at + 1]
         is_data = first in (_GOES_ON if self._in_fragments else _BEGINS_MESSAGE)
         if size & _MASK or not (is_data or (first in _CONTROL and size not in _LONGER)):
             self._left = _ALL
             return None
-        begin, least = 2, 0
+        begin, least = at + 2, 0
         if size in _LONGER:
-            begin, least = _LONGER[size]
-            if len(received) < begin:
+            head, least = _LONGER[size]
+            begin = at + head
+            if known < begin:
                 return None
-            size = int.from_bytes(received[2:begin])
+            size = int.from_bytes(source[at + 2 : begin])
         end = begin + size
         if first == _PONG:
-            if len(received) < end:
+            if known < end:
                 return None
-            pong = Pong(bytes(received[begin:end]))
-            del received[:end]
-            return pong
+            self._at = end
+            return Pong(bytes(source[begin:end]))
         if first == WHOLE_TEXT and least <= size <= self._longest:
-            if len(received) < end:
+            if known < end:
                 return None
             try:
-                message = received[begin:end].decode()
+                message = str(memoryview(source)[begin:end], "utf-8")  # which copies it once
             except UnicodeDecodeError:
                 self._left = _ALL
                 return None
-            del received[:end]
+            self._at = end
             return message
-        self._left = end if size >= least and first != _CLOSE else _ALL
+        self._left = end - at if size >= least and first != _CLOSE else _ALL
         if is_data:
             self._in_fragments = first in _UNFINISHED
         return None

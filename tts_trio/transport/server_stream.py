@@ -78,6 +78,7 @@ class ServerStream(trio.abc.Stream):
                     await trio.lowlevel.checkpoint()
                 if isinstance(piece, bytes):
                     return piece
+            piece = data = b""  # while the next message is waited for, 22 KB of the last one would stay
             try:
                 data = await self._stream.receive_some(max_bytes)
             except trio.BrokenResourceError as error:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections.abc import Iterator
 
 import h11
+import pytest
 import trio
 
 from tests.helpers import make_config, memory_service
 from tts_trio import TTSConfig, WebSocketConnectionManager
+from tts_trio.transport.framing import MAX_MESSAGE
 from tts_trio.transport.http import HttpConnections
+from tts_trio.transport.server_stream import ServerStream
 
 
 def below(nursery: trio.Nursery) -> Iterator[trio.Nursery | trio.lowlevel.Task]:
@@ -79,3 +83,33 @@ async def test_a_handshake_leaves_no_buffers_behind(autojump_clock: trio.testing
                 each for each in gc.get_objects() if isinstance(each, h11.Connection) and each.our_role is h11.CLIENT
             ]
             assert ours == []
+
+
+@pytest.mark.parametrize("text", ["Hello. ", "Привет. "])
+async def test_a_message_is_let_go_when_it_was_handed_on(text: str) -> None:
+    """While the next one is waited for, nothing of it stays: of 200 calls that speak, that was 4 MB."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    lengths: list[int] = []
+    stream = ServerStream(ours, MAX_MESSAGE, lambda message: lengths.append(len(message)), pytest.fail)
+    grant = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(theirs.send_all, grant)
+        assert await stream.receive_some() == grant
+        nursery.start_soon(stream.receive_some)
+        await trio.testing.wait_all_tasks_blocked()
+        tracemalloc.start()
+        try:
+            for _ in range(3):
+                await theirs.send_all(frame((text * 100_000).encode()))
+                await trio.testing.wait_all_tasks_blocked()
+            held, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        nursery.cancel_scope.cancel()
+    assert lengths == [len(text) * 100_000] * 3
+    assert most > 1_000_000
+    assert held < 100_000
+
+
+def frame(payload: bytes) -> bytes:
+    return b"\x81\x7f" + len(payload).to_bytes(8) + payload
