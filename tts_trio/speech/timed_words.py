@@ -125,7 +125,8 @@ class TimedWords:
         later.chars += alignment.chars
         later.starts_ms += starts_ms
         later.durations_ms += durations_ms
-        self._do_later(TimedWords._take_apart, first, len(later.chars), cursor, base_ms)
+        later.steps.append(TimedWords._take_apart)
+        later.numbers += (first, len(later.chars), cursor, base_ms)
         self._latest_ms = max(self._latest_ms, base_ms + max(map(add, starts_ms, durations_ms)))
         if len(later.chars) > _MOST_NOTED:
             self._catch_up()
@@ -151,18 +152,21 @@ class TimedWords:
             if self.are_missing(ms, held_back_ms, overrun):
                 return False
             self.end_clip(ms)
-        self._do_later(TimedWords._begin_clip, ms)
+        self._later.steps.append(TimedWords._begin_clip)
+        self._later.numbers.append(ms)
         return True
 
     def end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""
         if self._latest_ms > ms:
-            self._do_later(TimedWords._compress, ms)
+            self._later.steps.append(TimedWords._compress)
+            self._later.numbers.append(ms)
 
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
         self.end_clip(ms)
-        self._do_later(TimedWords._end, len(self._sent.spans), ms)
+        self._later.steps.append(TimedWords._end)
+        self._later.numbers += (len(self._sent.spans), ms)
 
     # What is asked.
 
@@ -237,10 +241,6 @@ class TimedWords:
         return bisect.bisect_right(self._timed, ms, key=attrgetter("end_ms"))
 
     # What was put off.
-
-    def _do_later(self, step: Callable[[TimedWords, _Later, Iterator[float]], None], *numbers: float) -> None:
-        self._later.steps.append(step)
-        self._later.numbers += numbers
 
     def _catch_up(self) -> None:
         if self._later.steps:
