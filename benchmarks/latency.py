@@ -44,7 +44,8 @@ class Plan:
         round_trips: Of the links, in seconds.
         link: The round trip of the picture and the targets.
         replies: What is said in turns.
-        rounds: Of static texts, and of cold starts.
+        texts: How many static texts are said in turns.
+        rounds: Of cold starts.
         silences: Before static texts, in seconds.
         worlds: Of the two worlds.
     """
@@ -52,20 +53,21 @@ class Plan:
     round_trips: Sequence[float]
     link: float
     replies: Sequence[Reply]
+    texts: int
     rounds: int
     silences: Sequence[float]
     worlds: worlds.Plan
 
     def steps(self) -> int:
         """How many steps of the progress bar it has."""
-        at_each_link = len(self.replies) + self.rounds
+        at_each_link = len(self.replies) + self.texts
         return len(self.round_trips) * at_each_link + self.rounds + len(self.silences) + self.worlds.steps()
 
 
 _WARM_UP: dict[str, Any] = {"pieces": ["Yes."]}
 
-QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 2, (), worlds.QUICK)
-FULL = Plan((0.0, 0.1), 0.1, field.corpus(6), 3, (8.0, 8.0, 60.0), worlds.FULL)
+QUICK = Plan((0.0, 0.1), 0.1, field.corpus(2, 60, 90), 4, 2, (), worlds.QUICK)
+FULL = Plan((0.0, 0.1), 0.1, field.corpus(6), 15, 3, (8.0, 8.0, 60.0), worlds.FULL)
 
 
 @attrs.define
@@ -126,7 +128,7 @@ def measure(service: Service, contestants: Sequence[Contestant], plan: Plan, adv
             advance()
         for contestant in fixed:
             _one(service, contestant, field.known(next(phrases)), round_trip)
-        for number in range(plan.rounds):
+        for number in range(plan.texts):
             phrase = field.known(next(phrases))
             for contestant in field.rotated(fixed, number):
                 record, events = _one(service, contestant, phrase, round_trip)

@@ -18,7 +18,7 @@ ROUND_TRIP = 0.04
 MODEL = 0.075
 NAMES = [field.OURS, field.FLOOR]
 REPLY = Reply("ru", "Добрый день! Да.", frozenset(), frozenset())
-PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [REPLY], 1, (), worlds.Plan(2, 1, 1, 1))
+PLAN = latency.Plan((0.0, ROUND_TRIP), ROUND_TRIP, [REPLY], 1, 1, (), worlds.Plan(2, 1, 1, 1))
 
 
 def test_it_measures_the_link_and_the_model_and_little_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
