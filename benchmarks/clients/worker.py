@@ -4,7 +4,8 @@
                                                 together, where the runtime allows that
 {"do": "prepare"}                               have all of them ready to speak at once
 {"do": "speak", "rows": [[turn, …], …]}         each client its row, one after the other; the clients together; before a
-                                                turn with a "rest" of some seconds it gets ready, and that much time
+                                                turn with a "rest" of some seconds it gets ready, and that much time;
+                                                "note_after" so many seconds each it notes what the process has used
 {"do": "cold", "base_url": …, "voice": …, "turn": …}    make one, speak, and be done with it
 {"do": "memory"}                                tell what Python objects were made since the first time
 {"do": "close"}                                 be done with all of them
@@ -136,22 +137,19 @@ class Worker:
         await self._runtime.together([client.prepare for client in self._clients])
 
     async def _speak(self, rows: list[list[dict[str, Any]]], note_after: Sequence[float] = ()) -> dict[str, Any]:
-        """Speak, and tell what the process had used after so many seconds each."""
+        """Speak, and tell what the process had used after so many seconds each, in order of time."""
         records: list[list[dict[str, Any]]] = [[] for _ in rows]
-        notes: list[dict[str, float]] = [{} for _ in note_after]
+        notes: list[dict[str, float]] = []
 
         def speaker(number: int) -> Callable[[], Awaitable[None]]:
             return lambda: self._converse(self._clients[number], rows[number], records[number])
 
-        def noter(number: int) -> Callable[[], Awaitable[None]]:
-            async def note_usage() -> None:
-                await self._runtime.sleep(note_after[number])
-                notes[number].update(usage())
+        async def note(after: float) -> None:
+            await self._runtime.sleep(after)
+            notes.append(usage())
 
-            return note_usage
-
-        speakers = [speaker(number) for number in range(len(rows))]
-        await self._runtime.together([*map(noter, range(len(notes))), *speakers])
+        noting = [partial(note, after) for after in note_after]
+        await self._runtime.together([*noting, *(speaker(number) for number in range(len(rows)))])
         return {"records": records, "notes": notes}
 
     async def _converse(self, client: Client, row: list[dict[str, Any]], records: list[dict[str, Any]]) -> None:

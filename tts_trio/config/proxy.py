@@ -93,7 +93,7 @@ def proxy_for(base_url: str, proxy: str | None) -> Proxy | None:
     name = next((name for name in _VARIABLES if name in os.environ), None)
     if name is None:
         return None
-    url = os.environ.get(name, "").strip()
+    url = os.environ[name].strip()
     if not url or _is_exempt(service.hostname or "", service.port or 443):
         return None
     return _of_environment(name, url if "://" in url else f"http://{url}")

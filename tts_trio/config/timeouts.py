@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from tts_trio.config.validators import Rule, seconds, unless_none
 
 
-def _checked_by(rule: Rule) -> Any:
-    """Return a validator whose errors name the field as the user reaches it: `timeouts.stall`."""
-
-    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is not attribute.default:
-            rule.check(f"timeouts.{attribute.name}", value)
-
-    return check
+def _at_least(low: float) -> Rule:
+    """Return the rule for a duration, whose errors name the field as the user reaches it: `timeouts.stall`."""
+    return attrs.evolve(seconds(low), within="timeouts.")
 
 
-_SECONDS = _checked_by(seconds(0.001))
+_SECONDS = _at_least(0.001)
 
 
 @attrs.frozen(kw_only=True)
@@ -47,10 +40,10 @@ class Timeouts:
     """
 
     connect: float = attrs.field(default=5.0, validator=_SECONDS)
-    first_audio: float | None = attrs.field(default=None, validator=_checked_by(unless_none(seconds(0.001))))
+    first_audio: float | None = attrs.field(default=None, validator=unless_none(_SECONDS))
     stall: float = attrs.field(default=3.0, validator=_SECONDS)
     reply: float = attrs.field(default=10.0, validator=_SECONDS)
     text: float = attrs.field(default=120.0, validator=_SECONDS)
     close: float = attrs.field(default=0.25, validator=_SECONDS)
     cache: float = attrs.field(default=0.02, validator=_SECONDS)
-    ping: float = attrs.field(default=5.0, validator=_checked_by(seconds(0.1)))
+    ping: float = attrs.field(default=5.0, validator=_at_least(0.1))

@@ -55,16 +55,18 @@ class Rule:
         allowed: The values in words, to follow "it must be" in a message.
         good: A function that says whether a value is allowed. An exception of it means no.
         secret: Whether a value may contain a secret, so that the error must not quote it.
+        within: What stands before the name of a field in its error, where a user reaches it so: `timeouts.`.
     """
 
     allowed: str
     good: Callable[[Any], object]
     secret: bool = False
+    within: str = ""
 
     def __call__(self, _instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         """Check a field of an attrs class, as `check` does; that a default is allowed is tested once for all."""
         if value is not attribute.default:
-            self.check(attribute.name, value)
+            self.check(self.within + attribute.name, value)
 
     def check(self, field: str, value: object) -> None:
         """Check that a value is allowed.
@@ -140,7 +142,8 @@ def tuple_of(what: str, least: int, most: int, good: Callable[[Any], object]) ->
 
 def unless_none(rule: Rule) -> Rule:
     """Return the rule for None, or what another rule allows."""
-    return Rule(f"{rule.allowed}, or None", lambda value: value is None or rule.good(value), rule.secret)
+    allowed = f"{rule.allowed}, or None"
+    return Rule(allowed, lambda value: value is None or rule.good(value), rule.secret, rule.within)
 
 
 def to_tuple(value: Any) -> Any:

@@ -63,7 +63,11 @@ def client_frame(first: int, payload: bytes) -> bytes:
 
 
 class Frames:
-    """What one server sends, from its answer to the handshake on."""
+    """What one server sends, from its answer to the handshake on.
+
+    Attributes:
+        granted: Whether the answer has come, and grants the WebSocket.
+    """
 
     def __init__(self, longest: int) -> None:
         """Expect the answer.
@@ -74,7 +78,7 @@ class Frames:
         self._longest = longest
         self._received = bytearray()  # the beginning of the answer, or of a message, of which more is to come
         self._at = 0  # how far `cut` has read
-        self._granted = False
+        self.granted = False
         self._in_fragments = False
         self._left = 0  # bytes to come that are left to wsproto
 
@@ -91,15 +95,15 @@ class Frames:
             self._received += data
             source = self._received
         self._at = 0
-        if not self._granted and not self._left:
+        if not self.granted and not self._left:
             end = end_of_grant(source)
             if end:
-                self._granted = True
+                self.granted = True
                 self._at = end
                 yield bytes(source[:end])
             elif end == 0:
                 self._left = _ALL
-        while self._at < len(source) and (self._granted or self._left):
+        while self._at < len(source) and (self.granted or self._left):
             message = None if self._left else self._read(source)
             if message is not None:
                 yield message

@@ -33,7 +33,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from tts_trio.errors import TTSConnectionError
 from tts_trio.transport.server_stream import ServerStream
-from tts_trio.transport.upgrade import end_of_grant, headers_of, new_key, request
+from tts_trio.transport.upgrade import headers_of, new_key, request
 
 # In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
 # examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
@@ -117,7 +117,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         assert asked is not None
         await self._write(request(asked.host, asked.target, key, asked.extra_headers))
         answer = await self.stream.receive_some(_RECEIVE_BYTES)
-        if end_of_grant(answer):
+        if self.stream.granted:
             self._handshake_headers = tuple(headers_of(answer, key))
             self._open_handshake.set()
             return

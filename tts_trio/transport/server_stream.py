@@ -61,6 +61,11 @@ class ServerStream(trio.abc.Stream):
         self._pieces: Iterator[str | Pong | bytes] = iter(())
         self._count = 0
 
+    @property
+    def granted(self) -> bool:
+        """Whether the server has granted the WebSocket; its answer is the first that `receive_some` returns."""
+        return self._frames.granted
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Hand on the messages and pongs that come, and return what comes that is neither, or `b""` at the end.
 

@@ -10,12 +10,8 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from typing import TypeAlias
 
 from wsproto.utilities import RemoteProtocolError
-
-Headers: TypeAlias = list[tuple[bytes, bytes]]
-"""Names and values, in order."""
 
 _GRANT = re.compile(rb"HTTP/\d\.\d 101\b")
 _SHORTEST = len(b"HTTP/1.1 101 ")
@@ -63,13 +59,13 @@ def end_of_grant(answer: bytes | bytearray) -> int | None:
     return None if len(answer) < _LONGEST else 0
 
 
-def headers_of(grant: bytes, key: bytes) -> Headers:
+def headers_of(grant: bytes, key: bytes) -> list[tuple[bytes, bytes]]:
     """Return the headers of an answer that grants the request, their names in lower case.
 
     Raises:
         RemoteProtocolError: It does not grant this request.
     """
-    headers: Headers = []
+    headers: list[tuple[bytes, bytes]] = []
     for line in grant.splitlines()[1:-1]:
         name, colon, value = line.partition(b":")
         if not colon or name.split() != [name]:

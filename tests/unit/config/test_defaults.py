@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from tests.helpers import make_config
-from tts_trio import ConfigurationError, PhrasePolicy, Timeouts, TTSConfig
+from tts_trio import (
+    ConfigurationError,
+    Filler,
+    PhrasePolicy,
+    PronunciationDictionary,
+    Timeouts,
+    TTSConfig,
+    VoiceSettings,
+)
+from tts_trio.config import validators
 from tts_trio.config.validators import Rule
 
-CLASSES: list[type[Any]] = [TTSConfig, Timeouts, PhrasePolicy]
+CLASSES: list[type[Any]] = [TTSConfig, Timeouts, PhrasePolicy, Filler, VoiceSettings, PronunciationDictionary]
 FIELDS = [
     (kind, field)
     for kind in CLASSES
@@ -21,8 +31,20 @@ FIELDS = [
 
 
 def test_there_are_such_fields() -> None:
-    assert len(FIELDS) > 30
-    assert {kind for kind, _ in FIELDS} >= {TTSConfig, PhrasePolicy}
+    assert len(FIELDS) > 60
+    assert {kind for kind, _ in FIELDS} == {*CLASSES} - {PronunciationDictionary}
+
+
+def test_these_are_all_the_classes_of_such_fields() -> None:
+    known = {kind.__module__.rpartition(".")[2] for kind in CLASSES}
+    config = Path(validators.__file__).parent
+    assert known == {path.stem for path in config.glob("*.py") if "validator=" in path.read_text("utf-8")}
+    elsewhere = {path for path in config.parent.rglob("*.py") if "validators import" in path.read_text("utf-8")}
+    assert not [
+        path
+        for path in elsewhere
+        if path.parent != config and "local_server" not in path.parts and "validator=" in path.read_text("utf-8")
+    ]
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS, ids=lambda value: getattr(value, "name", None))
