@@ -7,7 +7,7 @@ import pytest
 from benchmarks import calls, field
 from benchmarks.calls import Load
 from benchmarks.children import open_contestant, open_service
-from benchmarks.clients.worker import module_of
+from benchmarks.clients.worker import module_of, usage
 from benchmarks.memory import Held, by_module, by_type
 
 
@@ -41,6 +41,12 @@ def test_the_kinds_add_up_to_the_memory_of_a_call() -> None:
     assert rows["outside Python (OpenSSL, allocators)"] == {"tts_trio": 77.25, "floor": None}
     assert rows["RSS, all"] == {"tts_trio": 100.0, "floor": None}
     assert rows["sockets, number"] == {"tts_trio": 2.0, "floor": 1.0}
+
+
+def test_the_memory_of_a_process_grows_with_what_it_holds() -> None:
+    before = usage()["memory"]
+    held = b"x" * 64_000_000  # so much that nothing that was freed before holds it
+    assert usage()["memory"] - before > 0.9 * len(held)
 
 
 def test_the_types_that_hold_most_come_first() -> None:
