@@ -257,7 +257,7 @@ class TTSManager(SingleUse):
         if filler is not None and ask is not None:
             reply.fill(filler, ask)
         async with self._perform(reply) as audio:
-            yield reply.text, audio
+            yield reply.text_channel(), audio
 
     def _begin_reply(
         self, config: TTSConfig, openings: Openings | None, *, background: bool = False
@@ -313,7 +313,7 @@ class TTSManager(SingleUse):
             nursery, _ = self._require_open()  # the manager may have been left while a reply waited for a connection
             nursery.start_soon(self._run_speech, speech)
             self._open.add(speech)
-            yield speech.audio
+            yield speech.audio_channel()
         finally:
             speech.leave()
             self._open.discard(speech)

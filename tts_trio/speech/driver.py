@@ -26,12 +26,12 @@ class Driver(ABC):
     """Runs one utterance in a task of the manager, which a cancellation of the caller's task does not reach.
 
     The utterance decides what happens when, and the driver does it. The caller's channels, the service and the timers
-    change the utterance, and call `changed` after each change.
+    change the utterance, and call `changed` after each change. The channels hold the driver, which holds neither: when
+    the caller has let go of them, nothing of the utterance is left to the garbage collector.
 
     Attributes:
         kind: The kind of utterance, as in `UtteranceRecord`.
         utterance: The state of the utterance.
-        audio: The channel that gives the audio to the caller.
     """
 
     kind: ClassVar[Literal["reply", "static text"]]
@@ -47,7 +47,10 @@ class Driver(ABC):
         self.utterance: Utterance = Utterance(config, self._now(), resumes=resumes)
         self._config: TTSConfig = config
         self._readers = WaitingTasks()
-        self.audio: AudioChannel = AudioChannel(self.utterance, self.changed, self._readers)
+
+    def audio_channel(self) -> AudioChannel:
+        """Make the channel that gives the audio to the caller; there is to be one."""
+        return AudioChannel(self.utterance, self.changed, self._readers)
 
     @abstractmethod
     async def run(self) -> None:

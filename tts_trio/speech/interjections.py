@@ -42,25 +42,21 @@ class Clip:
 class Interjections:
     """Says a filler whenever it is due in one reply."""
 
-    def __init__(
-        self, filler: Filler, ask: Callable[[], Awaitable[Clip]], utterance: Utterance, on_said: Callable[[], None]
-    ) -> None:
+    def __init__(self, filler: Filler, ask: Callable[[], Awaitable[Clip]], utterance: Utterance) -> None:
         """Prepare; `run` has to be run in a task.
 
         Args:
             filler: The filler.
             ask: Returns its audio; raises a `TTSError` where there is none.
             utterance: The reply.
-            on_said: A function that is called when the filler was put into the reply's audio.
         """
         self._filler = filler
         self._ask = ask
         self._utterance = utterance
-        self._on_said = on_said
         self._last_text = trio.current_time()
         self._not_before = -math.inf  # when it may be said again
         self._clip: Clip | None = None
-        self._timer = Timer(self._due)
+        self._timer = Timer()
         utterance.fills = True
 
     def text_came(self) -> None:
@@ -69,18 +65,23 @@ class Interjections:
 
     def changed(self) -> None:
         """Note that the utterance has changed."""
-        self._timer.reset()
+        self._timer.bring_forward(self._due())
 
     @trio.lowlevel.enable_ki_protection
-    async def run(self) -> None:
-        """Wait until the filler is due, and say it; again and again, if it is to be said more than once."""
+    async def run(self, on_said: Callable[[], None]) -> None:
+        """Wait until the filler is due, and say it; again and again, if it is to be said more than once.
+
+        Args:
+            on_said: A function that is called when the filler was put into the reply's audio.
+        """
         while self._not_before < math.inf:
-            await self._timer.wait()
+            await self._timer.wait(self._due())
             if self._due() > trio.current_time():
                 continue
             clip = self._clip or await self._get()
             if self._due() <= trio.current_time():  # nothing has come meanwhile
                 self._say(clip)
+                on_said()
 
     async def _get(self) -> Clip:
         """Return the audio; where it cannot be had, there is none, so that it is said in silence."""
@@ -97,7 +98,6 @@ class Interjections:
         utterance = self._utterance
         seconds = utterance.segments.interject(self._filler.text, clip.audio, connected=utterance.has_connection)
         self._not_before = trio.current_time() + seconds + every
-        self._on_said()
 
     def _due(self) -> float:
         """Return when the filler is to be said if nothing happens before; infinity while it is not."""

@@ -15,10 +15,8 @@ import trio
 
 from tts_trio._nurseries import single_error
 from tts_trio.config.config import TTSConfig
-from tts_trio.config.protocols import Limiter
 from tts_trio.errors import ConcurrencyError, TTSError
 from tts_trio.limits.backoff import Backoff
-from tts_trio.limits.limiter import has_lapsed, learn_from
 from tts_trio.speech.channels import TextChannel
 from tts_trio.speech.driver import Driver
 from tts_trio.speech.replays import Replays
@@ -32,14 +30,13 @@ if TYPE_CHECKING:
     from tts_trio.speech.fallback import PhraseByPhrase
     from tts_trio.speech.hedged_connection import HedgedConnection
     from tts_trio.speech.interjections import Clip, Interjections
+    from tts_trio.speech.limiter_slot import LimiterSlot
     from tts_trio.speech.openings import OpeningRecorder, Openings
     from tts_trio.transport.http import HttpConnections
 
 logger = logging.getLogger(__name__)
 
 _REPLAY = Backoff(first=0.2, longest=0.2)  # before each replay but the first
-_REFUSED = Backoff(first=0.2)  # after a refusal for the plan's concurrency
-
 
 AcquireConnection: TypeAlias = Callable[[], Awaitable[Connection]]
 """Waits up to `timeouts.connect` for a hot connection, and returns it; raises a `TTSError` if there is none."""
@@ -78,48 +75,48 @@ class Reply(Driver):
             background: Whether no caller waits for the audio (a prefetch).
         """
         super().__init__(config)
-        self.text: TextChannel = TextChannel(self.utterance, self._accepted, self.changed)
-        self.utterance.admitted = config.limiter is None
         self._openings = openings
         self._opening = openings  # from which the next phrase may be said; None: from nothing, or no more
         self._recorder: OpeningRecorder | None = None
-        self._background = background
         self._only_listens = False  # whether the utterance did after the last change
-        self._has_phrases = trio.Event()
-        self._slot: object = None
-        self._slot_lost = trio.Event()
-        self._refusals = 0
-        self._pause = 0.0  # seconds to wait after a refusal before the next slot
+        self._slot: LimiterSlot | None = None
         self._acquire = acquire
         self._http = http
         self._replayed = 0  # how many replays have begun
         self._acquiring = trio.CancelScope()
-        self._slot_scope = trio.CancelScope()
         self._connection: ReplyConnection | None = None
         self._hedged: HedgedConnection | None = None
         self._interjections: Interjections | None = None
         self._going_on = False  # whether a task acquires another connection
-        self._timer = Timer(self.utterance.deadline)
+        self._timer = Timer()
+        if config.limiter is not None:
+            from tts_trio.speech.limiter_slot import LimiterSlot  # loaded late: not all have a limiter
+
+            self._slot = LimiterSlot(config.limiter, self.utterance, background=background)
         if connection is not None:
             self._record_anew()
             if config.hedge is not None and acquire_spare is not None:
                 self._hedged = self._hedge(connection, acquire_spare)
             self._use(self._hedged or connection)
 
+    def text_channel(self) -> TextChannel:
+        """Make the channel that takes the text of the caller; there is to be one."""
+        return TextChannel(self.utterance, self._accepted, self.changed)
+
     def fill(self, filler: Filler, ask: Callable[[], Awaitable[Clip]]) -> None:
         """Say a filler while the LLM is silent; `ask` returns its audio. Call it before `run`."""
         from tts_trio.speech.interjections import Interjections  # loaded late: few ask for it
 
-        self._interjections = Interjections(filler, ask, self.utterance, self.changed)
+        self._interjections = Interjections(filler, ask, self.utterance)
 
     async def run(self) -> None:
         """Keep the deadlines until the utterance ends; other tasks acquire the next connection when one has ended."""
         with self._ending(), single_error():
             async with trio.open_nursery() as nursery:
-                if self._config.limiter is not None:
-                    nursery.start_soon(self._hold_slot, self._config.limiter)
+                if self._slot is not None:
+                    nursery.start_soon(self._hold_slot, self._slot)
                 if self._interjections is not None:
-                    nursery.start_soon(self._interjections.run)
+                    nursery.start_soon(self._interjections.run, self.changed)
                 if self._hedged is not None:
                     nursery.start_soon(self._hedged.run)
                 while self.utterance.ended is None:
@@ -138,23 +135,10 @@ class Reply(Driver):
         self._use(connection)
 
     @trio.lowlevel.enable_ki_protection
-    async def _hold_slot(self, limiter: Limiter) -> None:
-        """Hold a slot of the limiter from the first phrase until the utterance ends.
-
-        When the slot was lost, or the service refused the utterance all the same, wait for another slot. If there is
-        none in time, a fallback of the user's, which needs no slot, speaks.
-        """
-        await self._has_phrases.wait()
+    async def _hold_slot(self, slot: LimiterSlot) -> None:
+        """Hold a slot until the utterance ends. If there is none in time, a fallback of the user's needs none."""
         try:
-            with self._slot_scope:
-                while True:
-                    async with limiter.slot(background=self._background) as self._slot:
-                        self._slot_lost = trio.Event()
-                        self.utterance.admitted = True
-                        self.changed()
-                        await self._slot_lost.wait()
-                    await trio.sleep(self._pause)
-                    self._pause = 0.0
+            await slot.hold(self.changed)
         except ConcurrencyError as error:
             if not callable(self._config.fallback) or not self.utterance.replays.give_up(error):
                 raise
@@ -162,13 +146,8 @@ class Reply(Driver):
             self.utterance.lost(error, trio.current_time())
             self.changed()
 
-    def _lose_slot(self) -> None:
-        """Give the slot back, and send no phrase before there is another one."""
-        self.utterance.admitted = False
-        self._slot_lost.set()
-
     async def _keep_deadlines(self) -> None:
-        await self._timer.wait()
+        await self._timer.wait(self.utterance.deadline())
         if self.utterance.deadline() > trio.current_time():  # mostly it has moved on since the timer was set
             return
         await has_expired(self.utterance.overdue_at)
@@ -211,8 +190,9 @@ class Reply(Driver):
             logger.warning("the fallback speaks the rest of a reply: %s", replays.given_up_for)
         if not callable(source):
             return PhrasesOverHttp(self._config, self._http, self.utterance.segments.said, nursery)
-        self._slot_scope.cancel(reason="the service speaks no more of this reply")
-        self._slot, self.utterance.admitted = None, True
+        if self._slot is not None:
+            self._slot.give_back()
+            self._slot = None
         return PhrasesElsewhere(self._config, source, nursery)
 
     def _hedge(self, connection: Connection, acquire_spare: AcquireSpare) -> HedgedConnection | None:
@@ -259,11 +239,8 @@ class Reply(Driver):
             self._readers.wake()
 
     def _on_loss(self, error: TTSError) -> None:
-        if self._config.limiter is not None and isinstance(error, ConcurrencyError):
-            self._refusals += 1
-            self._pause = _REFUSED.after(self._refusals)
-            learn_from(error, self._config.limiter)
-            self._lose_slot()
+        if self._slot is not None and isinstance(error, ConcurrencyError):
+            self._slot.refused(error)
         self.utterance.lost(error, trio.current_time())
         self.changed()
 
@@ -285,14 +262,12 @@ class Reply(Driver):
         now = self._now()
         if self._opening is not None and self.utterance.say_from_memory(self._opening, now):
             self._opening = None
-        if self.utterance.phrases:
-            self._has_phrases.set()
-            if self._connection is not None and has_lapsed(self._slot):
-                self._lose_slot()
+        if self._slot is not None and self.utterance.phrases:
+            self._slot.want()
         for phrase in self.utterance.phrases_to_send(now):
             assert self._connection is not None, phrase
             self._connection.send_text(phrase)
-            self._timer.put_off()  # the wait for more text is over
+            self._timer.put_off(self.utterance.deadline())  # the wait for more text is over
             if self._recorder is not None:
                 self._recorder.sent(phrase, recalled=self.utterance.segments.recalled)
         if self.utterance.end_to_send(now) and self._connection is not None:
@@ -302,7 +277,7 @@ class Reply(Driver):
             self._connection.close()
             self._connection = None
         self._only_listens = self.utterance.only_listens
-        self._timer.reset()
+        self._timer.bring_forward(self.utterance.deadline())
         if self._interjections is not None:
             self._interjections.changed()
         self._wake_readers()

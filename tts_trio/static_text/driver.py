@@ -201,7 +201,7 @@ class StaticText(Driver):
         self._answered: ResponseStarted | None = None
         self._scope = trio.CancelScope()
         self._asking = trio.CancelScope()
-        self._timer = Timer(self.utterance.overdue_at)
+        self._timer = Timer()
         self._heard_more = trio.Event()
         self._losses = 0
         self._retry_at = 0.0
@@ -233,7 +233,7 @@ class StaticText(Driver):
     @trio.lowlevel.enable_ki_protection
     async def _keep_deadlines(self) -> None:
         while True:
-            await self._timer.wait()
+            await self._timer.wait(self.utterance.overdue_at())
             if await has_expired(self.utterance.overdue_at):
                 self.utterance.expire(trio.current_time())
                 self._asking.cancel(reason="the service is late")
@@ -282,7 +282,7 @@ class StaticText(Driver):
             case Hedged():
                 self.utterance.hedge = "won" if event.won else "lost"
                 self.utterance.hedged_characters += event.characters
-        self._timer.reset()
+        self._timer.bring_forward(self.utterance.overdue_at())
 
     async def _wait_for_room(self) -> None:
         """Wait until the listener needs more audio. The service waits meanwhile, and is not late."""

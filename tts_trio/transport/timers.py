@@ -89,33 +89,23 @@ class Timer:
     the timer is set again only where something is due earlier than it fires; otherwise it fires too early, once.
     """
 
-    def __init__(self, due: Callable[[], float]) -> None:
-        """Prepare a timer.
-
-        Args:
-            due: Returns when something is due, in seconds of trio's clock.
-        """
-        self._due = due
+    def __init__(self) -> None:
         self._fires_at = math.inf
         self._scope = trio.CancelScope()
         self._waiting: trio.lowlevel.Task | None = None
-
-    def reset(self) -> None:
-        """Set the timer earlier, if something is due before it fires."""
-        self.bring_forward(self._due())
 
     def bring_forward(self, due: float) -> None:
         """Set the timer to this time, if that is earlier."""
         if due < self._fires_at:
             self._fires_at = self._scope.deadline = due
 
-    def put_off(self) -> None:
-        """Set the timer to when something is due, though that is later: it would fire for nothing, and soon.
+    def put_off(self, due: float) -> None:
+        """Set the timer to this time, though that is later: it would fire for nothing, and soon.
 
         One that is late already stays, since `wait` is to tell by how much.
         """
         if trio.current_time() < self._fires_at:
-            self._fires_at = self._scope.deadline = self._due()
+            self._fires_at = self._scope.deadline = due
 
     def fire(self) -> None:
         """Wake the task now, if it waits."""
@@ -123,10 +113,14 @@ class Timer:
             trio.lowlevel.reschedule(self._waiting)
             self._waiting = None
 
-    async def wait(self) -> float:
-        """Wait until something may be due, and return how many seconds late it is: the loop stood still for them."""
-        self._fires_at = self._due()
-        with trio.CancelScope(deadline=self._fires_at) as self._scope:
+    async def wait(self, due: float) -> float:
+        """Wait until something may be due, and return how many seconds late it is: the loop stood still for them.
+
+        Args:
+            due: When something is due, in seconds of trio's clock, as for the other methods.
+        """
+        self._fires_at = due
+        with trio.CancelScope(deadline=due) as self._scope:
             self._waiting = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         return max(0.0, trio.current_time() - self._fires_at)

@@ -86,7 +86,7 @@ class WebSocket:
         self._answered = trio.Event()  # the first pong has come, or none will
         self.ending = False
         self._goodbye: str | None = None
-        self._timer = Timer(self._next_deadline)
+        self._timer = Timer()
         self._next_ping = math.inf
         self._pings = Pings()
         self._messages = 0  # that came
@@ -114,7 +114,7 @@ class WebSocket:
     def reset_timer(self) -> None:
         """Set the timer earlier, if something is due before it fires; on a socket that is ending nothing is."""
         if not self.ending:
-            self._timer.reset()
+            self._timer.bring_forward(self._next_deadline())
 
     def wake_by(self, due: float) -> None:
         """Set the timer to this time, if it fires later, and something may be due then."""
@@ -284,7 +284,7 @@ class WebSocket:
         """Do what is due when it is due, until the socket ends."""
         self._next_ping = trio.current_time() + self._config.ping_interval
         while not self.ending:
-            stood_still = await self._timer.wait()
+            stood_still = await self._timer.wait(self._next_deadline())
             self._pings.put_off(stood_still)
             if self._next_ping <= trio.current_time():
                 self._next_ping = trio.current_time() + self._config.ping_interval
@@ -309,7 +309,7 @@ class WebSocket:
     def _pong(self, payload: bytes) -> None:
         if self._pings.answer(payload):
             self._answered.set()
-            self._timer.put_off()
+            self._timer.put_off(self._next_deadline())
 
     async def _judge_pings(self) -> None:
         """Lose the socket where a pong is overdue."""

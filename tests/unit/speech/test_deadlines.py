@@ -197,8 +197,9 @@ async def test_the_first_audio_ends_the_time_that_only_it_had(
     reply = Reply(config, trio.sleep_forever, None, connection)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reply.run)
-        reply.text.send_nowait(SENTENCES[language].partition(" ")[0] + ".")
-        reply.text.close()
+        text = reply.text_channel()
+        text.send_nowait(SENTENCES[language].partition(" ")[0] + ".")
+        text.close()
         await trio.sleep(0.3)
         began = trio.current_time()
         connection.on_event(AudioReceived(bytes(16000)))
@@ -210,18 +211,17 @@ async def test_the_first_audio_ends_the_time_that_only_it_had(
 async def test_a_timer_that_is_late_tells_so_though_it_is_put_off(mock_clock: trio.testing.MockClock) -> None:
     """P33: an answer that is read in the same turn puts the timer off; the others are still to be waited for."""
     due = trio.current_time() + 1.0
-    timer = Timer(lambda: due)
+    timer = Timer()
     late: list[float] = []
 
     async def wait() -> None:
-        late.append(await timer.wait())
+        late.append(await timer.wait(due))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(2.5)
-        due += 10.0
-        timer.put_off()
+        timer.put_off(due + 10.0)
         with trio.move_on_after(0):
             await trio.testing.wait_all_tasks_blocked()
         for _ in range(5):

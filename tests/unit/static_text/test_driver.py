@@ -375,7 +375,7 @@ async def test_a_retry_waits_as_long_as_the_service_asks_for(
     busy = Busy(retry_after=1.5)
     phrase = StaticText(StaticTextRequest.checked(make_config(), "Да."), busy, RequestHistory())
     nursery.start_soon(phrase.run)
-    assert len(await listen(phrase.audio)) == 3200
+    assert len(await listen(phrase.audio_channel())) == 3200
     assert busy.asked == [0, pytest.approx(1.5)]
 
 
@@ -386,7 +386,7 @@ async def test_a_retry_that_would_come_too_late_is_not_waited_for(
     phrase = StaticText(StaticTextRequest.checked(make_config(), "Да."), busy, RequestHistory())
     nursery.start_soon(phrase.run)
     with pytest.raises(ConcurrencyError) as caught:
-        await listen(phrase.audio)
+        await listen(phrase.audio_channel())
     assert caught.value.retry_after == 60
     assert busy.asked == [0]
     assert trio.current_time() < 1
