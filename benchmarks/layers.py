@@ -127,35 +127,44 @@ async def _tls(bench: Bench) -> list[float]:
     return times
 
 
+class _Counter:
+    """The user of a WebSocket: it counts down the messages that come."""
+
+    def __init__(self) -> None:
+        self.hot = self.passed = trio.Event()
+        self.left = 0
+
+    def first_messages(self) -> tuple[str, ...]:
+        return ()
+
+    def opened(self) -> None:
+        self.hot.set()
+
+    def received(self, message: str | bytes) -> None:
+        self.left -= 1
+        if not self.left:
+            self.passed.set()
+
+    def due(self) -> float:
+        return math.inf
+
+    async def do_what_is_due(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
 async def _websocket(bench: Bench) -> list[float]:
-    left = 0
-    passed = trio.Event()
-
-    def take(_message: str | bytes) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            passed.set()
-
-    websocket = WebSocket(
-        bench.config,
-        "/v1/any",
-        open_stream=open_stream,
-        on_message=take,
-        due=lambda: math.inf,
-        on_due=trio.lowlevel.checkpoint,
-    )
+    websocket = WebSocket(bench.config, "/v1/any", open_stream)
+    counter = _Counter()
     times: list[float] = []
-    hot = trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(websocket.run, await DialTurn.wait(bench.config.base_url), [], hot.set)
+        nursery.start_soon(websocket.run, await DialTurn.wait(bench.config.base_url), counter)
         peer = await bench.peers.receive()
-        await hot.wait()
+        await counter.hot.wait()
         for batch in bench.batches:
-            left, passed = len(batch), trio.Event()
+            counter.left, counter.passed = len(batch), trio.Event()
             peer.say(batch)
             began = time.thread_time()
-            await passed.wait()
+            await counter.passed.wait()
             times.append(time.thread_time() - began)
         websocket.close()
     return times

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 import random
 import select
@@ -25,6 +24,7 @@ import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, Request
 
 from tests.helpers import make_config
+from tests.helpers.socket_user import User
 from tests.helpers.tls import (
     HOST,
     ServerStream,
@@ -697,19 +697,12 @@ async def test_the_frames_of_a_websocket_stay_in_order_over_a_narrow_pipe() -> N
                 if times:
                     peer.receive_data(await server.receive_some(65536))
 
-        websocket = WebSocket(
-            make_config(),
-            "/path",
-            open_stream=lambda _: checkpointed(client),
-            on_message=lambda _: None,
-            due=lambda: math.inf,
-            on_due=trio.lowlevel.checkpoint,
-        )
-        hot = trio.Event()
+        websocket = WebSocket(make_config(), "/path", lambda _: checkpointed(client))
+        user = User(" ")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(websocket.run, await DialTurn.wait("https://host"), [" "], hot.set)
+            nursery.start_soon(websocket.run, await DialTurn.wait("https://host"), user)
             await hear(until=Ping)
-            await hot.wait()
+            await user.hot.wait()
             del heard[:]
             waiting = list(texts)
             while not client.unsent:  # the last of them leaves in part, and none is behind it

@@ -119,6 +119,7 @@ class Reply(Driver):
                     nursery.start_soon(self._interjections.run, self.changed)
                 if self._hedged is not None:
                     nursery.start_soon(self._hedged.run)
+                    self._hedged = None  # which holds the reply, as long as it is its connection
                 while self.utterance.ended is None:
                     if self._connection is None and not self._going_on:
                         self._going_on = True

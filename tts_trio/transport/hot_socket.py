@@ -85,21 +85,14 @@ class HotSocket:
         self._on_slot = on_slot
         self._on_old = on_old
         self._endpoint = endpoint
-        self.slots = Slots(endpoint, self)
+        self.slots = Slots(endpoint)
         self._retired_for: TTSError | None = None
         self._last_frame = math.inf
         from tts_trio.transport.websocket import (
             WebSocket,  # loaded late: trio-websocket is a third of the cost of `import trio`
         )
 
-        self._websocket = WebSocket(
-            endpoint.config,
-            endpoint.address,
-            open_stream=open_stream,
-            on_message=self._receive,
-            due=self._due,
-            on_due=self._do_what_is_due,
-        )
+        self._websocket = WebSocket(endpoint.config, endpoint.address, open_stream)
 
     def __repr__(self) -> str:
         state = self.state.name.lower()
@@ -163,9 +156,10 @@ class HotSocket:
         """
         self.began = trio.current_time()
         try:
-            await self._websocket.run(turn, self.slots.first_frames(), self._opened)
+            await self._websocket.run(turn, self)
         finally:
             self.slots.lose(self.error or TTSConnectionError("the connection was closed"))
+            self.slots.clear()
 
     # For its connections.
 
@@ -180,6 +174,19 @@ class HotSocket:
     def probe(self) -> None:
         """Send a ping, in the background; the socket is lost if no answer comes."""
         self._websocket.probe()
+
+    # For its WebSocket, as are `due`, `do_what_is_due` and `received`.
+
+    def first_messages(self) -> list[str]:
+        """Return the frames that are written as soon as the socket is open."""
+        return self.slots.first_frames()
+
+    def opened(self) -> None:
+        """Offer the first connection."""
+        self._go(SocketState.HOT)
+        self.hot_since = self._last_frame = trio.current_time()
+        self.slots.offer(self)
+        self._on_hot(self)
 
     # How a slot becomes free. An utterance releases its connection when it was spoken, or interrupted. But at the
     # service its context holds one of the few slots of the socket until the service has reported its final. There are
@@ -209,7 +216,7 @@ class HotSocket:
                 self._offer()
         elif connection.context.is_as_begun and self._retired_for is None:
             self._go(SocketState.HOT)
-            self.slots.offer_again(connection)
+            self.slots.offer_again(self, connection)
             self._on_slot()
         elif self.state is SocketState.RETIRING and not self.slots.utterances:
             self._end()
@@ -243,16 +250,10 @@ class HotSocket:
         else:
             self._websocket.abandon(self._retired_for)
 
-    def _opened(self) -> None:
-        self._go(SocketState.HOT)
-        self.hot_since = self._last_frame = trio.current_time()
-        self.slots.offer()
-        self._on_hot(self)
-
     def _offer(self) -> None:
         """Offer a connection for the next utterance, if none is offered; an utterance less is spoken in any case."""
         if self.state in _SERVING:
-            self.slots.offer()
+            self.slots.offer(self)
             self._on_slot()
 
     def _free(self, connection: Connection) -> None:
@@ -260,7 +261,8 @@ class HotSocket:
         self.slots.free(connection)
         self._offer()
 
-    def _due(self) -> float:
+    def due(self) -> float:
+        """Return when something is to be done, in seconds of trio's clock."""
         waiting = (c.last_frame for c in self.slots if c.context.awaits_text)
         keep_alive = min(waiting, default=math.inf) + self._config.keep_alive_interval
         return min(keep_alive, self._old_at(), self._lost_slot_at())
@@ -279,7 +281,8 @@ class HotSocket:
             return math.inf
         return self.slots.silent_since() + self._config.timeouts.reply
 
-    async def _do_what_is_due(self) -> None:
+    async def do_what_is_due(self) -> None:
+        """Keep contexts alive, have an old socket replaced, and retire one that has lost a slot."""
         await has_expired(self._lost_slot_at)
         now = trio.current_time()
         if self._old_at() <= now:
@@ -294,7 +297,8 @@ class HotSocket:
 
     # What the service says.
 
-    def _receive(self, message: str | bytes) -> None:
+    def received(self, message: str | bytes) -> None:
+        """Act on a message of the service."""
         for event in decode(message):
             self._receive_event(event)
 

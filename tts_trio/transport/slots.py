@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tts_trio.errors import TTSError
 from tts_trio.transport.connection import Connection, Socket
-from tts_trio.wire.context import contexts_of
+from tts_trio.wire.context import Context
 from tts_trio.wire.endpoint import Endpoint
 
 
@@ -20,18 +20,16 @@ class Slots:
         idle: The connection for the next utterance; None where none is offered.
     """
 
-    def __init__(self, endpoint: Endpoint, socket: Socket) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         """Prepare the contexts of a socket; none is offered yet.
 
         Args:
             endpoint: The endpoint, which says how many contexts there may be, at once and in all.
-            socket: The socket that carries the connections.
         """
         self.idle: Connection | None = None
         self._endpoint = endpoint
-        self._socket = socket
-        self._contexts = contexts_of(endpoint)
-        self._next = next(self._contexts, None)
+        self._begun = 0  # how many contexts there were before the next one
+        self._next = Context.of(endpoint, 0)
         self._held: dict[str | None, Connection] = {}  # by context
         self._acquired: set[str | None] = set()  # all contexts that an utterance ever had, and did not give back
 
@@ -74,19 +72,18 @@ class Slots:
         """Return the frames that are written as soon as the socket is open."""
         return [] if self._next is None else self._next.socket_opened()
 
-    def offer(self) -> bool:
-        """Offer an idle connection, if there is none, and room for it; returns whether there is a new one."""
-        if self.idle is not None or self._next is None or len(self._held) >= self._endpoint.contexts:
-            return False
-        self.idle = Connection(self._socket, self._next)
-        self._next = next(self._contexts, None)
-        return True
+    def offer(self, socket: Socket) -> None:
+        """Offer an idle connection over the socket, if there is none, and room for it."""
+        if self.idle is None and self._next is not None and len(self._held) < self._endpoint.contexts:
+            self.idle = Connection(socket, self._next)
+            self._begun += 1
+            self._next = Context.of(self._endpoint, self._begun)
 
-    def offer_again(self, connection: Connection) -> None:
-        """Offer the context of an ended connection, for which no text was sent, as an idle one."""
+    def offer_again(self, socket: Socket, connection: Connection) -> None:
+        """Offer the context of an ended connection, for which no text was sent, as an idle one over the socket."""
         self.free(connection)
         self._acquired.discard(connection.context.context_id)  # what comes for it meanwhile is unasked, as before
-        self.idle = Connection(self._socket, connection.context)
+        self.idle = Connection(socket, connection.context)
         self.idle.last_frame = connection.last_frame
 
     def withdraw(self) -> None:
@@ -110,6 +107,10 @@ class Slots:
         self.withdraw()
         for connection in connections:
             connection.on_lost(error)
+
+    def clear(self) -> None:
+        """Let go of the connections: the socket has ended, and a connection holds its socket."""
+        self._held.clear()
 
     def free(self, connection: Connection) -> None:
         """Let another have the slot of a connection: the service has closed its context, or never knew it."""

@@ -10,9 +10,10 @@ writer that no cancellation tears.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -34,6 +35,33 @@ _PROBE_TIMEOUT = 1.0  # a pong takes one round trip; what does not come in so lo
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
 
 
+class SocketUser(Protocol):
+    """What has a WebSocket opened, and acts on what comes. Only `do_what_is_due` may wait."""
+
+    def first_messages(self) -> Iterable[str]:
+        """Return the messages that are written as soon as the socket is open."""
+        ...
+
+    def opened(self) -> None:
+        """Act on it that the socket is hot: the first messages are written, and a pong has come back."""
+        ...
+
+    def received(self, message: str | bytes) -> None:
+        """Act on a message."""
+        ...
+
+    def due(self) -> float:
+        """Return when something is to be done on the open socket, in seconds of trio's clock.
+
+        After it has become earlier, `reset_timer` of the socket is to be called, or `wake_by`.
+        """
+        ...
+
+    async def do_what_is_due(self) -> None:
+        """Do it."""
+        ...
+
+
 class WebSocket:
     """One WebSocket to the service, from its dialing to its end. `run` is its life; everything else is immediate.
 
@@ -47,26 +75,13 @@ class WebSocket:
         written: How many of these had begun to be written when the message that is being handed on came.
     """
 
-    def __init__(
-        self,
-        config: TTSConfig,
-        path: str,
-        *,
-        open_stream: OpenStream,
-        on_message: Callable[[str | bytes], None],
-        due: Callable[[], float],
-        on_due: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, config: TTSConfig, path: str, open_stream: OpenStream) -> None:
         """Prepare a WebSocket; nothing is dialed yet.
 
         Args:
             config: The host, the key and the timeouts.
             path: The path and query, below the base URL.
             open_stream: A function that opens the byte stream.
-            on_message: A function that is called with each message as it comes; it must not block.
-            due: A function that returns when something is to be done on the open socket, in seconds of trio's clock.
-                After it has become earlier, `reset_timer` is to be called, or `wake_by`.
-            on_due: A function that does it.
         """
         self.is_open = False
         self.trace_id: str | None = None
@@ -76,9 +91,7 @@ class WebSocket:
         self._config = config
         self._path = path
         self._open_stream = open_stream
-        self._on_message = on_message
-        self._due = due
-        self._on_due = on_due
+        self._user: SocketUser | None = None  # while it runs
         self._outbox: list[bytes] = []  # short, and a deque takes 600 bytes even where it is empty
         self._nursery: trio.Nursery | None = None  # of the writer; None until frames can be written
         self._websocket: FramedConnection | None = None
@@ -142,18 +155,17 @@ class WebSocket:
         self.ending = True
         self._timer.fire()
 
-    async def run(self, turn: DialTurn, first_messages: Iterable[str], on_open: Callable[[], None]) -> None:
+    async def run(self, turn: DialTurn, user: SocketUser) -> None:
         """Dial, then own the socket until it is closed or lost.
 
         Args:
             turn: The turn to dial, which ends with the dial.
-            first_messages: The messages that are written as soon as the socket is open.
-            on_open: A function that is called when the socket is hot: the first messages are written, and a pong has
-                come back.
+            user: What is told of all that comes.
 
         Raises:
             TTSError: It never became hot. What happens later is in `error`.
         """
+        self._user = user
         try:
             with single_error():
                 async with trio.open_nursery() as nursery:
@@ -163,7 +175,7 @@ class WebSocket:
                         await websocket.wait_open()
                         self.trace_id = trace_id(websocket.handshake_headers)
                         self._nursery = nursery
-                        for message in first_messages:
+                        for message in user.first_messages():
                             self._send(message)
                         self._ping(self._config.timeouts.connect, is_probe=False)
                         await self._answered.wait()
@@ -172,8 +184,8 @@ class WebSocket:
                     # From here on it ends by the event, or by the peer.
                     nursery.cancel_scope.shield = self.is_open = True
                     if not self.ending:
-                        on_open()
-                    await self._keep_time()
+                        user.opened()
+                    await self._keep_time(user)
                     if self.error is None:
                         await self._say_goodbye(websocket)
                     if nursery.child_tasks:
@@ -192,19 +204,17 @@ class WebSocket:
                 if self._websocket is not None and not self._websocket.stream.close_now():
                     await trio.aclose_forcefully(self._websocket.stream)
             finally:
-                self._websocket = None  # which calls this object: no cycle is left to the garbage collector
+                self._websocket = self._user = None  # which hold this object: no cycle is left to the collector
                 self.closed.set()
 
     def _over(self, stream: trio.abc.Stream) -> FramedConnection:
         url = urlsplit(self._config.base_url)
+        key = self._config.api_key.encode("ascii")
         return FramedConnection(
             stream,
             url.netloc,
             url.path.rstrip("/") + self._path,
-            [
-                (b"xi-api-key", self._config.api_key.encode("ascii")),
-                (b"user-agent", USER_AGENT.encode("ascii")),
-            ],
+            [(b"xi-api-key", key), (b"user-agent", USER_AGENT.encode("ascii"))],
             on_message=self._take,
             on_pong=self._pong,
             on_close=self._lose,
@@ -226,10 +236,11 @@ class WebSocket:
 
     def _take(self, message: str | bytes) -> None:
         assert self._websocket is not None
+        assert self._user is not None
         self.written = self._websocket.stream.written_before
         if self.error is None:  # behind a message in fragments that is no text there may be others
             try:
-                self._on_message(message)
+                self._user.received(message)
             except Exception as error:  # noqa: BLE001 - logged there
                 self.abandon(self._explain(error))
         if self.error is not None:
@@ -280,7 +291,7 @@ class WebSocket:
 
     # The task that owns the socket keeps the time, too: that of its own pings, and of what else is to be done on it.
 
-    async def _keep_time(self) -> None:
+    async def _keep_time(self, user: SocketUser) -> None:
         """Do what is due when it is due, until the socket ends."""
         self._next_ping = trio.current_time() + self._config.ping_interval
         while not self.ending:
@@ -291,10 +302,11 @@ class WebSocket:
                 self._ping(self._config.timeouts.ping, is_probe=False)
             await self._judge_pings()
             if not self.ending:
-                await self._on_due()
+                await user.do_what_is_due()
 
     def _next_deadline(self) -> float:
-        deadline = min(self._next_ping, self._due())
+        assert self._user is not None
+        deadline = min(self._next_ping, self._user.due())
         if self._pings.waiting:
             deadline = min(deadline, trio.current_time() + TICK, self._pings.overdue_at())
         return deadline

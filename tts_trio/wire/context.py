@@ -11,7 +11,6 @@ anything in every state. A frame of ours that is out of order is a bug, and an a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum
 
 from tts_trio.text import speakable
@@ -70,6 +69,11 @@ class Context:
         self.state = ContextState.NEW
         self.sound = Sound.UNASKED
         self.endpoint = endpoint
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, number: int) -> Context | None:
+        """Return the context of a socket that so many others have preceded; None if a socket has not so many."""
+        return None if number >= endpoint.contexts_in_all else cls(endpoint, endpoint.context_id(number))
 
     @property
     def holds_slot(self) -> bool:
@@ -150,8 +154,3 @@ class Context:
     def _go(self, state: ContextState) -> None:
         assert state in _NEXT[self.state], f"{self.state} -> {state}"
         self.state = state
-
-
-def contexts_of(endpoint: Endpoint) -> Iterator[Context]:
-    """Return the contexts that a socket may have in its life, in order."""
-    return (Context(endpoint, context_id) for context_id in endpoint.context_ids())

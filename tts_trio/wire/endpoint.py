@@ -7,10 +7,8 @@ them, and is in `context.py`. Whatever differs between the endpoints is here, an
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -26,6 +24,7 @@ class Endpoint(ABC):
     Attributes:
         config: The voice, the model, the settings.
         contexts: How many contexts may be open at once on a socket.
+        contexts_in_all: How many there may be in its life, one after another too.
         begins: When the first frame of a context is written. It is written before there is text where it has the
             service do work.
         goodbye: The last frame that is written to a socket without an utterance.
@@ -33,12 +32,13 @@ class Endpoint(ABC):
 
     config: TTSConfig
     contexts: ClassVar[int]
+    contexts_in_all: ClassVar[float]
     begins: ClassVar[Literal["with the socket", "with the utterance", "with the text"]]
     goodbye: ClassVar[str]
 
     @abstractmethod
-    def context_ids(self) -> Iterator[str | None]:
-        """Return the ids of the contexts that a socket may have in its life, in order; None is not named in frames."""
+    def context_id(self, number: int) -> str | None:
+        """Return the id of the context that so many others of its socket have preceded; None is not named in frames."""
 
     @abstractmethod
     def context_of(self, context_id: str | None) -> str | None:
@@ -97,11 +97,12 @@ class SharedSocket(Endpoint):
     """An endpoint whose sockets carry several contexts at once, and one after another; each has an id."""
 
     contexts: ClassVar[int] = 5
+    contexts_in_all: ClassVar[float] = math.inf
     goodbye: ClassVar[str] = '{"close_socket":true}'
 
-    def context_ids(self) -> Iterator[str | None]:
-        """Return ids without end."""
-        return map(str, itertools.count(1))
+    def context_id(self, number: int) -> str | None:
+        """Return an id that no other context of the socket has."""
+        return str(number + 1)
 
     def context_of(self, context_id: str | None) -> str | None:
         """Return the id that the frame names; None: it is about the socket."""

@@ -7,7 +7,6 @@ format, language and settings belong to the socket for its life.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import attrs
@@ -24,12 +23,13 @@ class StreamInput(Endpoint):
     """The frames of `stream-input`."""
 
     contexts: ClassVar[int] = 1
+    contexts_in_all: ClassVar[float] = 1
     begins = "with the socket"
     goodbye: ClassVar[str] = _END_OF_SEQUENCE
 
-    def context_ids(self) -> Iterator[str | None]:
-        """Return the one context that a socket is; it has no id."""
-        return iter((None,))
+    def context_id(self, number: int) -> str | None:
+        """Return None: the socket is the context, and has no id."""
+        return None
 
     def context_of(self, context_id: str | None) -> str | None:
         """Return None, whatever a frame names: there is one context."""

@@ -10,7 +10,7 @@ from tests.helpers import TEXTS, make_config
 from tts_trio import TTSConnectionError, TTSError
 from tts_trio.transport.connection import Connection
 from tts_trio.wire import endpoint_for
-from tts_trio.wire.context import contexts_of
+from tts_trio.wire.context import Context
 from tts_trio.wire.events import Alignment, AudioReceived, Final
 
 SOUND = AudioReceived(b"\1\2" * 160)
@@ -61,7 +61,9 @@ def utterance() -> Utterance:
 
 
 def in_use(socket: NotingSocket, utterance: Utterance, over: str = "stream-input") -> Connection:
-    connection = Connection(socket, next(contexts_of(endpoint_for(make_config(endpoint=over)))))
+    context = Context.of(endpoint_for(make_config(endpoint=over)), 0)
+    assert context is not None
+    connection = Connection(socket, context)
     connection.acquire()
     connection.take(utterance.events.append, utterance.losses.append)
     return connection

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
 from tests.helpers import API_KEY, Service, listen, make_config, memory_service, speaking
+from tests.helpers.socket_user import User
 from tests.helpers.streams import Wrapped
 from tts_trio import (
     AuthenticationError,
@@ -44,37 +44,29 @@ DIALS: list[tuple[Fault, type[TTSError], str, float]] = [
 ]
 
 
-def websocket_to(service: Service, on_message: Callable[[str | bytes], None] = lambda _message: None) -> WebSocket:
-    return WebSocket(
-        make_config(),
-        ENDPOINT.path(),
-        open_stream=service.open_stream,
-        on_message=on_message,
-        due=lambda: math.inf,
-        on_due=trio.lowlevel.checkpoint,
-    )
+def websocket_to(service: Service) -> WebSocket:
+    return WebSocket(make_config(), ENDPOINT.path(), service.open_stream)
 
 
-async def run(websocket: WebSocket, first_messages: list[str], on_open: Callable[[], None]) -> None:
-    await websocket.run(await DialTurn.wait(make_config().base_url), first_messages, on_open)
+async def run(websocket: WebSocket, user: User) -> None:
+    await websocket.run(await DialTurn.wait(make_config().base_url), user)
 
 
 @asynccontextmanager
-async def dialing(behavior: Behavior) -> AsyncGenerator[tuple[WebSocket, list[str | bytes], trio.Nursery]]:
-    messages: list[str | bytes] = []
+async def dialing(behavior: Behavior) -> AsyncGenerator[tuple[WebSocket, trio.Nursery]]:
     async with memory_service(behavior) as service:
-        websocket = websocket_to(service, messages.append)
-        yield websocket, messages, service.nursery
+        yield websocket_to(service), service.nursery
 
 
 @pytest.mark.parametrize(("fault", "kind", "says", "seconds"), DIALS, ids=lambda value: getattr(value, "action", None))
 async def test_a_dial_that_fails_says_why_in_time(
     autojump_clock: trio.testing.MockClock, fault: Fault, kind: type[TTSError], says: str, seconds: float
 ) -> None:
-    async with dialing(Behavior(faults=(fault,))) as (websocket, _, _nursery):
+    async with dialing(Behavior(faults=(fault,))) as (websocket, _nursery):
         began = trio.current_time()
         with pytest.raises(kind, match=says) as caught:
-            await run(websocket, [" "], lambda: pytest.fail("it is not hot"))
+            await run(websocket, user := User(" "))
+        assert not user.hot.is_set()
         assert trio.current_time() - began <= seconds + 0.01
         assert websocket.closed.is_set()
         assert API_KEY not in str(caught.value)
@@ -87,14 +79,14 @@ async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock
     error = None
     async with memory_service(Behavior(concurrency=1, over_concurrency="upgrade", speed=0.1)) as service:
         first = websocket_to(service)
-        hot = trio.Event()
-        service.nursery.start_soon(run, first, [ENDPOINT.begin(None)], hot.set)
-        await hot.wait()
+        user = User(ENDPOINT.begin(None))
+        service.nursery.start_soon(run, first, user)
+        await user.hot.wait()
         first.send(ENDPOINT.text(None, "Длинная фраза, которую долго говорить. "))
         await trio.sleep(0.2)
         second = websocket_to(service)
         with pytest.raises(ConcurrencyError) as caught:
-            await run(second, [" "], lambda: None)
+            await run(second, User(" "))
         error = caught.value
     assert error.status == 429
 
@@ -102,15 +94,15 @@ async def test_concurrency_at_the_upgrade(autojump_clock: trio.testing.MockClock
 async def test_messages_of_16_mib_are_taken(autojump_clock: trio.testing.MockClock) -> None:
     """P22: trio-websocket would close with 1009 above 1 MiB."""
     faults = (Fault("huge_frame", "audio", 9 * 2**20),)
-    async with dialing(Behavior(faults=faults)) as (websocket, messages, nursery):
-        hot = trio.Event()
-        nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
-        await hot.wait()
+    async with dialing(Behavior(faults=faults)) as (websocket, nursery):
+        user = User(ENDPOINT.begin(None))
+        nursery.start_soon(run, websocket, user)
+        await user.hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         websocket.send(ENDPOINT.goodbye)
         await trio.sleep(0.5)
-        assert max(len(message) for message in messages) >= 9 * 2**20
-        assert any('"isFinal": true' in message or '"isFinal":true' in message for message in map(str, messages))
+        assert max(len(message) for message in user.messages) >= 9 * 2**20
+        assert any('"isFinal": true' in message or '"isFinal":true' in message for message in map(str, user.messages))
         assert websocket.error is None
 
 
@@ -134,18 +126,14 @@ async def test_reads_are_of_64_kib(autojump_clock: trio.testing.MockClock) -> No
 
 
 async def test_frames_that_are_split_arrive_whole(autojump_clock: trio.testing.MockClock) -> None:
-    async with dialing(Behavior(faults=(Fault("split", "audio", 100, frame=None),))) as (
-        websocket,
-        messages,
-        nursery,
-    ):
-        hot = trio.Event()
-        nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
-        await hot.wait()
+    async with dialing(Behavior(faults=(Fault("split", "audio", 100, frame=None),))) as (websocket, nursery):
+        user = User(ENDPOINT.begin(None))
+        nursery.start_soon(run, websocket, user)
+        await user.hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         await trio.sleep(0.5)
-        assert messages
-        assert all(str(message).startswith("{") and str(message).endswith("}") for message in messages)
+        assert user.messages
+        assert all(str(message).startswith("{") and str(message).endswith("}") for message in user.messages)
 
 
 @pytest.mark.parametrize("point", ["freeze", "deafen"])
@@ -153,9 +141,9 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
     """P7, P16: a peer that reads nothing any more holds up nobody."""
     async with memory_service(Behavior(faults=(Fault(point, "audio"),))) as service:
         websocket = websocket_to(service)
-        hot = trio.Event()
-        service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
-        await hot.wait()
+        user = User(ENDPOINT.begin(None))
+        service.nursery.start_soon(run, websocket, user)
+        await user.hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         await trio.sleep(0.2)
         for _ in range(100):
@@ -170,9 +158,9 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
 async def test_a_polite_close_and_no_torn_frame(autojump_clock: trio.testing.MockClock) -> None:
     async with memory_service() as service:
         websocket = websocket_to(service)
-        hot = trio.Event()
-        service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
-        await hot.wait()
+        user = User(ENDPOINT.begin(None))
+        service.nursery.start_soon(run, websocket, user)
+        await user.hot.wait()
         before = trio.current_time()
         websocket.close(ENDPOINT.goodbye)
         websocket.close()  # only the first counts
@@ -192,10 +180,10 @@ async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
         raise LookupError("a bug")
 
     async with memory_service() as service:
-        websocket = websocket_to(service, broken)
-        hot = trio.Event()
-        service.nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], hot.set)
-        await hot.wait()
+        websocket = websocket_to(service)
+        user = User(ENDPOINT.begin(None), act=broken)
+        service.nursery.start_soon(run, websocket, user)
+        await user.hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
         await websocket.closed.wait()
         assert isinstance(websocket.error, TTSConnectionError)
@@ -217,12 +205,12 @@ class Wakes(trio.abc.Instrument):
 async def test_a_ping_that_is_answered_wakes_nobody_again(autojump_clock: trio.testing.MockClock) -> None:
     """Of hundreds of calls each pings every 10 s; a second wake-up for each ping would cost as much as the ping."""
     async with dialing(Behavior()) as (websocket, *_), trio.open_nursery() as nursery:
-        nursery.start_soon(run, websocket, [ENDPOINT.begin(None)], lambda: None)
+        nursery.start_soon(run, websocket, User(ENDPOINT.begin(None)))
         await trio.sleep(1)
         [owner] = nursery.child_tasks
         wakes = Wakes(owner)
         trio.lowlevel.add_instrument(wakes)
         await trio.sleep(5 * make_config().ping_interval)
         trio.lowlevel.remove_instrument(wakes)
-        assert wakes.count == 5 * 2  # to send it, and behind the checkpoint of `on_due`
+        assert wakes.count == 5 * 2  # to send it, and behind the checkpoint of the user
         websocket.close()

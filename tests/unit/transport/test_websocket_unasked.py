@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -18,6 +17,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, Tex
 from wsproto.utilities import LocalProtocolError
 
 from tests.helpers import listen, make_config
+from tests.helpers.socket_user import User
 from tests.helpers.streams import Wrapped
 from tts_trio import ProtocolError, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
@@ -299,16 +299,10 @@ async def test_what_came_before_the_text_was_written_is_told_from_what_came_behi
         async def open_stream(config: TTSConfig) -> trio.abc.Stream:
             return Stream(await opener(config))
 
-        websocket = WebSocket(
-            config,
-            endpoint.path(),
-            open_stream=open_stream,
-            on_message=lambda _: written.append(websocket.written),
-            due=lambda: math.inf,
-            on_due=trio.lowlevel.checkpoint,
-        )
+        websocket = WebSocket(config, endpoint.path(), open_stream)
+        user = User(endpoint.begin(None), act=lambda _: written.append(websocket.written))
         with trio.move_on_after(5):
-            await websocket.run(await DialTurn.wait(config.base_url), [endpoint.begin(None)], lambda: None)
+            await websocket.run(await DialTurn.wait(config.base_url), user)
 
     async with trio.open_nursery() as nursery:
         opener = serve(nursery, script)
