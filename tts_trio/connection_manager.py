@@ -179,6 +179,8 @@ class WebSocketConnectionManager(SingleUse):
         with trio.CancelScope(shield=True):  # bounded: no socket waits for its peer longer than timeouts.close
             for pool in (*self._pools.values(), *self._closing):
                 await pool.wait_closed()
+        self._pools.clear()  # which hold this manager: no cycle is left to the garbage collector
+        self._closing.clear()
 
     def _require_open(self) -> None:
         if self._surroundings is None:

@@ -137,3 +137,17 @@ async def test_an_utterance_leaves_nothing_to_the_collector(
                 await speak(tts, TEXTS[language])
             await trio.sleep(1)
     assert found == {}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_a_conversation_leaves_nothing_to_the_collector(
+    autojump_clock: MockClock, endpoint: str, language: str
+) -> None:
+    async with memory_service() as service:
+        with garbage() as found:
+            async with speaking(make_config(endpoint), service.open_stream) as tts:
+                await whole(tts, TEXTS[language])
+                await static(tts, TEXTS[language])
+            del tts
+            await trio.sleep(1)
+    assert found == {}
