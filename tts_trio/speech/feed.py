@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import AsyncExitStack
 
 import trio
 
@@ -39,16 +38,17 @@ async def feed(
 
     with text:
         if isinstance(tokens, AsyncIterable):
-            async with AsyncExitStack() as stack:
-                if isinstance(tokens, AsyncGenerator):
-                    stack.push_async_callback(tokens.aclose)  # or it would stay open until it is garbage collected
-                count = 0
+            count = 0
+            try:
                 async for token in tokens:
                     if not sent(token):
                         return
                     count += 1
                     if count % _TOKENS_AT_ONCE == 0:
                         await trio.lowlevel.checkpoint()
+            finally:
+                if isinstance(tokens, AsyncGenerator):
+                    await tokens.aclose()  # or it would stay open until it is garbage collected
         else:
             for token in [tokens] if isinstance(tokens, str) else tokens:
                 if not sent(token):

@@ -81,6 +81,8 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             path=path,
             client_extra_headers=headers,
         )
+        # Eleven objects that only trio-websocket's own reader and `ping` use, and that would stay with each socket.
+        del self._send_channel, self._recv_channel, self._message_parts, self._pings
         self._on_message = on_message
         self._on_close = on_close
         self._parts: list[Any] = []
