@@ -36,7 +36,6 @@ from tests.helpers.tls import (
     open_client,
     server_context,
 )
-from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
 from tts_trio.transport.server_stream import ServerStream as ServedStream
 from tts_trio.transport.tls_stream import TLSStream
@@ -700,7 +699,7 @@ async def test_the_frames_of_a_websocket_stay_in_order_over_a_narrow_pipe() -> N
         websocket = WebSocket(make_config(), "/path", lambda _: checkpointed(client))
         user = User(" ")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(websocket.run, await DialTurn.wait("https://host"), user)
+            nursery.start_soon(user.run, websocket, "https://host")
             await hear(until=Ping)
             await user.hot.wait()
             del heard[:]
@@ -721,7 +720,7 @@ async def test_the_frames_of_a_websocket_stay_in_order_over_a_narrow_pipe() -> N
             websocket.close()
             await hear(until=CloseConnection)
             await server.send_all(peer.send(CloseConnection(1000)))
-            await websocket.closed.wait()
+            await user.ended.wait()
     said = "".join(part for part in heard if isinstance(part, str))
     assert said == "".join(texts)
     assert Pong in heard

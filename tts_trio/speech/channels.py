@@ -282,14 +282,12 @@ class TextChannel(trio.abc.SendChannel[str | None]):
     def __init__(self, utterance: Utterance, accepted: Callable[[], None], changed: Callable[[], None]) -> None:
         """Make the channel of an utterance; its driver does.
 
-        Args:
-            utterance: The utterance, which takes the text.
-            accepted: The function to call when the utterance has accepted a piece of text.
-            changed: The function to call after each other change of the utterance.
+        It calls `accepted` when the utterance has accepted a piece of text, and `changed` after each other change.
         """
         self._utterance = utterance
         self._accepted = accepted
         self._changed = changed
+        self._now = trio.lowlevel.current_clock().current_time  # which `trio.current_time` calls
         self._closed = False
 
     async def send(self, value: str | None) -> None:
@@ -314,7 +312,7 @@ class TextChannel(trio.abc.SendChannel[str | None]):
         """Do what `send` does, without a checkpoint."""
         if self._closed:
             raise trio.ClosedResourceError("this text channel was closed")
-        self._utterance.accept("" if value is None else value, trio.current_time())
+        self._utterance.accept("" if value is None else value, self._now())
         self._accepted()
 
     @trio.lowlevel.enable_ki_protection

@@ -70,7 +70,6 @@ class WebSocket:
         ending: Whether it was lost, or told to close: nothing more is written to it.
         trace_id: The service's id of the connection (`x-trace-id` of the handshake), if it gave one.
         error: Why the socket ended, if not by `close`.
-        closed: An event that is set when nothing of the socket is left.
         sent: How many messages were handed over to be written, the first ones included.
         written: How many of these had begun to be written when the message that is being handed on came.
     """
@@ -86,7 +85,6 @@ class WebSocket:
         self.is_open = False
         self.trace_id: str | None = None
         self.error: TTSError | None = None
-        self.closed = trio.Event()
         self.sent = self.written = 0
         self._config = config
         self._path = path
@@ -205,7 +203,6 @@ class WebSocket:
                     await trio.aclose_forcefully(self._websocket.stream)
             finally:
                 self._websocket = self._user = None  # which hold this object: no cycle is left to the collector
-                self.closed.set()
 
     def _over(self, stream: trio.abc.Stream) -> FramedConnection:
         url = urlsplit(self._config.base_url)

@@ -22,7 +22,6 @@ from tts_trio import (
     TTSError,
 )
 from tts_trio.local_server import Behavior, CloseReceived, Ended, Fault
-from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.websocket import WebSocket
 from tts_trio.wire import endpoint_for
 
@@ -49,7 +48,7 @@ def websocket_to(service: Service) -> WebSocket:
 
 
 async def run(websocket: WebSocket, user: User) -> None:
-    await websocket.run(await DialTurn.wait(make_config().base_url), user)
+    await user.run(websocket, make_config().base_url)
 
 
 @asynccontextmanager
@@ -68,7 +67,7 @@ async def test_a_dial_that_fails_says_why_in_time(
             await run(websocket, user := User(" "))
         assert not user.hot.is_set()
         assert trio.current_time() - began <= seconds + 0.01
-        assert websocket.closed.is_set()
+        assert user.ended.is_set()
         assert API_KEY not in str(caught.value)
         if fault.action in {"status", "until_eof"}:
             assert caught.value.status == fault.value
@@ -151,7 +150,7 @@ async def test_closing_is_bounded_when_the_window_is_full(autojump_clock: trio.t
         await trio.sleep(0.1)
         before = trio.current_time()
         websocket.close()
-        await websocket.closed.wait()
+        await user.ended.wait()
         assert trio.current_time() - before == pytest.approx(0.25)
 
 
@@ -165,7 +164,7 @@ async def test_a_polite_close_and_no_torn_frame(autojump_clock: trio.testing.Moc
         websocket.close(ENDPOINT.goodbye)
         websocket.close()  # only the first counts
         websocket.send(ENDPOINT.text(None, "never"))
-        await websocket.closed.wait()
+        await user.ended.wait()
         assert trio.current_time() == before
         await trio.testing.wait_all_tasks_blocked()
         assert [text for _, text in service.texts(0)] == [" ", ""]
@@ -185,7 +184,7 @@ async def test_an_unexpected_exception_ends_the_socket_and_nothing_else(
         service.nursery.start_soon(run, websocket, user)
         await user.hot.wait()
         websocket.send(ENDPOINT.text(None, "Да. "))
-        await websocket.closed.wait()
+        await user.ended.wait()
         assert isinstance(websocket.error, TTSConnectionError)
         assert isinstance(websocket.error.__cause__, LookupError)
         assert "LookupError" in caplog.text

@@ -21,7 +21,6 @@ from tests.helpers.socket_user import User
 from tests.helpers.streams import Wrapped
 from tts_trio import ProtocolError, TTSConfig, TTSConnectionError, TTSError, TTSManager, WebSocketConnectionManager
 from tts_trio.local_server.memory import memory_connection
-from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.websocket import WebSocket
 from tts_trio.wire import endpoint_for
 
@@ -302,7 +301,7 @@ async def test_what_came_before_the_text_was_written_is_told_from_what_came_behi
         websocket = WebSocket(config, endpoint.path(), open_stream)
         user = User(endpoint.begin(None), act=lambda _: written.append(websocket.written))
         with trio.move_on_after(5):
-            await websocket.run(await DialTurn.wait(config.base_url), user)
+            await user.run(websocket, config.base_url)
 
     async with trio.open_nursery() as nursery:
         opener = serve(nursery, script)
