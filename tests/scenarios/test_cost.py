@@ -92,5 +92,8 @@ async def test_a_message_runs_through_few_functions(autojump_clock: trio.testing
                     await anext(audio)
                 taken = names[names.index("wire/events.py decode") :]
                 counts.append(sum(not name.startswith(_BELOW) for name in taken))
-            assert all(0 < count <= 33 for count in counts[1:]), counts  # the first one has more to tell
+            first, *others = counts
+            assert others[0] < first  # which has more to tell
+            assert all(others)
+            assert sum(others) <= 33 * len(others), others  # one in several puts off a timer
             assert len(audio.words) > 4

@@ -158,14 +158,14 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
     def on_event(event: AudioReceived | Final) -> None:
         utterance.receive(event, 1.0)
 
-    socket._opened()
+    socket.opened()
     connection = socket.acquire(frames)
     connection.take(on_event, lambda error: utterance.lost(error, 1.0))
     utterance.accept("Раз, два. One, two.", 0.0)
     utterance.complete(0.0)
     utterance.connected()
     for message in ["", *messages]:
-        socket._receive(message)
+        socket.received(message)
         if not utterance.has_connection and utterance.ended is None:
             utterance.connected()
         utterance.phrases_to_send(1.0)  # as after every change

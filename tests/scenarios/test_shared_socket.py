@@ -83,7 +83,7 @@ async def test_a_complaint_about_what_has_ended_is_nobodys(
                     nursery.start_soon(say, tts, text, said[text])
                 await trio.sleep(1)
                 frame = '{"message":"late","error":"internal_error","code":1008,"contextId":"1"}'
-                the_socket_in_use(tts)._receive(frame)
+                the_socket_in_use(tts).received(frame)
             assert said == {text: Said(text) for text in TEXTS.values()}
             assert tts.connections.statistics().losses == 0
 
@@ -156,7 +156,7 @@ async def test_a_complaint_about_the_socket_is_everybodys(
                 for text in said:
                     nursery.start_soon(say, tts, text, said[text])
                 await trio.sleep(1)
-                the_socket_in_use(tts)._receive('{"message":"all","error":"internal_error","code":1008}')
+                the_socket_in_use(tts).received('{"message":"all","error":"internal_error","code":1008}')
             for text in said:
                 assert (said[text].replays, said[text].error) == (1, None)
                 assert said[text].text.endswith(text.split()[-1])

@@ -87,25 +87,28 @@ class Timer:
 
     To set another deadline costs about as much as a task switch, and most deadlines only move on with every message. So
     the timer is set again only where something is due earlier than it fires; otherwise it fires too early, once.
+
+    Attributes:
+        fires_at: When it fires, in seconds of trio's clock.
     """
 
     def __init__(self) -> None:
-        self._fires_at = math.inf
+        self.fires_at = math.inf
         self._scope = trio.CancelScope()
         self._waiting: trio.lowlevel.Task | None = None
 
     def bring_forward(self, due: float) -> None:
         """Set the timer to this time, if that is earlier."""
-        if due < self._fires_at:
-            self._fires_at = self._scope.deadline = due
+        if due < self.fires_at:
+            self.fires_at = self._scope.deadline = due
 
     def put_off(self, due: float) -> None:
         """Set the timer to this time, though that is later: it would fire for nothing, and soon.
 
         One that is late already stays, since `wait` is to tell by how much.
         """
-        if trio.current_time() < self._fires_at:
-            self._fires_at = self._scope.deadline = due
+        if trio.current_time() < self.fires_at:
+            self.fires_at = self._scope.deadline = due
 
     def fire(self) -> None:
         """Wake the task now, if it waits."""
@@ -119,11 +122,11 @@ class Timer:
         Args:
             due: When something is due, in seconds of trio's clock, as for the other methods.
         """
-        self._fires_at = due
+        self.fires_at = due
         with trio.CancelScope(deadline=due) as self._scope:
             self._waiting = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-        return max(0.0, trio.current_time() - self._fires_at)
+        return max(0.0, trio.current_time() - self.fires_at)
 
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiting = None

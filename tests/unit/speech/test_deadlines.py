@@ -208,6 +208,45 @@ async def test_the_first_audio_ends_the_time_that_only_it_had(
     assert connection.lost_at == pytest.approx(began + 2.0, abs=0.1)
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the steps of the task of a reply."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name.endswith("Reply.run")
+
+
+@every_language
+@pytest.mark.parametrize("closed", [False, True])
+async def test_while_audio_comes_the_task_of_a_reply_sleeps(
+    autojump_clock: trio.testing.MockClock, endpoint: str, language: str, *, closed: bool
+) -> None:
+    """Of hundreds of calls each would wake up every 3 s, and wait again."""
+    connection: Any = Deaf()
+    reply = Reply(make_config(endpoint), trio.sleep_forever, None, connection)  # type: ignore[arg-type]
+    steps = Steps()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reply.run)
+        text = reply.text_channel()
+        text.send_nowait(SENTENCES[language])
+        if closed:
+            text.close()
+        await trio.sleep(1)
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(80):
+            connection.on_event(AudioReceived(bytes(8000)))
+            await trio.sleep(0.25)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count == 0
+        assert connection.lost_at is None
+        last = trio.current_time() - 0.25
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert connection.lost_at == pytest.approx(last + 3.0, abs=0.1)
+
+
 async def test_a_timer_that_is_late_tells_so_though_it_is_put_off(mock_clock: trio.testing.MockClock) -> None:
     """P33: an answer that is read in the same turn puts the timer off; the others are still to be waited for."""
     due = trio.current_time() + 1.0
