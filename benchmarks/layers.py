@@ -131,7 +131,7 @@ class _Counter:
     """The user of a WebSocket: it counts down the messages that come."""
 
     def __init__(self) -> None:
-        self.hot = self.passed = trio.Event()
+        self.hot, self.passed = trio.Event(), trio.Event()
         self.left = 0
 
     def first_messages(self) -> tuple[str, ...]:

@@ -178,6 +178,14 @@ def telling_cause(error: BaseException) -> BaseException | None:
     return cause.with_traceback(None) if isinstance(cause, OSError) else None
 
 
+def without_frames(error: BaseException) -> None:
+    """Let go of the frames that an error was raised through, and of the error before it.
+
+    They hold all that they worked on, so an error that is kept would keep that, and mostly itself.
+    """
+    error.__traceback__ = error.__context__ = None
+
+
 def of_this_run(variable: trio.lowlevel.RunVar[T], make: Callable[[], T]) -> T:
     """Return the value that all tasks of this `trio.run` share; the first call makes it."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -95,5 +96,6 @@ async def test_a_message_runs_through_few_functions(autojump_clock: trio.testing
             first, *others = counts
             assert others[0] < first  # which has more to tell
             assert all(others)
-            assert sum(others) <= 33 * len(others), others  # one in several puts off a timer
+            assert statistics.median(others) <= 33, others
+            assert max(others) <= 37, others  # one in several puts off a timer
             assert len(audio.words) > 4

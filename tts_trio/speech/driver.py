@@ -49,7 +49,7 @@ class Driver(ABC):
         self._readers = WaitingTasks()
 
     def audio_channel(self) -> AudioChannel:
-        """Make the channel that gives the audio to the caller; there is to be one."""
+        """Make the channel that gives the audio to the caller. Call it once."""
         return AudioChannel(self.utterance, self.changed, self._readers)
 
     @abstractmethod

@@ -19,7 +19,7 @@ class LimiterSlot:
     """Has an utterance admitted while it holds a slot. No phrase is sent before it is."""
 
     def __init__(self, limiter: Limiter, utterance: Utterance, *, background: bool) -> None:
-        """Admit the utterance to nothing yet; `hold` has to be run in a task.
+        """Hold the utterance back; `hold` has to be run in a task.
 
         Args:
             limiter: The limiter of the configuration.
@@ -37,7 +37,6 @@ class LimiterSlot:
         self._refusals = 0
         self._pause = 0.0  # seconds to wait after a refusal before the next slot
 
-    @trio.lowlevel.enable_ki_protection
     async def hold(self, changed: Callable[[], None]) -> None:
         """Hold a slot from the first phrase on; after a loss of it, or a refusal of the service, wait for another one.
 
@@ -58,10 +57,10 @@ class LimiterSlot:
                 await trio.sleep(self._pause)
                 self._pause = 0.0
 
-    def want(self) -> None:
-        """Note that there are phrases to send; a slot that has lapsed meanwhile is lost."""
+    def want(self, *, connected: bool) -> None:
+        """Note that there are phrases to send; where there is a connection, a slot that has lapsed is lost."""
         self._wanted.set()
-        if has_lapsed(self._slot):
+        if connected and has_lapsed(self._slot):
             self._lose()
 
     def refused(self, error: ConcurrencyError) -> None:

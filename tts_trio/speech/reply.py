@@ -101,7 +101,7 @@ class Reply(Driver):
             self._use(self._hedged or connection)
 
     def text_channel(self) -> TextChannel:
-        """Make the channel that takes the text of the caller; there is to be one."""
+        """Make the channel that takes the text of the caller. Call it once."""
         return TextChannel(self.utterance, self._accepted, self.changed)
 
     def fill(self, filler: Filler, ask: Callable[[], Awaitable[Clip]]) -> None:
@@ -120,7 +120,7 @@ class Reply(Driver):
                     nursery.start_soon(self._interjections.run, self.changed)
                 if self._hedged is not None:
                     nursery.start_soon(self._hedged.run)
-                    self._hedged = None  # which holds the reply, as long as it is its connection
+                    self._hedged = None  # the connection, which holds the reply: this would close a cycle
                 while self.utterance.ended is None:
                     if self._connection is None and not self._going_on:
                         self._going_on = True
@@ -150,7 +150,7 @@ class Reply(Driver):
 
     async def _keep_deadlines(self) -> None:
         await self._timer.wait(self.utterance.deadline())
-        if self.utterance.deadline() > trio.current_time():  # mostly it has moved on since the timer was set
+        if self.utterance.deadline() > trio.current_time():  # it has moved on since the timer was set
             return
         await has_expired(self.utterance.overdue_at)
         error = self.utterance.expire(trio.current_time())
@@ -237,7 +237,8 @@ class Reply(Driver):
             self._connection.abandon(error)
         if not (self._only_listens and utterance.has_connection):
             self.changed()
-        elif utterance.segments.waiting:
+            return
+        if utterance.segments.waiting:
             self._readers.wake()
         if self._timer.fires_at - now < _SOON:
             self._timer.put_off(utterance.deadline())
@@ -267,7 +268,7 @@ class Reply(Driver):
         if self._opening is not None and self.utterance.say_from_memory(self._opening, now):
             self._opening = None
         if self._slot is not None and self.utterance.phrases:
-            self._slot.want()
+            self._slot.want(connected=self._connection is not None)
         for phrase in self.utterance.phrases_to_send(now):
             assert self._connection is not None, phrase
             self._connection.send_text(phrase)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from tts_trio._nurseries import without_frames
 from tts_trio.config.defaults import spare_connections
 from tts_trio.errors import ConcurrencyError, TTSConnectionError, TTSError, unexpected
 from tts_trio.limits.limiter import learn_from
@@ -285,6 +286,8 @@ class SocketPool:
         finally:
             if turn is not None:
                 turn.end()
+            if socket.error is not None:  # which is kept
+                without_frames(socket.error)
             self._around.counts.keep_alives += socket.keep_alives
             del self.sockets[socket]
             self._on_slot()

@@ -120,7 +120,7 @@ class Timer:
         """Wait until something may be due, and return how many seconds late it is: the loop stood still for them.
 
         Args:
-            due: When something is due, in seconds of trio's clock, as for the other methods.
+            due: When something is due, in seconds of trio's clock.
         """
         self.fires_at = due
         with trio.CancelScope(deadline=due) as self._scope:

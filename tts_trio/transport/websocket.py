@@ -36,14 +36,14 @@ _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not 
 
 
 class SocketUser(Protocol):
-    """What has a WebSocket opened, and acts on what comes. Only `do_what_is_due` may wait."""
+    """Whoever opens a WebSocket, and acts on what comes. Only `do_what_is_due` may wait."""
 
     def first_messages(self) -> Iterable[str]:
         """Return the messages that are written as soon as the socket is open."""
         ...
 
     def opened(self) -> None:
-        """Act on it that the socket is hot: the first messages are written, and a pong has come back."""
+        """Note that the socket is hot: the first messages are written, and a pong has come back."""
         ...
 
     def received(self, message: str | bytes) -> None:

@@ -67,7 +67,8 @@ async def test_a_dial_that_fails_says_why_in_time(
             await run(websocket, user := User(" "))
         assert not user.hot.is_set()
         assert trio.current_time() - began <= seconds + 0.01
-        assert user.ended.is_set()
+        assert websocket._websocket is None
+        assert websocket._user is None
         assert API_KEY not in str(caught.value)
         if fault.action in {"status", "until_eof"}:
             assert caught.value.status == fault.value
