@@ -71,8 +71,12 @@ def cost(feed: Callable[[str], object], text: str) -> float:
 def test_one_token_costs_what_its_length_says(piece: str, face: str) -> None:
     """Four times as long, about four times the time; by its square it would be sixteen times."""
     text = (PIECES[piece] * LENGTH)[:LENGTH]
-    short = cost(FEEDS[face](), text[: LENGTH // 4])
-    assert cost(FEEDS[face](), text) < max(0.05, 9 * short)
+
+    def is_in_proportion() -> bool:
+        short = cost(FEEDS[face](), text[: LENGTH // 4])
+        return cost(FEEDS[face](), text) < max(0.05, 9 * short)
+
+    assert any(is_in_proportion() for _ in range(3))  # a shared processor may be half as fast for a moment
 
 
 def text_input(*, marks: bool, ssml: bool) -> TextInput:
