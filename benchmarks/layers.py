@@ -30,10 +30,10 @@ import wsproto.events as ws
 from benchmarks import pictures
 from benchmarks.script import Report, options_of
 from benchmarks.service.replay import CHARACTERS_A_SECOND, SHAPES, Shape, frame, message
+from tests.helpers.socket_user import User
 from tts_trio import TTSConfig, TTSManager, WebSocketConnectionManager
 from tts_trio.cli.console import Advance, progress
 from tts_trio.speech.utterance import Utterance
-from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.streams import open_stream
 from tts_trio.transport.websocket import WebSocket
 from tts_trio.wire.events import AudioReceived, decode
@@ -127,29 +127,18 @@ async def _tls(bench: Bench) -> list[float]:
     return times
 
 
-class _Counter:
+class _Counter(User):
     """The user of a WebSocket: it counts down the messages that come."""
 
     def __init__(self) -> None:
-        self.hot, self.passed = trio.Event(), trio.Event()
+        super().__init__()
+        self.passed = trio.Event()
         self.left = 0
-
-    def first_messages(self) -> tuple[str, ...]:
-        return ()
-
-    def opened(self) -> None:
-        self.hot.set()
 
     def received(self, message: str | bytes) -> None:
         self.left -= 1
         if not self.left:
             self.passed.set()
-
-    def due(self) -> float:
-        return math.inf
-
-    async def do_what_is_due(self) -> None:
-        await trio.lowlevel.checkpoint()
 
 
 async def _websocket(bench: Bench) -> list[float]:
@@ -157,7 +146,7 @@ async def _websocket(bench: Bench) -> list[float]:
     counter = _Counter()
     times: list[float] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(websocket.run, await DialTurn.wait(bench.config.base_url), counter)
+        nursery.start_soon(counter.run, websocket, bench.config.base_url)
         peer = await bench.peers.receive()
         await counter.hot.wait()
         for batch in bench.batches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -92,10 +91,7 @@ async def test_a_message_runs_through_few_functions(autojump_clock: trio.testing
                 with functions() as names:
                     await anext(audio)
                 taken = names[names.index("wire/events.py decode") :]
-                counts.append(sum(not name.startswith(_BELOW) for name in taken))
-            first, *others = counts
-            assert others[0] < first  # which has more to tell
-            assert all(others)
-            assert statistics.median(others) <= 33, others
-            assert max(others) <= 37, others  # one in several puts off a timer
+                puts_off = "transport/timers.py Timer.put_off" in taken  # which one in several does, by four more
+                counts.append(sum(not name.startswith(_BELOW) for name in taken) - 4 * puts_off)
+            assert all(0 < count <= 33 for count in counts[1:]), counts  # the first one has more to tell
             assert len(audio.words) > 4
