@@ -449,7 +449,7 @@ def test_a_generator_that_is_collected_in_the_thread_of_the_loop(server: LocalSe
 
 
 FORKING = """
-    import os, sys, threading
+    import faulthandler, os, sys, threading
     from tts_trio import TTSConfig
     from tts_trio.errors import redaction
     from tts_trio.sync import open_tts
@@ -480,6 +480,10 @@ FORKING = """
         yield audio.close
         yield lambda: audio.words
 
+    def tell_where_it_hangs():
+        faulthandler.dump_traceback_later(30, exit=True)
+
+    tell_where_it_hangs()
     assert say() == "finished"
     with open_tts(config()) as tts, tts.start_llm_stream() as (text, audio), text:
         text.send("Hello. ")
@@ -488,7 +492,10 @@ FORKING = """
             held = threading.Event()
             threading.Thread(target=hold, args=(lock, held, forked)).start()
             held.wait()
-        if child := os.fork():
+        faulthandler.cancel_dump_traceback_later()  # its thread would not exist in the child, which would wait for it
+        child = os.fork()
+        tell_where_it_hangs()
+        if child:
             forked.set()
             assert os.waitpid(child, 0)[1] == 0
         else:
@@ -517,7 +524,7 @@ def test_after_a_fork(server: LocalServer) -> None:
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING), server.base_url],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=80,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "finished\n" * 3, "")
