@@ -12,7 +12,7 @@ with the dials for the next replies, the pings and whatever else it does in that
 until then, in ms a call. A reply is begun half a second before its first token, as when an LLM is asked. "Delay" is
 from the service's sending to the first of the message being in the caller's hands, in ms; "memory" is what the process
 grew by until all were ready, and "speaking" until all spoke, in kB a call. The floor is the least code on asyncio
-that does the same. "floor, trio" is the least code on trio, over our TLS stream and frames. The clients take turns,
+that does the same. "floor, trio" is the least code on trio, over our TLS stream and frames; "no spare" is `spares=0`. The clients take turns,
 round by round, each time in a fresh process; the medians of the rounds count, and "of the floor" is the median of the
 ratios to that of asyncio within a round. `memory.py` says how the memory by kind is found.
 
@@ -33,7 +33,8 @@ from benchmarks.script import Report, Target, add_peers, options_of, peers_of
 from benchmarks.service.replay import CHARACTERS_A_SECOND, SHAPES
 from tts_trio.cli.console import Advance, progress, warn
 
-_OWN = (field.OURS, field.OURS_MULTI, field.FLOOR_ASYNCIO, field.FLOOR_TRIO)
+_OURS = (field.OURS, field.OURS_MULTI, field.OURS_MULTI_ALONE)
+_OWN = (*_OURS, field.FLOOR_ASYNCIO, field.FLOOR_TRIO)
 _TEXT = (
     "Your order left our warehouse this morning, and it should be with you by Friday at the latest. "
     "Would you like to have a message when the driver is near your house?"
@@ -218,7 +219,7 @@ def targets(load: Load, rounds: Sequence[Round]) -> Iterator[Target]:
     """Compare what a load costs us with what it is to cost."""
     for row in rows(rounds):
         for measure, column, limit in _TARGETS:
-            if row["client"] in (field.OURS, field.OURS_MULTI) and isinstance(value := row[column], float):
+            if row["client"] in _OURS and isinstance(value := row[column], float):
                 yield Target(f"{row['client']}, {load.calls} calls: {measure}", value, None, limit)
 
 

@@ -15,6 +15,7 @@ OURS_OPENINGS = "tts_trio, openings"
 OURS_EAGER_OPENINGS = "tts_trio, eager, openings"
 OURS_HEDGING = "tts_trio, hedging"
 OURS_MULTI = "tts_trio, multi-stream-input"
+OURS_MULTI_ALONE = "tts_trio, multi-stream-input, no spare"
 FLOOR_TOKENS = "floor, tokens"
 FLOOR = "floor, sentences"
 FLOOR_ASYNCIO = "floor, asyncio"
@@ -28,6 +29,7 @@ _OWN = {
     OURS_EAGER_OPENINGS: ("ours", "eager", "opening_cache=memory"),
     OURS_HEDGING: ("ours", "balanced", "hedge=auto"),
     OURS_MULTI: ("ours", "balanced", "endpoint=multi-stream-input"),
+    OURS_MULTI_ALONE: ("ours", "balanced", "endpoint=multi-stream-input", "spares=0"),
     "tts_trio, eager": ("ours", "eager"),
     "tts_trio, sentence": ("ours", "sentence"),
     FLOOR_TOKENS: ("floor", "tokens"),

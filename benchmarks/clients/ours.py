@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import trio
 
@@ -56,6 +57,11 @@ class Ours:
             turn.mark("free")
 
 
+def _field(argument: str) -> tuple[str, Any]:
+    name, value = argument.split("=", 1)
+    return name, int(value) if value.isdigit() else value
+
+
 @asynccontextmanager
 async def open_client(base_url: str, voice: str) -> AsyncGenerator[Ours]:
     """Open a conversation."""
@@ -64,7 +70,7 @@ async def open_client(base_url: str, voice: str) -> AsyncGenerator[Ours]:
         voice_id=voice,
         base_url=base_url,
         phrase_policy=_POLICIES[policy],
-        **dict(value.split("=", 1) for value in fields),
+        **dict(map(_field, fields)),
     )
     async with WebSocketConnectionManager(config) as connections, TTSManager(config, connections) as tts:
         yield Ours(connections, tts)
