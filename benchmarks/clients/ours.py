@@ -1,4 +1,4 @@
-"""tts_trio: `python -m benchmarks.clients.ours POLICY [FIELD=TEXT …]`: a preset of `PhrasePolicy`, and other fields."""
+"""tts_trio: `python -m benchmarks.clients.ours POLICY [FIELD=VALUE …]`: a preset of `PhrasePolicy`, and others."""
 
 from __future__ import annotations
 

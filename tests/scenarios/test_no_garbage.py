@@ -8,6 +8,7 @@ through an `async with` block, a cancellation too, holds itself by its frames fr
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,14 @@ async def interrupted(tts: TTSManager, text: str) -> AudioChannel:
     return audio
 
 
+async def cancelled(tts: TTSManager, text: str) -> AudioChannel:
+    with trio.move_on_after(0.5) as scope:
+        async with tts.speak(tokens(text, 1.0)) as audio:
+            await listen(audio)
+    assert scope.cancelled_caught
+    return audio
+
+
 async def filled(tts: TTSManager, text: str) -> AudioChannel:
     async def silent() -> AsyncGenerator[str, None]:
         await trio.sleep(2.0)
@@ -143,6 +152,8 @@ CASES: dict[str, tuple[Speak, dict[str, Any], tuple[Fault, ...], Callable[[Audio
     "lost, fallback": (whole, {"fallback": elsewhere, "max_replays": 0}, (LOST,), rescued),
     "lost, fallback over HTTP": (whole, {"fallback": "http", "max_replays": 0}, (LOST,), rescued),
 }
+if sys.version_info < (3, 12):
+    CASES["cancelled"] = (cancelled, {}, (), left)
 
 
 @pytest.mark.parametrize("language", TEXTS)
