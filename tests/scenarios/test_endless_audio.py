@@ -221,6 +221,22 @@ def test_bytes_that_last_no_time_are_bounded_too(output_format: str, unit: bytes
     assert most <= most_bytes(config.format, 10 + len(sent))
 
 
+def test_audio_of_few_bytes_is_bounded_by_its_seconds() -> None:
+    """P23: a frame of mp3 may have a quarter of the bitrate that the format has."""
+    config = make_config(output_format="mp3_44100_128", on_lost_connection="raise")
+    frame = b"\xff\xfb\x10\xc0" + bytes(100)  # of 32 kbit/s: 104 bytes, 26 ms
+    utterance = Utterance(config, 0.0)
+    utterance.connected()
+    utterance.accept("Да, yes.", 0.0)
+    utterance.complete(0.0)
+    utterance.phrases_to_send(0.0)
+    longest = utterance.segments.current.longest_seconds
+    for _ in range(100):
+        utterance.receive(AudioReceived(frame * 40), 0.1)
+    assert isinstance(utterance.error, ProtocolError)
+    assert longest < utterance.segments.received_seconds < longest + 2
+
+
 async def test_a_message_of_empty_fragments_has_an_end(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ class Segment:
         phrase_ends: Where the phrases end that were sent, in its text.
         started_ms: Where its audio begins in the audio received, in milliseconds.
         longest_seconds: The most seconds that the audio of its text can last.
+        bytes_left: How many more bytes of audio its text can have.
         remembered: Whether it goes over no connection, since its audio was kept.
         elsewhere: Whether it does not go to the service.
         filler: Whether it is no part of the caller's text.
@@ -81,7 +82,7 @@ class Segment:
         self._samples = WholeSamples(config.format)
         self._format = config.format
         self._bytes = 0
-        self._most_bytes = most_bytes(config.format, self.longest_seconds)
+        self.bytes_left: float = most_bytes(config.format, self.longest_seconds)
 
     @property
     def heard(self) -> bool:
@@ -118,25 +119,23 @@ class Segment:
             return not spoken.lacks_audio(strictly=False)
         return not spoken.told_more and spoken.received_ms > spoken.aligned_ms
 
-    def exceeds(self, event: AudioReceived) -> bool:
-        """Whether this message makes more audio than the text can have."""
-        too_large = self._bytes + len(event.audio) > self._most_bytes
-        return too_large or self._samples.clock.seconds > self.longest_seconds
-
     def send(self, phrase: str) -> None:
         """Note a phrase that is sent."""
         self.spoken.sent(phrase)
         self.phrase_ends.append(len(self.spoken.text))
         self.longest_seconds = longest_seconds(self.spoken.text)
-        self._most_bytes = most_bytes(self._format, self.longest_seconds)
+        self.bytes_left = most_bytes(self._format, self.longest_seconds) - self._bytes
 
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and return the whole samples (frames, pages) that can be delivered, and their seconds."""
         self._bytes += len(event.audio)
+        self.bytes_left -= len(event.audio)
         clock = self._samples.clock
         before = clock.seconds
         audio = self._samples.feed(event.audio)
         seconds = clock.seconds - before
+        if clock.seconds > self.longest_seconds:
+            self.bytes_left = -math.inf
         self.spoken.received(seconds * 1000, event)
         return audio, seconds
 
