@@ -16,7 +16,7 @@ import pybase64
 
 from tts_trio.errors import TTSError
 from tts_trio.errors.classification import classify
-from tts_trio.wire.json_objects import read_object, read_times
+from tts_trio.wire.json_objects import read_object, read_times, take_audio
 
 _LONGEST_TEXT = 1000  # characters of an error's message; what is longer is no message, and is sorted and logged
 
@@ -125,8 +125,9 @@ def decode(message: str | bytes) -> list[Event]:
     """
     if isinstance(message, bytes):
         return [Unreadable(f"a binary message of {len(message)} bytes")]
+    rest, audio = take_audio(message, "audio")
     try:
-        frame = read_object(message)
+        frame = read_object(rest)
     except ValueError as error:
         return [Unreadable(str(error))]
     named = frame.get("contextId") or frame.get("context_id")
@@ -135,14 +136,15 @@ def decode(message: str | bytes) -> list[Event]:
         return [_error(frame, context_id)]
     events: list[Event] = []
     encoded = frame.get("audio")
-    if encoded:
+    if encoded != "":  # it was not taken
         try:
-            audio = pybase64.b64decode(encoded, validate=True)
+            audio = pybase64.b64decode(encoded or b"", validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             events.append(Unreadable(f"bad base64 in the field audio: {error}", context_id))
-        else:
-            unread = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
-            events.append(AudioReceived(audio, _alignment(frame.get("alignment")), unread, context_id))
+            audio = None
+    if audio:
+        unread = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
+        events.append(AudioReceived(audio, _alignment(frame.get("alignment")), unread, context_id))
     if (frame.get("isFinal") or frame.get("is_final")) is True:
         events.append(Final(context_id))
     return events

@@ -11,13 +11,16 @@ import json
 import json.scanner
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
+
+import pybase64
 
 MOST_CHARACTERS = 5000
 """Characters that one message may time: about five minutes of speech. What has more is heard without its times."""
 
 _MOST_COMMAS = 8 * MOST_CHARACTERS
 _AUDIO = re.compile(r'"(audio(?:_base64)?)"\s*:\s*"')
+_FIRST = {name: re.compile(rf'\s*\{{\s*"{name}"\s*:\s*"') for name in ("audio", "audio_base64")}
 _SMALL_FIELD = re.compile(r'"(\w+)"\s*:\s*(?:"([^"\\]*)"|(true)\b)')
 _DECODER = json.JSONDecoder()
 _scan = cast("Callable[[str, int], tuple[Any, int]]", json.scanner.make_scanner(cast("Any", _DECODER)))
@@ -50,6 +53,32 @@ def read_object(message: str) -> dict[str, Any]:
     if type(parsed) is not dict:
         raise ValueError(f"a JSON {type(parsed).__name__} where an object is due")
     return parsed
+
+
+def take_audio(message: str, name: Literal["audio", "audio_base64"]) -> tuple[str, bytes | None]:
+    """Take the audio out of an object that begins with it, as all do that the service writes.
+
+    A decoder of JSON looks at each character of a string for its end and for escapes, which costs more than to decode
+    the base64. Base64 has no escapes.
+
+    Args:
+        message: The object.
+        name: The field of the audio.
+
+    Returns:
+        The object with "" in the place of the audio, and the audio. If this is not the first field, or is no base64:
+        the object as it came, and None.
+    """
+    begins = _FIRST[name].match(message)
+    if begins is None:
+        return message, None
+    begin = begins.end()
+    try:
+        end = message.index('"', begin)
+        audio = pybase64.b64decode(message[begin:end], validate=True)
+    except ValueError:
+        return message, None
+    return message[:begin] + message[end:], audio
 
 
 def _read_small_fields(message: str) -> dict[str, Any]:

@@ -137,3 +137,43 @@ def test_a_message_is_read_as_the_decoder_of_python_reads_it(text: str, edge: st
             else:
                 with pytest.raises(ValueError, match=f"^a JSON {type(expected).__name__} where an object is due$"):
                     read_object(message)
+
+
+@pytest.mark.parametrize("text", ["Да. ", "Yes. "])
+def test_the_decoder_of_json_does_not_read_the_audio(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at each character, and a message has ten thousand of base64."""
+    read: list[str] = []
+    monkeypatch.setattr(events, "read_object", lambda message: read.append(message) or read_object(message))
+    times = {"chars": [*text], "charStartTimesMs": [0] * len(text), "charDurationsMs": [5] * len(text)}
+    audio = bytes(range(256)) * 32
+    [event] = decode(frame(audio=base64.b64encode(audio).decode(), alignment=times))
+    assert event == AudioReceived(audio, Alignment((*text,), (0,) * len(text), (5,) * len(text)))
+    assert len(read[0]) < 250
+
+
+PLAIN = ["", "AAAA", "AAA=", "//8="]
+ESCAPED = ["\\/\\/8=", "AA\\u0041A", "AA\\nAA", '\\"']
+BROKEN = ["A", "AA AA", "Да", "AA\n"]
+
+
+@given(
+    st.sampled_from(PLAIN + ESCAPED + BROKEN),
+    st.lists(st.sampled_from(['"audio":"BBBB"', '"audio":null', '"isFinal":true', '"audio_base64":"CCCC"', "1", ""])),
+    st.sampled_from(["", " ", "\n"]),
+    st.sampled_from(['"}', '"}}', '"]', '"', ""]),
+)
+def test_a_message_that_begins_with_its_audio_says_what_it_says_behind_another_field(
+    encoded: str, fields: list[str], blank: str, end: str
+) -> None:
+    rest = "".join(f",{blank}{field}" for field in fields)
+    audio = f'"audio"{blank}:{blank}"{encoded}{end[:1]}{rest}{end[1:]}'
+    first, second = (decode(f"{blank}{{{blank}{before}{audio}") for before in ("", '"a":1,'))
+    if [*map(type, second)] == [Unreadable]:
+        assert [*map(type, first)] == [Unreadable]
+    else:
+        assert first == second
+
+
+def test_audio_of_another_field_is_none() -> None:
+    assert decode(json.dumps({"audio_base64": ENCODED})) == []
+    assert decode(json.dumps({"x": {"audio": ENCODED}})) == []
