@@ -36,6 +36,7 @@ from tests.helpers.tls import (
     open_client,
     server_context,
 )
+from tts_trio.errors import TTSConnectionError
 from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
 from tts_trio.transport.server_stream import ServerStream as ServedStream
 from tts_trio.transport.tls_stream import TLSStream
@@ -658,16 +659,17 @@ async def test_no_text_passes_what_came_before_it() -> None:
     async with connected() as (client, server):
         stream = ServedStream(client, 1000, on_message=lambda _: None, on_pong=lambda _: None)
         text, ping = client_frame(WHOLE_TEXT, "Да. ".encode()), client_frame(PING, b"1")
-        assert stream.send_now(text)
+        assert stream.send_now([text])
         await server.send_all(b"a record that is not read at once, as where the loop stood still")
         assert select.select([client.socket], [], [], 1)[0]
-        assert not stream.send_now(text)
-        assert stream.send_now(ping)
+        assert not stream.send_now([text])
+        assert not stream.send_now([ping, text])
+        assert stream.send_now([ping])
         assert stream.written == 1
         while client.has_input():
             await client.receive_some(10)  # also where a part of a record is left
-        assert stream.send_now(text)
-        assert stream.written == 2
+        assert stream.send_now([text, ping, text])
+        assert stream.written == 3
         await server.aclose()
         assert select.select([client.socket], [], [], 1)[0]
         assert not client.has_input(), "the end is none"
@@ -725,6 +727,45 @@ async def test_the_frames_of_a_websocket_stay_in_order_over_a_narrow_pipe() -> N
     assert said == "".join(texts)
     assert Pong in heard
     assert websocket.error is None
+
+
+async def test_what_is_sent_at_once_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write is a TLS record and a system call, of a tenth of a millisecond where the caches are cold."""
+    writes: list[bytes] = []
+    send_now = TLSStream.send_now
+    monkeypatch.setattr(TLSStream, "send_now", lambda self, data: writes.append(data) or send_now(self, data))
+    heard: list[object] = []
+    async with connected() as (client, server):
+        peer = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+
+        async def hear(count: int) -> None:
+            while len(heard) < count:
+                peer.receive_data(await server.receive_some(65536))
+                for event in peer.events():
+                    if isinstance(event, Request):
+                        await server.send_all(peer.send(AcceptConnection()))
+                        continue
+                    if isinstance(event, Ping):
+                        await server.send_all(peer.send(event.response()))
+                    heard.append(event.data if isinstance(event, Message) else type(event))
+
+        websocket = WebSocket(make_config(), "/path", lambda _: checkpointed(client))
+        user = User("Да", "yes")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(user.run, websocket, "https://host")
+            await hear(3)
+            await user.hot.wait()
+            assert len(writes) == 2  # the handshake, and what comes first
+            websocket.send("слово", more=True)
+            websocket.send("word", more=True)
+            assert len(writes) == 2
+            websocket.probe()
+            await hear(6)
+            assert len(writes) == 3
+            websocket.abandon(TTSConnectionError("it was heard"))
+            await user.ended.wait()
+            nursery.cancel_scope.cancel()
+    assert heard == ["Да", "yes", Ping, "слово", "word", Ping]
 
 
 async def checkpointed(stream: TLSStream) -> TLSStream:

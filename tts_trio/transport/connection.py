@@ -50,8 +50,13 @@ class Socket(Protocol):
         """The service's id of the socket, from the handshake; None where it gave none."""
         ...
 
-    def write(self, frames: list[str]) -> int:
-        """Write frames, and return the number of the last one, among all of the socket."""
+    def write(self, frames: list[str], *, more: bool = False) -> int:
+        """Write frames, and return the number of the last one, among all of the socket.
+
+        Args:
+            frames: The frames.
+            more: Whether `probe` is called at once, with whose ping they are written.
+        """
         ...
 
     def probe(self) -> None:
@@ -131,7 +136,7 @@ class Connection:
         """Send a phrase. The first one also probes the socket, in the background."""
         if self.state == "in use" and self.context.takes_text:
             is_first = self.context.sound is Sound.UNASKED
-            number = self._write(self.context.text(phrase))
+            number = self._write(self.context.text(phrase), more=is_first)
             if is_first:
                 self.first_text = number
                 self._socket.probe()
@@ -204,11 +209,11 @@ class Connection:
         if not self.context.is_as_begun:
             self._write(self.context.interrupt())
 
-    def _write(self, frames: list[str]) -> int:
+    def _write(self, frames: list[str], *, more: bool = False) -> int:
         if not frames:
             return 0
         self.last_frame = trio.current_time()
-        return self._socket.write(frames)
+        return self._socket.write(frames, more=more)
 
     def _go(self, state: ConnectionState) -> None:
         assert state in _NEXT[self.state], f"{self.state} -> {state}"

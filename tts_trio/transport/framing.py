@@ -12,7 +12,7 @@ This uses what trio-websocket keeps for itself and its subclasses. All of it has
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -152,12 +152,12 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         self.stream.established = True
         self._initial_request = self._connection_proposal = None  # which only the handshake needs
 
-    def send_now(self, frame: bytes) -> bool:
-        """Send a frame without waiting, if that can be done now; return whether the stream has taken it.
+    def send_now(self, frames: Sequence[bytes]) -> bool:
+        """Send frames without waiting, if that can be done now; return whether the stream has taken them.
 
-        What the stream has not sent of it, as `stream.unsent` tells, is sent by the next `send_frame`.
+        What the stream has not sent of them, as `stream.unsent` tells, is sent by the next `send_frame`.
         """
-        return self._close_reason is None and self._put_now(frame)
+        return self._close_reason is None and self._put_now(*frames)
 
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame, behind what `send_now` has left.
@@ -180,8 +180,8 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         elif self.stream.unsent:
             await self._put(b"")
 
-    def _put_now(self, data: bytes) -> bool:
-        return not self._stream_lock.locked() and self.stream.send_now(data)
+    def _put_now(self, *frames: bytes) -> bool:
+        return not self._stream_lock.locked() and self.stream.send_now(frames)
 
     async def _put(self, data: bytes) -> None:
         async with self._stream_lock:

@@ -163,11 +163,11 @@ class HotSocket:
 
     # For its connections.
 
-    def write(self, frames: list[str]) -> int:
-        """Write frames of a connection, and return the number of the last one."""
+    def write(self, frames: list[str], *, more: bool = False) -> int:
+        """Write frames of a connection, and return the number of the last one; `more` as in `WebSocket.send`."""
         self._last_frame = trio.current_time()
-        for frame in frames:
-            self._websocket.send(frame)
+        for left, frame in enumerate(frames, 1 - len(frames)):
+            self._websocket.send(frame, more=more or left < 0)
         self._websocket.wake_by(self._last_frame + self._config.keep_alive_interval)  # a context may wait for text now
         return self._websocket.sent
 

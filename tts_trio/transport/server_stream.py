@@ -6,7 +6,7 @@ cut short. So a hang-up raises here, and the answer is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
@@ -109,16 +109,18 @@ class ServerStream(trio.abc.Stream):
                 raise
             raise HungUp from error
 
-    def send_now(self, data: bytes) -> bool:
-        """Write a frame without waiting, if the stream can do that; return whether it has taken all of it.
+    def send_now(self, frames: Sequence[bytes]) -> bool:
+        """Write frames together without waiting, if the stream can do that; return whether it has taken all of them.
 
         What it does not send at once is sent before all else by the next `send_all`, for which `unsent` asks. A message
         is not taken while bytes wait to be read: they came before it, and `written_before` is to tell that.
         """
-        is_text = data[:1] == _TEXT_BEGINS
-        if self._tls is None or (is_text and self._tls.has_input()) or not self._tls.send_now(data):
+        if self._tls is None:
             return False
-        self.written += is_text
+        texts = sum(frame[:1] == _TEXT_BEGINS for frame in frames)
+        if (texts and self._tls.has_input()) or not self._tls.send_now(b"".join(frames)):
+            return False
+        self.written += texts
         return True
 
     @property

@@ -108,10 +108,13 @@ class WebSocket:
         """Whether a frame waits to be written because the peer does not read."""
         return self._writing_since < math.inf and trio.current_time() > self._writing_since + _STUCK_SECONDS
 
-    def send(self, message: str) -> None:
-        """Send a message, or have the writer do it. Never blocks; one for a socket that is ending is dropped."""
+    def send(self, message: str, *, more: bool = False) -> None:
+        """Send a message, or have the writer do it. Never blocks; one for a socket that is ending is dropped.
+
+        With `more` it waits for what comes at once, a message or a probe: each write is a record, and a system call.
+        """
         if not self.ending:
-            self._send(message)
+            self._send(message, more=more)
 
     def probe(self) -> None:
         """Find out whether the socket is half-open. Never blocks.
@@ -174,7 +177,7 @@ class WebSocket:
                         self.trace_id = trace_id(websocket.handshake_headers)
                         self._nursery = nursery
                         for message in user.first_messages():
-                            self._send(message)
+                            self._send(message, more=True)
                         self._ping(self._config.timeouts.connect, is_probe=False)
                         await self._answered.wait()
                     if self.error is not None:
@@ -247,10 +250,11 @@ class WebSocket:
     # A frame is written in the turn of the loop in which it was handed over, if the stream can take it without waiting.
     # Where it cannot, a writer waits for it, and for the frames behind it. It ends when none is left.
 
-    def _send(self, message: str) -> None:
-        frame = client_frame(WHOLE_TEXT, message.encode())
+    def _send(self, message: str, *, more: bool) -> None:
+        self._outbox.append(client_frame(WHOLE_TEXT, message.encode()))
         self.sent += 1
-        self._write_soon(frame)
+        if not (more or self._writing):
+            self._flush()
 
     def _write_soon(self, frame: bytes) -> None:
         self._outbox.append(frame)
@@ -261,8 +265,8 @@ class WebSocket:
         """Write what can be written at once, and start a writer for the rest."""
         if self._websocket is None or self._nursery is None:  # not open yet
             return
-        while self._outbox and self._websocket.send_now(self._outbox[0]):
-            del self._outbox[0]
+        if self._websocket.send_now(self._outbox):
+            self._outbox.clear()
         if self._outbox or self._websocket.stream.unsent:
             self._writing = True
             self._nursery.start_soon(self._write, self._websocket)

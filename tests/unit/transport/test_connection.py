@@ -29,9 +29,12 @@ class NotingSocket:
     hot_since: float = 0.0
     frames: list[str] = attrs.field(factory=list)
     calls: list[str] = attrs.field(factory=list)
+    kept_for_more: list[str] = attrs.field(factory=list)
 
-    def write(self, frames: list[str]) -> None:
+    def write(self, frames: list[str], *, more: bool = False) -> None:
         self.frames += frames
+        if more:
+            self.kept_for_more += frames
 
     def probe(self) -> None:
         self.calls.append("probe")
@@ -78,6 +81,7 @@ async def test_the_first_text_probes_the_socket(
         connection.send_text(text)
     assert socket.calls == ["probe"]
     assert len(socket.frames) == 1 + len(TEXTS) + 1
+    assert socket.kept_for_more == socket.frames[:2]  # the beginning and the first text, for the probe
 
 
 async def test_no_silence_of_a_blank_is_reported_before_the_first_sound(
