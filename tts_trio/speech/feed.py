@@ -9,7 +9,7 @@ import trio
 from tts_trio.errors import TTSError
 from tts_trio.speech.channels import AudioChannel, TextChannel
 
-_TOKENS_AT_ONCE = 8  # of an LLM's stream in one turn of the loop: it mostly waits for each, so that others run anyhow
+_TOKENS_AT_ONCE = 16  # of an LLM's stream in one turn of the loop: it mostly waits for each, so that others run anyhow
 
 
 async def feed(

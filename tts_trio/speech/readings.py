@@ -15,7 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from tts_trio.text import speakable
-from tts_trio.text.scripts import CJK, CLUSTER, UNSPACED
+from tts_trio.text.scripts import CJK, CLUSTER, FIRST_UNSPACED, UNSPACED
 from tts_trio.wire.events import Alignment
 
 _SENTENCE_ENDS = frozenset(".!?…。！？")
@@ -112,13 +112,17 @@ def word_pattern() -> re.Pattern[str]:
     return re.compile(rf"[^\w\s]*(?:{CJK}|{CLUSTER})[^\w\s]*|(?:(?!{UNSPACED})\S)+|\S")
 
 
+_SPACED_WORD = re.compile(r"\S+")  # which is what the other finds, where all words are parted by blanks
+
+
 def word_spans(text: str) -> list[tuple[int, int]]:
     """Return where the words of a text begin and end.
 
     A word is a run of characters between blanks, with its punctuation. Each Chinese or Japanese character is a word,
     and each cluster of a Thai, Lao, Khmer or Burmese text.
     """
-    return [match.span() for match in word_pattern().finditer(text)]
+    pattern = word_pattern() if max(text, default="") >= FIRST_UNSPACED else _SPACED_WORD
+    return [match.span() for match in pattern.finditer(text)]
 
 
 def letters_end(word: str) -> int:

@@ -11,7 +11,6 @@ import bisect
 import itertools
 import re
 from collections.abc import Sequence
-from operator import itemgetter
 
 import attrs
 
@@ -23,8 +22,6 @@ _WORDS_TO_SPARE = 8
 
 # Words compared with words, for one message: some 30 ms. A sentence takes some hundreds.
 _MOST_WORK = 40_000
-
-_END = itemgetter(1)  # of a word
 
 _BLANKS = re.compile(r"\s*")
 _SPEECHLESS = re.compile(r"[\W_]*")
@@ -69,6 +66,7 @@ class SentText:
         self.length = 0
         self.spans: list[tuple[int, int]] = []
         self.cursor = self.covered = 0
+        self._ends: list[int] = []  # of the words: to search in pairs takes a function call for each step
         self._letters: list[int] = [0]  # how many characters the words before each word have, and all of them
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
         word_pattern()  # compiles it now, and not when the first phrase is waited for
@@ -79,6 +77,7 @@ class SentText:
         self.text += phrase
         for start, end in word_spans(phrase):
             self.spans.append((offset + start, offset + end))
+            self._ends.append(offset + end)
             self._letters.append(self._letters[-1] + end - start)
         self._phrases.append(len(self.spans))
         self.length = self.spans[-1][1] if self.spans else 0
@@ -100,18 +99,18 @@ class SentText:
     @property
     def word(self) -> int:
         """Index of the word in which, or before which, the cursor stands."""
-        return bisect.bisect_right(self.spans, self.cursor, key=_END)
+        return bisect.bisect_right(self._ends, self.cursor)
 
     @property
     def is_inside_phrase(self) -> bool:
         """Whether the cursor is."""
-        word = bisect.bisect_right(self.spans, self.cursor, key=_END)
+        word = bisect.bisect_right(self._ends, self.cursor)
         inside_word = word < len(self.spans) and self.spans[word][0] < self.cursor
         return inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
 
     def word_at(self, offset: int) -> int:
         """Index of the first word that ends after this offset."""
-        return bisect.bisect_right(self.spans, offset, key=_END)
+        return bisect.bisect_right(self._ends, offset)
 
     def letters(self, offset: int) -> int:
         """How many characters before this offset are no blanks."""

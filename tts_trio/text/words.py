@@ -25,7 +25,8 @@ CHARACTERS_A_SECOND = 15.0
 SLICE = 1000
 """Characters that take a few milliseconds to read. A longer text is read in slices, so that trio's loop goes on."""
 _SPOKEN_SIGNS = "$€£¥₽₴₸₺₹%№"  # that are read aloud although they are not letters
-_SPOKEN = rf"(?:[^\W_\u2139]|[{_SPOKEN_SIGNS}])"  # U+2139 is a letter to Unicode, an emoji to everybody else
+_NO_LETTER = "\u2139"  # a letter to Unicode, an emoji to everybody else
+_SPOKEN = rf"(?:[^\W_{_NO_LETTER}]|[{_SPOKEN_SIGNS}])"
 _IS_SPOKEN = re.compile(_SPOKEN)
 _FIRST_TO_LAST_SPOKEN = re.compile(f"{_SPOKEN}(?:.*{_SPOKEN})?", re.DOTALL)
 _AROUND = ".,;:!?…()«»“”‘’\"'"
@@ -155,13 +156,16 @@ def core_of(word: str) -> str:
 
 def read_word(run: str, *, end: int, previous: Word | None, starts_line: bool) -> Word | None:
     """Take a run of non-blanks apart; None: it has nothing to speak."""
-    found = _FIRST_TO_LAST_SPOKEN.search(run)
-    if found is None:
-        return None
-    spoken, end_of_body = found[0], found.end()
-    tail = run[end_of_body:]
+    if run.isalpha() and _NO_LETTER not in run:  # most words: there are no marks in them, nor around them
+        spoken, end_of_body, tail, mark = run, len(run), "", Mark.NONE
+    else:
+        found = _FIRST_TO_LAST_SPOKEN.search(run)
+        if found is None:
+            return None
+        spoken, end_of_body = found[0], found.end()
+        tail = run[end_of_body:]
+        mark = mark_of(tail) if tail else Mark.NONE
     core = core_of(spoken)
-    mark = mark_of(tail) if tail else Mark.NONE
     if (
         previous is not None
         and previous.mark is mark is Mark.FULL_STOP
