@@ -26,6 +26,7 @@ from tts_trio import (
 )
 from tts_trio.config.audio_clock import most_bytes
 from tts_trio.local_server.memory import memory_connection
+from tts_trio.speech.segment import Segment
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport import framing
 from tts_trio.wire.events import AudioReceived
@@ -235,6 +236,16 @@ def test_audio_of_few_bytes_is_bounded_by_its_seconds() -> None:
         utterance.receive(AudioReceived(frame * 40), 0.1)
     assert isinstance(utterance.error, ProtocolError)
     assert longest < utterance.segments.received_seconds < longest + 2
+
+
+def test_more_text_allows_no_audio_beyond_its_own_seconds() -> None:
+    """P23: what was too long before a phrase of one letter is too long behind it."""
+    segment = Segment(make_config(output_format="mp3_44100_128"), None, 0.0, 15.0, in_messages=True)
+    segment.send("Да, yes.")
+    while segment.bytes_left >= 0:
+        segment.receive(AudioReceived((b"\xff\xfb\x10\xc0" + bytes(100)) * 400))
+    segment.send("x")
+    assert segment.bytes_left < 0
 
 
 async def test_a_message_of_empty_fragments_has_an_end(

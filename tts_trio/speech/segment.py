@@ -124,7 +124,11 @@ class Segment:
         self.spoken.sent(phrase)
         self.phrase_ends.append(len(self.spoken.text))
         self.longest_seconds = longest_seconds(self.spoken.text)
-        self.bytes_left = most_bytes(self._format, self.longest_seconds) - self._bytes
+        self._limit()
+
+    def _limit(self) -> None:
+        too_long = self._samples.clock.seconds > self.longest_seconds
+        self.bytes_left = -math.inf if too_long else most_bytes(self._format, self.longest_seconds) - self._bytes
 
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and return the whole samples (frames, pages) that can be delivered, and their seconds."""
@@ -135,7 +139,7 @@ class Segment:
         audio = self._samples.feed(event.audio)
         seconds = clock.seconds - before
         if clock.seconds > self.longest_seconds:
-            self.bytes_left = -math.inf
+            self._limit()
         self.spoken.received(seconds * 1000, event)
         return audio, seconds
 
