@@ -16,7 +16,7 @@ import pybase64
 
 from tts_trio.errors import TTSError
 from tts_trio.errors.classification import classify
-from tts_trio.wire.json_objects import read_object, read_times, take_audio
+from tts_trio.wire.json_objects import read_message, read_times
 
 _LONGEST_TEXT = 1000  # characters of an error's message; what is longer is no message, and is sorted and logged
 
@@ -125,9 +125,8 @@ def decode(message: str | bytes) -> list[Event]:
     """
     if isinstance(message, bytes):
         return [Unreadable(f"a binary message of {len(message)} bytes")]
-    rest, audio = take_audio(message, "audio")
     try:
-        frame = read_object(rest)
+        frame = read_message(message, "audio")
     except ValueError as error:
         return [Unreadable(str(error))]
     named = frame.get("contextId") or frame.get("context_id")
@@ -135,13 +134,13 @@ def decode(message: str | bytes) -> list[Event]:
     if frame.get("error") or ("message" in frame and "code" in frame):
         return [_error(frame, context_id)]
     events: list[Event] = []
-    encoded = frame.get("audio")
-    if encoded != "":  # it was not taken
+    audio = frame.get("audio")
+    if audio and not isinstance(audio, bytes):
         try:
-            audio = pybase64.b64decode(encoded or b"", validate=True)
+            audio = pybase64.b64decode(audio, validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
             events.append(Unreadable(f"bad base64 in the field audio: {error}", context_id))
-            audio = None
+            audio = b""
     if audio:
         unread = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
         events.append(AudioReceived(audio, _alignment(frame.get("alignment")), unread, context_id))

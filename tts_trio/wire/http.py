@@ -21,7 +21,7 @@ from tts_trio.errors import ConfigurationError, ProtocolError
 from tts_trio.errors.classification import classify_response
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
-from tts_trio.wire.json_objects import read_object, read_times, take_audio
+from tts_trio.wire.json_objects import read_message, read_times
 
 _LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
@@ -172,17 +172,17 @@ def _read_line(line: bytes) -> AudioReceived | None:
     if line.isspace():
         return None
     try:
-        rest, audio = take_audio(line.decode(), "audio_base64")
-        fields = read_object(rest)
-        if (encoded := fields.get("audio_base64")) != "":  # it was not taken
-            audio = pybase64.b64decode(encoded or b"", validate=True)
+        fields = read_message(line.decode(), "audio_base64")
+        audio = fields.get("audio_base64") or b""
+        if not isinstance(audio, bytes):
+            audio = pybase64.b64decode(audio, validate=True)
     except (ValueError, TypeError) as error:
         kind = "bad base64" if isinstance(error, binascii.Error) else str(error)
         raise ProtocolError(f"a line of the answer cannot be read: {kind}") from None
     if "detail" in fields:
         raise classify_response(200, {}, line if len(line) <= _LONGEST_ERROR else b"")
     alignment, normalized = _alignment(fields.get("alignment")), _alignment(fields.get("normalized_alignment"))
-    return AudioReceived(audio or b"", alignment, normalized) if audio or alignment or normalized else None
+    return AudioReceived(audio, alignment, normalized) if audio or alignment or normalized else None
 
 
 def _alignment(value: object) -> Alignment | None:

@@ -55,30 +55,32 @@ def read_object(message: str) -> dict[str, Any]:
     return parsed
 
 
-def take_audio(message: str, name: Literal["audio", "audio_base64"]) -> tuple[str, bytes | None]:
-    """Take the audio out of an object that begins with it, as all do that the service writes.
+def read_message(message: str, audio: Literal["audio", "audio_base64"]) -> dict[str, Any]:
+    """Read an object that mostly begins with its audio, as all do that the service writes: that field is then `bytes`.
 
     A decoder of JSON looks at each character of a string for its end and for escapes, which costs more than to decode
-    the base64. Base64 has no escapes.
+    the base64. Base64 has no escapes. Where the audio is not the first field, or is no base64, the field is what it is.
 
     Args:
         message: The object.
-        name: The field of the audio.
+        audio: The field of the audio.
 
-    Returns:
-        The object with "" in the place of the audio, and the audio. If this is not the first field, or is no base64:
-        the object as it came, and None.
+    Raises:
+        ValueError: As `read_object`.
     """
-    begins = _FIRST[name].match(message)
+    begins = _FIRST[audio].match(message)
     if begins is None:
-        return message, None
+        return read_object(message)
     begin = begins.end()
     try:
         end = message.index('"', begin)
-        audio = pybase64.b64decode(message[begin:end], validate=True)
+        decoded = pybase64.b64decode(message[begin:end], validate=True)
     except ValueError:
-        return message, None
-    return message[:begin] + message[end:], audio
+        return read_object(message)
+    fields = read_object(message[:begin] + message[end:])
+    if fields.get(audio) == "":  # the field is not there again
+        fields[audio] = decoded
+    return fields
 
 
 def _read_small_fields(message: str) -> dict[str, Any]:
