@@ -762,10 +762,14 @@ async def test_what_is_sent_at_once_is_one_write(monkeypatch: pytest.MonkeyPatch
             websocket.probe()
             await hear(6)
             assert len(writes) == 3
+            await trio.testing.wait_all_tasks_blocked(0.01)  # no text passes the pong
+            websocket.send("Ещё", "more")
+            await hear(8)
+            assert len(writes) == 4
             websocket.abandon(TTSConnectionError("it was heard"))
             await user.ended.wait()
             nursery.cancel_scope.cancel()
-    assert heard == ["Да", "yes", Ping, "слово", "word", Ping]
+    assert heard == ["Да", "yes", Ping, "слово", "word", Ping, "Ещё", "more"]
 
 
 async def checkpointed(stream: TLSStream) -> TLSStream:

@@ -157,7 +157,7 @@ class FramedConnection(trio_websocket.WebSocketConnection):
 
         What the stream has not sent of them, as `stream.unsent` tells, is sent by the next `send_frame`.
         """
-        return self._close_reason is None and self._put_now(*frames)
+        return self._close_reason is None and self._put_now(frames)
 
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame, behind what `send_now` has left.
@@ -175,12 +175,12 @@ class FramedConnection(trio_websocket.WebSocketConnection):
 
     async def _write(self, data: bytes) -> None:
         """Write data, without waiting if that can be done now."""
-        if not self._put_now(data):
+        if not self._put_now([data]):
             await self._put(data)
         elif self.stream.unsent:
             await self._put(b"")
 
-    def _put_now(self, *frames: bytes) -> bool:
+    def _put_now(self, frames: Sequence[bytes]) -> bool:
         return not self._stream_lock.locked() and self.stream.send_now(frames)
 
     async def _put(self, data: bytes) -> None:

@@ -166,8 +166,7 @@ class HotSocket:
     def write(self, frames: list[str], *, more: bool = False) -> int:
         """Write frames of a connection, and return the number of the last one; `more` as in `WebSocket.send`."""
         self._last_frame = trio.current_time()
-        for left, frame in enumerate(frames, 1 - len(frames)):
-            self._websocket.send(frame, more=more or left < 0)
+        self._websocket.send(*frames, more=more)
         self._websocket.wake_by(self._last_frame + self._config.keep_alive_interval)  # a context may wait for text now
         return self._websocket.sent
 

@@ -108,13 +108,13 @@ class WebSocket:
         """Whether a frame waits to be written because the peer does not read."""
         return self._writing_since < math.inf and trio.current_time() > self._writing_since + _STUCK_SECONDS
 
-    def send(self, message: str, *, more: bool = False) -> None:
-        """Send a message, or have the writer do it. Never blocks; one for a socket that is ending is dropped.
+    def send(self, *messages: str, more: bool = False) -> None:
+        """Send messages in one write, or have the writer do it. Never blocks; a socket that is ending drops them.
 
-        With `more` it waits for what comes at once, a message or a probe: each write is a record, and a system call.
+        With `more` they wait for what is sent next, at once: each write is a record, and a system call.
         """
         if not self.ending:
-            self._send(message, more=more)
+            self._send(*messages, more=more)
 
     def probe(self) -> None:
         """Find out whether the socket is half-open. Never blocks.
@@ -176,8 +176,7 @@ class WebSocket:
                         await websocket.wait_open()
                         self.trace_id = trace_id(websocket.handshake_headers)
                         self._nursery = nursery
-                        for message in user.first_messages():
-                            self._send(message, more=True)
+                        self._send(*user.first_messages(), more=True)
                         self._ping(self._config.timeouts.connect, is_probe=False)
                         await self._answered.wait()
                     if self.error is not None:
@@ -250,20 +249,15 @@ class WebSocket:
     # A frame is written in the turn of the loop in which it was handed over, if the stream can take it without waiting.
     # Where it cannot, a writer waits for it, and for the frames behind it. It ends when none is left.
 
-    def _send(self, message: str, *, more: bool) -> None:
-        self._outbox.append(client_frame(WHOLE_TEXT, message.encode()))
-        self.sent += 1
-        if not (more or self._writing):
-            self._flush()
-
-    def _write_soon(self, frame: bytes) -> None:
-        self._outbox.append(frame)
-        if not self._writing:
+    def _send(self, *messages: str, more: bool) -> None:
+        self._outbox += [client_frame(WHOLE_TEXT, message.encode()) for message in messages]
+        self.sent += len(messages)
+        if not more:
             self._flush()
 
     def _flush(self) -> None:
-        """Write what can be written at once, and start a writer for the rest."""
-        if self._websocket is None or self._nursery is None:  # not open yet
+        """Write what can be written at once, and start a writer for the rest, unless there is one."""
+        if self._writing or self._websocket is None or self._nursery is None:  # not open yet
             return
         if self._websocket.send_now(self._outbox):
             self._outbox.clear()
@@ -316,7 +310,8 @@ class WebSocket:
         """Send a ping that is to be answered in so many seconds."""
         now = trio.current_time()
         payload = self._pings.add(now, timeout, self._messages, is_probe=is_probe)
-        self._write_soon(client_frame(PING, payload))
+        self._outbox.append(client_frame(PING, payload))
+        self._flush()
         self._timer.bring_forward(now + min(TICK, timeout))
 
     def _pong(self, payload: bytes) -> None:
