@@ -43,7 +43,8 @@ class Segment:
         phrase_ends: Where the phrases end that were sent, in its text.
         started_ms: Where its audio begins in the audio received, in milliseconds.
         longest_seconds: The most seconds that the audio of its text can last.
-        bytes_left: How many more bytes of audio its text can have.
+        most_bytes: The most bytes that this audio can have; none where it has lasted too long.
+        received_bytes: How many bytes of audio have come for it.
         remembered: Whether it goes over no connection, since its audio was kept.
         elsewhere: Whether it does not go to the service.
         filler: Whether it is no part of the caller's text.
@@ -81,8 +82,8 @@ class Segment:
         self.longest_seconds: float = longest_seconds("")
         self._samples = WholeSamples(config.format)
         self._format = config.format
-        self._bytes = 0
-        self.bytes_left: float = most_bytes(config.format, self.longest_seconds)
+        self.received_bytes: int = 0
+        self.most_bytes: float = most_bytes(config.format, self.longest_seconds)
 
     @property
     def heard(self) -> bool:
@@ -124,22 +125,18 @@ class Segment:
         self.spoken.sent(phrase)
         self.phrase_ends.append(len(self.spoken.text))
         self.longest_seconds = longest_seconds(self.spoken.text)
-        self._limit()
-
-    def _limit(self) -> None:
         too_long = self._samples.clock.seconds > self.longest_seconds
-        self.bytes_left = -math.inf if too_long else most_bytes(self._format, self.longest_seconds) - self._bytes
+        self.most_bytes = -math.inf if too_long else most_bytes(self._format, self.longest_seconds)
 
     def receive(self, event: AudioReceived) -> tuple[bytes, float]:
         """Take a message, and return the whole samples (frames, pages) that can be delivered, and their seconds."""
-        self._bytes += len(event.audio)
-        self.bytes_left -= len(event.audio)
+        self.received_bytes += len(event.audio)
         clock = self._samples.clock
         before = clock.seconds
         audio = self._samples.feed(event.audio)
         seconds = clock.seconds - before
         if clock.seconds > self.longest_seconds:
-            self._limit()
+            self.most_bytes = -math.inf
         self.spoken.received(seconds * 1000, event)
         return audio, seconds
 

@@ -201,7 +201,7 @@ class Utterance(Report):
         segment = self.segments.current
         if not segment.phrase_ends:  # audio before any text answers the init frame or a keep-alive
             return None
-        if len(event.audio) > segment.bytes_left:
+        if segment.received_bytes + len(event.audio) > segment.most_bytes:
             says = f"the service sent more than {segment.longest_seconds:g} s of audio for the text sent"
             self.fail(ProtocolError(says), now)
             return TTSConnectionError(says)
