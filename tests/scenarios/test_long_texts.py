@@ -15,6 +15,8 @@ from tts_trio.text.chain import Chain
 from tts_trio.text.input import TextInput
 from tts_trio.text.transforms import for_telephone
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 LENGTH = 20_000
 HOLDS_UP = 0.05  # seconds of the loop that nothing may take in one piece
 

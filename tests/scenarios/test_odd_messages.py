@@ -18,6 +18,8 @@ from tts_trio.speech.utterance import Utterance
 from tts_trio.wire.events import AudioReceived, Final, Unreadable, decode
 from tts_trio.wire.http import TimedLines
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 LONGEST_STOP = 0.5  # seconds of CPU: the promise is 0.05, on a machine that has nothing else to do
 MB = 2**20
 SOUND = bytes(range(256)) * 40  # 0.32 s
