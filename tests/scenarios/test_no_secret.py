@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import ssl
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
@@ -43,7 +44,7 @@ from tts_trio import (
     open_tts,
 )
 from tts_trio.config.proxy import proxy_for, tunnel
-from tts_trio.errors import unexpected
+from tts_trio.errors import redaction, unexpected
 from tts_trio.errors.redaction import RedactingFilter, redact
 from tts_trio.local_server import Behavior, Fault, Requested, ToneVoice, open_local_server
 from tts_trio.local_server.memory import memory_connection
@@ -441,8 +442,22 @@ def test_what_is_taken_out() -> None:
     assert redact(f"{key[:12]} {key[:11]}") == f"[secret] {key[:11]}"
     assert redact("An ordinary % text \\ with &#1; escapes") == "An ordinary % text \\ with &#1; escapes"
     assert key[::-1] in redact(key[::-1])
+    other = config.evolve()
     del config
+    assert redact(key) == "[secret]"  # the other one has it
+    del other
     assert redact(key) == key  # nobody has it any more
+
+
+def test_the_end_of_a_configuration_waits_for_no_thread() -> None:
+    """P28: the garbage collector may end one anywhere, also where the thread that has the lock waits for this one."""
+    configs = [make_config(api_key="a_key_of_its_own")]
+    ending = threading.Thread(target=configs.clear, daemon=True)
+    with redaction._lock:
+        ending.start()
+        ending.join(10)
+        assert not ending.is_alive()
+        assert redact("a_key_of_its_own") == "a_key_of_its_own"
 
 
 def test_an_exception_that_cannot_be_shown_is_kept_out() -> None:

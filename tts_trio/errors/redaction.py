@@ -25,8 +25,6 @@ import traceback
 import weakref
 from collections.abc import Iterator, Mapping
 
-import trio
-
 SHORTEST = 8
 """Characters of the shortest secret that is taken out."""
 _HEAD = 12  # characters: so much of a secret is taken out where a peer cut it
@@ -41,9 +39,9 @@ _ESCAPE = re.compile(
 )
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
-_needles: dict[str, tuple[str, ...]] = {}  # by secret: the forms of it that are searched for
-_owners: dict[str, int] = {}  # by secret: how many objects hold it
-_lock = threading.RLock()  # the garbage collector may end an owner in any thread, at any moment
+_needles: weakref.WeakValueDictionary[str, frozenset[str]] = weakref.WeakValueDictionary()
+"""By secret: the forms of it that are searched for. The finalizers of the secret's owners keep them."""
+_lock = threading.RLock()  # held to add a secret; a finalizer takes no lock, as it runs in any thread, at any moment
 
 
 def _begin_anew() -> None:
@@ -61,22 +59,15 @@ def hide(owner: object, *secrets: str | None) -> None:
     for secret in secrets:
         if secret and len(secret) >= SHORTEST:
             with _lock:
-                _owners[secret] = _owners.get(secret, 0) + 1
-                _needles.setdefault(secret, tuple(_forms(secret)))
-            weakref.finalize(owner, _forget, secret).atexit = False
-
-
-@trio.lowlevel.enable_ki_protection  # a KeyboardInterrupt would be lost here: the garbage collector calls this
-def _forget(secret: str) -> None:
-    with _lock:
-        _owners[secret] -= 1
-        if not _owners[secret]:
-            del _owners[secret], _needles[secret]
+                needles = _needles.get(secret)
+                if needles is None:
+                    needles = _needles[secret] = frozenset(_forms(secret))
+            weakref.finalize(owner, id, needles).atexit = False  # `id`: to keep the needles is all that it is for
 
 
 def redact(text: str) -> str:
     """Return the text with `[secret]` in the place of each secret."""
-    needles = [needle for forms in list(_needles.values()) for needle in forms]
+    needles = [needle for forms in _needles.valuerefs() for needle in forms() or ()]
     if not needles:
         return text
     plain, places = _unescape(text)
