@@ -19,9 +19,9 @@ from tts_trio import AudioChannel, Timeouts, TTSConfig, WebSocketConnectionManag
 from tts_trio.local_server import Behavior, Fault
 from tts_trio.testing import server_in_a_thread
 
-BLOCKED = 0.4  # seconds; all timeouts below are shorter
-OVERDUE = Timeouts(first_audio=0.15, stall=0.15, reply=0.3)
-QUICK = Behavior(model_latency=0.02, speed=60)
+BLOCKED = 0.8  # seconds; all timeouts below are shorter
+OVERDUE = Timeouts(first_audio=0.5, stall=0.5, reply=0.6)  # and yet longer than the server ever waits for a processor
+QUICK = Behavior(model_latency=0.02, speed=200)  # it has said all before the loop goes on
 over = pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
 
 
@@ -86,7 +86,7 @@ async def test_a_dial_goes_on(after: float, tls: bool) -> None:
     """P33: in whatever step of it; the handshake is slow enough to be met in its middle."""
     slow = Behavior(faults=(Fault("delay", "accept", 0.02), Fault("delay", "answer", 0.02)))
     with serving(slow, tls=tls) as where:
-        config = make_config(**where, timeouts=Timeouts(connect=0.3))
+        config = make_config(**where, timeouts=Timeouts(connect=0.6))
         async with WebSocketConnectionManager(config) as connections:
 
             async def block() -> None:
