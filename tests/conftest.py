@@ -14,7 +14,10 @@ import pytest
 from hypothesis import settings
 
 from tests.helpers import ENDPOINTS, Sample
+from tts_trio.config import checks
+from tts_trio.static_text import driver
 from tts_trio.testing.service import forget_what_was_said
+from tts_trio.text.making import warn_of_unknown_language
 
 T = TypeVar("T")
 
@@ -55,9 +58,9 @@ def pytest_report_header(config: pytest.Config) -> str | list[str]:
     if config.getoption("--exhaustive"):
         return "exhaustive: every checkpoint is cancelled at, every cut is made, 500 interruptions an endpoint"
     return [
-        "sampled, seeded; all with --exhaustive: 11 checkpoints of a scenario (over sockets 2 or more) are cut at,",
+        "sampled, seeded; all with --exhaustive: 9 checkpoints of a scenario (over sockets 2 or more) are cut at,",
         "  16 steps of the local server, one cut of a reply in three, 3 cuts of a static text that is cached,",
-        "  40 interleavings of interruptions an endpoint, 100 short turns of 1,000, 3,000 words of 100,000 that nobody",
+        "  30 interleavings of interruptions an endpoint, 100 short turns of 1,000, 3,000 words of 100,000 that nobody",
         "  hears, every second reply of the corpus with each policy, 50 examples of Hypothesis of 1,000,",
         "  4 or 5 steps of a late utterance, and 60 replies of 400 to a service with a tail",
     ]
@@ -94,6 +97,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_phrases_of_other_tests() -> None:
-    """Begin with empty caches, as a process does."""
+def as_a_process_begins() -> None:
+    """Begin with empty caches, and with every warning to come that is logged once in a process."""
     forget_what_was_said()
+    for warning in (warn_of_unknown_language, checks._warn_of_v3_stability, driver._warn_of_long_text):
+        warning.cache_clear()

@@ -313,7 +313,7 @@ async def test_in_memory(
         if (scenario, peer) in OPENED:
             config = config.evolve(opening_cache=MemoryCache())
         async with on_stage(service.server, service.nursery, service.open_stream, config, peer, 8) as stage:
-            sample = 4 if config.opening_cache is not None else 8
+            sample = 3 if config.opening_cache is not None else 6
             assert await try_checkpoints(scenario, stage, peer, None if exhaustive else sample)
         assert tasks_of_the_client(service.nursery) == 0
         for link in service.links:
@@ -375,7 +375,7 @@ async def test_over_sockets(
                 timeouts=Timeouts(close=0.05, stall=3.0 if peer == "reads" else 0.25),
                 max_replays=2 if peer == "reads" else 0 if endpoint == "stream-input" else 1,
             )
-            sample = 1 if scenario in REPLIES else 8
+            sample = 1 if scenario in REPLIES else 6
             async with on_stage(server, nursery, opener, config, peer, 30) as stage:
                 assert await try_checkpoints(scenario, stage, peer, None if exhaustive else sample)
             assert tasks_of_the_client(nursery) == 0

@@ -7,6 +7,7 @@ modules that carry an utterance reads them one after another, and there they go 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -67,13 +68,25 @@ WITHOUT_IO = (
 IO = {"trio", "anyio", "trio_websocket", "httpx", "socket", "ssl", "time", "asyncio", "threading"}
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """Return the tree of a module, of which the tests that turn an import round look at many copies."""
+    return ast.parse(source)
+
+
+@functools.cache
+def imported(tree: ast.Module) -> frozenset[str]:
+    """Return the dotted names that a module imports when it runs."""
+    return frozenset(imports(tree))
+
+
 def modules(root: Path) -> dict[str, ast.Module]:
     """Return every module of the package by its dotted name; "tts_trio.__init__" is the package itself."""
     found: dict[str, ast.Module] = {}
     for path in sorted((root / "tts_trio").rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
-        found[name] = ast.parse(path.read_text("utf-8"))
+        found[name] = parsed(path.read_text("utf-8"))
     return found
 
 
@@ -107,7 +120,7 @@ def room(module: str) -> int:
 def faults(root: Path) -> list[str]:
     """Return what breaks a rule of the house, in words."""
     known = modules(root)
-    graph = {name: set(imports(tree)) for name, tree in known.items()}
+    graph = {name: imported(tree) for name, tree in known.items()}
     inner = {
         name: {module for used in names if (module := module_of(used, known)) not in (None, name)}
         for name, names in graph.items()

@@ -26,7 +26,7 @@ from tts_trio import AudioChannel, TTSConfig, TTSManager
 from tts_trio.local_server import Behavior, Fault, Received
 
 CASES = 500
-SAMPLE = 40
+SAMPLE = 30
 TURNS = 5
 WORDS = {"ru": RUSSIAN.split(), "en": ENGLISH.split()}
 

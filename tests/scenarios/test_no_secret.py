@@ -421,7 +421,8 @@ async def test_a_log_has_no_line_for_each_text(
 ) -> None:
     """A log at INFO is about what is wrong, and not about each request, for which httpx's client has a line."""
     caplog.set_level(logging.INFO)
-    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+    config = make_config(language_code="ru")
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
         for text in ("Да.", "Yes."):
             async with tts.stream_static_text(text) as audio:
                 await listen(audio)

@@ -424,7 +424,8 @@ async def test_one_warning_for_a_text_that_nobody_closes(
     autojump_clock: trio.testing.MockClock, endpoint: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """P1: after 30 s there is a warning, and after `timeouts.text` the end."""
-    async with memory_service() as service, speaking(make_config(endpoint), service.open_stream) as tts:
+    config = make_config(endpoint, language_code="ru")
+    async with memory_service() as service, speaking(config, service.open_stream) as tts:
         began = trio.current_time()
         with pytest.raises(TextTimeoutError), caplog.at_level("WARNING", "tts_trio"):
             async with tts.start_llm_stream() as (channel, audio):

@@ -41,7 +41,6 @@ from tts_trio import (
 from tts_trio.config.protocols import TransformFactory
 from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseReceived, Fault
-from tts_trio.text.making import warn_of_unknown_language
 from tts_trio.text.transforms import markdown
 from tts_trio.transport.connection import Connection
 
@@ -172,7 +171,6 @@ async def test_a_callable_in_place_of_the_policy(autojump_clock: trio.testing.Mo
 async def test_a_language_that_is_not_told_is_warned_of_once(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    warn_of_unknown_language.cache_clear()
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         for _ in range(2):
             async with tts.speak(["Да."]) as audio:

@@ -20,10 +20,9 @@ from tts_trio import (
     VoiceSettings,
     WebSocketConnectionManager,
 )
-from tts_trio.config.checks import _warn_of_v3_stability
 from tts_trio.local_server import Behavior, Fault
 from tts_trio.local_server.errors import ServiceError
-from tts_trio.static_text.driver import StaticTextRequest, _warn_of_long_text
+from tts_trio.static_text.driver import StaticTextRequest
 from tts_trio.text import speakable
 from tts_trio.text.audio_tags import visible
 from tts_trio.wire.http import stream_request
@@ -77,7 +76,6 @@ def test_the_latency_option_is_not_for_them(model_id: str) -> None:
 
 async def test_stability_of_v3(autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """P20: 0.0, 0.5 and 1.0 over HTTP; over the WebSocket nobody knows, so others are warned of once."""
-    _warn_of_v3_stability.cache_clear()
     for stability in (0, 0.0, 0.5, 1, 1.0, None):
         stream_request(of("eleven_v3", voice_settings=VoiceSettings(stability=stability), fallback="http"), "Да.")
     assert not caplog.records
@@ -114,7 +112,6 @@ def test_context_of_v4(text: str) -> None:
 
 def test_long_texts_of_v4(caplog: pytest.LogCaptureFixture) -> None:
     """Over 2,000 characters the service only advises against, so it is warned of once."""
-    _warn_of_long_text.cache_clear()
     StaticTextRequest.checked(of("eleven_v4"), "Да! " * 500)
     assert not caplog.records
     for _ in range(2):

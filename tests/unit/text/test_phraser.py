@@ -14,7 +14,6 @@ from tests.corpus import LANGUAGES, replies
 from tests.helpers.phrases import HeardAtOnce
 from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.text import Phraser, phrases_for, speakable
-from tts_trio.text.making import warn_of_unknown_language
 
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:
@@ -368,7 +367,6 @@ def test_a_callable_of_the_users_own_can_stand_in_the_place_of_a_policy() -> Non
 
 
 def test_the_language_is_missed_once_a_process(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_unknown_language.cache_clear()
     with caplog.at_level(logging.WARNING):
         phrases_for(PhrasePolicy(), language_code="ru")
         assert caplog.records == []
