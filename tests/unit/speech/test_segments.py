@@ -33,11 +33,13 @@ def bytecodes(call: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # without it CPython 3.12 begins to count with the second call of a process
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+    assert executed
     return executed
 
 
