@@ -21,7 +21,7 @@ from tts_trio.testing import server_in_a_thread
 
 BLOCKED = 0.8  # seconds; all timeouts below are shorter
 OVERDUE = Timeouts(first_audio=0.5, stall=0.5, reply=0.6)  # and yet longer than the server ever waits for a processor
-QUICK = Behavior(model_latency=0.02, speed=200)  # it has said all before the loop goes on
+QUICK = Behavior(model_latency=0.02, speed=200)  # what it has text for, it has said before the loop goes on
 over = pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
 
 
