@@ -48,7 +48,7 @@ def message(shape: Shape, characters: str, start_ms: int) -> str:
     """Return a message with sound, in which these characters are said; the first one begins `start_ms` after it."""
     times = {
         "charStartTimesMs": [start_ms + round(at * 1000 / CHARACTERS_A_SECOND) for at in range(len(characters))],
-        "charsDurationsMs": [round(1000 / CHARACTERS_A_SECOND)] * len(characters),
+        "charDurationsMs": [round(1000 / CHARACTERS_A_SECOND)] * len(characters),
         "chars": list(characters),
     }
     sound = random.Random(characters).randbytes(shape.bytes_a_second * shape.message_ms // 1000)

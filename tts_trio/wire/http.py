@@ -21,7 +21,7 @@ from tts_trio.errors import ConfigurationError, ProtocolError
 from tts_trio.errors.classification import classify_response
 from tts_trio.wire.encode import encode_query
 from tts_trio.wire.events import Alignment, AudioReceived
-from tts_trio.wire.json_objects import read_message, read_times
+from tts_trio.wire.json_objects import read_message, read_times, split_audio
 
 _LINE = re.compile(rb"[^\r\n]+")
 _LONGEST_LINE = 16 * 2**20  # bytes, as of a WebSocket message
@@ -172,7 +172,7 @@ def _read_line(line: bytes) -> AudioReceived | None:
     if line.isspace():
         return None
     try:
-        fields = read_message(line.decode(), "audio_base64")
+        fields = read_message(*split_audio(line.decode(), "audio_base64"), "audio_base64")
         audio = fields.get("audio_base64") or b""
         if not isinstance(audio, bytes):
             audio = pybase64.b64decode(audio, validate=True)

@@ -11,6 +11,7 @@ import json
 import json.scanner
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias, cast
 
 import pybase64
@@ -55,31 +56,38 @@ def read_object(message: str) -> dict[str, Any]:
     return parsed
 
 
-def read_message(message: str, audio: Literal["audio", "audio_base64"]) -> dict[str, Any]:
-    """Read an object that mostly begins with its audio, as all do that the service writes: that field is then `bytes`.
+def split_audio(message: str, field: Literal["audio", "audio_base64"]) -> tuple[bytes, str]:
+    """Decode the audio of an object that begins with it, as all do that the service writes.
 
     A decoder of JSON looks at each character of a string for its end and for escapes, which costs more than to decode
-    the base64. Base64 has no escapes. Where the audio is not the first field, or is no base64, the field is what it is.
+    the base64. Base64 has no escapes.
 
     Args:
         message: The object.
-        audio: The field of the audio.
+        field: The field of the audio.
+
+    Returns:
+        The audio, and the object with an empty string in its place. Where its first field is another, or no base64,
+        they are `b""` and the object.
+    """
+    begins = _FIRST[field].match(message)
+    if begins is not None:
+        begin = begins.end()
+        with suppress(ValueError):
+            end = message.index('"', begin)
+            return pybase64.b64decode(message[begin:end], validate=True), message[:begin] + message[end:]
+    return b"", message
+
+
+def read_message(audio: bytes, rest: str, field: Literal["audio", "audio_base64"]) -> dict[str, Any]:
+    """Read an object that `split_audio` has split. The field of the audio is `bytes`, if the object begins with it.
 
     Raises:
         ValueError: As `read_object`.
     """
-    begins = _FIRST[audio].match(message)
-    if begins is None:
-        return read_object(message)
-    begin = begins.end()
-    try:
-        end = message.index('"', begin)
-        decoded = pybase64.b64decode(message[begin:end], validate=True)
-    except ValueError:
-        return read_object(message)
-    fields = read_object(message[:begin] + message[end:])
-    if fields.get(audio) == "":  # the field is not there again
-        fields[audio] = decoded
+    fields = read_object(rest)
+    if audio and fields.get(field) == "":  # the field is not there again
+        fields[field] = audio
     return fields
 
 

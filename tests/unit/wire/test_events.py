@@ -102,6 +102,10 @@ def test_any_object_is_decoded(message: dict[str, Any]) -> None:
         assert event.context_id is None or isinstance(event.context_id, str)
 
 
+def times_of(text: str) -> dict[str, Any]:
+    return {"chars": [*text], "charStartTimesMs": [0] * len(text), "charDurationsMs": [5] * len(text)}
+
+
 @pytest.mark.parametrize("text", ["Да. ", "Yes. "])
 def test_times_of_what_was_read_are_themselves_read_when_somebody_asks_for_them(
     text: str, monkeypatch: pytest.MonkeyPatch
@@ -110,13 +114,12 @@ def test_times_of_what_was_read_are_themselves_read_when_somebody_asks_for_them(
     read: list[object] = []
     read_times = events.read_times
     monkeypatch.setattr(events, "read_times", lambda chars, *args: read.append(chars) or read_times(chars, *args))
-    times = {"chars": [*text], "charStartTimesMs": [0] * len(text), "charDurationsMs": [5] * len(text)}
-    event = decode(frame(audio=ENCODED, alignment=times, normalizedAlignment=times))[0]
+    event = decode(frame(audio=ENCODED, alignment=times_of(text), normalizedAlignment=times_of(text)))[0]
     assert isinstance(event, AudioReceived)
     assert event.alignment == Alignment((*text,), (0,) * len(text), (5,) * len(text))
-    assert read == [[*text]]
+    assert read == []
     assert event.normalized_alignment == event.alignment
-    assert read == [[*text]] * 2
+    assert read == [[*text]]
 
 
 @given(
@@ -140,27 +143,73 @@ def test_a_message_is_read_as_the_decoder_of_python_reads_it(text: str, edge: st
 
 
 @pytest.mark.parametrize("text", ["Да. ", "Yes. "])
-def test_the_decoder_of_json_does_not_read_the_audio(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_decoder_of_json_reads_the_audio(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at each character, and a message has ten thousand of base64."""
     read: list[str] = []
+    read_usual = events._read_usual
+    monkeypatch.setattr(events, "_read_usual", lambda message: read.append(message) or read_usual(message))
     monkeypatch.setattr(json_objects, "read_object", lambda message: read.append(message) or read_object(message))
-    times = {"chars": [*text], "charStartTimesMs": [0] * len(text), "charDurationsMs": [5] * len(text)}
     audio = bytes(range(256)) * 32
-    [event] = decode(frame(audio=base64.b64encode(audio).decode(), alignment=times))
-    assert event == AudioReceived(audio, Alignment((*text,), (0,) * len(text), (5,) * len(text)))
-    assert len(read[0]) < 250
+    for fields in ({}, {"is_final": False}):  # one that is as in every recording, and one that is not
+        [event] = decode(frame(audio=base64.b64encode(audio).decode(), alignment=times_of(text), **fields))
+        assert event == AudioReceived(audio, Alignment((*text,), (0,) * len(text), (5,) * len(text)))
+    assert [len(message) < 250 for message in read] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "usual"),
+    [
+        ({}, True),
+        ({"alignment": CAMEL, "normalizedAlignment": CAMEL, "isFinal": None}, True),
+        (
+            {"alignment": None, "normalizedAlignment": None, "isFinal": False, "contextId": "7", "new": [{"x": 1.5}]},
+            True,
+        ),
+        ({"isFinal": True}, False),
+        ({"alignment": SNAKE}, False),
+        ({"alignment": PLURAL}, False),
+        ({"alignment": CAMEL | {"charDurationsMs": [1, 2]}}, False),
+        ({"alignment": CAMEL | {"charDurationsMs": [1.4, 2, 3]}}, False),
+        ({"alignment": {"chars": ["я"] * 5001, "charStartTimesMs": [0] * 5001, "charDurationsMs": [0] * 5001}}, False),
+        ({"context_id": "7"}, False),
+        ({"error": "quota_exceeded"}, False),
+        ({"message": "x", "code": 1008}, False),
+    ],
+)
+def test_a_message_as_in_every_recording_is_read_by_types(
+    fields: dict[str, Any], usual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it has is read the same: each is compared with the same message behind a field that forbids it."""
+    expected = decode(frame(first=1, audio=ENCODED, **fields))
+    read: list[str] = []
+    monkeypatch.setattr(json_objects, "read_object", lambda message: read.append(message) or read_object(message))
+    assert decode(frame(audio=ENCODED, **fields)) == expected
+    assert bool(read) != usual
 
 
 PLAIN = ["", "AAAA", "AAA=", "//8="]
 ESCAPED = ["\\/\\/8=", "AA\\u0041A", "AA\\nAA", '\\"']
 BROKEN = ["A", "AA AA", "Да", "AA\n"]
+FIELDS = [
+    *('"audio":"BBBB"', '"audio":null', '"isFinal":true', '"isFinal":null', '"is_final":true', '"isFinal":1'),
+    *('"audio_base64":"CCCC"', "1", "", '"contextId":"я"', '"contextId":""', '"contextId":7', '"context_id":"b"'),
+    *('"error":null', '"error":"x"', '"code":1', '"message":"m"', '"x":"\\ud83d"', '"x":NaN', '"x":[[1,{}]]'),
+    *(f'"alignment":{json.dumps(value)}' for value in (None, 1, [], CAMEL, SNAKE, PLURAL, CAMEL | {"chars": ["a"]})),
+    *(f'"normalizedAlignment":{json.dumps(value)}' for value in (None, {}, CAMEL, SNAKE, CAMEL | {"chars": []})),
+    '"normalized_alignment":null',
+    f'"normalized_alignment":{json.dumps(CAMEL)}',
+    '"alignment":{"chars":["\\ud83d"],"charStartTimesMs":[1],"charDurationsMs":[1]}',
+    '"alignment":{"chars":["a"],"charStartTimesMs":[1e400],"charDurationsMs":[true]}',
+    '"alignment":{"chars":["a"],"charStartTimesMs":[-1],"charDurationsMs":[9999999999999999999999]}',
+    '"normalizedAlignment":{"chars":["\\ud83d"],"charStartTimesMs":[1],"charDurationsMs":[NaN]}',
+]
 
 
 @example("AAAA", ['"audio":"BBBB"'], "", '"}')
 @example("AAAA", ['"audio":null'], "\n", '"}')
 @given(
     st.sampled_from(PLAIN + ESCAPED + BROKEN),
-    st.lists(st.sampled_from(['"audio":"BBBB"', '"audio":null', '"isFinal":true', '"audio_base64":"CCCC"', "1", ""])),
+    st.lists(st.sampled_from(FIELDS), max_size=4),
     st.sampled_from(["", " ", "\n"]),
     st.sampled_from(['"}', '"}}', '"]', '"', ""]),
 )
