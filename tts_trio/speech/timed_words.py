@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import bisect
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from operator import add, attrgetter
 from typing import Any, NamedTuple
 
@@ -39,28 +40,6 @@ class _Timed(NamedTuple):
     start_ms: float
     end_ms: float
     mark_ms: float
-
-
-@attrs.define
-class _Later:
-    """What is to be done when somebody asks, in order.
-
-    All of it is in a few lists: the garbage collector looks at every object that stays, again and again, and one for
-    each message would be thousands.
-
-    Attributes:
-        steps: The functions.
-        numbers: Their arguments, one behind the other.
-        chars: The characters of all messages that are to be taken apart.
-        starts_ms: When each of them begins.
-        durations_ms: How long each of them lasts.
-    """
-
-    steps: list[Callable[[TimedWords, _Later, Iterator[float]], None]] = attrs.Factory(list[Any])
-    numbers: list[float] = attrs.Factory(list[float])
-    chars: list[str] = attrs.Factory(list[str])
-    starts_ms: list[int] = attrs.Factory(list[int])
-    durations_ms: list[int] = attrs.Factory(list[int])
 
 
 class Reached(NamedTuple):
@@ -110,7 +89,11 @@ class TimedWords:
         self._clip_ms = 0.0  # where the clip that is being timed began
         self._clip_words = 0  # its first word in `_timed`
         self._latest_ms = 0.0  # no mark of a word ends later
-        self._later = _Later()
+        # What is to be done when somebody asks: functions in order, each with its arguments behind it, in one list of
+        # plain values. The garbage collector looks again and again at every object that stays, and where hundreds of
+        # calls speak, each object that a message is noted in has left the processor's caches.
+        self._later: list[Any] = []
+        self._noted = 0  # characters that it has
         # The characters that the service timed, without an object for each: where they begin in the text, what their
         # times count from, what they are, and when they begin and end. They are placed when somebody asks for them.
         self._spelled: list[tuple[int, float, str, array[float], array[float]]] = []
@@ -120,15 +103,12 @@ class TimedWords:
 
     def note(self, alignment: Alignment, cursor: int, base_ms: float) -> None:
         """Note a message whose characters are those of the text from the cursor on."""
-        later, starts_ms, durations_ms = self._later, alignment.starts_ms, alignment.durations_ms
-        first = len(later.chars)
-        later.chars += alignment.chars
-        later.starts_ms += starts_ms
-        later.durations_ms += durations_ms
-        later.steps.append(TimedWords._take_apart)
-        later.numbers += (first, len(later.chars), cursor, base_ms)
+        chars, starts_ms, durations_ms = alignment.chars, alignment.starts_ms, alignment.durations_ms
+        count = len(chars)
+        self._later += (TimedWords._take_apart, cursor, base_ms, count, *chars, *starts_ms, *durations_ms)
         self._latest_ms = max(self._latest_ms, base_ms + max(map(add, starts_ms, durations_ms)))
-        if len(later.chars) > _MOST_NOTED:
+        self._noted += count
+        if self._noted > _MOST_NOTED:
             self._catch_up()
 
     def record(self, place: Place, base_ms: float, *, passed: bool) -> None:
@@ -152,21 +132,18 @@ class TimedWords:
             if self.are_missing(ms, held_back_ms, overrun):
                 return False
             self.end_clip(ms)
-        self._later.steps.append(TimedWords._begin_clip)
-        self._later.numbers.append(ms)
+        self._later += (TimedWords._begin_clip, ms)
         return True
 
     def end_clip(self, ms: float) -> None:
         """Compress the times of a clip into its audio, which ended here, if they are longer."""
         if self._latest_ms > ms:
-            self._later.steps.append(TimedWords._compress)
-            self._later.numbers.append(ms)
+            self._later += (TimedWords._compress, ms)
 
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
         self.end_clip(ms)
-        self._later.steps.append(TimedWords._end)
-        self._later.numbers += (len(self._sent.spans), ms)
+        self._later += (TimedWords._end, len(self._sent.spans), ms)
 
     # What is asked.
 
@@ -243,16 +220,15 @@ class TimedWords:
     # What was put off.
 
     def _catch_up(self) -> None:
-        if self._later.steps:
-            later, self._later = self._later, _Later()
-            numbers = iter(later.numbers)
-            for step in later.steps:
-                step(self, later, numbers)
+        if self._later:
+            later, self._later, self._noted = iter(self._later), [], 0
+            for step in later:
+                step(self, later)
 
-    def _take_apart(self, later: _Later, numbers: Iterator[float]) -> None:
-        first, end, cursor, base_ms = int(next(numbers)), int(next(numbers)), int(next(numbers)), next(numbers)
-        starts_ms, durations_ms = later.starts_ms[first:end], later.durations_ms[first:end]
-        reading = read_alignment(Alignment(tuple(later.chars[first:end]), tuple(starts_ms), tuple(durations_ms)))
+    def _take_apart(self, later: Iterator[Any]) -> None:
+        cursor, base_ms, count = islice(later, 3)
+        chars, starts_ms, durations_ms = (tuple(islice(later, count)) for _ in range(3))
+        reading = read_alignment(Alignment(chars, starts_ms, durations_ms))
         place = reading and self._sent.match(reading, self._sent.word_at(cursor), cursor)
         if place is not None:  # it always is: the characters were compared when it was noted
             self._record(place, base_ms)
@@ -286,17 +262,17 @@ class TimedWords:
         if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
             self._untimed.append(Reached(offset, ms))
 
-    def _end(self, _: _Later, numbers: Iterator[float]) -> None:
-        words, ms = int(next(numbers)), next(numbers)
+    def _end(self, later: Iterator[Any]) -> None:
+        words, ms = islice(later, 2)
         self._cut_ms = None
         if ms > 0:
             self._pass(words, ms)
 
-    def _begin_clip(self, _: _Later, numbers: Iterator[float]) -> None:
-        self._clip_ms, self._clip_words = next(numbers), len(self._timed)
+    def _begin_clip(self, later: Iterator[Any]) -> None:
+        self._clip_ms, self._clip_words = next(later), len(self._timed)
 
-    def _compress(self, _: _Later, numbers: Iterator[float]) -> None:
-        ms = next(numbers)
+    def _compress(self, later: Iterator[Any]) -> None:
+        ms = next(later)
         clip = self._timed[self._clip_words :]
         if not clip or clip[-1].mark_ms <= ms:
             return
