@@ -78,9 +78,12 @@ class Phraser:
         self._due = now + (policy.patience_later if places.has_cut else policy.patience_first)
         if (places.has_cut, lead < policy.low_lead, lead < policy.plenty_lead) != self._stage:
             self._enter_stage(lead)
-        if len(self._unread) + len(token) <= self._room and END.search(token) is None:
-            self._unread += token
-            return []
+        if len(self._unread) + len(token) <= self._room:
+            end = END.search(token)
+            if end is None or not speakable(token[end.end() :]):  # it is not known what the mark ends before more comes
+                self._unread += token
+                self._room = self._room if end is None else 0
+                return []
         if self._unread:
             self._catch_up()
         phrases: list[str] = []
@@ -119,9 +122,9 @@ class Phraser:
 
     def close(self) -> list[str]:
         """Return all remaining text as a phrase, if it has something to speak."""
-        self._catch_up()
         places = self._places
-        places.end_run(places.text.end)
+        places.end(self._unread)
+        self._unread = ""
         if not speakable(places.visible(self.pending)):
             return []
         return self._with_tags([places.cut((places.text.end, places.words))])

@@ -147,6 +147,13 @@ class Places:
         self._shown = ""
         self._run_speaks = False
 
+    def end(self, text: str) -> None:
+        """Add text, behind which nothing comes: nobody asks for its words."""
+        if text:
+            self.text.add(text)
+            self.run = self._looked = self.text.end
+        self.end_run(self.text.end)
+
     def _look(self) -> None:
         """Read the characters that were added to the run since the last time, up to an incomplete tag."""
         new = self.text.read(self._looked, self.text.end)

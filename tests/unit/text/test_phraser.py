@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.corpus import LANGUAGES, replies
 from tests.helpers.phrases import HeardAtOnce
 from tts_trio.config.phrase_policy import PhrasePolicy
-from tts_trio.text import Phraser, phrases_for, speakable
+from tts_trio.text import Phraser, phrases_for, places, speakable
+from tts_trio.text.words import read_word
 
 
 def phrases_of(text: str, policy: PhrasePolicy, *, size: int = 3, language_code: str | None = None) -> list[str]:
@@ -85,6 +86,24 @@ def test_tokens_are_mostly_read_together_and_give_the_same_phrases(language: str
         assert phraser.pending == reference.pending
         assert phraser.close() == reference.close()
     assert kept > fed / 4
+
+
+@pytest.mark.parametrize(("first", "last"), [(RUSSIAN, "Чем ещё могу помочь?"), (ENGLISH, "What else can I do?")])
+@pytest.mark.parametrize("rest", ["", "»", "👍\n"])
+def test_the_words_of_the_last_sentence_are_not_read(
+    first: str, last: str, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the rest of the text, whatever they are; only behind the mark might another sentence begin."""
+    phraser = Phraser(PhrasePolicy())
+    begin, second, *others = f"{last}{rest}".split(" ")
+    for token in (first, f" {begin}", f" {second}"):
+        phraser.feed(token, 0.0, 2.0)
+    read: list[str] = []
+    monkeypatch.setattr(places, "read_word", lambda run, **others: read.append(run) or read_word(run, **others))
+    for word in others:
+        assert phraser.feed(f" {word}", 1.0, 2.0) == []
+    assert phraser.close() == [f"{last}{rest}".rstrip() + " "]
+    assert read == []
 
 
 KEPT_TOGETHER = {
