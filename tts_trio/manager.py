@@ -248,16 +248,20 @@ class TTSManager(SingleUse):
             RuntimeError: The manager is closed, or was not entered.
         """
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
-        ask = None
-        if filler is not None:
-            from tts_trio.static_text.clip import clip_of  # loaded late: few ask for it
-
-            ask = clip_of(filler, config, self._require_open()[1], self._cache)
-        reply = await self._begin_reply(config, self._openings and self._openings.speaking(config))
-        if filler is not None and ask is not None:
-            reply.fill(filler, ask)
+        reply = await self._reply(config, filler)
         async with self._perform(reply) as audio:
             yield reply.text_channel(), audio
+
+    async def _reply(self, config: TTSConfig, filler: Filler | None) -> Reply:
+        openings = self._openings and self._openings.speaking(config)
+        if filler is None:
+            return await self._begin_reply(config, openings)
+        from tts_trio.static_text.clip import clip_of  # loaded late: few ask for it
+
+        ask = clip_of(filler, config, self._require_open()[1], self._cache)
+        reply = await self._begin_reply(config, openings)
+        reply.fill(filler, ask)
+        return reply
 
     def _begin_reply(
         self, config: TTSConfig, openings: Openings | None, *, background: bool = False
@@ -295,13 +299,12 @@ class TTSManager(SingleUse):
             TypeError: A token is neither a `str` nor None.
             TTSError, RuntimeError: As `start_llm_stream`.
         """
-        block = self.start_llm_stream(
-            voice=voice, settings=settings, language_code=language_code, model=model, filler=filler
-        )
-        async with block as (text, audio):
+        config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        reply = await self._reply(config, filler)
+        async with self._perform(reply) as audio:
             with single_error():
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(feed, tokens, text, audio)
+                    nursery.start_soon(feed, tokens, reply.text_channel(), audio)
                     try:
                         yield audio
                     finally:
@@ -334,12 +337,10 @@ class TTSManager(SingleUse):
 
 @asynccontextmanager
 async def open_tts(config: TTSConfig) -> AsyncGenerator[TTSManager]:
-    """Open the hot connections and the manager of one conversation in one line.
+    """Open the hot connections and the manager of one conversation in one line; the block begins at once.
 
         async with open_tts(TTSConfig.from_env()) as tts:
             ...
-
-    The block begins at once. The first utterance waits until a connection is hot.
 
     Raises:
         TypeError: `config` is not a `TTSConfig`.

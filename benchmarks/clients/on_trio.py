@@ -39,6 +39,9 @@ class Trio:
 async def interruptible(turn: Turn) -> AsyncGenerator[trio.CancelScope]:
     """Give the scope to listen in: the caller cancels it when his time comes. Its user marks "free"."""
     scope = trio.CancelScope()
+    if turn.cut_at is None:  # as with the other clients, it takes a task only where he interrupts
+        yield scope
+        return
 
     async def cut() -> None:
         await trio.sleep(turn.until_cut())
@@ -46,8 +49,7 @@ async def interruptible(turn: Turn) -> AsyncGenerator[trio.CancelScope]:
         scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        if turn.cut_at is not None:
-            nursery.start_soon(cut)
+        nursery.start_soon(cut)
         yield scope
         nursery.cancel_scope.cancel()
 

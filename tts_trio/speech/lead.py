@@ -28,15 +28,16 @@ class Lead:
 
     def seconds(self, now: float) -> float:
         """Return the lead at this time, in seconds."""
-        owed = self._owed() if self._deadlines.since is not None else 0.0
-        return self._segments.received_seconds + owed - self._playback.heard(now)
+        return self._coming() - self._playback.heard(now)
 
     def falls_to(self, seconds: float) -> float:
         """Return when the lead falls to this; -infinity if it is there already, infinity if nothing is played."""
-        owed = self._owed() if self._deadlines.since is not None else 0.0
-        excess = self._segments.received_seconds + owed - seconds
+        excess = self._coming() - seconds
         return -math.inf if excess <= 0 else self._playback.hears(excess)
 
-    def _owed(self) -> float:
-        """Return the seconds of owed audio, estimated by the length of its text."""
-        return self._segments.current.spoken.to_come / self.characters_a_second
+    def _coming(self) -> float:
+        """Return the seconds of audio that came or is owed, which is estimated by the length of its text."""
+        received = self._segments.received_seconds
+        if self._deadlines.since is None:
+            return received
+        return received + self._segments.current.spoken.to_come / self.characters_a_second

@@ -112,7 +112,16 @@ class Reply(Driver):
 
     async def run(self) -> None:
         """Keep the deadlines until the utterance ends; other tasks acquire the next connection when one has ended."""
-        with self._ending(), single_error():
+        with self._ending():
+            if self._slot is None and self._interjections is None and self._hedged is None:
+                while self._connection is not None and self.utterance.ended is None:
+                    await self._keep_deadlines()
+            if self.utterance.ended is None:
+                await self._run_with_tasks()
+
+    async def _run_with_tasks(self) -> None:
+        """Do the same with a nursery, which most replies never need."""
+        with single_error():
             async with trio.open_nursery() as nursery:
                 if self._slot is not None:
                     nursery.start_soon(self._hold_slot, self._slot)
@@ -257,10 +266,11 @@ class Reply(Driver):
         """Act on a piece of text. Most make no phrase, and change only when one is made of what there is."""
         if self._interjections is not None:
             self._interjections.text_came()
-        if self.utterance.phrases or self._opening is not None:
+        utterance = self.utterance
+        if utterance.phrases or utterance.unread or self._opening is not None:
             self.changed()
-        else:
-            self._timer.bring_forward(self.utterance.text_deadline())
+        elif self._timer.fires_at > self._now() + utterance.quiet:
+            self._timer.bring_forward(utterance.text_deadline())
 
     def changed(self) -> None:
         """Send what the utterance has to send, close a connection that has ended, and wake the readers."""

@@ -32,6 +32,7 @@ class Segments:
     """The text and the audio that were accepted, sent, received and delivered for one utterance.
 
     Attributes:
+        accepted_text: The text that was accepted from the caller, and what is said for it.
         current: The segment of the connection in use, or of the last one; there is none before `begin`.
         received_seconds: Audio received and not taken back.
         waiting: Audio not yet delivered, in pieces.
@@ -55,7 +56,7 @@ class Segments:
         self._config = config
         self._in_messages = in_messages
         self._format = config.format
-        self._accepted = AcceptedText()
+        self.accepted_text: AcceptedText = AcceptedText()
         self._earlier_words: tuple[Word, ...] = ()  # of all segments but the last
         self._last_words: tuple[Word, ...] = ()  # of the last one, as they were when `_words` was made
         self._words: tuple[Word, ...] = ()
@@ -70,10 +71,6 @@ class Segments:
             from tts_trio.speech.leading_silence import LeadingSilence  # loaded late: few ask for it
 
             self.leading_silence = LeadingSilence(config.format)
-
-    def accept(self, said: str, source: str) -> None:
-        """Note text that was accepted from the caller, and what is said for it."""
-        self._accepted.add(said, source)
 
     def begin(self, carrier: Carrier = "websocket") -> None:
         """Begin to send over a fresh connection."""
@@ -230,7 +227,7 @@ class Segments:
     @property
     def accepted(self) -> str:
         """The text that the caller gave."""
-        return self._accepted.text
+        return self.accepted_text.text
 
     @property
     def waiting_bytes(self) -> int:
@@ -255,7 +252,7 @@ class Segments:
         begun = self._segments[: bisect.bisect_right(self._segments, word.start, key=attrgetter("offset"))]
         segment = next(segment for segment in reversed(begun) if segment.offset + len(segment.kept) > word.start)
         first = segment.letters + segment.spoken.letters(word.start - segment.offset)
-        return self._accepted.span(first, first + len(word.text))
+        return self.accepted_text.span(first, first + len(word.text))
 
     @property
     def characters(self) -> tuple[Word, ...]:
@@ -274,7 +271,7 @@ class Segments:
     def spoken(self, until_ms: float) -> str:
         """The accepted text up to the last word that had ended after so many milliseconds of audio."""
         begun = self._begun_by(until_ms)
-        return self._accepted.beginning(begun[-1].spoken_letters(until_ms)) if begun else ""
+        return self.accepted_text.beginning(begun[-1].spoken_letters(until_ms)) if begun else ""
 
     def _begun_by(self, ms: float) -> list[Segment]:
         return self._segments[: bisect.bisect_right(self._segments, ms, key=attrgetter("started_ms"))]

@@ -41,6 +41,8 @@ class Utterance(Report):
         deadlines: When the audio that the service owes is overdue.
         admitted: Whether phrases may be sent: with a limiter, whether the utterance has a slot.
         phrases: The phrases that wait to be sent.
+        unread: The pieces of text that wait to be read.
+        quiet: Seconds after a piece of text in which `text_deadline` does not fall, unless one waits to be read.
         has_connection: Whether a connection is in use. If not, and `ended` is None, the utterance needs another one.
     """
 
@@ -67,6 +69,8 @@ class Utterance(Report):
         self._resumes = resumes and config.on_lost_connection == "resume"
         self._input = TextInput.of(config, now)
         self.phrases: deque[str] = self._input.phrases
+        self.unread: deque[str] = self._input.unread
+        self.quiet: float = self._input.quiet
         self._lead = Lead(self.segments, self.deadlines, self.playback)
 
     # Text comes in.
@@ -86,7 +90,7 @@ class Utterance(Report):
         if self._input.closed:
             raise UtteranceEndedError("the text of this reply was closed; start another reply")
         self._input.take(token, now)
-        self._read(now)
+        self._accept(self._input.read(now, self._lead.seconds(now)), now)
 
     def complete(self, now: float) -> None:
         """Close the text. A second call, or a call after the end, changes nothing."""
@@ -105,7 +109,7 @@ class Utterance(Report):
     def _accept(self, pieces: Iterable[tuple[str, str]], now: float) -> None:
         for said, source in pieces:
             if source:
-                self.segments.accept(said, source)
+                self.segments.accepted_text.add(said, source)
                 self.moments.setdefault("first_text", now)
 
     # Text goes out. Four rules decide when a phrase is sent:
@@ -331,5 +335,5 @@ class Utterance(Report):
         self.ended = end
         self.has_connection = False
         self.moments["ended"] = now
-        self.segments.accept("", self._input.drop())
+        self.segments.accepted_text.add("", self._input.drop())
         self.playback.tell()

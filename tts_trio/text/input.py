@@ -71,6 +71,8 @@ class TextInput:
         phrases: The phrases that were not sent yet.
         closed: Whether the caller has closed the text.
         complete: Whether `phrases` has the last phrase: the text is closed, and all of it was read.
+        unread: The slices for `read`.
+        quiet: Seconds after a piece of text in which nothing of what was read falls due.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class TextInput:
         text_timeout: float,
         transforms: Sequence[TransformFactory] = (),
         patience: float = 0.0,
+        quiet: float = 0.0,
     ) -> None:
         """Begin a reply.
 
@@ -92,6 +95,7 @@ class TextInput:
             text_timeout: Seconds without text after which the reply fails.
             transforms: What changes the text before it is cut into phrases, in order.
             patience: Seconds without text after which what the transforms hold is given up.
+            quiet: Seconds without text in which the phraser never asks for `expire`.
         """
         self.phrases: deque[str] = deque()
         self.closed = False
@@ -107,10 +111,11 @@ class TextInput:
             self._chain = Chain(transforms)
         self._characters = 0  # how many `take` got
         self._waiting_characters = 0  # how many are in `phrases`
-        self._unread: deque[str] = deque()  # the slices for `read`
+        self.unread: deque[str] = deque()
         self._half = ""  # the first half of a surrogate pair, whose second half may come with the next token
         self._last_text = now
         self._silence = min(text_timeout, _WARNING)  # seconds without text after which there is something to do
+        self.quiet = min(quiet, patience, self._silence)
 
     @classmethod
     def of(cls, config: TTSConfig, now: float) -> TextInput:
@@ -128,6 +133,7 @@ class TextInput:
             text_timeout=config.timeouts.text,
             transforms=config.transforms,
             patience=policy.patience_first if isinstance(policy, PhrasePolicy) else _PATIENCE,
+            quiet=min(policy.patience_first, policy.patience_later) if isinstance(policy, PhrasePolicy) else 0.0,
         )
 
     def take(self, token: str, now: float) -> None:
@@ -149,7 +155,7 @@ class TextInput:
         if self._half or _HALF.search(token):
             token = self._join_halves(token)
         for start in range(0, len(token), SLICE):
-            self._unread.append(token[start : start + SLICE])
+            self.unread.append(token[start : start + SLICE])
         self._last_text = now
 
     def _join_halves(self, token: str) -> str:
@@ -162,7 +168,7 @@ class TextInput:
     def close(self) -> None:
         """Note that the caller has no more text."""
         self.closed = True
-        self._unread.append(whole_text(self._half))
+        self.unread.append(whole_text(self._half))
 
     def read(self, now: float, lead: float) -> Sequence[Piece]:
         """Cut the next slice into phrases, and return what is to be said, and what of the slice it stands for.
@@ -171,10 +177,10 @@ class TextInput:
             now: The time, in seconds.
             lead: Seconds of speech ahead of the listener, without that of `phrases`.
         """
-        if not self._unread:
+        if not self.unread:
             return ()  # an empty token, which some LLMs send between two others
-        text = self._unread.popleft()
-        ends = self.closed and not self._unread
+        text = self.unread.popleft()
+        ends = self.closed and not self.unread
         if self._chain is None:
             pieces, said = [(text, text)], text
         else:
@@ -203,7 +209,7 @@ class TextInput:
 
     def whole(self) -> str:
         """Return the text that is not yet a phrase as one, if it ends with a mark where it can be cut; else ""."""
-        if self._unread or not isinstance(self._phraser, Phraser):
+        if self.unread or not isinstance(self._phraser, Phraser):
             return ""
         return self._phraser.whole()
 
@@ -223,10 +229,10 @@ class TextInput:
     def drop(self) -> str:
         """Drop all phrases and all unread text, and return the text that `read` has not returned."""
         held = "" if self._chain is None else self._chain.drop()
-        rest = held + "".join(self._unread) + ("" if self.closed else whole_text(self._half))
+        rest = held + "".join(self.unread) + ("" if self.closed else whole_text(self._half))
         self.phrases.clear()
         self._waiting_characters = 0
-        self._unread.clear()
+        self.unread.clear()
         return rest
 
     def take_whole(self, text: str) -> str:
@@ -244,16 +250,11 @@ class TextInput:
         """The time at which text came last."""
         return self._last_text
 
-    @property
-    def unread(self) -> bool:
-        """Whether `read` has text to read now."""
-        return bool(self._unread)
-
     def deadline(self) -> float:
         """Return the time at which to call `read` or `expire` if no text comes before."""
         if self.complete:
             return math.inf
-        if self._unread:
+        if self.unread:
             return -math.inf
         due = self._phraser.deadline()
         silent_at = self._last_text + self._silence
@@ -272,7 +273,7 @@ class TextInput:
             )
         due = self._phraser.deadline()
         if self._chain is not None and self._chain.holds and self._last_text + self._patience <= now:
-            self._unread.append(_PAUSE)
+            self.unread.append(_PAUSE)
         elif due is not None and due <= now:
             self._queue(self._phraser.expire(now))
         elif self._last_text + self._silence <= now:

@@ -302,8 +302,8 @@ class HotSocket:
             self._receive_event(event)
 
     def _receive_event(self, event: Event) -> None:
-        context_id = self._endpoint.context_of(event.context_id)
-        connection = self.slots.holder(context_id)
+        context_id = event.context_id and self._endpoint.context_of(event.context_id)
+        connection = self.slots.held.get(context_id)
         is_unknown = connection is None and not self.slots.was_acquired(context_id)
         if is_unknown and is_unasked(event, self._config.format):
             self.retire(TTSConnectionError("the service sent a message for an utterance that was never begun"))

@@ -18,6 +18,7 @@ class Slots:
 
     Attributes:
         idle: The connection for the next utterance; None where none is offered.
+        held: The connections whose contexts hold a slot, in use or not, by context.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -30,16 +31,16 @@ class Slots:
         self._endpoint = endpoint
         self._begun = 0  # how many contexts there were before the next one
         self._next = Context.of(endpoint, 0)
-        self._held: dict[str | None, Connection] = {}  # by context
+        self.held: dict[str | None, Connection] = {}
         self._acquired: set[str | None] = set()  # all contexts that an utterance ever had, and did not give back
 
     def __len__(self) -> int:
         """Return how many slots are held."""
-        return len(self._held)
+        return len(self.held)
 
     def __iter__(self) -> Iterator[Connection]:
         """Iterate over the idle connection, and those that hold a slot."""
-        return iter([*([] if self.idle is None else [self.idle]), *self._held.values()])
+        return iter([*([] if self.idle is None else [self.idle]), *self.held.values()])
 
     @property
     def used_up(self) -> bool:
@@ -54,11 +55,7 @@ class Slots:
     @property
     def utterances(self) -> int:
         """How many utterances go on."""
-        return sum(connection.state == "in use" for connection in self._held.values())
-
-    def holder(self, context_id: str | None) -> Connection | None:
-        """Return the connection whose context holds a slot, in use or not."""
-        return self._held.get(context_id)
+        return sum(connection.state == "in use" for connection in self.held.values())
 
     def was_acquired(self, context_id: str | None) -> bool:
         """Tell whether an utterance ever had this context."""
@@ -66,7 +63,7 @@ class Slots:
 
     def silent_since(self) -> float:
         """Return since when nothing has come of the released connection that is silent for the longest time."""
-        return min((connection.silent_since for connection in self._held.values()), default=math.inf)
+        return min((connection.silent_since for connection in self.held.values()), default=math.inf)
 
     def first_frames(self) -> list[str]:
         """Return the frames that are written as soon as the socket is open."""
@@ -74,7 +71,7 @@ class Slots:
 
     def offer(self, socket: Socket) -> None:
         """Offer an idle connection over the socket, if there is none, and room for it."""
-        if self.idle is None and self._next is not None and len(self._held) < self._endpoint.contexts:
+        if self.idle is None and self._next is not None and len(self.held) < self._endpoint.contexts:
             self.idle = Connection(socket, self._next)
             self._begun += 1
             self._next = Context.of(self._endpoint, self._begun)
@@ -96,7 +93,7 @@ class Slots:
         assert connection is not None
         connection.context.endpoint = endpoint
         context_id = connection.context.context_id
-        self._held[context_id] = connection
+        self.held[context_id] = connection
         self._acquired.add(context_id)
         connection.acquire()
         return connection
@@ -110,8 +107,8 @@ class Slots:
 
     def clear(self) -> None:
         """Let go of the connections: the socket has ended, and a connection holds its socket."""
-        self._held.clear()
+        self.held.clear()
 
     def free(self, connection: Connection) -> None:
         """Let another have the slot of a connection: the service has closed its context, or never knew it."""
-        self._held.pop(connection.context.context_id, None)
+        self.held.pop(connection.context.context_id, None)

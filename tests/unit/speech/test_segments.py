@@ -58,7 +58,7 @@ def cost_of_asking(characters: int, *, timed: bool, lose: bool) -> tuple[float, 
     texts = list(itertools.islice(itertools.cycle(PHRASES), 2 + characters // 42))
     words = spoken = 0
     for index, text in enumerate(texts):
-        segments.accept(text, text)
+        segments.accepted_text.add(text, text)
         segments.current.send(text)
         segments.receive(message(text, timed=timed))
         segments.deliver()

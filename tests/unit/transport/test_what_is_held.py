@@ -10,8 +10,9 @@ import h11
 import pytest
 import trio
 
-from tests.helpers import make_config, memory_service
+from tests.helpers import TEXTS, make_config, memory_service, speaking
 from tts_trio import TTSConfig, WebSocketConnectionManager
+from tts_trio.local_server import Behavior
 from tts_trio.transport.framing import MAX_MESSAGE
 from tts_trio.transport.http import HttpConnections
 from tts_trio.transport.server_stream import ServerStream
@@ -50,6 +51,23 @@ async def test_an_open_websocket_is_two_tasks_and_a_nursery(
             await trio.sleep(1)
             sockets = connections.statistics().hot
             assert held(nursery) == (2 * sockets, sockets)
+
+
+@pytest.mark.parametrize("text", TEXTS.values())
+async def test_a_reply_is_one_task_and_no_nursery(
+    autojump_clock: trio.testing.MockClock, endpoint: str, text: str
+) -> None:
+    """It keeps the deadlines, and opens a nursery where another connection is needed."""
+    async with memory_service(Behavior(speed=1.0)) as service:
+        async with speaking(make_config(endpoint), service.open_stream) as tts:
+            await tts.connections.connect()
+            nursery = innermost()
+            before = held(nursery)
+            async with tts.start_llm_stream() as (sent, audio):
+                await sent.send(text)
+                await anext(audio)
+                tasks, nurseries = held(nursery)
+                assert (tasks - before[0], nurseries - before[1]) == (1, 0)
 
 
 async def test_an_idle_http_connection_is_one_task(autojump_clock: trio.testing.MockClock) -> None:
