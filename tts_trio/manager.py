@@ -248,11 +248,11 @@ class TTSManager(SingleUse):
             RuntimeError: The manager is closed, or was not entered.
         """
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
-        reply = await self._reply(config, filler)
+        reply = await self._begin_llm_reply(config, filler)
         async with self._perform(reply) as audio:
             yield reply.text_channel(), audio
 
-    async def _reply(self, config: TTSConfig, filler: Filler | None) -> Reply:
+    async def _begin_llm_reply(self, config: TTSConfig, filler: Filler | None) -> Reply:
         openings = self._openings and self._openings.speaking(config)
         if filler is None:
             return await self._begin_reply(config, openings)
@@ -300,7 +300,7 @@ class TTSManager(SingleUse):
             TTSError, RuntimeError: As `start_llm_stream`.
         """
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
-        reply = await self._reply(config, filler)
+        reply = await self._begin_llm_reply(config, filler)
         async with self._perform(reply) as audio:
             with single_error():
                 async with trio.open_nursery() as nursery:

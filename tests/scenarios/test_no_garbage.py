@@ -101,6 +101,12 @@ async def filled(tts: TTSManager, text: str) -> AudioChannel:
     return audio
 
 
+async def left_at_once(tts: TTSManager, text: str) -> AudioChannel:
+    async with tts.start_llm_stream() as (channel, audio):
+        channel.send_nowait(text)
+    return audio
+
+
 async def static(tts: TTSManager, text: str) -> AudioChannel:
     async with tts.stream_static_text(text) as audio:
         assert await listen(audio)
@@ -145,6 +151,8 @@ CASES: dict[str, tuple[Speak, dict[str, Any], tuple[Fault, ...], Callable[[Audio
     "paced, with the words that are heard": (paced, {}, (), finished),
     "interrupted": (interrupted, {}, (), left),
     "filler": (filled, {}, (), finished),
+    "left at once": (left_at_once, {}, (), left),
+    "left at once, with a hedge": (left_at_once, {"hedge": 0.01}, (), left),
     "static text": (static, {}, (), finished),
     "hedged": (whole, {"hedge": 0.01}, (), hedged),
     "openings": (whole, {"opening_cache": "memory"}, (), finished),

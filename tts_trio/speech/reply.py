@@ -112,14 +112,15 @@ class Reply(Driver):
 
     async def run(self) -> None:
         """Keep the deadlines until the utterance ends; other tasks acquire the next connection when one has ended."""
+        hedged, self._hedged = self._hedged, None  # the connection, which holds the reply: this would close a cycle
         with self._ending():
-            if self._slot is None and self._interjections is None and self._hedged is None:
+            if self._slot is None and self._interjections is None and hedged is None:
                 while self._connection is not None and self.utterance.ended is None:
                     await self._keep_deadlines()
             if self.utterance.ended is None:
-                await self._run_with_tasks()
+                await self._run_with_tasks(hedged)
 
-    async def _run_with_tasks(self) -> None:
+    async def _run_with_tasks(self, hedged: HedgedConnection | None) -> None:
         """Do the same with a nursery, which most replies never need."""
         with single_error():
             async with trio.open_nursery() as nursery:
@@ -127,9 +128,8 @@ class Reply(Driver):
                     nursery.start_soon(self._hold_slot, self._slot)
                 if self._interjections is not None:
                     nursery.start_soon(self._interjections.run, self.changed)
-                if self._hedged is not None:
-                    nursery.start_soon(self._hedged.run)
-                    self._hedged = None  # the connection, which holds the reply: this would close a cycle
+                if hedged is not None:
+                    nursery.start_soon(hedged.run)
                 while self.utterance.ended is None:
                     if self._connection is None and not self._going_on:
                         self._going_on = True

@@ -42,7 +42,7 @@ class Utterance(Report):
         admitted: Whether phrases may be sent: with a limiter, whether the utterance has a slot.
         phrases: The phrases that wait to be sent.
         unread: The pieces of text that wait to be read.
-        quiet: Seconds after a piece of text in which `text_deadline` does not fall, unless one waits to be read.
+        quiet: Seconds from a piece of text to the earliest deadline that it sets, once it was read.
         has_connection: Whether a connection is in use. If not, and `ended` is None, the utterance needs another one.
     """
 

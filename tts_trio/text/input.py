@@ -72,7 +72,7 @@ class TextInput:
         closed: Whether the caller has closed the text.
         complete: Whether `phrases` has the last phrase: the text is closed, and all of it was read.
         unread: The slices for `read`.
-        quiet: Seconds after a piece of text in which nothing of what was read falls due.
+        quiet: Seconds from a piece of text to the earliest deadline that it sets, once it was read.
     """
 
     def __init__(

@@ -124,7 +124,7 @@ class Phraser:
         """Return all remaining text as a phrase, if it has something to speak."""
         places = self._places
         places.end(self._unread)
-        self._unread = ""
+        self._unread, self._room = "", 0
         if not speakable(places.visible(self.pending)):
             return []
         return self._with_tags([places.cut((places.text.end, places.words))])

@@ -44,10 +44,16 @@ class Alignment(
 _NOTHING = msgspec.Raw(b"null")
 
 
-def _read(times: Alignment | msgspec.Raw | None) -> Alignment | None:
-    """Return times, of which `Raw` were not read yet: most are never needed."""
-    if not isinstance(times, msgspec.Raw):
+Times: TypeAlias = Alignment | msgspec.Raw | Mapping[str, Any] | None
+"""Times, read or as they came."""
+
+
+def _read(times: Times) -> Alignment | None:
+    """Read times that were not read yet, since most are never needed."""
+    if isinstance(times, Alignment):
         return times
+    if not isinstance(times, msgspec.Raw):
+        return _alignment(times)
     text = bytes(times).decode()
     try:
         return None if text == "null" else _alignment(read_object(text))
@@ -67,13 +73,15 @@ class AudioReceived:
 
     audio: bytes = attrs.field(repr=lambda audio: f"<{len(audio)} bytes>")
     alignment: Alignment | None = None
-    _normalized_alignment: Alignment | msgspec.Raw | None = attrs.field(default=None, eq=_read)
+    _normalized_alignment: Times = attrs.field(default=None, eq=_read)
     context_id: str | None = None
 
     @property
     def normalized_alignment(self) -> Alignment | None:
         """The times of the characters as they were read ("forty-two" for "42"), or None."""
-        return _read(self._normalized_alignment)
+        times = _read(self._normalized_alignment)
+        self._normalized_alignment = times
+        return times
 
 
 @attrs.frozen
@@ -127,8 +135,8 @@ class Unreadable:
 Event: TypeAlias = AudioReceived | Final | ErrorReceived | Unreadable
 
 
-# Nearly all messages are audio with times, spelled as in every recording. They are read by types, in half of the time
-# that it takes to build what JSON says and to look at it. `_decode_fields` reads all others.
+# Nearly all messages of the text-to-speech sockets are audio with times, spelled as in every recording. They are read
+# by types, in half of the time that it takes to build what JSON says and to look at it. `_decode_fields` reads others.
 
 
 class _Usual(
@@ -150,16 +158,17 @@ class _Usual(
     normalized: msgspec.Raw = _NOTHING
     is_final: bool | None = None
     context_id: str | None = None
-    other_normalized: None = None
-    other_is_final: None = None
-    other_context_id: None = None
-    error: None = None
-    message: None = None
-    code: None = None
+    # What such a message does not have.
+    other_normalized: msgspec.UnsetType = msgspec.UNSET
+    other_is_final: msgspec.UnsetType = msgspec.UNSET
+    other_context_id: msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.UnsetType = msgspec.UNSET
+    message: msgspec.UnsetType = msgspec.UNSET
+    code: msgspec.UnsetType = msgspec.UNSET
 
 
 _read_usual = msgspec.json.Decoder(_Usual).decode
-_LONGEST_USUAL = MOST_CHARACTERS  # characters without the audio, so that it times no more than these
+_LONGEST_USUAL = 7 * MOST_CHARACTERS  # characters without the audio; to time one takes seven at least
 
 
 def decode(message: str | bytes) -> Sequence[Event]:
@@ -179,10 +188,15 @@ def decode(message: str | bytes) -> Sequence[Event]:
     except (ValueError, RecursionError):
         return _decode_fields(audio, rest)
     times = said.alignment
-    if said.is_final or (times and not 0 < len(times.chars) == len(times.starts_ms) == len(times.durations_ms)):
+    if said.is_final or not (times is None or _is_whole(times)):
         return _decode_fields(audio, rest)
     context_id = said.context_id[:_LONGEST_TEXT] if said.context_id else None
     return [AudioReceived(audio, times, said.normalized, context_id)]
+
+
+def _is_whole(times: Alignment) -> bool:
+    chars, count = times.chars, len(times.chars)
+    return 0 < count == len(times.starts_ms) == len(times.durations_ms) and sum(map(len, chars)) <= MOST_CHARACTERS
 
 
 def _decode_fields(sound: bytes, rest: str) -> Sequence[Event]:
@@ -204,7 +218,7 @@ def _decode_fields(sound: bytes, rest: str) -> Sequence[Event]:
             audio = b""
     if audio:
         normalized = frame.get("normalizedAlignment") or frame.get("normalized_alignment")
-        events.append(AudioReceived(audio, _alignment(frame.get("alignment")), _alignment(normalized), context_id))
+        events.append(AudioReceived(audio, _alignment(frame.get("alignment")), normalized, context_id))
     if (frame.get("isFinal") or frame.get("is_final")) is True:
         events.append(Final(context_id))
     return events

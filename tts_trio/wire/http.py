@@ -172,7 +172,8 @@ def _read_line(line: bytes) -> AudioReceived | None:
     if line.isspace():
         return None
     try:
-        fields = read_message(*split_audio(line.decode(), "audio_base64"), "audio_base64")
+        sound, rest = split_audio(line.decode(), "audio_base64")
+        fields = read_message(sound, rest, "audio_base64")
         audio = fields.get("audio_base64") or b""
         if not isinstance(audio, bytes):
             audio = pybase64.b64decode(audio, validate=True)

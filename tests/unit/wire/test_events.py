@@ -174,6 +174,9 @@ def test_no_decoder_of_json_reads_the_audio(text: str, monkeypatch: pytest.Monke
         ({"context_id": "7"}, False),
         ({"error": "quota_exceeded"}, False),
         ({"message": "x", "code": 1008}, False),
+        ({"message": None, "code": None}, False),
+        ({"alignment": times_of("Да, " * 250), "normalizedAlignment": times_of("Yes, " * 200)}, True),
+        ({"alignment": {"chars": ["я" * 5001], "charStartTimesMs": [0], "charDurationsMs": [0]}}, False),
     ],
 )
 def test_a_message_as_in_every_recording_is_read_by_types(
@@ -196,7 +199,7 @@ FIELDS = [
     *('"error":null', '"error":"x"', '"code":1', '"message":"m"', '"x":"\\ud83d"', '"x":NaN', '"x":[[1,{}]]'),
     *(f'"alignment":{json.dumps(value)}' for value in (None, 1, [], CAMEL, SNAKE, PLURAL, CAMEL | {"chars": ["a"]})),
     *(f'"normalizedAlignment":{json.dumps(value)}' for value in (None, {}, CAMEL, SNAKE, CAMEL | {"chars": []})),
-    '"normalized_alignment":null',
+    *('"message":null', '"code":null', '"normalized_alignment":null'),
     f'"normalized_alignment":{json.dumps(CAMEL)}',
     '"alignment":{"chars":["\\ud83d"],"charStartTimesMs":[1],"charDurationsMs":[1]}',
     '"alignment":{"chars":["a"],"charStartTimesMs":[1e400],"charDurationsMs":[true]}',
