@@ -36,7 +36,8 @@ from tts_trio.cli.console import Advance, progress
 from tts_trio.speech.utterance import Utterance
 from tts_trio.transport.streams import open_stream
 from tts_trio.transport.websocket import WebSocket
-from tts_trio.wire.events import AudioReceived, decode
+from tts_trio.wire.events import AudioReceived
+from tts_trio.wire.messages import decode
 
 _HOST = "127.0.0.1"
 _AT_ONCE = 4  # messages, which fit into a fresh TCP window

@@ -90,7 +90,7 @@ async def test_a_message_runs_through_few_functions(autojump_clock: trio.testing
             for _ in range(6):
                 with functions() as names:
                     await anext(audio)
-                taken = names[names.index("wire/events.py decode") :]
+                taken = names[names.index("wire/messages.py decode") :]
                 puts_off = "transport/timers.py Timer.put_off" in taken  # which one in several does, by four more
                 counts.append(sum(not name.startswith(_BELOW) for name in taken) - 4 * puts_off)
             assert all(0 < count <= 30 for count in counts[1:]), counts  # the first one has more to tell

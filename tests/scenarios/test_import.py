@@ -35,7 +35,8 @@ def test_import_takes_at_most_1_6_times_what_trio_takes() -> None:
 
 def test_what_the_websocket_path_does_not_need_is_loaded_late() -> None:
     late = (
-        "httpx", "httpcore", "trio_websocket", "anyio", "sentencex", "av", "opentelemetry", "tts_trio.local_server"
+        "httpx", "httpcore", "trio_websocket", "msgspec", "anyio", "sentencex", "av", "opentelemetry",
+        "tts_trio.local_server",
     )  # fmt: skip
     code = f"import sys, tts_trio; print([name for name in {late} if name in sys.modules])"
     assert _printed(code) == "[]"

@@ -15,8 +15,9 @@ import pytest
 from tests.helpers import TEXTS, make_config
 from tts_trio import ProtocolError, TTSError
 from tts_trio.speech.utterance import Utterance
-from tts_trio.wire.events import AudioReceived, Final, Unreadable, decode
+from tts_trio.wire.events import AudioReceived, Final, Unreadable
 from tts_trio.wire.http import TimedLines
+from tts_trio.wire.messages import decode
 
 pytestmark = pytest.mark.usefixtures("collected")
 

@@ -17,7 +17,7 @@ from tts_trio.transport.streams import OpenStream
 from tts_trio.transport.timers import has_expired
 from tts_trio.wire.blanks import is_unasked
 from tts_trio.wire.endpoint import Endpoint
-from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable, decode
+from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +88,11 @@ class HotSocket:
         self.slots = Slots(endpoint)
         self._retired_for: TTSError | None = None
         self._last_frame = math.inf
-        from tts_trio.transport.websocket import (
-            WebSocket,  # loaded late: trio-websocket is a third of the cost of `import trio`
-        )
+        # Loaded late: trio-websocket is a third of the cost of `import trio`, and msgspec a tenth.
+        from tts_trio.transport.websocket import WebSocket
+        from tts_trio.wire.messages import decode
 
+        self._decode = decode
         self._websocket = WebSocket(endpoint.config, endpoint.address, open_stream)
 
     def __repr__(self) -> str:
@@ -298,7 +299,7 @@ class HotSocket:
 
     def received(self, message: str | bytes) -> None:
         """Act on a message of the service."""
-        for event in decode(message):
+        for event in self._decode(message):
             self._receive_event(event)
 
     def _receive_event(self, event: Event) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tts_trio.wire import events, json_objects
-from tts_trio.wire.events import Alignment, AudioReceived, ErrorReceived, Final, Unreadable, decode
+from tts_trio.wire import events, json_objects, messages
+from tts_trio.wire.events import Alignment, AudioReceived, ErrorReceived, Final, Unreadable
 from tts_trio.wire.json_objects import read_object
+from tts_trio.wire.messages import decode
 
 AUDIO = b"\x01\x02" * 100
 ENCODED = base64.b64encode(AUDIO).decode()
@@ -146,8 +147,8 @@ def test_a_message_is_read_as_the_decoder_of_python_reads_it(text: str, edge: st
 def test_no_decoder_of_json_reads_the_audio(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at each character, and a message has ten thousand of base64."""
     read: list[str] = []
-    read_usual = events._read_usual
-    monkeypatch.setattr(events, "_read_usual", lambda message: read.append(message) or read_usual(message))
+    read_usual = messages._read_usual
+    monkeypatch.setattr(messages, "_read_usual", lambda message: read.append(message) or read_usual(message))
     monkeypatch.setattr(json_objects, "read_object", lambda message: read.append(message) or read_object(message))
     audio = bytes(range(256)) * 32
     for fields in ({}, {"is_final": False}):  # one that is as in every recording, and one that is not
