@@ -337,9 +337,9 @@ class TTSManager(SingleUse):
 
 @asynccontextmanager
 async def open_tts(config: TTSConfig) -> AsyncGenerator[TTSManager]:
-    """Open the hot connections and the manager of one conversation in one line; the block begins at once.
+    """Open the hot connections and the manager of one conversation in one line.
 
-        async with open_tts(TTSConfig.from_env()) as tts:
+        async with open_tts(TTSConfig.from_env()) as tts:  # at once: the first utterance waits for a hot connection
             ...
 
     Raises:

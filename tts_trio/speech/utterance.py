@@ -90,7 +90,7 @@ class Utterance(Report):
         if self._input.closed:
             raise UtteranceEndedError("the text of this reply was closed; start another reply")
         self._input.take(token, now)
-        self._accept(self._input.read(now, self._lead.seconds(now)), now)
+        self._read(now)
 
     def complete(self, now: float) -> None:
         """Close the text. A second call, or a call after the end, changes nothing."""

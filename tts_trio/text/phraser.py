@@ -8,7 +8,8 @@ place that was noted. The cost of a token depends on its length alone, and a lon
 
 Most tokens end no phrase. It is known how many words a phrase must have, and a word has two characters at least. So in
 so many characters (`_room`) no phrase can end, unless a sentence does. Tokens within them are only kept (`_unread`),
-and are read together with the first token that is not.
+and are read together with the first token that is not. What a mark at the end of a token ends is known when more comes,
+so that token is the last one that is kept. What is kept when the text is closed goes out unread.
 """
 
 from __future__ import annotations
@@ -79,10 +80,11 @@ class Phraser:
         if (places.has_cut, lead < policy.low_lead, lead < policy.plenty_lead) != self._stage:
             self._enter_stage(lead)
         if len(self._unread) + len(token) <= self._room:
-            end = END.search(token)
-            if end is None or not speakable(token[end.end() :]):  # it is not known what the mark ends before more comes
+            mark = END.search(token)
+            if mark is None or not speakable(token[mark.end() :]):
                 self._unread += token
-                self._room = self._room if end is None else 0
+                if mark is not None:
+                    self._room = 0
                 return []
         if self._unread:
             self._catch_up()

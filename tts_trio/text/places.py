@@ -148,11 +148,12 @@ class Places:
         self._run_speaks = False
 
     def end(self, text: str) -> None:
-        """Add text, behind which nothing comes: nobody asks for its words."""
+        """Add the last text, whose words nobody asks for; without one, note that the run is whole."""
         if text:
             self.text.add(text)
             self.run = self._looked = self.text.end
-        self.end_run(self.text.end)
+        else:
+            self.end_run(self.text.end)
 
     def _look(self) -> None:
         """Read the characters that were added to the run since the last time, up to an incomplete tag."""

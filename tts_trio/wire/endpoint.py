@@ -41,7 +41,7 @@ class Endpoint(ABC):
         """Return the id of the context that so many others of its socket have preceded; None is not named in frames."""
 
     @abstractmethod
-    def context_of(self, context_id: str | None) -> str | None:
+    def context_of(self, context_id: str) -> str | None:
         """Return the id of the context that a frame of the service is about, by the id that it names."""
 
     @abstractmethod
@@ -104,8 +104,8 @@ class SharedSocket(Endpoint):
         """Return an id that no other context of the socket has."""
         return str(number + 1)
 
-    def context_of(self, context_id: str | None) -> str | None:
-        """Return the id that the frame names; None: it is about the socket."""
+    def context_of(self, context_id: str) -> str | None:
+        """Return the id that the frame names."""
         return context_id
 
     def sockets_to_keep(self, spares: int, *, speaking: bool) -> int:

@@ -31,7 +31,7 @@ class StreamInput(Endpoint):
         """Return None: the socket is the context, and has no id."""
         return None
 
-    def context_of(self, context_id: str | None) -> str | None:
+    def context_of(self, context_id: str) -> str | None:
         """Return None, whatever a frame names: there is one context."""
         return None
 
