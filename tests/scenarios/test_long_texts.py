@@ -14,6 +14,7 @@ from tts_trio.text import Phraser
 from tts_trio.text.chain import Chain
 from tts_trio.text.input import TextInput
 from tts_trio.text.transforms import for_telephone
+from tts_trio.text.words import SLICE
 
 pytestmark = pytest.mark.usefixtures("collected")
 
@@ -165,3 +166,25 @@ async def test_a_long_text_is_spoken_as_it_was_given(autojump_clock: trio.testin
                 assert heard(await listen(audio), config) == text
             assert audio.outcome is not None
             assert (audio.outcome.end, audio.outcome.spoken_text) == ("finished", text)
+
+
+@pytest.mark.parametrize("letter", ["ы", "a"])
+async def test_the_rest_of_a_long_piece_does_not_wait_for_the_timer(
+    autojump_clock: trio.testing.MockClock, letter: str
+) -> None:
+    """The timer may be set already, to the time when the LLM counts as silent."""
+    async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
+        await tts.connections.connect()
+        async with tts.start_llm_stream() as (text, audio):
+            text.send_nowait(letter)
+            await turns()
+            text.send_nowait(letter * 5 * SLICE)
+            assert audio._utterance.unread
+            await turns()
+            assert not audio._utterance.unread
+
+
+async def turns() -> None:
+    """Let the other tasks run for some turns of the loop, in which no time of the clock passes."""
+    for _ in range(20):
+        await trio.lowlevel.checkpoint()

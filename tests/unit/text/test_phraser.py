@@ -106,6 +106,17 @@ def test_the_words_of_the_last_sentence_are_not_read(
     assert read == []
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "more"), [(RUSSIAN, "Чем ещё могу помочь?", "Потом"), (ENGLISH, "What else can I do?", "Then")]
+)
+def test_a_sentence_that_ends_inside_of_a_token_is_cut_at_once(first: str, last: str, more: str) -> None:
+    phraser = Phraser(PhrasePolicy())
+    begin, second, rest = last.split(" ", 2)
+    for token in (first, f" {begin}", f" {second}"):
+        phraser.feed(token, 0.0, 2.0)
+    assert phraser.feed(f" {rest} {more}", 1.0, 2.0) == [f"{last} "]
+
+
 KEPT_TOGETHER = {
     "ru": [
         "3,14", "10:30", "1 500 руб.", "12.03.2025 г.", "5 июня 2025 года", "8 (800) 555-35-35", "+7 495 123-45-67",
