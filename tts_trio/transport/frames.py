@@ -1,8 +1,8 @@
-"""The frames of which a WebSocket carries many: text and pongs of a server, text and pings of ours.
+"""The frames that every WebSocket carries: text, pings and pongs of a server, and all that we send.
 
-Nearly all that the service sends is text, each message in one frame, and pongs. To read or to write such a frame costs
-trio-websocket and wsproto more CPU than its TLS costs, so that is done here. Messages in fragments or in bytes, the
-other control frames, and all that breaks the protocol are left to them, in order and as they come.
+Nearly all that the service sends is text, each message in one frame, pings and pongs. To read or to write such a frame
+costs trio-websocket and wsproto more CPU than its TLS costs, so that is done here. Messages in fragments or in bytes,
+Close frames, and all that breaks the protocol are left to them, in order and as they come.
 """
 
 from __future__ import annotations
@@ -19,17 +19,28 @@ from tts_trio.transport.upgrade import end_of_grant
 # RFC 6455, 5.2. The first byte of a frame holds FIN, three bits for extensions, and the opcode. The second holds MASK,
 # which a server does not set, and the size. A size over 125 follows, in 2 bytes or, if it needs them, in 8.
 WHOLE_TEXT: Final = 0x81
+CLOSE: Final = 0x88
 PING: Final = 0x89
-_PONG = 0x8A
+PONG: Final = 0x8A
 _BEGINS_MESSAGE = {0x01, 0x02, WHOLE_TEXT, 0x82}
 _GOES_ON = {0x00, 0x80}
 _UNFINISHED = {0x00, 0x01, 0x02}
-_CLOSE = 0x88
-_CONTROL = {_CLOSE, PING, _PONG}
+_CONTROL = {CLOSE, PING, PONG}
 _MASK = 0x80
 _LONGER = {126: (4, 126), 127: (10, 65536)}  # where the payload begins, and the least size
 
 _ALL = sys.maxsize
+
+
+@attrs.frozen
+class Pinged:
+    """A ping of the server.
+
+    Attributes:
+        payload: What its answer is to carry.
+    """
+
+    payload: bytes
 
 
 @attrs.frozen
@@ -47,7 +58,7 @@ def client_frame(first: int, payload: bytes) -> bytes:
     """Return a frame of a client, which masks what it says.
 
     Args:
-        first: The first byte: `WHOLE_TEXT` or `PING`.
+        first: The first byte: `WHOLE_TEXT`, `CLOSE`, `PING` or `PONG`.
         payload: What the frame carries.
     """
     size = len(payload)
@@ -77,16 +88,21 @@ class Frames:
         """
         self._longest = longest
         self._received = bytearray()  # the beginning of the answer, or of a message, of which more is to come
-        self._at = 0  # how far `cut` has read
+        self._at: int = 0  # how far `cut` has read
         self.granted = False
         self._in_fragments = False
-        self._left = 0  # bytes to come that are left to wsproto
+        self._left: int = 0  # bytes to come that are left to wsproto
 
-    def cut(self, data: bytes | bytearray) -> Iterator[str | Pong | bytes]:
+    @property
+    def over(self) -> bool:
+        """Whether all that still comes is left to wsproto: a Close frame has come, or what is no frame."""
+        return self._left > _ALL // 2
+
+    def cut(self, data: bytes | bytearray) -> Iterator[str | Pinged | Pong | bytes]:
         """Take what was received, and yield it in order.
 
-        Messages of text are yielded as `str`, pongs as `Pong`, and as `bytes` the answer to the handshake, whole if it
-        grants the WebSocket, and what is left to wsproto.
+        Messages of text are yielded as `str`, pings as `Pinged`, pongs as `Pong`, and as `bytes` the answer to the
+        handshake, whole if it grants the WebSocket, and what is left to wsproto.
 
         The iterator is to be exhausted before the next call.
         """
@@ -119,8 +135,8 @@ class Frames:
         elif self._at < len(source):
             self._received += source[self._at :]
 
-    def _read(self, source: bytes | bytearray) -> str | Pong | None:
-        """Read a message of text, or a pong.
+    def _read(self, source: bytes | bytearray) -> str | Pinged | Pong | None:
+        """Read a message of text, a ping or a pong.
 
         None: more is to come, or `_left` tells that wsproto is to read it.
         """
@@ -140,11 +156,12 @@ class Frames:
                 return None
             size = int.from_bytes(source[at + 2 : begin])
         end = begin + size
-        if first == _PONG:
+        if first in (PING, PONG):
             if known < end:
                 return None
             self._at = end
-            return Pong(bytes(source[begin:end]))
+            payload = bytes(source[begin:end])
+            return Pong(payload) if first == PONG else Pinged(payload)
         if first == WHOLE_TEXT and least <= size <= self._longest:
             if known < end:
                 return None
@@ -155,7 +172,7 @@ class Frames:
                 return None
             self._at = end
             return message
-        self._left = end - at if size >= least and first != _CLOSE else _ALL
+        self._left = end - at if size >= least and first != CLOSE else _ALL
         if is_data:
             self._in_fragments = first in _UNFINISHED
         return None

@@ -1,10 +1,12 @@
-"""trio-websocket's connection, without what it does to a message between the stream and the task that takes it.
+"""A client's WebSocket over a stream, by trio-websocket where a frame needs it.
 
 trio-websocket's reader puts a message into a channel, and another task takes it out, which costs a message two more
-task switches and a socket one more task. Here the reader itself hands it on. A message of text in one frame, and a
-pong, are taken out of the stream before trio-websocket sees them (`frames.py`, `server_stream.py`). Text and pings are
-written around it, and the handshake is done before it (`upgrade.py`). trio-websocket is left with the rest: a handshake
-that the server refuses, the other frames, the answers to pings, and closing.
+task switches and a socket one more task. Here the reader itself hands it on. Nearly all sockets meet nothing but text
+in whole messages, pings, pongs, and at last the Close frame that answers ours. These are read and written here
+(`frames.py`, `server_stream.py`), and the handshake is done here too (`upgrade.py`). For all else trio-websocket and
+wsproto are asked, and are made when it comes: a handshake that the server refuses, messages in fragments or in bytes,
+a peer that closes first, and what breaks the protocol. Made with each socket they took 40 objects and 180 function
+calls of it.
 
 This uses what trio-websocket keeps for itself and its subclasses. All of it has been there for years, and
 `tests/unit/transport/test_framing.py` tells whether the releases that `pyproject.toml` allows have it still.
@@ -12,37 +14,42 @@ This uses what trio-websocket keeps for itself and its subclasses. All of it has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 import trio_websocket
 import wsproto
-from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.connection import Connection, ConnectionType
 from wsproto.events import (
     BytesMessage,
     CloseConnection,
     Event,
-    Ping,
     RejectConnection,
     RejectData,
+    Request,
     TextMessage,
 )
-from wsproto.utilities import RemoteProtocolError
 
 from tts_trio.errors import TTSConnectionError
+from tts_trio.transport.frames import CLOSE, PONG, Pinged, client_frame
 from tts_trio.transport.server_stream import ServerStream
 from tts_trio.transport.upgrade import headers_of, new_key, request
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+"""Of an answer to the handshake; the names are in lower case."""
 
 # In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
 # examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
 MAX_MESSAGE = 17 * 2**20
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
+_NORMAL = 1000  # RFC 6455, 7.4.1
+_LOST = 1006
 
 
-class FramedConnection(trio_websocket.WebSocketConnection):
+class FramedConnection:
     """The client's end of a WebSocket over a stream.
 
     Attributes:
@@ -52,112 +59,103 @@ class FramedConnection(trio_websocket.WebSocketConnection):
     def __init__(
         self,
         stream: trio.abc.Stream,
-        host: str,
-        path: str,
-        headers: list[tuple[bytes, bytes]],
         *,
         on_message: Callable[[str | bytes], None],
         on_pong: Callable[[bytes], None],
         on_close: Callable[[], None],
     ) -> None:
-        """Prepare the handshake; `read` begins it.
+        """Prepare the handshake.
 
         Args:
             stream: The byte stream.
-            host: The host that the request names.
-            path: The path and query of the request.
-            headers: More headers of the request.
             on_message: A function that is called with each message as it comes; it raises a `TTSError`, or nothing.
             on_pong: A function that is called with the payload of each pong.
             on_close: A function that is called when the peer sends a Close frame or what is no frame; `closed` says
-                which. `read` may go on until the stream ends, and a peer may leave that open.
+                which.
         """
         self.stream = ServerStream(stream, MAX_MESSAGE, on_message, on_pong)
-        opened: Any = Connection(ConnectionType.CLIENT)  # what a `WSConnection` has when the handshake is done
-        super().__init__(
-            self.stream,
-            opened,
-            host=host,
-            path=path,
-            client_extra_headers=headers,
-        )
-        # Eleven objects that only trio-websocket's own reader and `ping` use, and that would stay with each socket.
-        del self._send_channel, self._recv_channel, self._message_parts, self._pings
         self._on_message = on_message
         self._on_close = on_close
-        self._parts: list[Any] = []
-        self._size = 0
+        self._closed: trio_websocket.CloseReason | None = None
+        self._answered: trio.Event | None = None  # whether our Close frame was, or never will be; None: none was sent
+        self._lock: trio.StrictFIFOLock | None = None  # of those who wait to write; None: nobody ever has
+        self._left: _Left | None = None
+
+    @property
+    def closed(self) -> trio_websocket.CloseReason | None:
+        """Why the WebSocket was closed, or lost; None while it is open."""
+        return self._closed or (self._left and self._left.closed)
+
+    async def shake_hands(self, host: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+        """Ask for the WebSocket, and return the headers of the answer. Then call `read`.
+
+        Args:
+            host: The host that the request names.
+            path: The path and query of the request.
+            headers: More headers of the request.
+
+        Raises:
+            trio_websocket.ConnectionRejected: The server refused.
+            HungUp: It hung up.
+            wsproto.utilities.RemoteProtocolError: It is no WebSocket server.
+        """
+        key = new_key()
+        await self._write(request(host, path, key, headers))
+        answer = await self._receive_answer()
+        if self.stream.granted:
+            said = headers_of(answer, key)
+            self.stream.established = True
+            return said
+        refused = wsproto.WSConnection(ConnectionType.CLIENT)
+        refused.send(Request(host=host, target=path, extra_headers=[*headers]))
+        left = self._make_left(refused)
+        while True:
+            await left.take(answer)
+            answer = await self._receive_answer()
+
+    async def _receive_answer(self) -> bytes:
+        answer = await self.stream.receive(_RECEIVE_BYTES)
+        assert isinstance(answer, bytes)  # pings are taken out behind a grant only
+        return answer
 
     async def read(self) -> None:
-        """Do the handshake, and read until the WebSocket is closed or lost; `closed` says why."""
+        """Read until the WebSocket is closed or lost; `closed` says why."""
         try:
-            await self._shake_hands()
-            while True:
-                for event in self._wsproto.events():
-                    await self._handle(event)
-                if self._wsproto.state is ConnectionState.CLOSED:
-                    return
-                if not (data := await self.stream.receive_some(_RECEIVE_BYTES)):
-                    break
-                self._wsproto.receive_data(data)
-        except RemoteProtocolError as error:
-            if not self._open_handshake.is_set():
-                raise
-            if error.event_hint is not None:
-                await self._send(error.event_hint)
-            await self._close_stream()
-            return
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            while came := await self.stream.receive(_RECEIVE_BYTES):
+                if self.closed is not None:
+                    if self.stream.over:
+                        return
+                elif isinstance(came, Pinged):
+                    await self._write(client_frame(PONG, came.payload))
+                else:
+                    self._left = self._left or self._make_left(Connection(ConnectionType.CLIENT))
+                    try:
+                        await self._left.take(came)
+                    finally:
+                        if self.closed is not None:
+                            self._on_close()
+                    if self.closed is not None:
+                        return
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed):
             pass
-        except trio_websocket.ConnectionClosed:
-            return
-        await self._abort_web_socket()
+        finally:
+            self._lose()
 
-    async def _shake_hands(self) -> None:
-        """Ask for the WebSocket. An answer that does not grant it is left to wsproto."""
-        key, asked = new_key(), self._initial_request
-        assert asked is not None
-        await self._write(request(asked.host, asked.target, key, asked.extra_headers))
-        answer = await self.stream.receive_some(_RECEIVE_BYTES)
-        if self.stream.granted:
-            self._handshake_headers = tuple(headers_of(answer, key))
-            self._open_handshake.set()
-            return
-        refused = wsproto.WSConnection(ConnectionType.CLIENT)
-        refused.send(asked)
-        refused.receive_data(answer)
-        self._wsproto = refused
+    def _make_left(self, protocol: wsproto.WSConnection | Connection) -> _Left:
+        return _Left(self.stream, protocol, self._write, self._on_message)
 
-    async def _handle(self, event: Event) -> None:
-        match event:
-            case BytesMessage() | TextMessage():
-                self._take_part(event)
-            case Ping():
-                await self._handle_ping_event(event)
-            case CloseConnection():
-                try:
-                    await self._handle_close_connection_event(event)
-                finally:
-                    self._on_close()
-            case RejectConnection():
-                await self._handle_reject_connection_event(event)
-            case RejectData():
-                await self._handle_reject_data_event(event)
-            case _:
-                pass  # a Pong, of which `frames.py` has taken all that are as they should be
-
-    async def wait_open(self) -> None:
-        """Wait until the handshake is done; where it fails, `read` raises."""
-        await self._open_handshake.wait()
-        self.stream.established = True
-        self._initial_request = self._connection_proposal = None  # which only the handshake needs
+    def _lose(self) -> None:
+        self._closed = self.closed or trio_websocket.CloseReason(_LOST, None)
+        self._left = None  # which holds this object
+        if self._answered is not None:
+            self._answered.set()
 
     def send_now(self, frames: Sequence[bytes]) -> bool:
         """Send frames without waiting, if that can be done now; return whether the stream has taken them.
 
         What the stream has not sent of them, as `stream.unsent` tells, is sent by the next `send_frame`.
         """
-        return self._close_reason is None and self._put_now(frames)
+        return self.closed is None and self._put_now(frames)
 
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame, behind what `send_now` has left.
@@ -165,13 +163,9 @@ class FramedConnection(trio_websocket.WebSocketConnection):
         Raises:
             trio_websocket.ConnectionClosed: The WebSocket is closed, or was lost.
         """
-        if self._close_reason is not None:
-            raise trio_websocket.ConnectionClosed(self._close_reason)
+        if self.closed is not None:
+            raise trio_websocket.ConnectionClosed(self.closed)
         await self._put(frame)
-
-    async def _send(self, event: Event) -> None:
-        """Send what trio-websocket has to say."""
-        await self._write(self._wsproto.send(event))
 
     async def _write(self, data: bytes) -> None:
         """Write data, without waiting if that can be done now."""
@@ -181,15 +175,70 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             await self._put(b"")
 
     def _put_now(self, frames: Sequence[bytes]) -> bool:
-        return not self._stream_lock.locked() and self.stream.send_now(frames)
+        return (self._lock is None or not self._lock.locked()) and self.stream.send_now(frames)
 
     async def _put(self, data: bytes) -> None:
-        async with self._stream_lock:
+        if self._lock is None:
+            self._lock = trio.StrictFIFOLock()
+        async with self._lock:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.stream.send_all(data)
                 return
-            await self._abort_web_socket()
-        raise trio_websocket.ConnectionClosed(self._close_reason)
+        self._lose()
+        raise trio_websocket.ConnectionClosed(self.closed)
+
+    async def close(self, last: bytes = b"") -> None:
+        """Send a last frame and the Close frame, and wait for that of the peer.
+
+        Raises:
+            trio_websocket.ConnectionClosed: The WebSocket was lost meanwhile.
+        """
+        if last and self.closed is None:
+            await self.send_frame(last)
+        if self.closed is None:
+            await self._write(client_frame(CLOSE, _NORMAL.to_bytes(2)))
+        if self.closed is None:
+            self._closed = trio_websocket.CloseReason(_NORMAL, None)
+            self._answered = trio.Event()
+            await self._answered.wait()
+
+
+class _Left(trio_websocket.WebSocketConnection):
+    """trio-websocket's connection, for what is left to it. It reads what it is told, and writes as ours does."""
+
+    def __init__(
+        self,
+        stream: trio.abc.AsyncResource,
+        protocol: wsproto.WSConnection | Connection,
+        write: Callable[[bytes], Awaitable[None]],
+        on_message: Callable[[str | bytes], None],
+    ) -> None:
+        """Begin with the handshake, or with what a `WSConnection` has when that is done."""
+        of_any_kind: Any = stream, protocol
+        super().__init__(*of_any_kind, host="", path="")
+        self._write = write
+        self._on_message = on_message
+        self._parts: list[Any] = []
+        self._size = 0
+
+    async def take(self, data: bytes) -> None:
+        """Act on what has come."""
+        self._wsproto.receive_data(data)
+        for event in self._wsproto.events():
+            await self._handle(event)
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case BytesMessage() | TextMessage():
+                self._take_part(event)
+            case CloseConnection():
+                await self._handle_close_connection_event(event)
+            case RejectConnection():
+                await self._handle_reject_connection_event(event)
+            case RejectData():
+                await self._handle_reject_data_event(event)
+            case _:
+                pass  # a ping or a pong, of which `frames.py` has taken all that are as they should be
 
     def _take_part(self, event: BytesMessage | TextMessage) -> None:
         self._parts.append(event.data)
@@ -200,18 +249,8 @@ class FramedConnection(trio_websocket.WebSocketConnection):
             parts, self._parts, self._size = self._parts, [], 0
             self._on_message("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
 
-    async def close(self, last: bytes = b"") -> None:
-        """Send a last frame and the Close frame, and wait for that of the peer.
-
-        Raises:
-            trio_websocket.ConnectionClosed: The WebSocket was lost meanwhile.
-        """
-        if last and self._close_reason is None:
-            await self.send_frame(last)
-        if self._close_reason is None:
-            await self._send(CloseConnection(code=1000))
-            self._close_reason = trio_websocket.CloseReason(1000, None)
-            await self._close_handshake.wait()
+    async def _send(self, event: Event) -> None:
+        await self._write(self._wsproto.send(event))
 
     async def _close_web_socket(self, code: int, reason: str | None = None) -> None:
         self._close_reason = trio_websocket.CloseReason(code, reason)

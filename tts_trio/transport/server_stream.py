@@ -1,4 +1,4 @@
-"""The stream under trio-websocket, out of which messages and pongs are taken, and which keeps what the handshake said.
+"""The stream of a WebSocket, out of which messages and pongs are taken, and which keeps what the handshake said.
 
 trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose body is
 cut short. So a hang-up raises here, and the answer is kept.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
-from tts_trio.transport.frames import WHOLE_TEXT, Frames, Pong
+from tts_trio.transport.frames import WHOLE_TEXT, Frames, Pinged, Pong
 from tts_trio.transport.tls_stream import TLSStream
 
 _TEXT_BEGINS = bytes((WHOLE_TEXT,))
@@ -22,11 +22,10 @@ class HungUp(Exception):
     """The peer closed the connection in the middle of the handshake."""
 
 
-class ServerStream(trio.abc.Stream):
-    """The byte stream to a WebSocket server, as trio-websocket sees it.
+class ServerStream(trio.abc.AsyncResource):
+    """The byte stream to a WebSocket server.
 
-    trio-websocket waits for whoever writes before it writes a frame, so what had been written when something came is
-    noted here.
+    A frame may wait for another that is being written, so what had been written when something came is noted here.
 
     Attributes:
         established: Whether the WebSocket is open.
@@ -58,15 +57,20 @@ class ServerStream(trio.abc.Stream):
         self._on_message = on_message
         self._on_pong = on_pong
         self._frames = Frames(longest)
-        self._pieces: Iterator[str | Pong | bytes] = iter(())
+        self._pieces: Iterator[str | Pinged | Pong | bytes] = iter(())
         self._count = 0
 
     @property
     def granted(self) -> bool:
-        """Whether the server has granted the WebSocket; its answer is the first that `receive_some` returns."""
+        """Whether the server has granted the WebSocket; its answer is the first that `receive` returns."""
         return self._frames.granted
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    @property
+    def over(self) -> bool:
+        """Whether a Close frame has come, or what is no frame."""
+        return self._frames.over
+
+    async def receive(self, max_bytes: int) -> Pinged | bytes:
         """Hand on the messages and pongs that come, and return what comes that is neither, or `b""` at the end.
 
         Raises:
@@ -81,7 +85,7 @@ class ServerStream(trio.abc.Stream):
                 self._count = (self._count + 1) % _AT_ONCE
                 if not self._count:
                     await trio.lowlevel.checkpoint()
-                if isinstance(piece, bytes):
+                if isinstance(piece, Pinged | bytes):
                     return piece
             piece = data = b""  # while the next message is waited for, 22 KB of the last one would stay
             try:
@@ -127,10 +131,6 @@ class ServerStream(trio.abc.Stream):
     def unsent(self) -> bool:
         """Whether a part of a frame waits for the next `send_all`."""
         return self._tls is not None and bool(self._tls.unsent)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait as the stream does."""
-        await self._stream.wait_send_all_might_not_block()
 
     def close_now(self) -> bool:
         """Close the stream without waiting, if that can be done; return whether it is closed."""

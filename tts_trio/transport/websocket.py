@@ -1,10 +1,9 @@
 """One WebSocket: dial, read always, write whole frames, ping, close in bounded time.
 
-trio-websocket does the framing; it is used here and nowhere else, and defensively. Its connect timeout does not fire
-when the peer stays silent, a cancelled send tears a frame, closing can hang, and its defaults are 4 KiB reads and 1 MiB
-messages. So one task owns the socket, in a scope that no user's cancellation reaches: it reads always, and closing is
-an event and a bounded wait. A frame is written at once, without waiting, or where the socket does not take it, by a
-writer that no cancellation tears.
+`framing.py` does the framing, by trio-websocket where it needs that. It bounds nothing: a peer may stay silent in the
+handshake and behind a Close frame, and a send that is cancelled tears a frame. So one task owns the socket, in a scope
+that no user's cancellation reaches; another reads always, and closing is an event and a bounded wait. A frame is
+written at once, without waiting, or where the socket does not take it, by a writer that no cancellation tears.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.errors.classification import classify
 from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
-from tts_trio.transport.framing import FramedConnection
+from tts_trio.transport.framing import FramedConnection, Headers
 from tts_trio.transport.handshake import explain, trace_id
 from tts_trio.transport.pings import Ping, Pings
 from tts_trio.transport.streams import USER_AGENT, OpenStream
@@ -172,9 +171,8 @@ class WebSocket:
                 async with trio.open_nursery() as nursery:
                     with turn.limited(self._config.timeouts.connect, nursery):
                         websocket = self._websocket = self._over(await self._open_stream(self._config))
+                        self.trace_id = trace_id(await self._shake_hands(websocket))
                         nursery.start_soon(self._read, websocket)
-                        await websocket.wait_open()
-                        self.trace_id = trace_id(websocket.handshake_headers)
                         self._nursery = nursery
                         self._send(*user.first_messages(), more=True)
                         self._ping(self._config.timeouts.connect, is_probe=False)
@@ -207,17 +205,13 @@ class WebSocket:
                 self._websocket = self._user = None  # which hold this object: no cycle is left to the collector
 
     def _over(self, stream: trio.abc.Stream) -> FramedConnection:
+        return FramedConnection(stream, on_message=self._take, on_pong=self._pong, on_close=self._lose)
+
+    async def _shake_hands(self, websocket: FramedConnection) -> Headers:
         url = urlsplit(self._config.base_url)
         key = self._config.api_key.encode("ascii")
-        return FramedConnection(
-            stream,
-            url.netloc,
-            url.path.rstrip("/") + self._path,
-            [(b"xi-api-key", key), (b"user-agent", USER_AGENT.encode("ascii"))],
-            on_message=self._take,
-            on_pong=self._pong,
-            on_close=self._lose,
-        )
+        headers = [(b"xi-api-key", key), (b"user-agent", USER_AGENT.encode("ascii"))]
+        return await websocket.shake_hands(url.netloc, url.path.rstrip("/") + self._path, headers)
 
     def _explain(self, error: Exception) -> TTSError:
         return explain(error, self._config, self._websocket and self._websocket.stream)

@@ -11,7 +11,7 @@ import wsproto.utilities
 from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, RejectConnection, Request
 from wsproto.events import Pong as PongEvent
 
-from tts_trio.transport.frames import Frames, Pong
+from tts_trio.transport.frames import Frames, Pinged, Pong
 
 LONGEST = 70_000
 TEXTS = ("", "Да.", "Hello, world. ", '{"audio": "' + "A" * 200 + '"}', "щ" * 40_000, "x" * 65_536, "longer" * 15_000)
@@ -84,7 +84,7 @@ def pieces(draw: random.Random, data: bytes) -> Iterator[bytes]:
         data = data[size:]
 
 
-def read(client: wsproto.WSConnection, received: Iterable[str | Pong | bytes]) -> list[object]:
+def read(client: wsproto.WSConnection, received: Iterable[str | Pinged | Pong | bytes]) -> list[object]:
     """Return what is heard: whole messages, control frames, and why wsproto closes the WebSocket."""
     heard: list[object] = []
     parts: list[str | bytes] = []
@@ -94,8 +94,8 @@ def read(client: wsproto.WSConnection, received: Iterable[str | Pong | bytes]) -
                 assert not parts, "a message in the middle of another"
                 heard.append(piece)
                 continue
-            if isinstance(piece, Pong):
-                heard.append((PongEvent, piece.payload))
+            if isinstance(piece, Pinged | Pong):
+                heard.append((PongEvent if isinstance(piece, Pong) else Ping, piece.payload))
                 continue
             client.receive_data(piece)
             for event in client.events():
@@ -127,7 +127,7 @@ def test_it_is_read_as_wsproto_reads_it(shard: int, exhaustive: bool) -> None:
         (alone, answer), frames = handshake(), Frames(LONGEST)
         expected = read(alone, pieces(random.Random(seed), answer + said))
         client, answer = handshake()
-        left: list[str | Pong | bytes] = []
+        left: list[str | Pinged | Pong | bytes] = []
         heard = read(
             client,
             (piece for data in pieces(random.Random(seed), answer + said) for piece in note(frames.cut(data), left)),
@@ -143,7 +143,7 @@ def test_it_is_read_as_wsproto_reads_it(shard: int, exhaustive: bool) -> None:
     assert broken > 20
 
 
-def note(cut: Iterator[str | Pong | bytes], noted: list[str | Pong | bytes]) -> Iterator[str | Pong | bytes]:
+def note(cut: Iterator[str | Pinged | Pong | bytes], noted: list[str | Pong | bytes]) -> Iterator[str | Pong | bytes]:
     for piece in cut:
         noted.append(piece)
         yield piece

@@ -1,4 +1,4 @@
-"""What is used of trio-websocket that it keeps for its subclasses, in the releases that the package allows."""
+"""A WebSocket, and what of trio-websocket is used that it keeps for its subclasses, in the releases allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from tts_trio import TTSConnectionError
 from tts_trio.transport import framing
-from tts_trio.transport.frames import PING, client_frame
+from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
 from tts_trio.transport.framing import FramedConnection
 
 
@@ -57,14 +57,12 @@ async def connected() -> AsyncGenerator[tuple[FramedConnection, Peer, list[str |
     pongs: list[bytes] = []
     closed = trio.Event()
     ours, theirs = trio.testing.memory_stream_pair()
-    connection = FramedConnection(
-        ours, "host", "/path", [], on_message=messages.append, on_pong=pongs.append, on_close=closed.set
-    )
+    connection = FramedConnection(ours, on_message=messages.append, on_pong=pongs.append, on_close=closed.set)
     peer = Peer(theirs)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.read)
         nursery.start_soon(peer.accept)
-        await connection.wait_open()
+        await connection.shake_hands("host", "/path", [])
+        nursery.start_soon(connection.read)
         yield connection, peer, messages, pongs, closed
         nursery.cancel_scope.cancel()
 
@@ -177,15 +175,57 @@ async def test_the_end_is_told_though_the_peer_leaves_the_stream_open(end: Close
         assert connection.closed.code == (1011 if end else 1002)
 
 
+@pytest.mark.parametrize("answer", ["Close", "the end of the stream"])
+async def test_closing_waits_for_the_answer_of_the_peer(answer: str) -> None:
+    """What comes before the answer is heard; a frame behind our Close frame would break the protocol."""
+    async with connected() as (connection, peer, messages, _pongs, closed), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.close, client_frame(WHOLE_TEXT, b'{"text": ""}'))
+        last, goodbye = await peer.hear(), await peer.hear()
+        assert isinstance(last, TextMessage)
+        assert last.data == '{"text": ""}'
+        assert isinstance(goodbye, CloseConnection)
+        assert goodbye.code == 1000
+        await peer.stream.send_all(b"\x89\x00\x81\x05still\x82\x01\0")
+        await trio.testing.wait_all_tasks_blocked()
+        assert messages == ["still"]
+        assert nursery.child_tasks
+        assert not connection.send_now([client_frame(PING, b"")])
+        if answer == "Close":
+            await peer.send(goodbye.response())
+        else:
+            await peer.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        assert not closed.is_set()
+        if answer == "Close":
+            with trio.move_on_after(1) as waited:
+                await peer.hear()
+            assert waited.cancelled_caught  # the ping has no answer
+
+
+async def test_a_usual_life_needs_no_object_of_trio_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has 20 of them, which each socket of each call would hold."""
+    monkeypatch.setattr(framing, "_Left", pytest.fail)
+    async with connected() as (connection, peer, messages, pongs, _), trio.open_nursery() as nursery:
+        await peer.send(TextMessage("Да."), Ping(b"here?"))
+        await connection.send_frame(client_frame(PING, b"1"))
+        await peer.hear()
+        await peer.hear()
+        await peer.send(Pong(b"1"))
+        nursery.start_soon(connection.close)
+        goodbye = await peer.hear()
+        assert isinstance(goodbye, CloseConnection)
+        await peer.send(goodbye.response())
+    assert (messages, pongs) == (["Да."], [b"1"])
+
+
 @pytest.mark.parametrize("parts", [1, 7])
 @pytest.mark.parametrize(
     "instead", [b"Sec-WebSocket-Accept: of another", b"Sec-WebSocket-Protocol: chat\r\n\r\n", "Город: Москва".encode()]
 )
 async def test_a_grant_of_something_else_opens_nothing(instead: bytes, parts: int) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    connection = FramedConnection(
-        ours, "host", "/path", [], on_message=pytest.fail, on_pong=pytest.fail, on_close=pytest.fail
-    )
+    connection = FramedConnection(ours, on_message=pytest.fail, on_pong=pytest.fail, on_close=pytest.fail)
     server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
 
     async def answer() -> None:
@@ -197,7 +237,4 @@ async def test_a_grant_of_something_else_opens_nothing(instead: bytes, parts: in
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
         with pytest.raises(RemoteProtocolError):
-            await connection.read()
-    with trio.move_on_after(0.01) as waited:
-        await connection.wait_open()
-    assert waited.cancelled_caught
+            await connection.shake_hands("host", "/path", [])

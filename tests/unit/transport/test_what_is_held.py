@@ -112,8 +112,8 @@ async def test_a_message_is_let_go_when_it_was_handed_on(text: str) -> None:
     grant = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(theirs.send_all, grant)
-        assert await stream.receive_some() == grant
-        nursery.start_soon(stream.receive_some)
+        assert await stream.receive(65536) == grant
+        nursery.start_soon(stream.receive, 65536)
         await trio.testing.wait_all_tasks_blocked()
         tracemalloc.start()
         try:
