@@ -128,6 +128,8 @@ class WaitingTasks:
     `trio.lowlevel.ParkingLot` does the same in three times as many functions, and one waits for every message.
     """
 
+    __slots__ = ("_tasks",)
+
     def __init__(self) -> None:
         self._tasks: dict[trio.lowlevel.Task, None] = {}  # in the order in which they came
 

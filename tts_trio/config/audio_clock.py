@@ -47,6 +47,8 @@ class WholeSamples:
         clock: The duration of the audio returned so far.
     """
 
+    __slots__ = ("_before_tag", "clock", "held")
+
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002 - it is what users call it
         self.clock = AudioClock.of(format)
         self.held = b""
@@ -81,9 +83,11 @@ class AudioClock(ABC):
         pending: How many of the last bytes belong to a sample, frame or page whose end has not arrived yet.
     """
 
+    __slots__ = ("pending", "seconds")
+
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.pending = 0
+        self.pending: int = 0
 
     @staticmethod
     def of(format: AudioFormat) -> AudioClock:  # noqa: A002 - it is what users call it
@@ -103,6 +107,8 @@ def _unit_counter(codec: Codec) -> _UnitCounter:
 
 class _SampleCounter(AudioClock):
     """Counts PCM and the telephone codecs, in which every sample has the same number of bytes."""
+
+    __slots__ = ("_bytes", "_sample_bytes", "_sample_rate")
 
     def __init__(self, sample_bytes: int, sample_rate: int) -> None:
         super().__init__()

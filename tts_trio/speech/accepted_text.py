@@ -16,6 +16,8 @@ _BLOCK = 256  # characters
 class AcceptedText:
     """The text of one utterance as it was accepted, in order."""
 
+    __slots__ = ("_blocks", "_changed", "_letters", "_open", "_open_length", "_told")
+
     def __init__(self) -> None:
         self._blocks: list[str] = []
         self._changed = set[int]()  # which of them are not said as they are written

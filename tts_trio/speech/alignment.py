@@ -50,6 +50,11 @@ class SpokenText:
         lost_audio: Whether a clip ended before its times did: some of the words before the last ones were not heard.
     """
 
+    __slots__ = (
+        "_base_ms", "_broken_off", "_dialogue", "_ended", "_estimates", "_held_back_ms", "_in_messages", "_sent",
+        "_timed", "_unknown", "_valid_ms", "aligned_ms", "lost_audio", "received_ms", "told_more",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,

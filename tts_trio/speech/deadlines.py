@@ -24,6 +24,8 @@ class Deadlines:
         since: Since when the connection in use owes audio; None: it owes none.
     """
 
+    __slots__ = ("_first_audio", "_last_audio", "_patient", "_reply", "_seconds", "_stall", "_starved_since", "since")
+
     def __init__(self, config: TTSConfig) -> None:
         self.since: float | None = None
         self._stall = config.timeouts.stall

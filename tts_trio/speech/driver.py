@@ -34,6 +34,8 @@ class Driver(ABC):
         utterance: The state of the utterance.
     """
 
+    __slots__ = ("_config", "_now", "_readers", "utterance")
+
     kind: ClassVar[Literal["reply", "static text"]]
 
     def __init__(self, config: TTSConfig, *, resumes: bool = True) -> None:

@@ -12,6 +12,8 @@ from tts_trio.speech.timed_words import Origin, Reached
 class EstimatedWords:
     """The words as they are heard if all characters last equally long."""
 
+    __slots__ = ("_characters_a_second", "_origin", "_sent", "_told", "_whole_ms", "_words")
+
     def __init__(self, sent: SentText, origin: Origin, characters_a_second: float) -> None:
         """Estimate the words of a text that is sent.
 

@@ -20,6 +20,10 @@ class Playback:
         on_change: A function to call after each change of what is heard, and when; None where nobody waits for it.
     """
 
+    __slots__ = (
+        "_heard", "_sounds", "given", "left", "on_change", "paced", "paused", "silence", "silent_from", "underruns",
+    )  # fmt: skip
+
     def __init__(self, now: float) -> None:
         self.paced: bool = False
         self.given: float = 0.0

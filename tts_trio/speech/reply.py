@@ -51,6 +51,11 @@ ReplyConnection: TypeAlias = "Connection | HedgedConnection | PhraseByPhrase"
 class Reply(Driver):
     """Runs an LLM's reply: the caller sends its text in pieces, and the reply sends it on in phrases."""
 
+    __slots__ = (
+        "_acquire", "_acquiring", "_connection", "_going_on", "_hedged", "_http", "_interjections", "_only_listens",
+        "_opening", "_openings", "_recorder", "_replayed", "_slot", "_timer",
+    )  # fmt: skip
+
     kind: ClassVar[Literal["reply", "static text"]] = "reply"
 
     def __init__(

@@ -29,6 +29,11 @@ class Report:
         filler_characters: How many characters of fillers were requested.
     """
 
+    __slots__ = (
+        "_failure", "connection", "ended", "filler_characters", "fills", "hedge", "hedged_characters", "moments",
+        "receipt", "replays", "segments",
+    )  # fmt: skip
+
     def __init__(self, config: TTSConfig, now: float, *, in_messages: bool) -> None:
         """Begin an utterance.
 

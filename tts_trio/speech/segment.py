@@ -50,6 +50,12 @@ class Segment:
         filler: Whether it is no part of the caller's text.
     """
 
+    __slots__ = (
+        "_ended_ms", "_format", "_kept", "_kept_words", "_samples", "complete", "elsewhere", "filler", "finished",
+        "letters", "longest_seconds", "most_bytes", "offset", "phrase_ends", "received_bytes", "remembered", "spoken",
+        "started_ms",
+    )  # fmt: skip
+
     def __init__(
         self,
         config: TTSConfig,
@@ -69,12 +75,12 @@ class Segment:
             held_back_ms=_HELD_BACK_MS.get(config.format.codec, 0.0),
             origin=Origin(self.offset, started_ms),
         )
-        self.complete = False
+        self.complete: bool = False
         self.finished: bool = False
         self.remembered: bool = False
         self.elsewhere: bool = False
         self.filler: bool = False
-        self.started_ms = started_ms
+        self.started_ms: float = started_ms
         self.phrase_ends: list[int] = []
         self._ended_ms = math.inf  # where its audio was cut, when the connection was lost
         self._kept: int | None = None  # how much of its text was kept then, in characters

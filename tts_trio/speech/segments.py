@@ -41,6 +41,12 @@ class Segments:
         leading_silence: The silence at the beginning of the delivered audio, where `on_utterance` is to be told.
     """
 
+    __slots__ = (
+        "_carrier", "_characters", "_config", "_delivered", "_earlier_words", "_filler_waits", "_format",
+        "_in_messages", "_last_words", "_segments", "_words", "accepted_text", "current", "delivered_filler",
+        "leading_silence", "recalled", "received_seconds", "waiting",
+    )  # fmt: skip
+
     current: Segment
 
     def __init__(self, config: TTSConfig, *, in_messages: bool) -> None:

@@ -61,6 +61,8 @@ class SentText:
         covered: How many characters are aligned, those after them included that are silent.
     """
 
+    __slots__ = ("_ends", "_letters", "_phrases", "covered", "cursor", "length", "spans", "text")
+
     def __init__(self) -> None:
         self.text: str = ""
         self.length = 0

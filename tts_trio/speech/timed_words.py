@@ -76,6 +76,11 @@ class Origin:
 class TimedWords:
     """The words that the service timed, clip by clip; none overlaps the next. Some may lie beyond the audio so far."""
 
+    __slots__ = (
+        "_characters", "_clip_ms", "_clip_words", "_cut_ms", "_later", "_latest_ms", "_noted", "_origin", "_sent",
+        "_spelled", "_timed", "_told", "_told_state", "_untimed", "_words",
+    )  # fmt: skip
+
     def __init__(self, sent: SentText, origin: Origin) -> None:
         self._sent = sent
         self._origin = origin

@@ -46,6 +46,11 @@ class Utterance(Report):
         has_connection: Whether a connection is in use. If not, and `ended` is None, the utterance needs another one.
     """
 
+    __slots__ = (
+        "_config", "_input", "_lead", "_resumes", "admitted", "awaited", "deadlines", "dismissed", "format",
+        "has_connection", "paused", "phrases", "playback", "quiet", "unread",
+    )  # fmt: skip
+
     ended: End | None  # declared again, for `pyright --verifytypes`: it is assigned here too
 
     def __init__(self, config: TTSConfig, now: float, *, resumes: bool = True) -> None:

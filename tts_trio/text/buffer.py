@@ -19,6 +19,8 @@ class Buffer:
         end: The position after the last one.
     """
 
+    __slots__ = ("_data", "end", "start")
+
     def __init__(self) -> None:
         self.start = 0
         self.end = 0

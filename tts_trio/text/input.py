@@ -75,6 +75,11 @@ class TextInput:
         quiet: Seconds from a piece of text to the earliest deadline that it sets, once it was read.
     """
 
+    __slots__ = (
+        "_chain", "_characters", "_half", "_last_text", "_max_characters", "_patience", "_phraser", "_silence",
+        "_text_timeout", "_waiting_characters", "closed", "complete", "phrases", "quiet", "unread",
+    )  # fmt: skip
+
     def __init__(
         self,
         phraser: Phrases,

@@ -41,6 +41,11 @@ class Phraser:
             phrase is cut inside of the brackets.
     """
 
+    __slots__ = (
+        "_audio_tags", "_due", "_fed_at", "_fewest", "_fewest_within", "_places", "_policy", "_room", "_stage",
+        "_tags", "_unread",
+    )  # fmt: skip
+
     def __init__(
         self, policy: PhrasePolicy, *, language_code: str | None = None, ssml: bool = False, audio_tags: bool = False
     ) -> None:

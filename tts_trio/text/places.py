@@ -49,6 +49,12 @@ class Places:
         has_cut: Whether a phrase was cut off.
     """
 
+    __slots__ = (
+        "_audio_tags", "_fresh_line", "_gap_end", "_lexicon", "_line_ended", "_looked", "_marked", "_marked_up",
+        "_noted", "_part", "_run_speaks", "_sentence", "_shown", "_ssml", "_ungraded", "_word", "has_cut", "run",
+        "text", "visible", "words", "words_cut",
+    )  # fmt: skip
+
     def __init__(self, *, language_code: str | None, ssml: bool, audio_tags: bool) -> None:
         """Begin a reply; the arguments are those of `Phraser`."""
         self.text = Buffer()

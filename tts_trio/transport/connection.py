@@ -85,6 +85,11 @@ class Connection:
         first_text: The number of the frame with its first text, among all of its socket; before, infinity.
     """
 
+    __slots__ = (
+        "_on_event", "_on_loss", "_released_at", "_socket", "context", "first_text", "last_frame", "silent_since",
+        "state",
+    )  # fmt: skip
+
     def __init__(self, socket: Socket, context: Context) -> None:
         """Prepare a connection; its socket offers it."""
         self.state: ConnectionState = "hot"

@@ -80,6 +80,8 @@ class Frames:
         granted: Whether the answer has come, and grants the WebSocket.
     """
 
+    __slots__ = ("_at", "_in_fragments", "_left", "_longest", "_received", "granted")
+
     def __init__(self, longest: int) -> None:
         """Expect the answer.
 

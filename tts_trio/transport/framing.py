@@ -56,6 +56,8 @@ class FramedConnection:
         stream: The stream, which knows what the handshake said, and what had been written when something came.
     """
 
+    __slots__ = ("_answered", "_closed", "_left", "_lock", "_on_close", "_on_message", "stream")
+
     def __init__(
         self,
         stream: trio.abc.Stream,

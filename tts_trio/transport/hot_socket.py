@@ -57,6 +57,11 @@ class HotSocket:
         slots: The contexts of the socket, and which utterance speaks over which.
     """
 
+    __slots__ = (
+        "_config", "_decode", "_endpoint", "_last_frame", "_on_hot", "_on_old", "_on_slot", "_retired_for", "_state",
+        "_websocket", "began", "hot_since", "keep_alives", "slots",
+    )  # fmt: skip
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -73,8 +78,7 @@ class HotSocket:
             open_stream: A function that opens the byte stream.
             on_hot: A function that is called when the socket can serve its first utterance.
             on_slot: A function that is called when the socket has room for another utterance, or has none any more.
-            on_old: A function that is called when the socket is idle, and is to be replaced before the service, or a
-                middlebox, closes it.
+            on_old: A function that is called when an idle socket is to be replaced, before others would close it.
         """
         self.began = math.inf
         self.hot_since = math.inf
@@ -96,8 +100,7 @@ class HotSocket:
         self._websocket = WebSocket(endpoint.config, endpoint.address, open_stream)
 
     def __repr__(self) -> str:
-        state = self.state.name.lower()
-        return f"<HotSocket {state}, {len(self.slots)} contexts, {self.keep_alives} keep-alives>"
+        return f"<HotSocket {self.state.name.lower()}, {len(self.slots)} contexts, {self.keep_alives} keep-alives>"
 
     @property
     def state(self) -> SocketState:

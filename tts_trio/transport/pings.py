@@ -33,6 +33,8 @@ class Pings:
         waiting: These pings.
     """
 
+    __slots__ = ("_count", "waiting")
+
     def __init__(self) -> None:
         self.waiting: list[Ping] = []  # short, and a deque takes 600 bytes even where it is empty
         self._count = 0

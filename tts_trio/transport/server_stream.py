@@ -34,6 +34,11 @@ class ServerStream(trio.abc.AsyncResource):
         written_before: How many of them it had begun to write when the last bytes came.
     """
 
+    __slots__ = (
+        "_count", "_frames", "_on_message", "_on_pong", "_pieces", "_stream", "_tls", "answer", "established",
+        "written", "written_before",
+    )  # fmt: skip
+
     def __init__(
         self,
         stream: trio.abc.Stream,

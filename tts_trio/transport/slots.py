@@ -21,6 +21,8 @@ class Slots:
         held: The connections whose contexts hold a slot, in use or not, by context.
     """
 
+    __slots__ = ("_acquired", "_begun", "_endpoint", "_next", "held", "idle")
+
     def __init__(self, endpoint: Endpoint) -> None:
         """Prepare the contexts of a socket; none is offered yet.
 

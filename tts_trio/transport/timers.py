@@ -92,6 +92,8 @@ class Timer:
         fires_at: When it fires, in seconds of trio's clock.
     """
 
+    __slots__ = ("_scope", "_waiting", "fires_at")
+
     def __init__(self) -> None:
         self.fires_at = math.inf
         self._scope = trio.CancelScope()

@@ -55,6 +55,8 @@ class TLSStream(trio.abc.Stream):
         unsent: What `send_now` has taken and not sent; the next `send_all` sends it first.
     """
 
+    __slots__ = ("_has_rest", "_on_session", "_receiving", "_sending", "_torn", "socket", "unsent")
+
     def __init__(self, socket: ssl.SSLSocket, on_session: Callable[[ssl.SSLSession], None]) -> None:
         self.socket = socket
         self.unsent = b""

@@ -73,6 +73,12 @@ class WebSocket:
         written: How many of these had begun to be written when the message that is being handed on came.
     """
 
+    __slots__ = (
+        "_answered", "_config", "_goodbye", "_messages", "_next_ping", "_nursery", "_open_stream", "_outbox", "_path",
+        "_pings", "_timer", "_user", "_websocket", "_writing", "_writing_since", "ending", "error", "is_open", "sent",
+        "trace_id", "written",
+    )  # fmt: skip
+
     def __init__(self, config: TTSConfig, path: str, open_stream: OpenStream) -> None:
         """Prepare a WebSocket; nothing is dialed yet.
 

@@ -64,6 +64,8 @@ class Context:
             the context has an utterance.
     """
 
+    __slots__ = ("context_id", "endpoint", "sound", "state")
+
     def __init__(self, endpoint: Endpoint, context_id: str | None) -> None:
         self.context_id = context_id
         self.state = ContextState.NEW
