@@ -182,9 +182,10 @@ class TLSStream(trio.abc.Stream):
         """Whether bytes have come that were not read."""
         if self._has_rest and self.socket.pending():
             return True
-        with suppress(OSError):
+        try:
             return bool(socket.socket.recv(self.socket, 1, socket.MSG_PEEK))  # past TLS
-        return False
+        except OSError:
+            return False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the descriptor can be written to."""

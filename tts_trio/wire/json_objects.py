@@ -11,7 +11,6 @@ import json
 import json.scanner
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Literal, TypeAlias, cast
 
 import pybase64
@@ -71,12 +70,14 @@ def split_audio(message: str, field: Literal["audio", "audio_base64"]) -> tuple[
         they are `b""` and the object.
     """
     begins = _FIRST[field].match(message)
-    if begins is not None:
-        begin = begins.end()
-        with suppress(ValueError):
-            end = message.index('"', begin)
-            return pybase64.b64decode(message[begin:end], validate=True), message[:begin] + message[end:]
-    return b"", message
+    if begins is None:
+        return b"", message
+    begin = begins.end()
+    try:
+        end = message.index('"', begin)
+        return pybase64.b64decode(message[begin:end], validate=True), message[:begin] + message[end:]
+    except ValueError:
+        return b"", message
 
 
 def read_message(audio: bytes, rest: str, field: Literal["audio", "audio_base64"]) -> dict[str, Any]:
