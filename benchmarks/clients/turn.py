@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -44,7 +45,9 @@ class Turn:
         self._begins_in = begins_in
         self._cut_after = cut_after
         self._sound = bytearray() if keep_sound else None
-        self._audio: list[tuple[float, int]] = []
+        # In arrays: a tuple for each piece would be work for the collector, which is to be the client's.
+        self._heard_at = array("d")
+        self._sizes = array("L")
         self._times: dict[str, float] = {}
 
     def begin(self) -> None:
@@ -85,14 +88,15 @@ class Turn:
 
     def heard(self, chunk: bytes) -> None:
         """The caller has a piece of audio in his hands."""
-        self._audio.append((time.perf_counter(), len(chunk)))
+        self._heard_at.append(time.perf_counter())
+        self._sizes.append(len(chunk))
         if self._sound is not None:
             self._sound += chunk
 
     @property
     def is_heard(self) -> bool:
         """Whether any audio has come."""
-        return bool(self._audio)
+        return bool(self._sizes)
 
     def mark(self, name: str, at: float | None = None) -> None:
         """Note when something happened, now or `at`.
@@ -107,7 +111,7 @@ class Turn:
 
     def record(self, error: BaseException | None = None) -> dict[str, Any]:
         """Return what became of it."""
-        record: dict[str, Any] = {"audio": self._audio, **self._times}
+        record: dict[str, Any] = {"audio": [*zip(self._heard_at, self._sizes, strict=True)], **self._times}
         if self._sound is not None:
             record["sound"] = base64.b64encode(self._sound).decode()
         if error is not None:
