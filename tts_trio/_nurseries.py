@@ -94,13 +94,7 @@ class SingleUse(ABC):
         return await self._block.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - `_run` is bounded
 
 
-class single_error:  # noqa: N801 - as `contextlib.suppress`; a generator would stay with every nursery that is open
-    """Raise the only error of a nursery's exception group bare, with its traceback, cause and context.
-
-    It is written around `async with trio.open_nursery()`. `trio.Cancelled` does not count as an error. A group with
-    several errors, and a group inside the nursery's group (such as one of the caller's own code), stay groups.
-    """
-
+class _SingleError:
     __slots__ = ()
 
     def __enter__(self) -> None:
@@ -120,6 +114,14 @@ class single_error:  # noqa: N801 - as `contextlib.suppress`; a generator would 
         finally:
             error.__context__ = context
             del error, context, group, real
+
+
+single_error = _SingleError()
+"""Raises the only error of a nursery's exception group bare, with its traceback, cause and context.
+
+It is written around `async with trio.open_nursery()`. `trio.Cancelled` does not count as an error. A group with
+several errors, and a group inside the nursery's group (such as one of the caller's own code), stay groups.
+"""
 
 
 class WaitingTasks:

@@ -76,7 +76,7 @@ class WebSocketConnectionManager(SingleUse):
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         telemetry = telemetry_for(self.config)
-        with single_error():
+        with single_error:
             async with trio.open_nursery() as nursery:
                 self._surroundings = Surroundings(
                     nursery,

@@ -88,7 +88,7 @@ class TTSManager(SingleUse):
             )
         self._telemetry = telemetry_for(self.config)
         async with HttpConnections(self.config, open_stream=self.connections.open_stream) as self._http:
-            with single_error():
+            with single_error:
                 async with trio.open_nursery() as self._nursery:
                     try:
                         yield
@@ -302,7 +302,7 @@ class TTSManager(SingleUse):
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
         reply = await self._begin_llm_reply(config, filler)
         async with self._perform(reply) as audio:
-            with single_error():
+            with single_error:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(feed, tokens, reply.text_channel(), audio)
                     try:
@@ -326,7 +326,7 @@ class TTSManager(SingleUse):
 
     @trio.lowlevel.enable_ki_protection
     async def _run_speech(self, speech: Driver) -> None:
-        with self._foreground.busy():
+        with self._foreground:
             await speech.run()
 
     def _require_open(self) -> tuple[trio.Nursery, HttpConnections]:

@@ -62,7 +62,7 @@ def client_context() -> ssl.SSLContext:
 @asynccontextmanager
 async def listening(handler: Callable[[trio.SocketStream], Awaitable[object]]) -> AsyncGenerator[int]:
     """A port at which each connection is handled, and closed then."""
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
             (listener,) = await trio.open_tcp_listeners(0, host=HOST)
             nursery.start_soon(trio.serve_listeners, handler, [listener])

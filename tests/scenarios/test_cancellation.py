@@ -92,7 +92,7 @@ async def speak(stage: Stage) -> None:
 
 
 async def llm_stream_in_two_tasks(stage: Stage) -> None:
-    with suppress(*stage.fails), single_error():
+    with suppress(*stage.fails), single_error:
         async with stage.tts.start_llm_stream() as (text, audio), trio.open_nursery() as nursery:
 
             async def feed() -> None:
@@ -358,7 +358,7 @@ async def test_over_sockets(
             narrow(stream)
         return stream
 
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
             port = trio.socket.socket()
             if peer == "deaf":

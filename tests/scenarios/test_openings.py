@@ -140,7 +140,7 @@ async def say(tts: TTSManager, service: Service, phrases: Sequence[str], interva
         text.close()
 
     async with tts.start_llm_stream() as (text, audio):
-        with single_error():
+        with single_error:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write)
                 async for piece in audio:

@@ -39,7 +39,7 @@ def run(arguments: Sequence[str] | None) -> int:
         reconfigure(errors="replace")  # a letter that the console's encoding does not have becomes "?"
     options = _options(arguments)
     try:
-        with logged_warnings(), single_error():  # a KeyboardInterrupt may come in the group of a nursery
+        with logged_warnings(), single_error:  # a KeyboardInterrupt may come in the group of a nursery
             return trio.run(_until_ended, options, _ending_signals(), clock=options.clock(options))
     except (UsageError, ConfigurationError) as error:
         complain(str(error))
@@ -90,7 +90,7 @@ async def _until_ended(options: argparse.Namespace, ending: Sequence[signal.Sign
 
         if ending:
             nursery.start_soon(watch)
-        with single_error():
+        with single_error:
             ended = await options.run(options)  # an exit code, or None for 0
             code = code or ended or 0  # a signal may have come as it ended
         nursery.cancel_scope.cancel()

@@ -109,9 +109,9 @@ class RedisClient(SingleUse):
             )
         except OSError as error:
             raise ConfigurationError(f"url: a file that it names cannot be read: {error}", field="url") from None
-        with single_error():
+        with single_error:
             async with client:
-                with single_error():
+                with single_error:
                     async with trio.open_nursery() as nursery:
                         self._client, self._nursery, self._run_of_block = client, nursery, current_run()
                         nursery.start_soon(self._perform, client.ping, _Answer[bytes]())  # for the first phrase

@@ -46,7 +46,7 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
         self._changed = changed
         self._readers = readers
         self._now = trio.lowlevel.current_clock().current_time  # which `trio.current_time` calls
-        self._changes = WaitingTasks()  # those wait here who want to know what is heard
+        self._changes: WaitingTasks | None = None  # those wait here who want to know what is heard
 
     async def receive(self) -> bytes:
         """Wait for the next piece of audio, and return it.
@@ -241,7 +241,9 @@ class AudioChannel(trio.abc.ReceiveChannel[bytes]):
 
     def _when_heard(self) -> WaitingTasks:
         """Return where tasks wait for a change of what is heard, and when."""
-        self._utterance.playback.on_change = self._changes.wake
+        if self._changes is None:
+            self._changes = WaitingTasks()
+            self._utterance.playback.on_change = self._changes.wake
         return self._changes
 
     def spoken(self, until_ms: float) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import trio
@@ -54,9 +52,24 @@ class Driver(ABC):
         """Make the channel that gives the audio to the caller. Call it once."""
         return AudioChannel(self.utterance, self.changed, self._readers)
 
-    @abstractmethod
     async def run(self) -> None:
         """Speak until the utterance ends. Its failure is noted in the utterance, and not raised."""
+        utterance = self.utterance
+        try:
+            await self._speak()
+        except TTSError as error:
+            utterance.fail(error, trio.current_time())
+        except Exception as error:
+            logger.exception("the task of an utterance failed")
+            utterance.fail(unexpected("utterance", error), trio.current_time())
+        finally:
+            if utterance.ended is None:
+                utterance.interrupt(trio.current_time())
+            self.changed()
+
+    @abstractmethod
+    async def _speak(self) -> None:
+        """Speak until the utterance ends, or raise by what it failed."""
 
     @abstractmethod
     def changed(self) -> None:
@@ -120,19 +133,3 @@ class Driver(ABC):
         """Wake the tasks that wait for audio, if there is audio, or the utterance has ended, as when one leaves it."""
         if self.utterance.segments.waiting or self.utterance.ended is not None:
             self._readers.wake()
-
-    @contextmanager
-    def _ending(self) -> Generator[None]:
-        """End the utterance at the end of this block: as failed by its exception, or else as interrupted."""
-        utterance = self.utterance
-        try:
-            yield
-        except TTSError as error:
-            utterance.fail(error, trio.current_time())
-        except Exception as error:
-            logger.exception("the task of an utterance failed")
-            utterance.fail(unexpected("utterance", error), trio.current_time())
-        finally:
-            if utterance.ended is None:
-                utterance.interrupt(trio.current_time())
-            self.changed()

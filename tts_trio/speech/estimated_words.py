@@ -12,7 +12,7 @@ from tts_trio.speech.timed_words import Origin, Reached
 class EstimatedWords:
     """The words as they are heard if all characters last equally long."""
 
-    __slots__ = ("_characters_a_second", "_origin", "_sent", "_told", "_whole_ms", "_words")
+    __slots__ = ("_characters_a_second", "_origin", "_sent", "_told", "_whole_ms")
 
     def __init__(self, sent: SentText, origin: Origin, characters_a_second: float) -> None:
         """Estimate the words of a text that is sent.
@@ -26,25 +26,22 @@ class EstimatedWords:
         self._origin = origin
         self._characters_a_second = characters_a_second
         self._whole_ms: float | None = None
-        self._words: list[Word] = []
-        self._told: tuple[Word, ...] = ()  # these, as they were last given out
+        self._told: tuple[Word, ...] = ()  # as they were last given out
 
     def end(self, ms: float) -> None:
         """Note how long all of the text sounds."""
         self._whole_ms = ms
-        self._words.clear()
         self._told = ()
 
     def until(self, ms: float) -> tuple[Word, ...]:
         """Return the words that have ended by a time; what was made for an earlier call is not made again."""
         count = self._count(ms)
-        if count != len(self._words):
+        if count != len(self._told):
             text, spans, origin, end_ms = self._sent.text, self._sent.spans, self._origin, self._end_ms
-            self._words += (
+            self._told += tuple(
                 origin.word(text, start, end, end_ms(start), end_ms(end), estimated=True)
-                for start, end in spans[len(self._words) : count]
+                for start, end in spans[len(self._told) : count]
             )
-            self._told = tuple(self._words)
         return self._told
 
     def reached(self, ms: float) -> Reached:

@@ -89,7 +89,7 @@ class Reply(Driver):
         self._acquire = acquire
         self._http = http
         self._replayed = 0  # how many replays have begun
-        self._acquiring = trio.CancelScope()
+        self._acquiring: trio.CancelScope | None = None  # the wait for another connection
         self._connection: ReplyConnection | None = None
         self._hedged: HedgedConnection | None = None
         self._interjections: Interjections | None = None
@@ -115,19 +115,18 @@ class Reply(Driver):
 
         self._interjections = Interjections(filler, ask, self.utterance)
 
-    async def run(self) -> None:
+    async def _speak(self) -> None:
         """Keep the deadlines until the utterance ends; other tasks acquire the next connection when one has ended."""
         hedged, self._hedged = self._hedged, None  # the connection, which holds the reply: this would close a cycle
-        with self._ending():
-            if self._slot is None and self._interjections is None and hedged is None:
-                while self._connection is not None and self.utterance.ended is None:
-                    await self._keep_deadlines()
-            if self.utterance.ended is None:
-                await self._run_with_tasks(hedged)
+        if self._slot is None and self._interjections is None and hedged is None:
+            while self._connection is not None and self.utterance.ended is None:
+                await self._keep_deadlines()
+        if self.utterance.ended is None:
+            await self._speak_with_tasks(hedged)
 
-    async def _run_with_tasks(self, hedged: HedgedConnection | None) -> None:
+    async def _speak_with_tasks(self, hedged: HedgedConnection | None) -> None:
         """Do the same with a nursery, which most replies never need."""
-        with single_error():
+        with single_error:
             async with trio.open_nursery() as nursery:
                 if self._slot is not None:
                     nursery.start_soon(self._hold_slot, self._slot)
@@ -158,7 +157,7 @@ class Reply(Driver):
         except ConcurrencyError as error:
             if not callable(self._config.fallback) or not self.utterance.replays.give_up(error):
                 raise
-            self._acquiring.cancel(reason="the fallback speaks")
+            self._stop_acquiring()
             self.utterance.lost(error, trio.current_time())
             self.changed()
 
@@ -171,8 +170,12 @@ class Reply(Driver):
         if error is not None and self._connection is not None:
             self._connection.abandon(error)
         if self.utterance.replays.fallen_back:
-            self._acquiring.cancel(reason="the fallback speaks")
+            self._stop_acquiring()
         self.changed()
+
+    def _stop_acquiring(self) -> None:
+        if self._acquiring is not None:
+            self._acquiring.cancel(reason="the fallback speaks")
 
     async def _another_connection(self, nursery: trio.Nursery) -> ReplyConnection:
         self._recorder = None  # which knows what went over the last connection only

@@ -78,7 +78,7 @@ class TimedWords:
 
     __slots__ = (
         "_characters", "_clip_ms", "_clip_words", "_cut_ms", "_later", "_latest_ms", "_noted", "_origin", "_sent",
-        "_spelled", "_timed", "_told", "_told_state", "_untimed", "_words",
+        "_spelled", "_timed", "_told", "_told_state", "_untimed",
     )  # fmt: skip
 
     def __init__(self, sent: SentText, origin: Origin) -> None:
@@ -86,8 +86,7 @@ class TimedWords:
         self._origin = origin
         self._timed: list[_Timed] = []
         self._untimed: list[Reached] = []  # where text ended whose words have no times of their own
-        self._words: list[Word] = []  # the first of `_timed`
-        self._told: tuple[Word, ...] = ()  # these, as they were last given out
+        self._told: tuple[Word, ...] = ()  # the first of them, as they were last given out
         # How many of these have ended, how many are told, and until when, if some end within the rounding after that.
         self._told_state: tuple[int, int, float] = (0, 0, 0.0)
         self._cut_ms: float | None = None  # when the word began that is aligned in part
@@ -180,12 +179,11 @@ class TimedWords:
         if state != self._told_state:
             kept = min(ended, self._told_state[0])
             text, origin = self._sent.text, self._origin
-            del self._words[kept:]
-            self._words += (
+            self._told = self._told[:kept] + tuple(
                 origin.word(text, timed.start, timed.end, min(timed.start_ms, ms), min(timed.end_ms, ms))
                 for timed in self._timed[kept:count]
             )
-            self._told, self._told_state = tuple(self._words), state
+            self._told_state = state
         return self._told
 
     def reached(self, ms: float, heard_ms: float) -> Reached:

@@ -207,9 +207,9 @@ class StaticText(Driver):
         self._retry_at = 0.0
         self._admitted = math.inf
 
-    async def run(self) -> None:
+    async def _speak(self) -> None:
         """Request the audio, and pass it on as it comes; retry where that can help and no audio has come."""
-        with self._ending(), self._scope, single_error():
+        with self._scope, single_error:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_deadlines)
                 while self.utterance.ended is None:

@@ -107,7 +107,7 @@ class GuardedCache:
                 await self._guard(_PATIENCE, True, cache.claim, wanted.key, _LEASE)  # noqa: FBT003 - as if claimed
 
         try:
-            with single_error():
+            with single_error:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(renew)
                     yield

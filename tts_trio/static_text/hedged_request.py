@@ -104,7 +104,7 @@ class HedgedRequest:
         """
         [first] = self._requests
         try:
-            with single_error():
+            with single_error:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._hedge, nursery)
                     await self._run_one(first, nursery)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from tts_trio._nurseries import single_error
+from tts_trio._nurseries import WaitingTasks, single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
 from tts_trio.limits.backoff import Backoff
@@ -32,24 +31,21 @@ class Foreground:
 
     def __init__(self) -> None:
         self._utterances = 0
-        self._idle = trio.Event()
+        self._waiting = WaitingTasks()
 
-    @contextmanager
-    def busy(self) -> Generator[None]:
+    def __enter__(self) -> None:
         """Count an utterance until the block ends."""
         self._utterances += 1
-        try:
-            yield
-        finally:
-            self._utterances -= 1
-            if not self._utterances:
-                self._idle.set()
-                self._idle = trio.Event()
+
+    def __exit__(self, *_: object) -> None:
+        self._utterances -= 1
+        if not self._utterances:
+            self._waiting.wake()
 
     async def wait_until_idle(self) -> None:
         """Wait until no utterance is generated."""
         while self._utterances:
-            await self._idle.wait()
+            await self._waiting.wait()
 
 
 async def wait_to_retry(error: TTSError, failures: int, config: TTSConfig) -> None:
@@ -96,7 +92,7 @@ class Prefetch:
         Raises:
             TTSError: The service did not speak a text. The other requests are cancelled.
         """
-        with single_error():
+        with single_error:
             async with trio.open_nursery() as nursery:
                 for request in requests:
                     place = object()

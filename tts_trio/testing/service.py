@@ -158,7 +158,7 @@ async def memory_service(behavior: Behavior | None = None, *, dial_time: float =
             "the service in memory needs trio, and this is not a trio task; mark the test with pytest.mark.trio, and "
             "leave pytest-asyncio, if it is installed, in its mode strict"
         )
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
             yield Service(LocalServer(behavior, voice=ToneVoice()), nursery, dial_time)
             nursery.cancel_scope.cancel()

@@ -56,7 +56,7 @@ class FramedConnection:
         stream: The stream, which knows what the handshake said, and what had been written when something came.
     """
 
-    __slots__ = ("_answered", "_closed", "_left", "_lock", "_on_close", "_on_message", "stream")
+    __slots__ = ("_answered", "_closed", "_left", "_lock", "_on_message", "stream")
 
     def __init__(
         self,
@@ -64,7 +64,6 @@ class FramedConnection:
         *,
         on_message: Callable[[str | bytes], None],
         on_pong: Callable[[bytes], None],
-        on_close: Callable[[], None],
     ) -> None:
         """Prepare the handshake.
 
@@ -72,12 +71,9 @@ class FramedConnection:
             stream: The byte stream.
             on_message: A function that is called with each message as it comes; it raises a `TTSError`, or nothing.
             on_pong: A function that is called with the payload of each pong.
-            on_close: A function that is called when the peer sends a Close frame or what is no frame; `closed` says
-                which.
         """
         self.stream = ServerStream(stream, MAX_MESSAGE, on_message, on_pong)
         self._on_message = on_message
-        self._on_close = on_close
         self._closed: trio_websocket.CloseReason | None = None
         self._answered: trio.Event | None = None  # whether our Close frame was, or never will be; None: none was sent
         self._lock: trio.StrictFIFOLock | None = None  # of those who wait to write; None: nobody ever has
@@ -131,12 +127,8 @@ class FramedConnection:
                     await self._write(client_frame(PONG, came.payload))
                 else:
                     self._left = self._left or self._make_left(Connection(ConnectionType.CLIENT))
-                    try:
-                        await self._left.take(came)
-                    finally:
-                        if self.closed is not None:
-                            self._on_close()
-                    if self.closed is not None:
+                    await self._left.take(came)
+                    if self.closed is not None:  # a peer that has closed may leave the stream open
                         return
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed):
             pass

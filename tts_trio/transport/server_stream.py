@@ -6,7 +6,7 @@ cut short. So a hang-up raises here, and the answer is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
@@ -62,7 +62,7 @@ class ServerStream(trio.abc.AsyncResource):
         self._on_message = on_message
         self._on_pong = on_pong
         self._frames = Frames(longest)
-        self._pieces: Iterator[str | Pinged | Pong | bytes] = iter(())
+        self._pieces: Iterable[str | Pinged | Pong | bytes] = ()  # of what came, those that were not handed on yet
         self._count = 0
 
     @property
@@ -93,6 +93,7 @@ class ServerStream(trio.abc.AsyncResource):
                 if isinstance(piece, Pinged | bytes):
                     return piece
             piece = data = b""  # while the next message is waited for, 22 KB of the last one would stay
+            self._pieces = ()
             try:
                 data = await self._stream.receive_some(max_bytes)
             except trio.BrokenResourceError as error:

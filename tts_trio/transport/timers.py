@@ -170,7 +170,7 @@ async def fail_after(timeout: float) -> AsyncGenerator[None]:  # noqa: ASYNC109 
     Raises:
         trio.TooSlowError: It took longer.
     """
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
             with fail_after_in(nursery, timeout):
                 yield

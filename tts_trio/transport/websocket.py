@@ -99,7 +99,7 @@ class WebSocket:
         self._nursery: trio.Nursery | None = None  # of the writer; None until frames can be written
         self._websocket: FramedConnection | None = None
         self._writing = False  # whether there is a writer
-        self._answered = trio.Event()  # the first pong has come, or none will
+        self._answered: trio.Event | None = None  # until the first pong has come, or none will
         self.ending = False
         self._goodbye: str | None = None
         self._timer = Timer()
@@ -154,7 +154,8 @@ class WebSocket:
         """Lose the socket, for this reason. Never blocks; only the first reason counts."""
         if not self.ending:
             self.error = error
-            self._answered.set()
+            if self._answered is not None:
+                self._answered.set()
             self._end()
 
     def _end(self) -> None:
@@ -172,8 +173,9 @@ class WebSocket:
             TTSError: It never became hot. What happens later is in `error`.
         """
         self._user = user
+        self._answered = trio.Event()
         try:
-            with single_error():
+            with single_error:
                 async with trio.open_nursery() as nursery:
                     with turn.limited(self._config.timeouts.connect, nursery):
                         websocket = self._websocket = self._over(await self._open_stream(self._config))
@@ -183,6 +185,7 @@ class WebSocket:
                         self._send(*user.first_messages(), more=True)
                         self._ping(self._config.timeouts.connect, is_probe=False)
                         await self._answered.wait()
+                        self._answered = None
                     if self.error is not None:
                         raise self.error
                     # From here on it ends by the event, or by the peer.
@@ -211,7 +214,7 @@ class WebSocket:
                 self._websocket = self._user = None  # which hold this object: no cycle is left to the collector
 
     def _over(self, stream: trio.abc.Stream) -> FramedConnection:
-        return FramedConnection(stream, on_message=self._take, on_pong=self._pong, on_close=self._lose)
+        return FramedConnection(stream, on_message=self._take, on_pong=self._pong)
 
     async def _shake_hands(self, websocket: FramedConnection) -> Headers:
         url = urlsplit(self._config.base_url)
@@ -316,7 +319,8 @@ class WebSocket:
 
     def _pong(self, payload: bytes) -> None:
         if self._pings.answer(payload):
-            self._answered.set()
+            if self._answered is not None:
+                self._answered.set()
             self._timer.put_off(self._next_deadline())
 
     async def _judge_pings(self) -> None:

@@ -215,7 +215,7 @@ class Steps(trio.abc.Instrument):
         self.count = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task.name.endswith("Reply.run")
+        self.count += task.name.endswith("Driver.run")
 
 
 @every_language

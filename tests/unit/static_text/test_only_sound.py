@@ -68,7 +68,7 @@ class Answers:
 
 @asynccontextmanager
 async def answering(*bodies: bytes, content_type: str) -> AsyncGenerator[Answers]:
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
             yield Answers(list(bodies), content_type, nursery)
             nursery.cancel_scope.cancel()

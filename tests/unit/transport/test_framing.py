@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import tomllib
 from collections.abc import AsyncGenerator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio_websocket
 import wsproto
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, Request, TextMessage
 from wsproto.utilities import RemoteProtocolError
@@ -53,16 +55,22 @@ class TaskSteps(trio.abc.Instrument):
 
 @asynccontextmanager
 async def connected() -> AsyncGenerator[tuple[FramedConnection, Peer, list[str | bytes], list[bytes], trio.Event]]:
+    """Give a connection, its peer, the messages and the pongs that come, and an event that is set when it has ended."""
     messages: list[str | bytes] = []
     pongs: list[bytes] = []
     closed = trio.Event()
     ours, theirs = trio.testing.memory_stream_pair()
-    connection = FramedConnection(ours, on_message=messages.append, on_pong=pongs.append, on_close=closed.set)
+    connection = FramedConnection(ours, on_message=messages.append, on_pong=pongs.append)
     peer = Peer(theirs)
+
+    async def read() -> None:
+        await connection.read()
+        closed.set()
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.accept)
         await connection.shake_hands("host", "/path", [])
-        nursery.start_soon(connection.read)
+        nursery.start_soon(read)
         yield connection, peer, messages, pongs, closed
         nursery.cancel_scope.cancel()
 
@@ -175,6 +183,30 @@ async def test_the_end_is_told_though_the_peer_leaves_the_stream_open(end: Close
         assert connection.closed.code == (1011 if end else 1002)
 
 
+async def test_the_code_of_a_peer_that_closes_is_known_though_it_takes_no_answer() -> None:
+    """It says why, and whether a retry can help; that it reads no more says nothing."""
+    async with connected() as (connection, peer, _messages, _pongs, closed):
+        assert isinstance(peer.stream, trio.StapledStream)
+        await peer.stream.receive_stream.aclose()
+        await peer.send(CloseConnection(code=1008))
+        with trio.fail_after(1):
+            await closed.wait()
+        assert connection.closed is not None
+        assert connection.closed.code == 1008
+
+
+async def test_what_trio_websocket_was_asked_leaves_nothing_to_the_collector() -> None:
+    """It holds the connection, which holds it."""
+    async with connected() as (connection, peer, messages, _pongs, closed):
+        await peer.send(BytesMessage(b"\0"), CloseConnection(code=1000))
+        with trio.fail_after(1):
+            await closed.wait()
+        assert messages == [b"\0"]
+        assert not [
+            held for held in gc.get_referents(connection) if isinstance(held, trio_websocket.WebSocketConnection)
+        ]
+
+
 @pytest.mark.parametrize("answer", ["Close", "the end of the stream"])
 async def test_closing_waits_for_the_answer_of_the_peer(answer: str) -> None:
     """What comes before the answer is heard; a frame behind our Close frame would break the protocol."""
@@ -196,7 +228,7 @@ async def test_closing_waits_for_the_answer_of_the_peer(answer: str) -> None:
             await peer.stream.aclose()
         await trio.testing.wait_all_tasks_blocked()
         assert not nursery.child_tasks
-        assert not closed.is_set()
+        assert closed.is_set()
         if answer == "Close":
             with trio.move_on_after(1) as waited:
                 await peer.hear()
@@ -225,7 +257,7 @@ async def test_a_usual_life_needs_no_object_of_trio_websocket(monkeypatch: pytes
 )
 async def test_a_grant_of_something_else_opens_nothing(instead: bytes, parts: int) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    connection = FramedConnection(ours, on_message=pytest.fail, on_pong=pytest.fail, on_close=pytest.fail)
+    connection = FramedConnection(ours, on_message=pytest.fail, on_pong=pytest.fail)
     server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
 
     async def answer() -> None:

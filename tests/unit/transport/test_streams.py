@@ -22,18 +22,18 @@ async def test_single_error() -> None:
     async def fail() -> None:
         raise KeyError("key") from cause
 
-    with pytest.raises(KeyError) as caught, single_error():
+    with pytest.raises(KeyError) as caught, single_error:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail)
             await trio.sleep_forever()
     assert caught.value.__cause__ is cause
     assert caught.traceback[-1].name == "fail"
-    with pytest.raises(ExceptionGroup) as group, single_error():
+    with pytest.raises(ExceptionGroup) as group, single_error:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fail)
             nursery.start_soon(fail)
     assert len(group.value.exceptions) == 2
-    with trio.move_on_after(0) as scope, single_error():
+    with trio.move_on_after(0) as scope, single_error:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
     assert scope.cancelled_caught

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import wsproto
+from wsproto.events import AcceptConnection
 
 from tests.helpers import API_KEY, Service, listen, make_config, memory_service, speaking
 from tests.helpers.socket_user import User
@@ -214,3 +216,25 @@ async def test_a_ping_that_is_answered_wakes_nobody_again(autojump_clock: trio.t
         trio.lowlevel.remove_instrument(wakes)
         assert wakes.count == 5 * 2  # to send it, and behind the checkpoint of the user
         websocket.close()
+
+
+async def test_a_dial_ends_at_once_where_the_peer_takes_nothing_any_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P2: it sends, so its end of the stream is open; the pong of the first ping would be waited for in vain."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def open_stream(_: TTSConfig) -> trio.abc.Stream:
+        return ours
+
+    async def grant() -> None:
+        server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+        server.receive_data(await theirs.receive_some())
+        await theirs.receive_stream.aclose()
+        await theirs.send_all(server.send(AcceptConnection()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(grant)
+        with pytest.raises(TTSConnectionError):
+            await run(WebSocket(make_config(), ENDPOINT.path(), open_stream), User(ENDPOINT.begin(None)))
+    assert trio.current_time() == pytest.approx(0, abs=0.5)

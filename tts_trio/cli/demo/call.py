@@ -164,7 +164,7 @@ class _Speaking:
     async def run(self, reply: Reply | None) -> None:
         """Play the turn until its end, or until it is interrupted."""
         self._losses = self.connections.statistics().losses
-        with single_error(), self.scope:
+        with single_error, self.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch)
                 if reply is not None:

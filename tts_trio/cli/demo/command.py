@@ -106,7 +106,7 @@ async def _service(options: argparse.Namespace) -> AsyncGenerator[tuple[TTSConfi
         voice = local_server.EspeakVoice()
     voice.blocking = False  # MockClock does not skip the time of a worker thread
     server = local_server.LocalServer(voice=voice)
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
 
             async def dial(_config: TTSConfig) -> trio.abc.Stream:
@@ -149,7 +149,7 @@ async def _play_plain(call: Call, scene: Sequence[Turn], shown: Console) -> None
                 told += 1
             await trio.sleep(_LOOK)
 
-    with single_error():
+    with single_error:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             await call.run(scene)
@@ -158,7 +158,7 @@ async def _play_plain(call: Call, scene: Sequence[Turn], shown: Console) -> None
 
 async def _play_live(call: Call, scene: Sequence[Turn], shown: Console) -> None:
     """Play the call, and show it while it goes on. Space interrupts the agent, and q ends the call."""
-    with single_error():
+    with single_error:
         async with screen.keys() as pressed, trio.open_nursery() as nursery:
 
             async def obey() -> None:

@@ -24,7 +24,7 @@ async def _serve(of: type[argparse.ArgumentParser], options: argparse.Namespace)
 
     parsed = command.parse(options.rest, of)
     try:
-        with voice_needed(), single_error():
+        with voice_needed(), single_error:
             await command.serve(parsed, show)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

@@ -43,7 +43,7 @@ class HttpConnections(SingleUse):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        with single_error():
+        with single_error:
             async with trio.open_nursery() as nursery:
                 self._pool = pool = ConnectionPool(self._config, self._open_stream, nursery)
                 pool.replenish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial
+from typing import TypeAlias, TypeVarTuple, Unpack
 from urllib.parse import urlsplit
 
 import trio
@@ -21,6 +21,14 @@ from tts_trio.transport.streams import OpenStream, dial_failed
 from tts_trio.transport.timers import fail_after
 
 logger = guarded_logger(__name__)
+
+_CLOSED = "the HTTP connections were closed"
+
+Args = TypeVarTuple("Args")
+
+Channel: TypeAlias = (
+    "tuple[trio.MemorySendChannel[HttpConnection | TTSError], trio.MemoryReceiveChannel[HttpConnection | TTSError]]"
+)
 
 
 class ConnectionPool:
@@ -45,7 +53,7 @@ class ConnectionPool:
         self._connections: set[HttpConnection] = set()
         self._idle: list[HttpConnection] = []  # the one used last is the last
         self._dialed_on_demand = 0
-        self._handed, self._waiters = trio.open_memory_channel[HttpConnection | TTSError](0)
+        self._channel: Channel | None = None  # to requests that wait; None: none ever has
         self._dials_ahead = False  # whether a task does
         self._backoff = DialBackoff()
         self._permanent_error = False  # no retry can succeed, so dialing stops until the next request
@@ -78,15 +86,18 @@ class ConnectionPool:
             TTSConnectionError: It could not be opened, within `timeouts.connect`.
         """
         self._permanent_error = False
-        if not self._closed:
-            self._dialed_on_demand += 1
-            self._nursery.start_soon(self._guarded, self._dial_on_demand)
+        if self._closed:
+            raise TTSConnectionError(_CLOSED)
+        self._dialed_on_demand += 1
+        self._nursery.start_soon(self._guarded, self._dial_on_demand)
+        self._channel = self._channel or trio.open_memory_channel[HttpConnection | TTSError](0)
+        _, waiters = self._channel
         handed: HttpConnection | TTSError | None = None
         try:
             async with fail_after(self._config.timeouts.connect):
-                handed = await self._waiters.receive()
+                handed = await waiters.receive()
         except trio.EndOfChannel:
-            raise TTSConnectionError("the HTTP connections were closed") from None
+            raise TTSConnectionError(_CLOSED) from None
         except trio.TooSlowError as error:  # its dial waits for other dials of this process, or is too slow itself
             raise self._explain(error) from None
         except BaseException:
@@ -142,7 +153,8 @@ class ConnectionPool:
     def close(self) -> None:
         """Open no more connections; every request that waits for one fails."""
         self._closed = True
-        self._handed.close()
+        if self._channel is not None:
+            self._channel[0].close()
 
     async def drop_all(self) -> None:
         """Close all connections now, and fail their requests, except those whose answer may outlive the pool."""
@@ -151,10 +163,10 @@ class ConnectionPool:
                 await self.drop(connection)
 
     @trio.lowlevel.enable_ki_protection
-    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, task: Callable[[Unpack[Args]], Awaitable[None]], *args: *Args) -> None:
         """Run a background task. An unexpected exception is logged; it never ends the conversation."""
         try:
-            await task()
+            await task(*args)
         except Exception:
             logger.exception("a task of the HTTP connections to %s failed", self.where)
             self._backoff.dial_failed()
@@ -183,7 +195,7 @@ class ConnectionPool:
             self._dialed_on_demand -= 1
             # There are as many such dials as requests that wait, or more; the error is for one that is left without.
             if self._waiting() > self._dialed_on_demand:
-                self._handed.send_nowait(error)
+                self._hand(error)
             self.replenish()
         else:
             self._dialed_on_demand -= 1
@@ -247,9 +259,9 @@ class ConnectionPool:
         else:
             connection.stream.expect_nothing()
             connection.watch = trio.CancelScope()
-            self._nursery.start_soon(self._guarded, partial(self._watch, connection, connection.watch))
+            self._nursery.start_soon(self._guarded, self._watch, connection, connection.watch)
             if waiting:
-                self._handed.send_nowait(connection)
+                self._hand(connection)
             else:
                 connection.fresh = False
                 connection.watch.deadline = trio.current_time() + self._config.spare_lifetime
@@ -269,7 +281,12 @@ class ConnectionPool:
             await self.drop(connection)
 
     def _waiting(self) -> int:
-        return self._waiters.statistics().tasks_waiting_receive
+        return 0 if self._channel is None else self._channel[1].statistics().tasks_waiting_receive
+
+    def _hand(self, handed: HttpConnection | TTSError) -> None:
+        """Hand it to the request that waits longest, of which there is one."""
+        assert self._channel is not None
+        self._channel[0].send_nowait(handed)
 
     def _enough(self) -> bool:
         coming = self._dialed_on_demand - self._waiting()

@@ -35,6 +35,7 @@ from tts_trio.local_server import Behavior, Fault, LocalServer, Requested, ToneV
 from tts_trio.local_server.memory import MemoryStream, memory_connection
 from tts_trio.transport.http import HttpConnections
 from tts_trio.transport.http.exchange import message_of
+from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.wire.http import SpeechRequest, stream_request
 
 KEY = "sk_0123456789abcdef"
@@ -905,6 +906,16 @@ async def test_who_waits_for_a_connection_is_told_of_the_close(autojump_clock: M
             await trio.sleep(1)
     assert [str(error) for error in errors] == ["the HTTP connections were closed"]
     assert trio.current_time() == pytest.approx(1)
+
+
+async def test_nothing_is_dialed_for_a_request_behind_the_close(make_peer: MakePeer) -> None:
+    peer = make_peer(speak)
+    async with trio.open_nursery() as nursery:
+        pool = ConnectionPool(make_config(), peer.open_stream, nursery)
+        pool.close()
+        with pytest.raises(TTSConnectionError, match="the HTTP connections were closed"):
+            await pool.acquire_new()
+        assert not nursery.child_tasks
 
 
 async def test_leaving_under_cancellation_closes_everything_too(autojump_clock: MockClock, make_peer: MakePeer) -> None:
