@@ -1,8 +1,8 @@
-"""The frames that every WebSocket carries: text, pings and pongs of a server, and all that we send.
+"""The frames that every WebSocket carries: text, pings and pongs of a server; text, pings, pongs and a Close of ours.
 
 Nearly all that the service sends is text, each message in one frame, pings and pongs. To read or to write such a frame
 costs trio-websocket and wsproto more CPU than its TLS costs, so that is done here. Messages in fragments or in bytes,
-Close frames, and all that breaks the protocol are left to them, in order and as they come.
+a Close frame, and all that breaks the protocol are left as they come, in order.
 """
 
 from __future__ import annotations

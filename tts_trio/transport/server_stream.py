@@ -1,7 +1,7 @@
-"""The stream of a WebSocket, out of which messages and pongs are taken, and which keeps what the handshake said.
+"""The stream of a WebSocket, out of which messages and control frames are taken, and what the handshake said.
 
-trio-websocket waits for ever for a peer that hangs up in the handshake, and loses the status of a refusal whose body is
-cut short. So a hang-up raises here, and the answer is kept.
+A peer may hang up in the handshake, also in the middle of a refusal, whose status trio-websocket tells only with its
+whole body. So a hang-up raises here, and the answer is kept.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import pytest
 import wsproto
@@ -14,6 +15,7 @@ from wsproto.events import Pong as PongEvent
 from tts_trio.transport.frames import Frames, Pinged, Pong
 
 LONGEST = 70_000
+Piece: TypeAlias = str | Pinged | Pong | bytes
 TEXTS = ("", "Да.", "Hello, world. ", '{"audio": "' + "A" * 200 + '"}', "щ" * 40_000, "x" * 65_536, "longer" * 15_000)
 
 
@@ -84,7 +86,7 @@ def pieces(draw: random.Random, data: bytes) -> Iterator[bytes]:
         data = data[size:]
 
 
-def read(client: wsproto.WSConnection, received: Iterable[str | Pinged | Pong | bytes]) -> list[object]:
+def read(client: wsproto.WSConnection, received: Iterable[Piece]) -> list[object]:
     """Return what is heard: whole messages, control frames, and why wsproto closes the WebSocket."""
     heard: list[object] = []
     parts: list[str | bytes] = []
@@ -127,7 +129,7 @@ def test_it_is_read_as_wsproto_reads_it(shard: int, exhaustive: bool) -> None:
         (alone, answer), frames = handshake(), Frames(LONGEST)
         expected = read(alone, pieces(random.Random(seed), answer + said))
         client, answer = handshake()
-        left: list[str | Pinged | Pong | bytes] = []
+        left: list[Piece] = []
         heard = read(
             client,
             (piece for data in pieces(random.Random(seed), answer + said) for piece in note(frames.cut(data), left)),
@@ -143,7 +145,7 @@ def test_it_is_read_as_wsproto_reads_it(shard: int, exhaustive: bool) -> None:
     assert broken > 20
 
 
-def note(cut: Iterator[str | Pinged | Pong | bytes], noted: list[str | Pong | bytes]) -> Iterator[str | Pong | bytes]:
+def note(cut: Iterator[Piece], noted: list[Piece]) -> Iterator[Piece]:
     for piece in cut:
         noted.append(piece)
         yield piece

@@ -19,8 +19,9 @@ from wsproto.utilities import RemoteProtocolError
 
 from tts_trio import TTSConnectionError
 from tts_trio.transport import framing
-from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
+from tts_trio.transport.frames import PING, WHOLE_TEXT, Pinged, client_frame
 from tts_trio.transport.framing import FramedConnection
+from tts_trio.transport.server_stream import ServerStream
 
 
 class Peer:
@@ -151,14 +152,36 @@ async def test_pings_of_the_peer_are_answered() -> None:
 async def test_a_flood_of_tiny_messages_does_not_hold_the_loop(finished: bool) -> None:
     """P36: a read has room for 32,768 of them; other tasks run between them."""
     async with connected() as (_, peer, messages, *_):
-        first = peer.protocol.send(TextMessage("", message_finished=finished))
-        await peer.stream.send_all(first * 1000)
+        await peer.stream.send_all(b"\x81\0" * 1000 if finished else b"\x01\0" + b"\0\0" * 998 + b"\x80\0")
         turns = 0
-        while len(messages) < 1000 and turns < 31:
+        with trio.fail_after(5):
+            while len(messages) < (1000 if finished else 1):
+                await trio.lowlevel.checkpoint()
+                turns += 1
+        assert turns > 25
+
+
+async def test_a_flood_of_pings_does_not_hold_the_loop() -> None:
+    """P36: over TLS, most pongs are written without waiting."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    stream = ServerStream(ours, 1000, pytest.fail, pytest.fail)
+    grant = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+    await theirs.send_all(grant + b"\x89\0" * 1000)
+    assert await stream.receive(65536) == grant
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
             await trio.lowlevel.checkpoint()
             turns += 1
-        assert turns == 31
-        assert len(messages) < 1000 or not finished
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        for _ in range(1000):
+            assert isinstance(await stream.receive(65536), Pinged)
+        nursery.cancel_scope.cancel()
+    assert turns > 25
 
 
 async def test_a_message_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +231,8 @@ async def test_what_trio_websocket_was_asked_leaves_nothing_to_the_collector() -
 
 
 @pytest.mark.parametrize("answer", ["Close", "the end of the stream"])
-async def test_closing_waits_for_the_answer_of_the_peer(answer: str) -> None:
-    """What comes before the answer is heard; a frame behind our Close frame would break the protocol."""
+async def test_closing_waits_for_the_answer_of_the_peer(autojump_clock: trio.testing.MockClock, answer: str) -> None:
+    """What comes before the answer is heard; nothing is sent behind our Close frame, and no pong either."""
     async with connected() as (connection, peer, messages, _pongs, closed), trio.open_nursery() as nursery:
         nursery.start_soon(connection.close, client_frame(WHOLE_TEXT, b'{"text": ""}'))
         last, goodbye = await peer.hear(), await peer.hear()
@@ -217,9 +240,9 @@ async def test_closing_waits_for_the_answer_of_the_peer(answer: str) -> None:
         assert last.data == '{"text": ""}'
         assert isinstance(goodbye, CloseConnection)
         assert goodbye.code == 1000
-        await peer.stream.send_all(b"\x89\x00\x81\x05still\x82\x01\0")
+        await peer.stream.send_all(b"\x89\x00\x81\x05still\x82\x01\0\x01\x02in\x80\x05 part")
         await trio.testing.wait_all_tasks_blocked()
-        assert messages == ["still"]
+        assert messages == ["still", b"\0", "in part"]
         assert nursery.child_tasks
         assert not connection.send_now([client_frame(PING, b"")])
         if answer == "Close":
