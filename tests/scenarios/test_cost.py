@@ -32,20 +32,17 @@ _REPLIES = {
 
 
 @contextmanager
-def owners() -> Generator[set[type]]:
-    """Note the package's own classes whose methods run in a block."""
-    classes: set[type] = set()
+def own_calls(called: Callable[[FrameType], object]) -> Generator[None]:
+    """Tell of each of the package's own functions that runs in a block, by its frame."""
 
     def note(frame: FrameType, event: str, _arg: object) -> None:
         name = frame.f_code.co_filename
         if event == "call" and name.startswith(_PACKAGE) and not name.startswith(_LOCAL_SERVER):
-            owner = type(frame.f_locals.get("self"))
-            if owner.__module__.startswith("tts_trio."):
-                classes.add(owner)
+            called(frame)
 
     sys.setprofile(note)
     try:
-        yield classes
+        yield
     finally:
         sys.setprofile(None)
 
@@ -55,16 +52,25 @@ def functions() -> Generator[list[str]]:
     """Note the package's own functions that run in a block, each as its file and its name."""
     names: list[str] = []
 
-    def note(frame: FrameType, event: str, _arg: object) -> None:
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(_PACKAGE) and not name.startswith(_LOCAL_SERVER):
-            names.append(f"{name.removeprefix(_PACKAGE)} {frame.f_code.co_qualname}")
+    def note(frame: FrameType) -> None:
+        names.append(f"{frame.f_code.co_filename.removeprefix(_PACKAGE)} {frame.f_code.co_qualname}")
 
-    sys.setprofile(note)
-    try:
+    with own_calls(note):
         yield names
-    finally:
-        sys.setprofile(None)
+
+
+@contextmanager
+def owners() -> Generator[set[type]]:
+    """Note the package's own classes whose methods run in a block."""
+    classes: set[type] = set()
+
+    def note(frame: FrameType) -> None:
+        owner = type(frame.f_locals.get("self"))
+        if owner.__module__.startswith("tts_trio."):
+            classes.add(owner)
+
+    with own_calls(note):
+        yield classes
 
 
 def functions_of(act: Callable[[], object]) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 import trio_websocket
@@ -36,9 +36,6 @@ from tts_trio.errors import TTSConnectionError
 from tts_trio.transport.frames import CLOSE, PONG, Pinged, client_frame
 from tts_trio.transport.server_stream import ServerStream
 from tts_trio.transport.upgrade import headers_of, new_key, request
-
-Headers: TypeAlias = list[tuple[bytes, bytes]]
-"""Of an answer to the handshake; the names are in lower case."""
 
 # In characters or bytes, and one for each fragment, since fragments of nothing would have no end. The service's own
 # examples allow 16 MiB; a long sentence of PCM passes the 1 MiB of trio-websocket.
@@ -84,8 +81,10 @@ class FramedConnection:
         """Why the WebSocket was closed, or lost; None while it is open."""
         return self._closed or (self._left and self._left.closed)
 
-    async def shake_hands(self, host: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-        """Ask for the WebSocket, and return the headers of the answer. Then call `read`.
+    async def shake_hands(
+        self, host: str, path: str, headers: Sequence[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        """Ask for the WebSocket, and return the headers of the answer, as `headers_of` does. Then call `read`.
 
         Args:
             host: The host that the request names.

@@ -24,7 +24,7 @@ from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.errors.classification import classify
 from tts_trio.transport.dialing import DialTurn
 from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
-from tts_trio.transport.framing import FramedConnection, Headers
+from tts_trio.transport.framing import FramedConnection
 from tts_trio.transport.handshake import explain, trace_id
 from tts_trio.transport.pings import Ping, Pings
 from tts_trio.transport.streams import USER_AGENT, OpenStream
@@ -179,7 +179,7 @@ class WebSocket:
                 async with trio.open_nursery() as nursery:
                     with turn.limited(self._config.timeouts.connect, nursery):
                         websocket = self._websocket = self._over(await self._open_stream(self._config))
-                        self.trace_id = trace_id(await self._shake_hands(websocket))
+                        await self._shake_hands(websocket)
                         nursery.start_soon(self._read, websocket)
                         self._nursery = nursery
                         self._send(*user.first_messages(), more=True)
@@ -216,11 +216,12 @@ class WebSocket:
     def _over(self, stream: trio.abc.Stream) -> FramedConnection:
         return FramedConnection(stream, on_message=self._take, on_pong=self._pong)
 
-    async def _shake_hands(self, websocket: FramedConnection) -> Headers:
+    async def _shake_hands(self, websocket: FramedConnection) -> None:
         url = urlsplit(self._config.base_url)
         key = self._config.api_key.encode("ascii")
         headers = [(b"xi-api-key", key), (b"user-agent", USER_AGENT.encode("ascii"))]
-        return await websocket.shake_hands(url.netloc, url.path.rstrip("/") + self._path, headers)
+        answer = await websocket.shake_hands(url.netloc, url.path.rstrip("/") + self._path, headers)
+        self.trace_id = trace_id(answer)
 
     def _explain(self, error: Exception) -> TTSError:
         return explain(error, self._config, self._websocket and self._websocket.stream)
