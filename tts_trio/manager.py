@@ -59,7 +59,7 @@ class TTSManager(SingleUse):
             ConfigurationError: A field that holds for the whole life of a socket differs from the configuration of
                 `connection_manager`; the message names the field.
         """
-        from tts_trio.static_text.driver import RequestHistory  # loaded late, as below: `import tts_trio` is quick
+        from tts_trio.static_text.driver import StaticTexts  # loaded late, as below: `import tts_trio` is quick
         from tts_trio.static_text.prefetch import Foreground
         from tts_trio.static_text.stores import cache_for, openings_for
 
@@ -71,9 +71,9 @@ class TTSManager(SingleUse):
         self._http: HttpConnections | None = None
         self._nursery: trio.Nursery | None = None
         self._open = set[Driver]()  # the utterances whose blocks were not left yet
-        self._history = RequestHistory()
         self._foreground = Foreground()
         self._cache = cache_for(config)
+        self._static_texts = StaticTexts(self._cache)
         self._openings = openings_for(config)
 
     @asynccontextmanager
@@ -136,12 +136,10 @@ class TTSManager(SingleUse):
                 `next_text` is given with a v3 model, which takes neither; or another value is not allowed.
             RuntimeError: The manager is closed, or was not entered.
         """
-        from tts_trio.static_text.driver import StaticText, StaticTextRequest, source_for
-
-        config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
-        request = StaticTextRequest.checked(config, text, previous_text=previous_text, next_text=next_text)
         _, http = self._require_open()
-        return self._perform(StaticText(request, source_for(request, http, self._cache), self._history))
+        config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        speech = self._static_texts.begin(config, text, http, previous_text=previous_text, next_text=next_text)
+        return self._perform(speech)
 
     @trio.lowlevel.enable_ki_protection
     async def prefetch(self, texts: Iterable[str], *, on_cached: Callable[[str], object] = lambda _text: None) -> None:

@@ -123,6 +123,23 @@ async def test_a_message_runs_through_few_functions(autojump_clock: trio.testing
             assert len(audio.words) > 4
 
 
+@pytest.mark.parametrize("language", _BEGINNINGS)
+async def test_the_request_of_a_static_text_is_behind_few_functions(
+    autojump_clock: trio.testing.MockClock, language: str
+) -> None:
+    """A caller waits for it, mostly after some silence, in which the caches have gone to others."""
+    async with memory_service() as service, speaking(make_config(language_code=language), service.open_stream) as tts:
+        for number in range(2):  # what is done once for each voice is done with the first one
+            with functions() as names:
+                async with tts.stream_static_text(_BEGINNINGS[language] + str(number)) as audio:
+                    assert b"".join([chunk async for chunk in audio])
+            await trio.sleep(1)
+        before = names[: names.index("transport/http/stream.py WatchedStream.is_quiet")]
+    assert 100 < len(before) <= 125
+    assert "static_text/driver.py StaticText._keep_deadlines" not in before, "nothing is due before the request"
+    assert "static_text/guarded_cache.py GuardedCache._guard" not in before, "the cache in memory is never waited for"
+
+
 async def test_what_tokens_and_messages_touch_keeps_its_attributes_in_slots(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import random
 import select
@@ -38,6 +39,7 @@ from tests.helpers.tls import (
 )
 from tts_trio.errors import TTSConnectionError
 from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
+from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.server_stream import ServerStream as ServedStream
 from tts_trio.transport.tls_stream import TLSStream
 from tts_trio.transport.websocket import WebSocket
@@ -652,6 +654,32 @@ async def test_nothing_is_taken_without_waiting_where_it_could_not_be_sent() -> 
         assert not client.send_now(b"it is lost")
         with pytest.raises(trio.BrokenResourceError):
             await client.send_all(b"it is lost")
+
+
+@pytest.mark.parametrize("size", [100, 16_384, 70_000])
+async def test_a_request_is_sent_once_and_whole(size: int) -> None:
+    """What the descriptor takes goes at once, and the rest of a long text when there is room."""
+    text = ("Сначала это, then that. ".encode() * 3000)[:size]
+    async with connected() as (client, server):
+        narrow(client.socket, server.transport_stream.socket)
+        watched = WatchedStream(client)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(watched.send, text, math.inf)
+                assert await read_exactly(server, size) == text
+        await client.aclose()
+        assert await server.receive_some() == b""
+
+
+async def test_a_request_that_was_cancelled_before_is_not_sent() -> None:
+    """Nobody would hear its answer, which the service charges for."""
+    async with connected() as (client, server):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await WatchedStream(client).send(b"POST", math.inf)
+        assert scope.cancelled_caught
+        await client.aclose()
+        assert await server.receive_some() == b""
 
 
 async def test_no_text_passes_what_came_before_it() -> None:

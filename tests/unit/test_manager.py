@@ -168,12 +168,13 @@ async def test_a_callable_in_place_of_the_policy(autojump_clock: trio.testing.Mo
         assert [text for _, text in service.texts(0)] == [" ", "Да, ", "уже ", "едет. ", ""]
 
 
+@pytest.mark.parametrize("kind", ["reply", "static text"])
 async def test_a_language_that_is_not_told_is_warned_of_once(
-    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     async with memory_service() as service, speaking(make_config(), service.open_stream) as tts:
         for _ in range(2):
-            async with tts.speak(["Да."]) as audio:
+            async with tts.speak(["Да."]) if kind == "reply" else tts.stream_static_text("Да.") as audio:
                 await listen(audio)
     assert caplog.text.count("language_code is None") == 1
 

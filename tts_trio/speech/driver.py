@@ -36,15 +36,15 @@ class Driver(ABC):
 
     kind: ClassVar[Literal["reply", "static text"]]
 
-    def __init__(self, config: TTSConfig, *, resumes: bool = True) -> None:
+    def __init__(self, config: TTSConfig, *, static: bool = False) -> None:
         """Begin an utterance.
 
         Args:
             config: The voice, the format and the timeouts.
-            resumes: Whether the rest can be requested over another connection after some audio has come.
+            static: Whether it is a static text.
         """
         self._now = trio.lowlevel.current_clock().current_time  # which `trio.current_time` calls
-        self.utterance: Utterance = Utterance(config, self._now(), resumes=resumes)
+        self.utterance: Utterance = Utterance(config, self._now(), static=static)
         self._config: TTSConfig = config
         self._readers = WaitingTasks()
 

@@ -53,15 +53,16 @@ class Utterance(Report):
 
     ended: End | None  # declared again, for `pyright --verifytypes`: it is assigned here too
 
-    def __init__(self, config: TTSConfig, now: float, *, resumes: bool = True) -> None:
+    def __init__(self, config: TTSConfig, now: float, *, static: bool = False) -> None:
         """Begin an utterance.
 
         Args:
             config: The configuration.
             now: The time in seconds, of the same clock as in all other methods.
-            resumes: Whether the rest can be requested over another connection after some audio has come.
+            static: Whether it is a static text, which `say` takes. After some audio has come, the rest of it cannot be
+                requested over another connection.
         """
-        super().__init__(config, now, in_messages=resumes)
+        super().__init__(config, now, in_messages=not static)
         self.playback: Playback = Playback(now)
         self.deadlines: Deadlines = Deadlines(config)
         self.format: AudioFormat = config.format
@@ -71,8 +72,8 @@ class Utterance(Report):
         self.admitted: bool = True
         self.has_connection: bool = False
         self._config = config
-        self._resumes = resumes and config.on_lost_connection == "resume"
-        self._input = TextInput.of(config, now)
+        self._resumes = not static and config.on_lost_connection == "resume"
+        self._input = TextInput.of_static_text(config, now) if static else TextInput.of(config, now)
         self.phrases: deque[str] = self._input.phrases
         self.unread: deque[str] = self._input.unread
         self.quiet: float = self._input.quiet
@@ -104,7 +105,7 @@ class Utterance(Report):
             self._read(now)
 
     def say(self, text: str, now: float) -> None:
-        """Take a static text as the only phrase, and close the text."""
+        """Take a text that is known as a whole as the only phrase, and close it."""
         self._lead.characters_a_second = math.inf
         self._accept([(text, self._input.take_whole(text))], now)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 import trio
 
-from tts_trio._nurseries import single_error
+from tts_trio._nurseries import WaitingTasks, single_error
 from tts_trio.config.config import TTSConfig
 from tts_trio.config.models import ADVISED_DIALOGUE, is_dialogue_model, is_v4
 from tts_trio.errors import ConcurrencyError, ConfigurationError, TTSError
@@ -192,54 +192,51 @@ class StaticText(Driver):
             source: The source of its audio.
             history: The requests of the conversation, to which this one is added.
         """
-        # After some audio there is no retry: the delivered audio would be heard twice.
-        super().__init__(request.config, resumes=False)
+        super().__init__(request.config, static=True)
         self.utterance.say(request.text, trio.current_time())
         self._request = request
         self._source = source
         self._history = history
         self._answered: ResponseStarted | None = None
-        self._scope = trio.CancelScope()
-        self._asking = trio.CancelScope()
-        self._timer = Timer()
-        self._heard_more = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._timer: Timer | None = None  # None: no request was sent yet
+        self._heard_more = WaitingTasks()
         self._losses = 0
         self._retry_at = 0.0
         self._admitted = math.inf
 
     async def _speak(self) -> None:
         """Request the audio, and pass it on as it comes; retry where that can help and no audio has come."""
-        with self._scope, single_error:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_deadlines)
+        with single_error:
+            async with trio.open_nursery() as self._nursery:
                 while self.utterance.ended is None:
                     with trio.CancelScope() as self._asking:
                         if self._losses:
                             await trio.sleep_until(self._retry_at)
-                        self.utterance.connected()
                         try:
                             await self._ask()
                         except TTSError as error:
                             self._lost(error)
-                nursery.cancel_scope.cancel(reason="the utterance has ended")
+                self._nursery.cancel_scope.cancel(reason="the utterance has ended")
 
     def changed(self) -> None:
         """Wake the task, which may read more of the answer, and the tasks that wait for audio."""
-        self._heard_more.set()
+        self._heard_more.wake()
         self._wake_readers()
-        if self.utterance.ended is not None:
-            self._scope.cancel(reason="the utterance has ended")
+        if self.utterance.ended is not None and self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason="the utterance has ended")
 
     @trio.lowlevel.enable_ki_protection
-    async def _keep_deadlines(self) -> None:
+    async def _keep_deadlines(self, timer: Timer) -> None:
         while True:
-            await self._timer.wait(self.utterance.overdue_at())
+            await timer.wait(self.utterance.overdue_at())
             if await has_expired(self.utterance.overdue_at):
                 self.utterance.expire(trio.current_time())
                 self._asking.cancel(reason="the service is late")
 
     def _lost(self, error: TTSError) -> None:
         now = trio.current_time()
+        self._connected()  # without a request it is lost, too
         self._losses += 1
         self._retry_at = now + _BACKOFF.after(self._losses, error.retry_after)
         self.utterance.lost(error, now)
@@ -249,6 +246,10 @@ class StaticText(Driver):
         no_slot = isinstance(error, ConcurrencyError) and error.status is None and error.retry_after is None
         if no_slot or patience <= self._retry_at:
             self.utterance.fail(error, now)  # a retry would come too late, and this error says why
+
+    def _connected(self) -> None:
+        if not self.utterance.has_connection:
+            self.utterance.connected()
 
     async def _ask(self) -> None:
         voice_id = self._config.voice_id
@@ -265,6 +266,7 @@ class StaticText(Driver):
                 return
             case RequestSent():
                 now = trio.current_time()
+                self._connected()
                 self.utterance.phrases_to_send(now)
                 self.utterance.end_to_send(now)
                 self.utterance.deadlines.renew(now)
@@ -282,16 +284,36 @@ class StaticText(Driver):
             case Hedged():
                 self.utterance.hedge = "won" if event.won else "lost"
                 self.utterance.hedged_characters += event.characters
-        self._timer.bring_forward(self.utterance.overdue_at())
+        if self._timer is None:  # with the first request there are deadlines to keep
+            assert self._nursery is not None
+            self._timer = Timer()
+            self._nursery.start_soon(self._keep_deadlines, self._timer)
+        else:
+            self._timer.bring_forward(self.utterance.overdue_at())
 
     async def _wait_for_room(self) -> None:
         """Wait until the listener needs more audio. The service waits meanwhile, and is not late."""
         while (room_at := self.utterance.room_at()) > trio.current_time():
             self.utterance.paused = True
-            self._heard_more = trio.Event()
             try:
                 with trio.move_on_at(room_at):
                     await self._heard_more.wait()
             finally:
                 self.utterance.paused = False
             self.utterance.deadlines.restart(trio.current_time())
+
+
+class StaticTexts:
+    """The static texts of one conversation."""
+
+    def __init__(self, cache: GuardedCache | None) -> None:
+        """Begin a conversation; its texts are looked for in the cache, if there is one."""
+        self._cache = cache
+        self._history = RequestHistory()
+
+    def begin(
+        self, config: TTSConfig, text: str, http: HttpConnections, *, previous_text: str | None, next_text: str | None
+    ) -> StaticText:
+        """Check a text, and begin to speak it over these connections; the rest is as in `StaticTextRequest.checked`."""
+        request = StaticTextRequest.checked(config, text, previous_text=previous_text, next_text=next_text)
+        return StaticText(request, source_for(request, http, self._cache), self._history)

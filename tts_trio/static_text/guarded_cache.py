@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 import trio
@@ -12,6 +13,7 @@ from tts_trio._nurseries import asynccontextmanager, single_error
 from tts_trio.config.protocols import AudioCache, DeletingAudioCache, SharedAudioCache
 from tts_trio.config.validators import is_instance
 from tts_trio.static_text.entry import ExpectedAudio, decode, encode
+from tts_trio.static_text.memory_cache import MemoryCache, get_nowait
 from tts_trio.wire.events import AudioReceived
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,10 @@ class GuardedCache:
         return await self._get(wanted, _PATIENCE) is not None
 
     async def _get(self, wanted: ExpectedAudio, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
-        stored = await self._guard(timeout, None, self.cache.get, wanted.key)
+        if type(self.cache) is MemoryCache:  # which neither waits nor fails
+            stored = get_nowait(self.cache, wanted.key)
+        else:
+            stored = await self._guard(timeout, None, self.cache.get, wanted.key)
         if stored is None:
             return None
         try:
@@ -93,12 +98,12 @@ class GuardedCache:
             return await self.get(wanted)  # another process may have stored it just before the claim
         return None
 
-    @asynccontextmanager
-    async def claimed(self, wanted: ExpectedAudio) -> AsyncGenerator[None]:
+    def claimed(self, wanted: ExpectedAudio) -> AbstractAsyncContextManager[None]:
         """Renew the claim until the block ends, and then release it."""
-        if (cache := self._shared) is None:
-            yield
-            return
+        return nullcontext() if self._shared is None else self._claimed(self._shared, wanted)
+
+    @asynccontextmanager
+    async def _claimed(self, cache: SharedAudioCache, wanted: ExpectedAudio) -> AsyncGenerator[None]:
 
         @trio.lowlevel.enable_ki_protection
         async def renew() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
@@ -113,8 +113,10 @@ class Service:
                 if still_wanted is not None and not await still_wanted():
                     return None
                 await take(SlotAcquired())
-                with suppress(_SlotLost):
+                try:
                     return await self._ask(request, take, slot)
+                except _SlotLost:
+                    pass
 
     async def _ask(self, request: SpeechRequest, take: OnEvent, slot: object) -> None:
         if self.outlives and self.http.closed:

@@ -21,6 +21,7 @@ from tts_trio.config.phrase_policy import PhrasePolicy
 from tts_trio.config.protocols import Phrases, TransformFactory
 from tts_trio.errors import ConfigurationError, TextTimeoutError
 from tts_trio.text import Phraser, phrases_for
+from tts_trio.text.making import warn_of_unknown_language
 from tts_trio.text.words import CHARACTERS_A_SECOND, SLICE
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class TextInput:
 
     def __init__(
         self,
-        phraser: Phrases,
+        phraser: Phrases | None,
         now: float,
         *,
         max_characters: int,
@@ -94,7 +95,7 @@ class TextInput:
         """Begin a reply.
 
         Args:
-            phraser: Cuts the text into phrases.
+            phraser: Cuts the text into phrases; None: only `take_whole` is called.
             now: The time in seconds, of the same clock as in all other methods.
             max_characters: The most characters that the reply may have.
             text_timeout: Seconds without text after which the reply fails.
@@ -140,6 +141,13 @@ class TextInput:
             patience=policy.patience_first if isinstance(policy, PhrasePolicy) else _PATIENCE,
             quiet=min(policy.patience_first, policy.patience_later) if isinstance(policy, PhrasePolicy) else 0.0,
         )
+
+    @classmethod
+    def of_static_text(cls, config: TTSConfig, now: float) -> TextInput:
+        """Begin a text that `take_whole` is to take."""
+        if config.language_code is None:
+            warn_of_unknown_language()
+        return cls(None, now, max_characters=config.max_characters, text_timeout=config.timeouts.text)
 
     def take(self, token: str, now: float) -> None:
         """Queue a piece of text for `read`.
@@ -192,6 +200,7 @@ class TextInput:
             pieces = self._transform(self._chain, text, ends=ends)
             said = "".join([said for said, _ in pieces])
             now = self._last_text  # text that was held has waited already
+        assert self._phraser is not None
         if said and (phrases := self._phraser.feed(said, now, lead + self._waiting_characters / CHARACTERS_A_SECOND)):
             self._queue(phrases)
         if ends:
@@ -220,6 +229,7 @@ class TextInput:
 
     def end_whole(self) -> None:
         """Queue the phrase that `whole` has returned."""
+        assert self._phraser is not None
         self._queue(self._phraser.close())
 
     def put_back(self, phrases: list[str]) -> None:
@@ -261,6 +271,7 @@ class TextInput:
             return math.inf
         if self.unread:
             return -math.inf
+        assert self._phraser is not None
         due = self._phraser.deadline()
         silent_at = self._last_text + self._silence
         if self._chain is not None and self._chain.holds:
@@ -276,6 +287,7 @@ class TextInput:
                 f"no text was sent for {self._text_timeout:g} s (timeouts.text), and the text was not closed; close it "
                 "at the end of the reply"
             )
+        assert self._phraser is not None
         due = self._phraser.deadline()
         if self._chain is not None and self._chain.holds and self._last_text + self._patience <= now:
             self.unread.append(_PAUSE)

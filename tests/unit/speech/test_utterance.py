@@ -563,7 +563,7 @@ def test_a_final_with_a_part_of_the_audio_is_no_end(language: str, share: float,
 def test_half_of_an_answer_is_no_static_text(language: str, share: float) -> None:
     """P33: an answer that has begun is not asked for again, so this is a failure."""
     text = SENTENCES[language]
-    utterance = Utterance(make_config(static_timestamps=True), 0.0, resumes=False)
+    utterance = Utterance(make_config(static_timestamps=True), 0.0, static=True)
     utterance.say(text, 0.0)
     utterance.connected()
     assert send(utterance, 0.0) == [text, ""]
@@ -675,7 +675,7 @@ def test_an_answer_of_a_dialogue_model_that_broke_off_is_no_static_text(language
     text = SENTENCES[language]
     config = make_config(endpoint="text-to-dialogue", model_id="eleven_v3_conversational", static_timestamps=True)
     for ends in ("by its framing", "broken off"):
-        utterance = Utterance(config, 0.0, resumes=False)
+        utterance = Utterance(config, 0.0, static=True)
         utterance.say(text, 0.0)
         utterance.connected()
         send(utterance, 0.0)
@@ -814,7 +814,7 @@ def test_the_rate_of_a_voice_is_learnt_from_its_phrases(language: str) -> None:
 def test_an_interrupted_static_text_without_times_is_told_in_proportion(language: str, whole: bool) -> None:
     """P38: a greeting that was cut is in the history, in whole words, and marked."""
     text = UNTIMED[language].strip()
-    utterance = Utterance(make_config(), 0.0, resumes=False)
+    utterance = Utterance(make_config(), 0.0, static=True)
     utterance.say(text, 0.0)
     utterance.connected()
     assert send(utterance, 0.0) == [text, ""]
@@ -843,7 +843,7 @@ def test_what_is_known_is_not_marked() -> None:
     utterance.interrupt(0.2)
     assert utterance.outcome is not None
     assert (utterance.outcome.estimated, utterance.outcome.spoken_text) == (False, "Раз два.")
-    utterance = Utterance(make_config(), 0.0, resumes=False)
+    utterance = Utterance(make_config(), 0.0, static=True)
     utterance.say("Раз два.", 0.0)
     utterance.connected()
     send(utterance, 0.0)

@@ -68,6 +68,12 @@ class WatchedStream:
             trio.TooSlowError: The peer did not take it in time.
             trio.BrokenResourceError, trio.ClosedResourceError: The connection broke, or was closed here.
         """
+        if isinstance(self._stream, TLSStream):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if self._stream.send_now(data):
+                if not self._stream.unsent:
+                    return
+                data = b""
         with trio.fail_at(deadline):
             await self._stream.send_all(data)
 
