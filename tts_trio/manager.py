@@ -136,8 +136,8 @@ class TTSManager(SingleUse):
                 `next_text` is given with a v3 model, which takes neither; or another value is not allowed.
             RuntimeError: The manager is closed, or was not entered.
         """
-        _, http = self._require_open()
         config = for_utterance(self.config, voice=voice, settings=settings, language_code=language_code, model=model)
+        _, http = self._require_open()
         speech = self._static_texts.begin(config, text, http, previous_text=previous_text, next_text=next_text)
         return self._perform(speech)
 

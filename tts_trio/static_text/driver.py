@@ -199,25 +199,34 @@ class StaticText(Driver):
         self._history = history
         self._answered: ResponseStarted | None = None
         self._nursery: trio.Nursery | None = None
-        self._timer: Timer | None = None  # None: no request was sent yet
+        self._timer: Timer | None = None  # None until the first request, before which nothing is due
         self._heard_more = WaitingTasks()
+        self._connection_noted = False
         self._losses = 0
         self._retry_at = 0.0
         self._admitted = math.inf
 
     async def _speak(self) -> None:
         """Request the audio, and pass it on as it comes; retry where that can help and no audio has come."""
-        with single_error:
-            async with trio.open_nursery() as self._nursery:
-                while self.utterance.ended is None:
-                    with trio.CancelScope() as self._asking:
-                        if self._losses:
-                            await trio.sleep_until(self._retry_at)
-                        try:
-                            await self._ask()
-                        except TTSError as error:
-                            self._lost(error)
-                self._nursery.cancel_scope.cancel(reason="the utterance has ended")
+        try:
+            with single_error:
+                async with trio.open_nursery() as self._nursery:
+                    while self.utterance.ended is None:
+                        await self._attempt()
+                    self._nursery.cancel_scope.cancel(reason="the utterance has ended")
+        finally:
+            self._nursery = None  # the caller may keep the channel, which holds this object
+
+    async def _attempt(self) -> None:
+        """Request the audio once."""
+        with trio.CancelScope() as self._asking:
+            if self._losses:
+                await trio.sleep_until(self._retry_at)
+            self._connection_noted = False
+            try:
+                await self._ask()
+            except TTSError as error:
+                self._lost(error)
 
     def changed(self) -> None:
         """Wake the task, which may read more of the answer, and the tasks that wait for audio."""
@@ -236,7 +245,7 @@ class StaticText(Driver):
 
     def _lost(self, error: TTSError) -> None:
         now = trio.current_time()
-        self._connected()  # without a request it is lost, too
+        self._note_connection()  # for `lost`: a slot or a dial that failed counts as a lost connection
         self._losses += 1
         self._retry_at = now + _BACKOFF.after(self._losses, error.retry_after)
         self.utterance.lost(error, now)
@@ -247,8 +256,10 @@ class StaticText(Driver):
         if no_slot or patience <= self._retry_at:
             self.utterance.fail(error, now)  # a retry would come too late, and this error says why
 
-    def _connected(self) -> None:
-        if not self.utterance.has_connection:
+    def _note_connection(self) -> None:
+        """Note the connection of this attempt, once: it may have been given up already, because it was late."""
+        if not self._connection_noted:
+            self._connection_noted = True
             self.utterance.connected()
 
     async def _ask(self) -> None:
@@ -266,7 +277,7 @@ class StaticText(Driver):
                 return
             case RequestSent():
                 now = trio.current_time()
-                self._connected()
+                self._note_connection()
                 self.utterance.phrases_to_send(now)
                 self.utterance.end_to_send(now)
                 self.utterance.deadlines.renew(now)
@@ -284,7 +295,7 @@ class StaticText(Driver):
             case Hedged():
                 self.utterance.hedge = "won" if event.won else "lost"
                 self.utterance.hedged_characters += event.characters
-        if self._timer is None:  # with the first request there are deadlines to keep
+        if self._timer is None:
             assert self._nursery is not None
             self._timer = Timer()
             self._nursery.start_soon(self._keep_deadlines, self._timer)

@@ -53,7 +53,7 @@ class GuardedCache:
         return await self._get(wanted, _PATIENCE) is not None
 
     async def _get(self, wanted: ExpectedAudio, timeout: float) -> tuple[AudioReceived, ...] | None:  # noqa: ASYNC109 - of a cache's
-        if type(self.cache) is MemoryCache:  # which neither waits nor fails
+        if type(self.cache) is MemoryCache:  # which neither waits nor fails; one derived from it may
             stored = get_nowait(self.cache, wanted.key)
         else:
             stored = await self._guard(timeout, None, self.cache.get, wanted.key)
@@ -104,7 +104,6 @@ class GuardedCache:
 
     @asynccontextmanager
     async def _claimed(self, cache: SharedAudioCache, wanted: ExpectedAudio) -> AsyncGenerator[None]:
-
         @trio.lowlevel.enable_ki_protection
         async def renew() -> None:
             while True:

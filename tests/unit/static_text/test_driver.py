@@ -369,6 +369,35 @@ class Busy:
         await take(AudioReceived(bytes(3200)))
 
 
+@attrs.define
+class TooLate:
+    """A source whose first request fails while it is given up because it is late, and whose second one is answered."""
+
+    requests: int = 0
+
+    async def ask(self, request: SpeechRequest, take: OnEvent) -> None:
+        self.requests += 1
+        await take(RequestSent())
+        if self.requests == 1:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise TTSConnectionError("it broke in the same moment")
+        await take(AudioReceived(bytes(3200)))
+
+
+async def test_a_request_that_is_late_and_fails_is_one_loss(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """P12: a second request is allowed then. What fails may be a limiter's slot that is given back over the network."""
+    late = TooLate()
+    phrase = StaticText(StaticTextRequest.checked(make_config(max_replays=1), "Да."), late, RequestHistory())
+    nursery.start_soon(phrase.run)
+    audio = phrase.audio_channel()
+    assert len(await listen(audio)) == 3200
+    assert (late.requests, audio.usage.replays) == (2, 1)
+
+
 async def test_a_retry_waits_as_long_as_the_service_asks_for(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

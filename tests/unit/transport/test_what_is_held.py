@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 
 import h11
 import pytest
 import trio
 
-from tests.helpers import TEXTS, make_config, memory_service, speaking
-from tts_trio import TTSConfig, WebSocketConnectionManager
+from tests.helpers import TEXTS, listen, make_config, memory_service, speaking
+from tts_trio import AudioChannel, TTSConfig, WebSocketConnectionManager
 from tts_trio.local_server import Behavior
 from tts_trio.transport.framing import MAX_MESSAGE
 from tts_trio.transport.http import HttpConnections
@@ -68,6 +70,28 @@ async def test_a_reply_is_one_task_and_no_nursery(
                 await anext(audio)
                 tasks, nurseries = held(nursery)
                 assert (tasks - before[0], nurseries - before[1]) == (1, 0)
+
+
+_last = contextvars.ContextVar[object]("_last")
+
+
+@pytest.mark.parametrize("kind", ["reply", "static text"])
+async def test_a_channel_that_is_kept_holds_none_before_it(autojump_clock: trio.testing.MockClock, kind: str) -> None:
+    """A task of an utterance has a copy of the caller's context, which may hold the channel of the last utterance."""
+    channels: list[weakref.ref[AudioChannel]] = []
+    async with memory_service() as service, speaking(make_config(language_code="en"), service.open_stream) as tts:
+        for number in range(4):
+            text = f"Good day, number {number}."
+            async with tts.speak(text) if kind == "reply" else tts.stream_static_text(text) as audio:
+                assert await listen(audio)
+            channels.append(weakref.ref(audio))
+            _last.set(audio)
+        del audio
+        await trio.sleep(1)
+        gc.collect()
+        alive = [channel() is not None for channel in channels]
+        assert alive[:2] == [False, False], alive  # the task of a socket may hold the last one but one
+        assert alive[-1]
 
 
 async def test_an_idle_http_connection_is_one_task(autojump_clock: trio.testing.MockClock) -> None:
