@@ -17,6 +17,7 @@ The clients take turns, round by round, each time in a fresh process; the median
 floor" is the median of the ratios to that of asyncio within a round. `memory.py` says how the memory by kind is found.
 
     python -m benchmarks calls [--quick] [--calls N …] [--messages MS …] [--rounds N] [--peers [PEER …]]
+                               [--spare-collector]
 """
 
 from __future__ import annotations
@@ -239,6 +240,10 @@ def main() -> None:
     parser.add_argument(
         "--messages", type=int, nargs="+", choices=_FORMATS, metavar="MS", help="how frequent (default: 250 20)"
     )
+    parser.add_argument(
+        "--spare-collector", action="store_true",
+        help="gc.freeze() and gc.set_threshold(700, 10, 100) in each client, as the production checklist says",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, metavar="N", help="how many (default: 5; quick: 1)")
     options = parser.parse_args()
     text = _SHORT_TEXT if options.quick else _TEXT
@@ -253,6 +258,8 @@ def main() -> None:
     result = Report("calls", options)
     steps = count * sum(len(_able(commands, load)) for load in loads) + len(commands)
     with open_service() as service, progress("calls", steps) as advance:
+        if options.spare_collector:
+            service.environment["SPARE_COLLECTOR"] = "1"
         measured = run(service, loads, commands, count, advance)
         held = run_memory(service, loads[0], commands, advance)
     for load, rounds in measured.items():

@@ -114,6 +114,10 @@ class Worker:
 
     async def run(self) -> None:
         """Obey until there are no more commands. Whatever else is printed goes to the standard error."""
+        if os.environ.get("SPARE_COLLECTOR"):  # `calls --spare-collector`
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(700, 10, 100)
         with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
             os.dup2(2, 1)
             async with self._open:
