@@ -68,7 +68,7 @@ class WatchedStream:
             trio.TooSlowError: The peer did not take it in time.
             trio.BrokenResourceError, trio.ClosedResourceError: The connection broke, or was closed here.
         """
-        if isinstance(self._stream, TLSStream):
+        if isinstance(self._stream, TLSStream):  # it takes nearly all requests at once, which need no deadline
             await trio.lowlevel.checkpoint_if_cancelled()
             if self._stream.send_now(data):
                 if not self._stream.unsent:
