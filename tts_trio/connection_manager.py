@@ -12,8 +12,9 @@ from tts_trio.config.config import TTSConfig
 from tts_trio.config.validators import require
 from tts_trio.speech.telemetry import telemetry_for
 from tts_trio.transport.connection import Connection
-from tts_trio.transport.socket_pool import Counts, SocketPool, Surroundings
+from tts_trio.transport.socket_pool import SocketPool
 from tts_trio.transport.streams import OpenStream, open_stream
+from tts_trio.transport.surroundings import Counts, Surroundings
 from tts_trio.wire import endpoint_for
 from tts_trio.wire.endpoint import Endpoint
 
@@ -75,7 +76,6 @@ class WebSocketConnectionManager(SingleUse):
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        telemetry = telemetry_for(self.config)
         with single_error:
             async with trio.open_nursery() as nursery:
                 self._surroundings = Surroundings(
@@ -83,8 +83,7 @@ class WebSocketConnectionManager(SingleUse):
                     self.open_stream,
                     self._counts,
                     check_open=self._require_open,
-                    dial_ended=telemetry.dial_ended,
-                    socket_lost=telemetry.socket_lost,
+                    telemetry=telemetry_for(self.config),
                     slot_changed=self._drop_least_used,
                 )
                 self._pool_for(self._own_endpoint).replenish()

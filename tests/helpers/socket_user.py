@@ -1,4 +1,4 @@
-"""The user of a WebSocket, for the tests of the socket itself."""
+"""Who a WebSocket, its stream, and a hot socket report to, for the tests of these themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import trio
 
+from tts_trio._nurseries import single_error
 from tts_trio.transport.dialing import DialTurn
+from tts_trio.transport.frames import Pinged, Pong
 from tts_trio.transport.websocket import WebSocket
 
 
@@ -30,7 +32,10 @@ class User:
     async def run(self, websocket: WebSocket, base_url: str) -> None:
         """Run the socket to its end."""
         try:
-            await websocket.run(await DialTurn.wait(base_url), self)
+            with single_error:
+                async with trio.open_nursery() as nursery:
+                    await websocket.dial(await DialTurn.wait(base_url), self, nursery)
+                    await websocket.serve()
         finally:
             self.ended.set()
 
@@ -47,5 +52,38 @@ class User:
     def due(self) -> float:
         return math.inf
 
-    async def do_what_is_due(self) -> None:
-        await trio.lowlevel.checkpoint()
+    def do_what_is_due(self) -> None:
+        pass
+
+    def overdue_at(self) -> float:
+        return math.inf
+
+    def give_up(self) -> None:
+        pass
+
+
+class Taken:
+    """Notes what comes."""
+
+    def __init__(self) -> None:
+        self.messages: list[str | bytes] = []
+        self.controls: list[Pinged | Pong] = []
+
+    def take(self, message: str | bytes) -> None:
+        self.messages.append(message)
+
+    def take_control(self, frame: Pinged | Pong) -> None:
+        self.controls.append(frame)
+
+
+class Owner:
+    """Does nothing about what becomes of its socket."""
+
+    def socket_hot(self, began: float) -> None:
+        pass
+
+    def slot_changed(self) -> None:
+        pass
+
+    def replace_old(self) -> bool:
+        return True

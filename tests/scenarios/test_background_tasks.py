@@ -20,6 +20,7 @@ from tts_trio.static_text.guarded_cache import GuardedCache
 from tts_trio.static_text.source import Service
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialing import DialBackoff, DialTurn
+from tts_trio.transport.framing import FramedConnection
 from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.http.stream import WatchedStream
@@ -35,22 +36,23 @@ IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (ConnectionPool, "_offer"),
     (ConnectionPool, "_watch"),
     (WatchedStream, "watch"),
-    (SocketPool, "_on_hot"),
+    (SocketPool, "_dial"),
+    (SocketPool, "socket_hot"),
     (SocketPool, "_socket_ended"),
-    (HotSocket, "run"),
+    (HotSocket, "dial"),
     (HotSocket, "opened"),
     (HotSocket, "do_what_is_due"),
     (HotSocket, "_receive_event"),
-    (WebSocket, "run"),
-    (WebSocket, "_over"),
+    (WebSocket, "dial"),
+    (WebSocket, "serve"),
     (WebSocket, "_read"),
-    (WebSocket, "_take"),
+    (WebSocket, "take"),
+    (WebSocket, "take_control"),
     (WebSocket, "_flush"),
-    (WebSocket, "_write"),
+    (FramedConnection, "send_frame"),
     (WebSocket, "_ping"),
-    (WebSocket, "_pong"),
-    (WebSocket, "_keep_time"),
-    (WebSocket, "_judge_pings"),
+    (WebSocket, "_next_deadline"),
+    (WebSocket, "_put"),
     (WebSocket, "_say_goodbye"),
     (Connection, "received"),
     (Reply, "_on_event"),
@@ -136,3 +138,18 @@ async def test_an_exception_in_the_background_ends_no_conversation(
     assert failed == before
     assert failed <= 3
     assert calls[0] >= 1
+
+
+async def test_a_half_open_socket_that_cannot_be_judged_is_replaced(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P12, P32: it is late with a pong, and then nobody foresaw what happens."""
+    caplog.set_level(logging.CRITICAL, "tts_trio")
+    calls = raise_once(monkeypatch, WebSocket, "_judge", 1)
+    async with memory_service() as service:
+        async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+            await connections.connect()
+            service.freeze()
+            await trio.sleep(20)
+            assert (connections.statistics().losses, connections.statistics().hot) == (1, 1)
+    assert calls == [1]

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import ENDPOINTS, heard, make_config, memory_service, speaking, websocket_path
+from tests.helpers.socket_user import Owner
 from tests.helpers.streams import Wrapped
 from tts_trio import TTSConfig, TTSError, Word
 from tts_trio.local_server import Behavior, Fault
@@ -153,7 +154,7 @@ async def test_whatever_comes_is_skipped_or_a_typed_error(
     config = make_config(endpoint, auto_mode=auto_mode or endpoint == "text-to-dialogue")
     utterance = Utterance(config, 0.0)
     frames = endpoint_for(config)
-    socket = HotSocket(frames, open_stream, on_hot=lambda _: None, on_slot=lambda: None, on_old=lambda _: None)
+    socket = HotSocket(frames, open_stream, Owner())
 
     def on_event(event: AudioReceived | Final) -> None:
         utterance.receive(event, 1.0)

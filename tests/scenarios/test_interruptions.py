@@ -37,6 +37,7 @@ class LateLink(Wrapped):
 
     delay: float
     users: set[trio.lowlevel.Task]
+    late: tuple[float, bytes | bytearray] | None = None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self.users.add(trio.lowlevel.current_task())
@@ -44,8 +45,12 @@ class LateLink(Wrapped):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         self.users.add(trio.lowlevel.current_task())
-        data = await self.stream.receive_some(max_bytes)
-        await trio.sleep(self.delay)
+        if self.late is None:  # else the last call was cancelled
+            data = await self.stream.receive_some(max_bytes)
+            self.late = trio.current_time() + self.delay, data
+        arrival, data = self.late
+        await trio.sleep_until(arrival)
+        self.late = None
         return data
 
     async def aclose(self) -> None:

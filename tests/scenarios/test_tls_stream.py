@@ -25,7 +25,7 @@ import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Pong, Request
 
 from tests.helpers import make_config
-from tests.helpers.socket_user import User
+from tests.helpers.socket_user import Taken, User
 from tests.helpers.tls import (
     HOST,
     ServerStream,
@@ -685,7 +685,7 @@ async def test_a_request_that_was_cancelled_before_is_not_sent() -> None:
 async def test_no_text_passes_what_came_before_it() -> None:
     """P32: sound that came before the text is none of its own, though nobody has read it yet."""
     async with connected() as (client, server):
-        stream = ServedStream(client, 1000, on_message=lambda _: None, on_pong=lambda _: None)
+        stream = ServedStream(client, 1000, Taken())
         text, ping = client_frame(WHOLE_TEXT, "Да. ".encode()), client_frame(PING, b"1")
         assert stream.send_now([text])
         await server.send_all(b"a record that is not read at once, as where the loop stood still")

@@ -33,7 +33,8 @@ from wsproto.events import (
 )
 
 from tts_trio.errors import TTSConnectionError
-from tts_trio.transport.frames import CLOSE, PONG, Pinged, client_frame
+from tts_trio.transport.frames import CLOSE, client_frame
+from tts_trio.transport.protocols import Taker
 from tts_trio.transport.server_stream import ServerStream
 from tts_trio.transport.upgrade import headers_of, new_key, request
 
@@ -42,6 +43,7 @@ from tts_trio.transport.upgrade import headers_of, new_key, request
 MAX_MESSAGE = 17 * 2**20
 
 _RECEIVE_BYTES = 65536  # at trio-websocket's 4 KiB, a frame of 42 KiB costs five times the CPU
+_ANSWER_SECONDS = 0.25  # to answer a Close frame, which nothing is written behind
 _NORMAL = 1000  # RFC 6455, 7.4.1
 _LOST = 1006
 
@@ -53,26 +55,19 @@ class FramedConnection:
         stream: The stream, which knows what the handshake said, and what had been written when something came.
     """
 
-    __slots__ = ("_answered", "_closed", "_left", "_lock", "_on_message", "stream")
+    __slots__ = ("_closed", "_closing", "_left", "_lock", "_taker", "stream")
 
-    def __init__(
-        self,
-        stream: trio.abc.Stream,
-        *,
-        on_message: Callable[[str | bytes], None],
-        on_pong: Callable[[bytes], None],
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, taker: Taker) -> None:
         """Prepare the handshake.
 
         Args:
             stream: The byte stream.
-            on_message: A function that is called with each message as it comes; it raises a `TTSError`, or nothing.
-            on_pong: A function that is called with the payload of each pong.
+            taker: Whoever is given what comes.
         """
-        self.stream = ServerStream(stream, MAX_MESSAGE, on_message, on_pong)
-        self._on_message = on_message
+        self.stream = ServerStream(stream, MAX_MESSAGE, taker)
+        self._taker = taker
         self._closed: trio_websocket.CloseReason | None = None
-        self._answered: trio.Event | None = None  # whether our Close frame was, or never will be; None: there is none
+        self._closing = False  # whether there is a Close frame of ours
         self._lock: trio.StrictFIFOLock | None = None  # of those who wait to write; None: nobody ever has
         self._left: _Left | None = None
 
@@ -98,7 +93,7 @@ class FramedConnection:
         """
         key = new_key()
         await self._write(request(host, path, key, headers))
-        answer = await self._receive_answer()
+        answer = await self.stream.receive(_RECEIVE_BYTES)
         if self.stream.granted:
             said = headers_of(answer, key)
             self.stream.established = True
@@ -108,40 +103,31 @@ class FramedConnection:
         left = self._make_left(refused)
         while True:
             await left.take(answer)
-            answer = await self._receive_answer()
-
-    async def _receive_answer(self) -> bytes:
-        answer = await self.stream.receive(_RECEIVE_BYTES)
-        assert isinstance(answer, bytes)  # pings are taken out behind a grant only
-        return answer
+            answer = await self.stream.receive(_RECEIVE_BYTES)
 
     async def read(self) -> None:
-        """Read until the WebSocket is closed or lost; `closed` says why."""
+        """Read until the WebSocket is closed or lost; `closed` says why. One that was cancelled is called again."""
         try:
             while came := await self.stream.receive(_RECEIVE_BYTES):
-                if isinstance(came, Pinged):
-                    if self._answered is None:
-                        await self._write(client_frame(PONG, came.payload))
-                elif self._answered is not None and self.stream.over:
-                    return
-                else:
-                    left = self._left = self._left or self._make_left(Connection(ConnectionType.CLIENT))
-                    await left.take(came)
-                    if left.closed is not None:  # a peer that has closed may leave the stream open
-                        return
+                if self._closing and self.stream.over:
+                    break
+                left = self._left = self._left or self._make_left(Connection(ConnectionType.CLIENT))
+                await left.take(came)
+                if left.closed is not None:  # a peer that has closed may leave the stream open
+                    break
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed):
             pass
-        finally:
+        except Exception:
             self._lose()
+            raise
+        self._lose()
 
     def _make_left(self, protocol: wsproto.WSConnection | Connection) -> _Left:
-        return _Left(self.stream, protocol, self._write, self._on_message)
+        return _Left(self.stream, protocol, self._write, self._taker)
 
     def _lose(self) -> None:
         self._closed = self.closed or trio_websocket.CloseReason(_LOST, None)
         self._left = None  # which holds this object
-        if self._answered is not None:
-            self._answered.set()
 
     def send_now(self, frames: Sequence[bytes]) -> bool:
         """Send frames without waiting, if that can be done now; return whether the stream has taken them.
@@ -181,7 +167,7 @@ class FramedConnection:
         raise trio_websocket.ConnectionClosed(self.closed)
 
     async def close(self, last: bytes = b"") -> None:
-        """Send a last frame and the Close frame, and wait for that of the peer.
+        """Send a last frame and the Close frame. Then `read` returns when that of the peer has come.
 
         Raises:
             trio_websocket.ConnectionClosed: The WebSocket was lost meanwhile.
@@ -190,9 +176,8 @@ class FramedConnection:
             await self.send_frame(last)
         if self.closed is None:
             self._closed = trio_websocket.CloseReason(_NORMAL, None)
-            self._answered = answered = trio.Event()
+            self._closing = True
             await self._write(client_frame(CLOSE, _NORMAL.to_bytes(2)))
-            await answered.wait()
 
 
 class _Left(trio_websocket.WebSocketConnection):
@@ -203,13 +188,13 @@ class _Left(trio_websocket.WebSocketConnection):
         stream: trio.abc.AsyncResource,
         protocol: wsproto.WSConnection | Connection,
         write: Callable[[bytes], Awaitable[None]],
-        on_message: Callable[[str | bytes], None],
+        taker: Taker,
     ) -> None:
         """Begin with the handshake, or with what a `WSConnection` has when that is done."""
         of_any_kind: Any = stream, protocol
         super().__init__(*of_any_kind, host="", path="")
         self._write = write
-        self._on_message = on_message
+        self._taker = taker
         self._parts: list[Any] = []
         self._size = 0
 
@@ -239,10 +224,11 @@ class _Left(trio_websocket.WebSocketConnection):
             raise TTSConnectionError(f"a message did not end within {MAX_MESSAGE} bytes")
         if event.message_finished:
             parts, self._parts, self._size = self._parts, [], 0
-            self._on_message("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
+            self._taker.take("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
 
     async def _send(self, event: Event) -> None:
-        await self._write(self._wsproto.send(event))
+        with trio.move_on_after(_ANSWER_SECONDS, shield=True):  # reading may be cancelled, and this not
+            await self._write(self._wsproto.send(event))
 
     async def _close_web_socket(self, code: int, reason: str | None = None) -> None:
         self._close_reason = trio_websocket.CloseReason(code, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable
 from enum import Enum
 
 import trio
@@ -12,9 +12,9 @@ import trio
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialing import DialTurn
+from tts_trio.transport.protocols import SocketOwner
 from tts_trio.transport.slots import Slots
 from tts_trio.transport.streams import OpenStream
-from tts_trio.transport.timers import has_expired
 from tts_trio.wire.blanks import is_unasked
 from tts_trio.wire.endpoint import Endpoint
 from tts_trio.wire.events import AudioReceived, ErrorReceived, Event, Final, Unreadable
@@ -58,36 +58,24 @@ class HotSocket:
     """
 
     __slots__ = (
-        "_config", "_decode", "_endpoint", "_last_frame", "_on_hot", "_on_old", "_on_slot", "_retired_for", "_state",
-        "_websocket", "began", "hot_since", "keep_alives", "slots",
+        "_config", "_decode", "_endpoint", "_last_frame", "_owner", "_retired_for", "_state", "_websocket", "began",
+        "hot_since", "keep_alives", "slots",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        open_stream: OpenStream,
-        *,
-        on_hot: Callable[[HotSocket], None],
-        on_slot: Callable[[], None],
-        on_old: Callable[[HotSocket], None],
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, open_stream: OpenStream, owner: SocketOwner) -> None:
         """Prepare a socket; nothing is dialed yet.
 
         Args:
             endpoint: The frames, with the configuration: the host, the voice, the key and the timeouts.
             open_stream: A function that opens the byte stream.
-            on_hot: A function that is called when the socket can serve its first utterance.
-            on_slot: A function that is called when the socket has room for another utterance, or has none any more.
-            on_old: A function that is called when an idle socket is to be replaced, before others would close it.
+            owner: Whoever is told what becomes of the socket.
         """
         self.began = math.inf
         self.hot_since = math.inf
         self.keep_alives = 0
         self._state = SocketState.DIALING
         self._config = endpoint.config
-        self._on_hot = on_hot
-        self._on_slot = on_slot
-        self._on_old = on_old
+        self._owner = owner
         self._endpoint = endpoint
         self.slots = Slots(endpoint)
         self._retired_for: TTSError | None = None
@@ -149,21 +137,23 @@ class HotSocket:
         self._websocket.close(None if len(self.slots) else self._endpoint.goodbye)
         self.slots.lose(reason or TTSConnectionError("the connection was closed"))
 
-    async def run(self, turn: DialTurn) -> None:
-        """Dial the socket, and own it until it ends.
-
-        Args:
-            turn: The turn to dial, which ends with the dial.
+    def dial(self, turn: DialTurn, nursery: trio.Nursery) -> Awaitable[None]:
+        """Dial the socket; `serve` is to follow with no checkpoint in between. The arguments are those of `WebSocket`.
 
         Raises:
-            TTSError: It never became hot.
+            TTSError: It did not become hot.
         """
         self.began = trio.current_time()
-        try:
-            await self._websocket.run(turn, self)
-        finally:
-            self.slots.lose(self.error or TTSConnectionError("the connection was closed"))
-            self.slots.clear()
+        return self._websocket.dial(turn, self, nursery)
+
+    def serve(self) -> Awaitable[None]:
+        """Own the socket until it ends."""
+        return self._websocket.serve()
+
+    def let_go(self) -> None:
+        """Fail the utterances that go on over the socket, which has ended."""
+        self.slots.lose(self.error or TTSConnectionError("the connection was closed"))
+        self.slots.clear()
 
     # For its connections.
 
@@ -178,7 +168,7 @@ class HotSocket:
         """Send a ping, in the background; the socket is lost if no answer comes."""
         self._websocket.probe()
 
-    # For its WebSocket, as are `due`, `do_what_is_due` and `received`.
+    # For its WebSocket, as are `due`, `do_what_is_due`, `overdue_at`, `give_up` and `received`.
 
     def first_messages(self) -> list[str]:
         """Return the frames that are written as soon as the socket is open."""
@@ -189,7 +179,7 @@ class HotSocket:
         self._go(SocketState.HOT)
         self.hot_since = self._last_frame = trio.current_time()
         self.slots.offer(self)
-        self._on_hot(self)
+        self._owner.socket_hot(self.began)
 
     # How a slot becomes free. An utterance releases its connection when it was spoken, or interrupted. But at the
     # service its context holds one of the few slots of the socket until the service has reported its final. There are
@@ -203,7 +193,7 @@ class HotSocket:
     #    and bill, the rest. A socket of `stream-input` ends like this, since it retires as soon as its only context is
     #    acquired.
     # 4. The final has not come. The slot stays taken; the final frees it (`_receive_event`), or, if it does not come,
-    #    the socket retires (`_lost_slot_at`). The next utterance will be spoken over this socket, and soon, so the
+    #    the socket retires (`overdue_at`). The next utterance will be spoken over this socket, and soon, so the
     #    socket is probed now.
     # 5. The final has come, or the service never knew the context. The slot is free.
 
@@ -220,7 +210,7 @@ class HotSocket:
         elif connection.context.is_as_begun and self._retired_for is None:
             self._go(SocketState.HOT)
             self.slots.offer_again(self, connection)
-            self._on_slot()
+            self._owner.slot_changed()
         elif self.state is SocketState.RETIRING and not self.slots.utterances:
             self._end()
         elif connection.context.holds_slot:
@@ -237,7 +227,7 @@ class HotSocket:
         self.slots.withdraw()
         if self.slots.utterances:
             self._go(SocketState.RETIRING)
-            self._on_slot()
+            self._owner.slot_changed()
         else:
             self._end()
 
@@ -257,7 +247,7 @@ class HotSocket:
         """Offer a connection for the next utterance, if none is offered; an utterance less is spoken in any case."""
         if self.state in _SERVING:
             self.slots.offer(self)
-            self._on_slot()
+            self._owner.slot_changed()
 
     def _free(self, connection: Connection) -> None:
         """Free the slot of a context that the service has closed."""
@@ -268,7 +258,7 @@ class HotSocket:
         """Return when something is to be done, in seconds of trio's clock."""
         waiting = (c.last_frame for c in self.slots if c.context.awaits_text)
         keep_alive = min(waiting, default=math.inf) + self._config.keep_alive_interval
-        return min(keep_alive, self._old_at(), self._lost_slot_at())
+        return min(keep_alive, self._old_at(), self.overdue_at())
 
     def _old_at(self) -> float:
         """Return when an idle socket is to be replaced: at its lifetime, or before the service closes it."""
@@ -278,21 +268,23 @@ class HotSocket:
         idle_at = self._last_frame + max(idle / 2, idle - self._config.timeouts.connect)
         return min(self.hot_since + self._config.spare_lifetime, idle_at)
 
-    def _lost_slot_at(self) -> float:
+    def overdue_at(self) -> float:
         """Return when the final of a released connection is overdue, so that the socket retires."""
         if self.state not in _SERVING:
             return math.inf
         return self.slots.silent_since() + self._config.timeouts.reply
 
-    async def do_what_is_due(self) -> None:
-        """Keep contexts alive, have an old socket replaced, and retire one that has lost a slot."""
-        await has_expired(self._lost_slot_at)
+    def give_up(self) -> None:
+        """Retire the socket: it has lost a slot."""
+        self.retire(TTSConnectionError("the service did not report the end of an interrupted utterance"))
+
+    def do_what_is_due(self) -> None:
+        """Keep contexts alive, and have an old socket replaced."""
         now = trio.current_time()
         if self._old_at() <= now:
             self._go(SocketState.AGING)
-            self._on_old(self)
-        if self._lost_slot_at() <= now:
-            self.retire(TTSConnectionError("the service did not report the end of an interrupted utterance"))
+            if not self._owner.replace_old():
+                self.close()
         for connection in self.slots:
             if connection.context.awaits_text and connection.last_frame + self._config.keep_alive_interval <= now:
                 self.keep_alives += 1

@@ -6,11 +6,12 @@ whole body. So a hang-up raises here, and the answer is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 
 from tts_trio.transport.frames import WHOLE_TEXT, Frames, Pinged, Pong
+from tts_trio.transport.protocols import Taker
 from tts_trio.transport.tls_stream import TLSStream
 
 _TEXT_BEGINS = bytes((WHOLE_TEXT,))
@@ -35,35 +36,27 @@ class ServerStream(trio.abc.AsyncResource):
     """
 
     __slots__ = (
-        "_count", "_frames", "_on_message", "_on_pong", "_pieces", "_stream", "_tls", "answer", "established",
-        "written", "written_before",
+        "_count", "_frames", "_pieces", "_stream", "_taker", "_tls", "answer", "established", "written",
+        "written_before",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        stream: trio.abc.Stream,
-        longest: int,
-        on_message: Callable[[str], None],
-        on_pong: Callable[[bytes], None],
-    ) -> None:
-        """Take the messages and the pongs out of a stream.
+    def __init__(self, stream: trio.abc.Stream, longest: int, taker: Taker) -> None:
+        """Take the messages, the pings and the pongs out of a stream.
 
         Args:
             stream: The byte stream.
             longest: The longest message that is taken out, in bytes.
-            on_message: A function that is called with each message of text; what it raises ends the reading.
-            on_pong: A function that is called with the payload of each pong.
+            taker: Whoever is given them.
         """
         self.established = False
         self.answer = bytearray()
         self.written = self.written_before = 0
         self._stream = stream
         self._tls = stream if isinstance(stream, TLSStream) else None
-        self._on_message = on_message
-        self._on_pong = on_pong
+        self._taker = taker
         self._frames = Frames(longest)
         self._pieces: Iterable[str | Pinged | Pong | bytes] = ()  # of what came, those that were not handed on yet
-        self._count = 0
+        self._count = 0  # of the pieces in this turn of the loop, or in a few
 
     @property
     def granted(self) -> bool:
@@ -75,27 +68,34 @@ class ServerStream(trio.abc.AsyncResource):
         """Whether a Close frame has come, or what is no frame."""
         return self._frames.over
 
-    async def receive(self, max_bytes: int) -> Pinged | bytes:
-        """Hand on the messages and pongs that come, and return what comes that is neither, or `b""` at the end.
+    async def receive(self, max_bytes: int) -> bytes:
+        """Hand on what is whole, and return what comes that is left to wsproto, or `b""` at the end.
+
+        Where it is cancelled, the next call goes on behind what was handed on.
 
         Raises:
             HungUp: The peer hung up in the handshake.
         """
-        while True:
+        await self._give_way()
+        while True:  # noqa: ASYNC913 - to receive waits
             for piece in self._pieces:
-                if isinstance(piece, str):
-                    self._on_message(piece)
-                elif isinstance(piece, Pong):
-                    self._on_pong(piece.payload)
-                self._count = (self._count + 1) % _AT_ONCE
-                if not self._count:
-                    await trio.lowlevel.checkpoint()
-                if isinstance(piece, Pinged | bytes):
+                self._count += 1
+                if isinstance(piece, bytes):
                     return piece
-            piece = data = b""  # while the next message is waited for, 22 KB of the last one would stay
+                if isinstance(piece, str):
+                    self._taker.take(piece)
+                else:
+                    self._taker.take_control(piece)
+                if self._count >= _AT_ONCE:
+                    await self._give_way()
+            piece = data = None  # while the next message is waited for, 22 KB of the last one would stay
             self._pieces = ()
             try:
-                data = await self._stream.receive_some(max_bytes)
+                if self._tls is not None and not self._tls.has_rest:
+                    await trio.lowlevel.wait_readable(self._tls.socket)
+                    data = self._tls.receive_now(max_bytes)
+                if data is None:
+                    data = await self._stream.receive_some(max_bytes)
             except trio.BrokenResourceError as error:
                 if self.established:
                     raise
@@ -108,6 +108,12 @@ class ServerStream(trio.abc.AsyncResource):
             if not data:
                 return b""
             self._pieces = self._frames.cut(data)
+
+    async def _give_way(self) -> None:
+        """Let other tasks run, if so much was handed on."""
+        if self._count >= _AT_ONCE:
+            self._count = 0
+            await trio.lowlevel.checkpoint()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write a frame, or the handshake, and raise `HungUp` where the peer hangs up in that."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable
 
-import attrs
 import trio
 
 from tts_trio._nurseries import without_frames
@@ -21,57 +19,24 @@ from tts_trio.limits.limiter import learn_from
 from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket, SocketState
-from tts_trio.transport.streams import OpenStream
+from tts_trio.transport.surroundings import Surroundings
 from tts_trio.transport.timers import Countdown
 from tts_trio.wire.endpoint import Endpoint
 
 logger = logging.getLogger(__name__)
 
 
-@attrs.define(eq=False)
-class Counts:
-    """What was counted since the conversation began, for the sockets of all kinds.
-
-    Attributes:
-        dials: The number of dials that were begun.
-        losses: The number of sockets that were lost after they had become hot.
-        keep_alives: The number of keep-alive frames that were sent over sockets that are closed.
-    """
-
-    dials: int = 0
-    losses: int = 0
-    keep_alives: int = 0
-
-
-@attrs.frozen(eq=False)
-class Surroundings:
-    """What the pools of one conversation share.
-
-    Attributes:
-        nursery: The nursery of the tasks that own the sockets.
-        open_stream: The function that opens byte streams to the service.
-        counts: What was counted.
-        check_open: A function that raises RuntimeError where the connection manager is closed.
-        dial_ended: A function that is called after each dial, with its seconds and its error.
-        socket_lost: A function that is called when a hot socket was lost.
-        slot_changed: A function that is called when a socket has gained or lost room for an utterance.
-    """
-
-    nursery: trio.Nursery
-    open_stream: OpenStream
-    counts: Counts
-    check_open: Callable[[], None]
-    dial_ended: Callable[[float, TTSError | None], None]
-    socket_lost: Callable[[TTSError], None]
-    slot_changed: Callable[[], None]
-
-
 class SocketPool:
     """The sockets of one kind. No socket is dialed before one is expected or waited for, or `replenish` is called.
 
     Attributes:
-        sockets: The sockets, each with the scope around its task.
+        sockets: The sockets, each with the scope around its dial.
     """
+
+    __slots__ = (
+        "_acquiring", "_around", "_backoff", "_changed", "_closed", "_config", "_dial_now", "_down_since", "_endpoint",
+        "_failures", "_last_failure", "_permanent_error", "_permanent_error_raised", "_spares", "_waiting", "sockets",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, surroundings: Surroundings) -> None:
         """Prepare a pool.
@@ -230,14 +195,8 @@ class SocketPool:
             self._backoff.connection_is_up(socket.hot_since)
         wanted, ready, dialing = self._needs()
         for _ in range(wanted - ready - dialing):
-            socket = HotSocket(
-                self._endpoint,
-                self._around.open_stream,
-                on_hot=self._on_hot,
-                on_slot=self._on_slot,
-                on_old=self._on_old,
-            )
-            # A cancellation around the manager's block reaches these tasks only when the block has been left.
+            socket = HotSocket(self._endpoint, self._around.open_stream, self)
+            # A cancellation around the manager's block reaches these dials only when the block has been left.
             self.sockets[socket] = trio.CancelScope(shield=True)
             self._around.nursery.start_soon(self._serve, socket, 0.0 if at_once else self._backoff.wait())
 
@@ -263,7 +222,7 @@ class SocketPool:
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
         """Run one socket, from its dial until it is lost or closed."""
-        turn: DialTurn | None = None
+        dialed = False
         try:
             with self.sockets[socket]:
                 if delay:
@@ -271,48 +230,63 @@ class SocketPool:
                         await self._dial_now.wait()  # an explicit call ends the backoff
                 else:
                     await trio.lowlevel.checkpoint()  # a block that is cancelled while it is entered dials nothing
-                turn = await DialTurn.wait(self._config.base_url)
-                if self._permanent_error is not None:  # another dial got it meanwhile, and this one would get it too
-                    return
-                self._around.counts.dials += 1
-                await socket.run(turn)
+                dialed = await self._dial(socket)
+            if dialed:
+                await socket.serve()
                 self._socket_ended(socket)
         except TTSError as error:
-            self._around.dial_ended(trio.current_time() - socket.began, error)
+            self._around.telemetry.dial_ended(trio.current_time() - socket.began, error)
             self._dial_failed(error)
         except Exception as error:
             logger.exception("the task of a connection failed")
             self._dial_failed(unexpected("connection", error))
         finally:
-            if turn is not None:
-                turn.end()
+            socket.let_go()
             if socket.error is not None:  # which is kept
                 without_frames(socket.error)
             self._around.counts.keep_alives += socket.keep_alives
             del self.sockets[socket]
-            self._on_slot()
+            self.slot_changed()
 
-    def _on_hot(self, socket: HotSocket) -> None:
+    async def _dial(self, socket: HotSocket) -> bool:
+        """Dial a socket in its turn; return False where another dial has got a permanent error meanwhile."""
+        turn = await DialTurn.wait(self._config.base_url)
+        try:
+            if self._permanent_error is not None:  # this one would get it too
+                return False
+            self._around.counts.dials += 1
+            await socket.dial(turn, self._around.nursery)
+            return True
+        finally:
+            turn.end()
+
+    # For its sockets.
+
+    def socket_hot(self, began: float) -> None:
+        """Note that a socket can serve its first utterance, whose dial began then."""
         self._down_since = math.inf
-        self._around.dial_ended(trio.current_time() - socket.began, None)
+        self._around.telemetry.dial_ended(trio.current_time() - began)
         old = next((s for s in self.sockets if s.state is SocketState.AGING and s.usable), None)
         if old is not None:
             old.close()
-        self._on_slot()
+        self.slot_changed()
 
-    def _on_slot(self) -> None:
+    def slot_changed(self) -> None:
         """Dial missing sockets and wake waiting callers: a socket has gained or lost room for an utterance."""
         self._around.slot_changed()
         self.replenish()
         self._announce()
 
-    def _on_old(self, socket: HotSocket) -> None:
-        """Replace a spare before the service or a middlebox closes it. It can be used until the new one is hot."""
+    def replace_old(self) -> bool:
+        """Replace a spare before the service or a middlebox closes it; False: there are enough without it.
+
+        It can be used until the new one is hot.
+        """
         wanted, ready, _ = self._needs()
         if ready >= wanted:
-            socket.close()
-        else:
-            self.replenish()
+            return False
+        self.replenish()
+        return True
 
     def _dial_failed(self, error: TTSError) -> None:
         logger.info("a dial failed: %s", error)
@@ -334,7 +308,7 @@ class SocketPool:
         self._probe_spares()
         logger.info("a connection was lost after %.1f s: %s", socket.hot_for(), error)
         self._around.counts.losses += 1
-        self._around.socket_lost(error)
+        self._around.telemetry.socket_lost(error)
         self._last_failure = error
         if not error.retryable:
             self._stop_dialing(error, raised=socket.slots.served)

@@ -22,7 +22,10 @@ from tts_trio.transport.tcp import open_tcp_stream
 from tts_trio.transport.tls_stream import NotResumedError, TLSStream
 
 OpenStream: TypeAlias = Callable[[TTSConfig], Awaitable[trio.abc.Stream]]
-"""Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one."""
+"""Opens a byte stream to `config.base_url`, TLS included. `open_stream` is the real one.
+
+A `receive_some` of the stream that is cancelled must lose nothing, as with trio's own streams.
+"""
 
 USER_AGENT = "tts_trio"
 

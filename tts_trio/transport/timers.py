@@ -114,21 +114,37 @@ class Timer:
 
     def fire(self) -> None:
         """Wake the task now, if it waits."""
-        if self._waiting is not None:
+        if self._waiting is None:
+            self._scope.cancel(reason="the timer was fired")
+        else:
             trio.lowlevel.reschedule(self._waiting)
             self._waiting = None
 
+    def late(self) -> float:
+        """Return how many seconds late it is: the loop stood still for them."""
+        return max(0.0, trio.current_time() - self.fires_at)
+
+    def scope(self, due: float, *, shield: bool = False) -> trio.CancelScope:
+        """Return a scope to wait in for something else. The timer cancels it when something may be due.
+
+        Args:
+            due: When something is due, in seconds of trio's clock.
+            shield: Whether nothing else does.
+        """
+        self.fires_at = due
+        self._scope = trio.CancelScope(deadline=due, shield=shield)
+        return self._scope
+
     async def wait(self, due: float) -> float:
-        """Wait until something may be due, and return how many seconds late it is: the loop stood still for them.
+        """Wait until something may be due, and return how many seconds late it is.
 
         Args:
             due: When something is due, in seconds of trio's clock.
         """
-        self.fires_at = due
-        with trio.CancelScope(deadline=due) as self._scope:
+        with self.scope(due):
             self._waiting = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
-        return max(0.0, trio.current_time() - self.fires_at)
+        return self.late()
 
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiting = None

@@ -127,7 +127,7 @@ class TLSStream(trio.abc.Stream):
         self._check_open()
         self._receiving = True
         try:
-            if self._has_rest and self.socket.pending():  # the descriptor knows nothing of it
+            if self.has_rest:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self.socket)
@@ -138,6 +138,31 @@ class TLSStream(trio.abc.Stream):
             data = b""
         finally:
             self._receiving = False
+        return self._note(data, size)
+
+    def receive_now(self, max_bytes: int) -> bytes | None:
+        """Return what has come, or `b""` at the end, without waiting; None: `receive_some` is to wait for it.
+
+        It spares a task that has waited until the descriptor can be read two coroutines.
+        """
+        self._check_open()
+        try:
+            data = self.socket.recv(min(max_bytes, _RECORD))
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError as error:
+            if not self._is_end(error):
+                raise trio.BrokenResourceError from error
+            data = b""
+        return self._note(data, min(max_bytes, _RECORD))
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether OpenSSL has read more than was received, of which the descriptor knows nothing."""
+        return self._has_rest and bool(self.socket.pending())
+
+    def _note(self, data: bytes, size: int) -> bytes:
+        """Note what was received, of at most this size, and return it."""
         self._has_rest = len(data) == size
         if data and self._on_session is not None:
             self._note_session(self._on_session)
@@ -180,7 +205,7 @@ class TLSStream(trio.abc.Stream):
 
     def has_input(self) -> bool:
         """Whether bytes have come that were not read."""
-        if self._has_rest and self.socket.pending():
+        if self.has_rest:
             return True
         try:
             return bool(socket.socket.recv(self.socket, 1, socket.MSG_PEEK))  # past TLS

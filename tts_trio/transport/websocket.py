@@ -1,32 +1,31 @@
 """One WebSocket: dial, read always, write whole frames, ping, close in bounded time.
 
 `framing.py` does the framing, by trio-websocket where it needs that. It bounds nothing: a peer may stay silent in the
-handshake and behind a Close frame, and a send that is cancelled tears a frame. So one task owns the socket, in a scope
-that no user's cancellation reaches; another reads always, and closing is an event and a bounded wait. A frame is
-written at once, without waiting, or where the socket does not take it, by a writer that no cancellation tears.
+handshake and behind a Close frame, and a send that is cancelled tears a frame. So one task owns the socket, in scopes
+that no user's cancellation reaches. It reads always, and its reading ends when something is due. Closing ends the
+reading too, and is a bounded wait. A frame is written at once, without waiting, or where the socket does not take it,
+by a writer that no cancellation tears.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import trio
 import trio_websocket
 
-from tts_trio._nurseries import single_error, telling_cause
+from tts_trio._nurseries import telling_cause
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSConnectionError, TTSError
 from tts_trio.errors.classification import classify
 from tts_trio.transport.dialing import DialTurn
-from tts_trio.transport.frames import PING, WHOLE_TEXT, client_frame
+from tts_trio.transport.frames import PING, PONG, WHOLE_TEXT, Pinged, Pong, client_frame
 from tts_trio.transport.framing import FramedConnection
 from tts_trio.transport.handshake import explain, trace_id
-from tts_trio.transport.pings import Ping, Pings
+from tts_trio.transport.pings import Pings
+from tts_trio.transport.protocols import SocketUser
 from tts_trio.transport.streams import USER_AGENT, OpenStream
 from tts_trio.transport.timers import TICK, Timer, has_expired
 
@@ -34,35 +33,8 @@ _PROBE_TIMEOUT = 1.0  # a pong takes one round trip; what does not come in so lo
 _STUCK_SECONDS = 0.1  # a frame is written in no time, unless the peer does not read
 
 
-class SocketUser(Protocol):
-    """Whoever opens a WebSocket, and acts on what comes. Only `do_what_is_due` may wait."""
-
-    def first_messages(self) -> Iterable[str]:
-        """Return the messages that are written as soon as the socket is open."""
-        ...
-
-    def opened(self) -> None:
-        """Note that the socket is hot: the first messages are written, and a pong has come back."""
-        ...
-
-    def received(self, message: str | bytes) -> None:
-        """Act on a message."""
-        ...
-
-    def due(self) -> float:
-        """Return when something is to be done on the open socket, in seconds of trio's clock.
-
-        After it has become earlier, `reset_timer` of the socket is to be called, or `wake_by`.
-        """
-        ...
-
-    async def do_what_is_due(self) -> None:
-        """Do it."""
-        ...
-
-
 class WebSocket:
-    """One WebSocket to the service, from its dialing to its end. `run` is its life; everything else is immediate.
+    """One WebSocket to the service. `dial` and `serve` are its life, from beginning to end; all else is immediate.
 
     Attributes:
         is_open: Whether the socket ever became hot.
@@ -75,7 +47,7 @@ class WebSocket:
 
     __slots__ = (
         "_answered", "_config", "_goodbye", "_messages", "_next_ping", "_nursery", "_open_stream", "_outbox", "_path",
-        "_pings", "_timer", "_user", "_websocket", "_writing", "_writing_since", "ending", "error", "is_open", "sent",
+        "_pings", "_timer", "_user", "_websocket", "_writer", "_writing_since", "ending", "error", "is_open", "sent",
         "trace_id", "written",
     )  # fmt: skip
 
@@ -98,8 +70,8 @@ class WebSocket:
         self._outbox: list[bytes] = []  # short, and a deque takes 600 bytes even where it is empty
         self._nursery: trio.Nursery | None = None  # of the writer; None until frames can be written
         self._websocket: FramedConnection | None = None
-        self._writing = False  # whether there is a writer
-        self._answered: trio.Event | None = None  # until the first pong has come, or none will
+        self._writer: trio.CancelScope | None = None
+        self._answered = False  # whether a pong has come
         self.ending = False
         self._goodbye: str | None = None
         self._timer = Timer()
@@ -148,73 +120,83 @@ class WebSocket:
         """
         if not self.ending:
             self._goodbye = goodbye
-            self._end()
+            self.ending = True
+            self._timer.fire()
 
     def abandon(self, error: TTSError) -> None:
         """Lose the socket, for this reason. Never blocks; only the first reason counts."""
         if not self.ending:
-            self.error = error
-            if self._answered is not None:
-                self._answered.set()
-            self._end()
+            self.error, self.ending = error, True
+            self._timer.fire()
 
-    def _end(self) -> None:
-        self.ending = True
-        self._timer.fire()
-
-    async def run(self, turn: DialTurn, user: SocketUser) -> None:
-        """Dial, then own the socket until it is closed or lost.
+    async def dial(self, turn: DialTurn, user: SocketUser, nursery: trio.Nursery) -> None:
+        """Dial, until the socket is hot. Call `serve` next, with no checkpoint in between.
 
         Args:
             turn: The turn to dial, which ends with the dial.
             user: What is told of all that comes.
+            nursery: The nursery of the tasks that watch the dial, and that write. It stays open as long as the socket.
 
         Raises:
-            TTSError: It never became hot. What happens later is in `error`.
+            TTSError: It did not become hot.
         """
         self._user = user
-        self._answered = trio.Event()
         try:
-            with single_error:
-                async with trio.open_nursery() as nursery:
-                    with turn.limited(self._config.timeouts.connect, nursery):
-                        websocket = self._websocket = self._over(await self._open_stream(self._config))
-                        await self._shake_hands(websocket)
-                        nursery.start_soon(self._read, websocket)
-                        self._nursery = nursery
-                        self._send(*user.first_messages(), more=True)
-                        self._ping(self._config.timeouts.connect, is_probe=False)
-                        await self._answered.wait()
-                        self._answered = None
-                    if self.error is not None:
-                        raise self.error
-                    # From here on it ends by the event, or by the peer.
-                    nursery.cancel_scope.shield = self.is_open = True
-                    if not self.ending:
-                        user.opened()
-                    await self._keep_time(user)
-                    if self.error is None:
-                        await self._say_goodbye(websocket)
-                    if nursery.child_tasks:
-                        nursery.cancel_scope.cancel(reason="the WebSocket is closed")
+            with turn.limited(self._config.timeouts.connect, nursery):
+                websocket = self._websocket = FramedConnection(await self._open_stream(self._config), self)
+                await self._shake_hands(websocket)
+                self._nursery = nursery
+                self._send(*user.first_messages(), more=True)
+                self._ping(self._config.timeouts.connect, is_probe=False)
+                while not self._answered and self.error is None:
+                    with self._timer.scope(math.inf):
+                        await self._read(websocket)
+            if self.error is not None:
+                raise self.error
+            self.is_open = True
         except Exception as error:  # noqa: BLE001 - sorted by explain; what it does not know is logged there
-            cause = self.error or self._explain(error)
-            if cause is not error and cause.__cause__ is None:
-                cause.__cause__ = telling_cause(error)
-            self.abandon(cause)
-            if not self.is_open:
-                raise cause from cause.__cause__
+            cause = self._fail(error)
+            raise cause from cause.__cause__
         finally:
-            self.ending = True
-            self._nursery = None
-            try:
-                if self._websocket is not None and not self._websocket.stream.close_now():
-                    await trio.aclose_forcefully(self._websocket.stream)
-            finally:
-                self._websocket = self._user = None  # which hold this object: no cycle is left to the collector
+            if not self.is_open:
+                await self._drop()  # noqa: ASYNC102 - it waits for nothing
 
-    def _over(self, stream: trio.abc.Stream) -> FramedConnection:
-        return FramedConnection(stream, on_message=self._take, on_pong=self._pong)
+    async def serve(self) -> None:
+        """Own the hot socket until it is closed or lost; `error` tells why."""
+        websocket, user = self._websocket, self._user
+        assert websocket is not None
+        assert user is not None
+        try:
+            if not self.ending:
+                user.opened()
+            self._next_ping = trio.current_time() + self._config.ping_interval
+            while not self.ending:
+                with self._timer.scope(self._next_deadline(), shield=True):
+                    await self._read(websocket)
+                self._pings.put_off(self._timer.late())
+                if self._overdue_at() <= trio.current_time():
+                    await self._judge(websocket, user)
+                if self._next_ping <= trio.current_time():
+                    self._next_ping = trio.current_time() + self._config.ping_interval
+                    self._ping(self._config.timeouts.ping, is_probe=False)
+                if not self.ending:
+                    user.do_what_is_due()
+            if self.error is None:
+                await self._say_goodbye(websocket)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
+        finally:
+            await self._drop()  # noqa: ASYNC102 - it waits for nothing
+
+    async def _drop(self) -> None:
+        """Let go of the stream, and of all that holds this object: no cycle is left to the collector."""
+        self.ending = True
+        websocket, self._websocket = self._websocket, None
+        self._nursery = self._user = None
+        if self._writer is not None:
+            self._writer.cancel(reason="the WebSocket is closed")
+        if websocket is not None and not websocket.stream.close_now():
+            await trio.aclose_forcefully(websocket.stream)
 
     async def _shake_hands(self, websocket: FramedConnection) -> None:
         url = urlsplit(self._config.base_url)
@@ -223,35 +205,60 @@ class WebSocket:
         answer = await websocket.shake_hands(url.netloc, url.path.rstrip("/") + self._path, headers)
         self.trace_id = trace_id(answer)
 
-    def _explain(self, error: Exception) -> TTSError:
-        return explain(error, self._config, self._websocket and self._websocket.stream)
+    def _fail(self, error: Exception) -> TTSError:
+        """Lose the socket by an error, and return the reason."""
+        cause = self.error or explain(error, self._config, self._websocket and self._websocket.stream)
+        if cause is not error and cause.__cause__ is None:
+            cause.__cause__ = telling_cause(error)
+        self.abandon(cause)
+        return cause
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
+        """Read until the socket is lost. When it was cancelled, it can be called again, and nothing is missing."""
         try:
             await websocket.read()
-        except Exception as error:
-            self.abandon(self._explain(error))  # before anybody writes to a socket that nobody reads
-            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
         self._lose()  # before a writer that fails in the same turn, and knows less of the cause
-        if self.error is not None:
-            raise self.error
 
-    def _take(self, message: str | bytes) -> None:
+    # For its stream.
+
+    def take(self, message: str | bytes) -> None:
+        """Act on a message."""
         assert self._websocket is not None
         assert self._user is not None
         self.written = self._websocket.stream.written_before
         if self.error is None:  # behind a message in fragments that is no text there may be others
             try:
                 self._user.received(message)
-            except Exception as error:  # noqa: BLE001 - logged there
-                self.abandon(self._explain(error))
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail(error)
         if self.error is not None:
             raise self.error
         self._messages += 1
 
+    def take_control(self, frame: Pinged | Pong) -> None:
+        """Act on a ping, or on the answer to one."""
+        if isinstance(frame, Pinged):
+            if self._outbox and self._outbox[-1][0] == PONG:  # where a peer reads nothing: one will do
+                self._outbox.pop()
+            self._put(PONG, frame.payload)
+        elif self._pings.answer(frame.payload):
+            if not self._answered:
+                self._answered = True
+                self._timer.fire()
+            elif self._user is not None:
+                self._timer.put_off(self._next_deadline())
+
     # A frame is written in the turn of the loop in which it was handed over, if the stream can take it without waiting.
     # Where it cannot, a writer waits for it, and for the frames behind it. It ends when none is left.
+
+    def _put(self, first: int, payload: bytes) -> None:
+        """Send a control frame; a socket that is ending drops it."""
+        if not self.ending:
+            self._outbox.append(client_frame(first, payload))
+            self._flush()
 
     def _send(self, *messages: str, more: bool) -> None:
         self._outbox += [client_frame(WHOLE_TEXT, message.encode()) for message in messages]
@@ -261,24 +268,28 @@ class WebSocket:
 
     def _flush(self) -> None:
         """Write what can be written at once, and start a writer for the rest, unless there is one."""
-        if self._writing or self._websocket is None or self._nursery is None:  # not open yet
+        if self._writer is not None or self._websocket is None or self._nursery is None:  # not open yet
             return
         if self._websocket.send_now(self._outbox):
             self._outbox.clear()
         if self._outbox or self._websocket.stream.unsent:
-            self._writing = True
-            self._nursery.start_soon(self._write, self._websocket)
+            self._writer = trio.CancelScope(shield=True)
+            self._nursery.start_soon(self._write, self._websocket, self._writer)
 
     @trio.lowlevel.enable_ki_protection
-    async def _write(self, websocket: FramedConnection) -> None:
+    async def _write(self, websocket: FramedConnection, scope: trio.CancelScope) -> None:
         try:
-            while not self.ending and (self._outbox or websocket.stream.unsent):
-                self._writing_since = trio.current_time()
-                await websocket.send_frame(self._outbox.pop(0) if self._outbox else b"")
-                self._writing_since = math.inf
-            self._writing = False
+            with scope:
+                while not self.ending and (self._outbox or websocket.stream.unsent):
+                    self._writing_since = trio.current_time()
+                    await websocket.send_frame(self._outbox.pop(0) if self._outbox else b"")
+                    self._writing_since = math.inf
         except trio_websocket.ConnectionClosed:
             self._lose()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
+        finally:
+            self._writer = None
 
     def _lose(self) -> None:
         """Lose the socket because the peer ended it."""
@@ -288,21 +299,6 @@ class WebSocket:
         else:
             self.abandon(classify(closed.reason, close_code=closed.code, trace_id=self.trace_id))
 
-    # The task that owns the socket keeps the time, too: that of its own pings, and of what else is to be done on it.
-
-    async def _keep_time(self, user: SocketUser) -> None:
-        """Do what is due when it is due, until the socket ends."""
-        self._next_ping = trio.current_time() + self._config.ping_interval
-        while not self.ending:
-            stood_still = await self._timer.wait(self._next_deadline())
-            self._pings.put_off(stood_still)
-            if self._next_ping <= trio.current_time():
-                self._next_ping = trio.current_time() + self._config.ping_interval
-                self._ping(self._config.timeouts.ping, is_probe=False)
-            await self._judge_pings()
-            if not self.ending:
-                await user.do_what_is_due()
-
     def _next_deadline(self) -> float:
         assert self._user is not None
         deadline = min(self._next_ping, self._user.due())
@@ -310,27 +306,29 @@ class WebSocket:
             deadline = min(deadline, trio.current_time() + TICK, self._pings.overdue_at())
         return deadline
 
+    def _overdue_at(self) -> float:
+        if self.ending or self._user is None:
+            return math.inf
+        return min(self._pings.overdue_at(), self._user.overdue_at())
+
     def _ping(self, timeout: float, *, is_probe: bool) -> None:
         """Send a ping that is to be answered in so many seconds."""
         now = trio.current_time()
         payload = self._pings.add(now, timeout, self._messages, is_probe=is_probe)
-        self._outbox.append(client_frame(PING, payload))
-        self._flush()
+        self._put(PING, payload)
         self._timer.bring_forward(now + min(TICK, timeout))
 
-    def _pong(self, payload: bytes) -> None:
-        if self._pings.answer(payload):
-            if self._answered is not None:
-                self._answered.set()
-            self._timer.put_off(self._next_deadline())
-
-    async def _judge_pings(self) -> None:
-        """Lose the socket where a pong is overdue."""
-        if self._pings.overdue_at() > trio.current_time():
+    async def _judge(self, websocket: FramedConnection, user: SocketUser) -> None:
+        """Lose the socket where the peer is late, by all that had come by now. Another task reads meanwhile."""
+        now = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.shield = True
+            nursery.start_soon(self._read, websocket)
+            is_late = await has_expired(self._overdue_at)
+            nursery.cancel_scope.cancel(reason="it was judged")
+        if not is_late:
             return
-        for ping in [ping for ping in self._pings.waiting if ping.overdue_at <= trio.current_time()]:
-            if not await has_expired(partial(self._overdue_since, ping)):
-                continue
+        for ping in [ping for ping in self._pings.waiting if ping.overdue_at <= now]:
             if not ping.is_probe:
                 says = f"a ping within {self._config.timeouts.ping:g} s"
             # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
@@ -340,11 +338,11 @@ class WebSocket:
                 self._pings.waiting.remove(ping)
                 continue
             self.abandon(TTSConnectionError(f"the service did not answer {says}"))
-
-    def _overdue_since(self, ping: Ping) -> float:
-        return ping.overdue_at if ping in self._pings.waiting and not self.ending else math.inf
+        if not self.ending and user.overdue_at() <= now:
+            user.give_up()
 
     async def _say_goodbye(self, websocket: FramedConnection) -> None:
         last = b"" if self._goodbye is None else client_frame(WHOLE_TEXT, self._goodbye.encode())
-        with trio.move_on_after(self._config.timeouts.close), suppress(trio_websocket.ConnectionClosed):
+        with trio.move_on_after(self._config.timeouts.close, shield=True), suppress(trio_websocket.ConnectionClosed):
             await websocket.close(last)
+            await self._read(websocket)

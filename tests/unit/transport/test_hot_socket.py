@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, heard, hot_connection, listen, make_config, memory_service, sockets_of, speaking
+from tests.helpers.socket_user import Owner
 from tts_trio import TTSConnectionError, WebSocketConnectionManager
 from tts_trio.connection_manager import acquire_connection
 from tts_trio.local_server import Behavior, CloseSent, Fault, Received
@@ -215,9 +216,7 @@ async def test_an_aging_that_is_out_of_order_is_an_assertion(
         socket = HotSocket(
             endpoint_for(make_config()),
             service.open_stream,
-            on_hot=lambda _: None,
-            on_slot=lambda: None,
-            on_old=lambda _: None,
+            Owner(),
         )
         socket._state = state
         if state is SocketState.HOT:

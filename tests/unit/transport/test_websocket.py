@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import wsproto
-from wsproto.events import AcceptConnection
+from wsproto.events import AcceptConnection, Event, Ping, Pong
 
 from tests.helpers import API_KEY, Service, listen, make_config, memory_service, speaking
 from tests.helpers.socket_user import User
@@ -214,7 +214,7 @@ async def test_a_ping_that_is_answered_wakes_nobody_again(autojump_clock: trio.t
         trio.lowlevel.add_instrument(wakes)
         await trio.sleep(5 * make_config().ping_interval)
         trio.lowlevel.remove_instrument(wakes)
-        assert wakes.count == 5 * 2  # to send it, and behind the checkpoint of the user
+        assert wakes.count == 5 * 2 * 2  # to send it, and to take the pong; and behind a checkpoint of the stream each
         websocket.close()
 
 
@@ -238,3 +238,63 @@ async def test_a_dial_ends_at_once_where_the_peer_takes_nothing_any_more(
         with pytest.raises(TTSConnectionError):
             await run(WebSocket(make_config(), ENDPOINT.path(), open_stream), User(ENDPOINT.begin(None)))
     assert trio.current_time() == pytest.approx(0, abs=0.5)
+
+
+@asynccontextmanager
+async def granted(nursery: trio.Nursery) -> AsyncGenerator[tuple[wsproto.WSConnection, trio.StapledStream]]:
+    """Give the server's end of a hot socket, and the stream that it reads and writes; none of its writes waits."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+
+    async def open_stream(_: TTSConfig) -> trio.abc.Stream:
+        return ours
+
+    websocket = WebSocket(make_config(), ENDPOINT.path(), open_stream)
+    user = User(ENDPOINT.begin(None))
+    nursery.start_soon(run, websocket, user)
+    server.receive_data(await theirs.receive_some())
+    await theirs.send_all(server.send(AcceptConnection()))
+    while not user.hot.is_set():
+        await hear(server, theirs)
+    yield server, theirs
+    websocket.close()
+    await theirs.aclose()
+
+
+async def hear(server: wsproto.WSConnection, stream: trio.abc.Stream) -> list[Event]:
+    """Return what comes next, and answer pings."""
+    server.receive_data(await stream.receive_some())
+    events = [*server.events()]
+    for event in events:
+        if isinstance(event, Ping):
+            await stream.send_all(server.send(event.response()))
+            await trio.testing.wait_all_tasks_blocked()
+    return events
+
+
+async def test_pings_of_the_peer_are_answered(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream):
+        await stream.send_all(server.send(Ping(b"here?")))
+        assert [each.payload for each in await hear(server, stream) if isinstance(each, Pong)] == [b"here?"]
+
+
+async def test_of_a_peer_that_takes_nothing_only_the_last_ping_is_answered(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P36: 1,000 pongs for each would be kept, of as much as it cares to send."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream):
+        takes = trio.Event()
+        send_all = trio.testing.MemorySendStream.send_all
+
+        async def send_late(end: trio.testing.MemorySendStream, data: bytes | bytearray | memoryview) -> None:
+            if end is not stream.send_stream:
+                await takes.wait()
+            await send_all(end, data)
+
+        monkeypatch.setattr(trio.testing.MemorySendStream, "send_all", send_late)
+        for number in range(100):
+            await stream.send_all(server.send(Ping(b"%d" % number)))
+            await trio.testing.wait_all_tasks_blocked()
+        takes.set()
+        answers = [each.payload for _ in range(2) for each in await hear(server, stream) if isinstance(each, Pong)]
+        assert answers == [b"0", b"99"]

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from tests.helpers import TEXTS, listen, make_config, memory_service, speaking
+from tests.helpers.socket_user import Taken
 from tts_trio import AudioChannel, TTSConfig, WebSocketConnectionManager
 from tts_trio.local_server import Behavior
 from tts_trio.transport.framing import MAX_MESSAGE
@@ -41,10 +42,10 @@ def innermost() -> trio.Nursery:
     return trio.lowlevel.current_task().child_nurseries[-1]
 
 
-async def test_an_open_websocket_is_two_tasks_and_a_nursery(
+async def test_an_open_websocket_is_one_task_and_no_nursery(
     autojump_clock: trio.testing.MockClock, endpoint: str
 ) -> None:
-    """One task owns it and keeps the time, one reads; nothing of its dial is left."""
+    """It owns it, reads and keeps the time; nothing of its dial is left."""
     async with memory_service() as service:
         config = make_config(endpoint)
         async with WebSocketConnectionManager(config, open_stream=service.open_stream) as connections:
@@ -52,7 +53,7 @@ async def test_an_open_websocket_is_two_tasks_and_a_nursery(
             await connections.connect()
             await trio.sleep(1)
             sockets = connections.statistics().hot
-            assert held(nursery) == (2 * sockets, sockets)
+            assert held(nursery) == (sockets, 0)
 
 
 @pytest.mark.parametrize("text", TEXTS.values())
@@ -112,7 +113,7 @@ async def test_a_dial_is_watched_by_one_task(autojump_clock: trio.testing.MockCl
         nursery = innermost()
         for _ in range(2):
             await trio.sleep(0.7)
-            assert held(nursery) == (2, 1)
+            assert held(nursery) == (2, 0)
 
 
 async def test_a_handshake_leaves_no_buffers_behind(autojump_clock: trio.testing.MockClock) -> None:
@@ -132,7 +133,12 @@ async def test_a_message_is_let_go_when_it_was_handed_on(text: str) -> None:
     """While the next one is waited for, nothing of it stays: of 200 calls that speak, that was 4 MB."""
     ours, theirs = trio.testing.memory_stream_pair()
     lengths: list[int] = []
-    stream = ServerStream(ours, MAX_MESSAGE, lambda message: lengths.append(len(message)), pytest.fail)
+
+    class Lengths(Taken):
+        def take(self, message: str | bytes) -> None:
+            lengths.append(len(message))
+
+    stream = ServerStream(ours, MAX_MESSAGE, Lengths())
     grant = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(theirs.send_all, grant)
