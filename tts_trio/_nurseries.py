@@ -13,7 +13,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
 
@@ -23,30 +23,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Block(AbstractAsyncContextManager[T]):
+class _Block(contextlib._AsyncGeneratorContextManager[T]):  # pyright: ignore[reportPrivateUsage] - one object, not two
     """An `async with` block whose entry and exit no KeyboardInterrupt interrupts."""
-
-    def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:
-        self._inner = inner
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> T:
-        return await self._inner.__aenter__()
+        return await super().__aenter__()
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await self._inner.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - as the inner block does
+        return await super().__aexit__(kind, error, traceback)  # noqa: ASYNC102 - as the generator does
 
 
 def asynccontextmanager(function: Callable[P, AsyncGenerator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
     """Do what `contextlib.asynccontextmanager` does, and protect the entry and the exit from a KeyboardInterrupt."""
-    make = contextlib.asynccontextmanager(function)
 
     @wraps(function)
     def protected(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
-        return _Block(make(*args, **kwargs))
+        return _Block(function, args, kwargs)
 
     return protected
 
@@ -142,14 +138,9 @@ class WaitingTasks:
     @trio.lowlevel.enable_ki_protection
     async def wait(self) -> None:
         """Wait until `wake` is called."""
-        tasks, task = self._tasks, trio.lowlevel.current_task()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            del tasks[task]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        tasks[task] = None
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        task = trio.lowlevel.current_task()
+        self._tasks[task] = None
+        await trio.lowlevel.wait_task_rescheduled(partial(_stop_waiting, self._tasks, task))
 
     @trio.lowlevel.enable_ki_protection
     def wake(self) -> None:
@@ -157,6 +148,13 @@ class WaitingTasks:
         for task in self._tasks:
             trio.lowlevel.reschedule(task)
         self._tasks.clear()
+
+
+def _stop_waiting(
+    tasks: dict[trio.lowlevel.Task, None], task: trio.lowlevel.Task, _raise_cancel: object
+) -> trio.lowlevel.Abort:
+    del tasks[task]
+    return trio.lowlevel.Abort.SUCCEEDED
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -71,7 +71,7 @@ class WebSocketConnectionManager(SingleUse):
         self._surroundings: Surroundings | None = None
         self._own_endpoint = endpoint_for(config)
         self._pools: dict[str, SocketPool] = {}  # by their kinds, the least recently used first
-        self._closing = set[SocketPool]()  # those of them that others took the place of
+        self._closing: tuple[SocketPool, ...] = ()  # those of them that others took the place of
         self._counts = Counts()
 
     @asynccontextmanager
@@ -155,14 +155,14 @@ class WebSocketConnectionManager(SingleUse):
         """
         if len(self._pools) <= 1 + _MOST_OTHERS:
             return
-        self._closing = {pool for pool in self._closing if pool.sockets}
+        self._closing = tuple(pool for pool in self._closing if pool.sockets)
         for kind, pool in list(self._pools.items())[:-1]:
             if len(self._pools) == 1 + _MOST_OTHERS:
                 return
             if kind != self._own_endpoint.kind and not pool.needed:
                 del self._pools[kind]
                 pool.close()
-                self._closing.add(pool)
+                self._closing += (pool,)
 
     @trio.lowlevel.enable_ki_protection
     async def close(self) -> None:
@@ -179,7 +179,7 @@ class WebSocketConnectionManager(SingleUse):
             for pool in (*self._pools.values(), *self._closing):
                 await pool.wait_closed()
         self._pools.clear()  # which hold this manager: no cycle is left to the garbage collector
-        self._closing.clear()
+        self._closing = ()
 
     def _require_open(self) -> None:
         if self._surroundings is None:

@@ -281,9 +281,10 @@ class SpokenText:
         if self.estimated and not (self._ended and delivered_ms >= self.received_ms):
             reached = Reached(reached.offset, delivered_ms)
             following = next((at for at in reversed(range(following)) if self._sent.is_spoken(at)), 0)
-        while following < len(self._sent.spans) and not self._sent.is_spoken(following):
+        starts = self._sent.starts
+        while following < len(starts) and not self._sent.is_spoken(following):
             following += 1
-        offset = self._sent.spans[following][0] if following < len(self._sent.spans) else len(self._sent.text)
+        offset = starts[following] if following < len(starts) else len(self._sent.text)
         return offset, min(reached.ms, delivered_ms)
 
     @property

@@ -37,10 +37,11 @@ class EstimatedWords:
         """Return the words that have ended by a time; what was made for an earlier call is not made again."""
         count = self._count(ms)
         if count != len(self._told):
-            text, spans, origin, end_ms = self._sent.text, self._sent.spans, self._origin, self._end_ms
+            text, origin, end_ms = self._sent.text, self._origin, self._end_ms
+            more = slice(len(self._told), count)
             self._told += tuple(
                 origin.word(text, start, end, end_ms(start), end_ms(end), estimated=True)
-                for start, end in spans[len(self._told) : count]
+                for start, end in zip(self._sent.starts[more], self._sent.ends[more], strict=True)
             )
         return self._told
 
@@ -49,11 +50,11 @@ class EstimatedWords:
         count = self._count(ms)
         if not count:
             return Reached(0, 0.0)
-        end = self._sent.spans[count - 1][1]
+        end = self._sent.ends[count - 1]
         return Reached(end, self._end_ms(end))
 
     def _count(self, ms: float) -> int:
-        return bisect.bisect_right(self._sent.spans, ms, key=lambda span: self._end_ms(span[1]))
+        return bisect.bisect_right(self._sent.ends, ms, key=self._end_ms)
 
     def _end_ms(self, offset: int) -> float:
         """When the text up to an offset has been spoken."""

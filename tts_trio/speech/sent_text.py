@@ -56,19 +56,20 @@ class SentText:
     Attributes:
         text: All of them.
         length: The length of the text, without the blanks at its end, in characters.
-        spans: Where the words begin and end.
+        starts: Where the words begin. A list for these and one for the ends: a pair for each word is an object more.
+        ends: Where they end.
         cursor: How far the text is aligned, in characters.
         covered: How many characters are aligned, those after them included that are silent.
     """
 
-    __slots__ = ("_ends", "_letters", "_phrases", "covered", "cursor", "length", "spans", "text")
+    __slots__ = ("_letters", "_phrases", "covered", "cursor", "ends", "length", "starts", "text")
 
     def __init__(self) -> None:
         self.text: str = ""
         self.length = 0
-        self.spans: list[tuple[int, int]] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
         self.cursor = self.covered = 0
-        self._ends: list[int] = []  # of the words: to search in pairs takes a function call for each step
         self._letters: list[int] = [0]  # how many characters the words before each word have, and all of them
         self._phrases: list[int] = [0]  # how many words there are before each phrase, and in all
         word_pattern()  # compiles it now, and not when the first phrase is waited for
@@ -78,11 +79,11 @@ class SentText:
         offset = len(self.text)
         self.text += phrase
         for start, end in word_spans(phrase):
-            self.spans.append((offset + start, offset + end))
-            self._ends.append(offset + end)
+            self.starts.append(offset + start)
+            self.ends.append(offset + end)
             self._letters.append(self._letters[-1] + end - start)
-        self._phrases.append(len(self.spans))
-        self.length = self.spans[-1][1] if self.spans else 0
+        self._phrases.append(len(self.ends))
+        self.length = self.ends[-1] if self.ends else 0
         self.align(self.cursor)
 
     def align(self, cursor: int) -> bool:
@@ -101,28 +102,28 @@ class SentText:
     @property
     def word(self) -> int:
         """Index of the word in which, or before which, the cursor stands."""
-        return bisect.bisect_right(self._ends, self.cursor)
+        return bisect.bisect_right(self.ends, self.cursor)
 
     @property
     def is_inside_phrase(self) -> bool:
         """Whether the cursor is."""
-        word = bisect.bisect_right(self._ends, self.cursor)
-        inside_word = word < len(self.spans) and self.spans[word][0] < self.cursor
+        word = bisect.bisect_right(self.ends, self.cursor)
+        inside_word = word < len(self.starts) and self.starts[word] < self.cursor
         return inside_word or self._phrases[bisect.bisect_left(self._phrases, word)] != word
 
     def word_at(self, offset: int) -> int:
         """Index of the first word that ends after this offset."""
-        return bisect.bisect_right(self._ends, offset)
+        return bisect.bisect_right(self.ends, offset)
 
     def letters(self, offset: int) -> int:
         """How many characters before this offset are no blanks."""
         word = self.word_at(offset)
-        inside = max(0, offset - self.spans[word][0]) if word < len(self.spans) else 0
+        inside = max(0, offset - self.starts[word]) if word < len(self.starts) else 0
         return self._letters[word] + inside
 
     def is_spoken(self, word: int) -> bool:
         """Whether there is anything in a word that is to be heard."""
-        return speakable(self.text[slice(*self.spans[word])])
+        return speakable(self.text[self.starts[word] : self.ends[word]])
 
     def end_of(self, said: str) -> int | None:
         """Return how far these characters go on with the text, blanks around them aside.
@@ -152,7 +153,7 @@ class SentText:
         """
         first = self.word
         later = self._phrases[bisect.bisect_right(self._phrases, first) :]
-        begins = [(phrase, self.spans[phrase][0]) for phrase in later if phrase < len(self.spans)]
+        begins = [(phrase, self.starts[phrase]) for phrase in later if phrase < len(self.starts)]
         farthest = len(self.text) if may_pass else self.covered
         work = 0
         for index, offset in [(first, self.cursor), *begins]:
@@ -164,7 +165,7 @@ class SentText:
                 or self._find(said, index, offset, from_first=index > first)
                 or (source and source is not said and self._find(source, index, offset, from_first=True))
             )
-            if place and (place.first == first or self.spans[place.first][0] <= farthest):
+            if place and (place.first == first or self.starts[place.first] <= farthest):
                 return place
         return None
 
@@ -183,7 +184,8 @@ class SentText:
                 return None
             if begun is None:
                 begun, letters = index, index + 1
-                start, end = self.spans[first + len(times)]
+                word = first + len(times)
+                start, end = self.starts[word], self.ends[word]
                 letters_until = start + letters_end(text[start:end])
             cursor += 1
             if cursor <= letters_until:
@@ -201,15 +203,16 @@ class SentText:
 
     def _find(self, reading: Reading, first: int, offset: int, *, from_first: bool) -> Place | None:
         """Find words that were read otherwise than they were written."""
-        spans = self.spans[first : first + len(reading.words) + _WORDS_TO_SPARE]
+        words = slice(first, first + len(reading.words) + _WORDS_TO_SPARE)
+        spans = zip(self.starts[words], self.ends[words], strict=True)
         written = [self.text[max(offset, start) : end] for start, end in spans]
         phrases = self._phrases[bisect.bisect_right(self._phrases, first) :]
-        ends = [end - first for end in itertools.takewhile(lambda end: end <= first + len(spans), phrases)]
+        ends = [end - first for end in itertools.takewhile(lambda end: end <= first + len(written), phrases)]
         from tts_trio.speech.word_matching import find_words  # loaded late: mostly the characters are those of the text
 
         found = find_words(reading, written, ends, from_first=from_first)
         if found is None:
             return None
         first += found.skipped
-        cursor = self.spans[first + len(found.times) - 1][1]
+        cursor = self.ends[first + len(found.times) - 1]
         return Place(reading, first, found.times, cursor, None, found.read)

@@ -147,7 +147,7 @@ class TimedWords:
     def end(self, ms: float) -> None:
         """Note that all words have ended by a time, which is the end."""
         self.end_clip(ms)
-        self._later += (TimedWords._end, len(self._sent.spans), ms)
+        self._later += (TimedWords._end, len(self._sent.ends), ms)
 
     # What is asked.
 
@@ -243,7 +243,7 @@ class TimedWords:
             self._spelled.append((place.spelled_from, base_ms, "".join(characters), *times))
         cut_ms = self._cut_ms
         for index, times in enumerate(place.times, place.first):
-            start, end = self._sent.spans[index]
+            start, end = self._sent.starts[index], self._sent.ends[index]
             last = self._timed[-1] if self._timed else None
             if last is not None and last.start == start:  # its letters came before: these are its marks
                 self._timed[-1] = last._replace(mark_ms=base_ms + times.mark_ms)
@@ -260,7 +260,7 @@ class TimedWords:
 
     def _pass(self, words: int, ms: float) -> None:
         """Note that so many words have ended by a time, whether or not they have times of their own."""
-        offset = self._sent.spans[words - 1][1] if words else 0
+        offset = self._sent.ends[words - 1] if words else 0
         timed = self._timed[-1].end if self._timed else 0
         if offset > max(timed, self._untimed[-1].offset if self._untimed else 0):
             self._untimed.append(Reached(offset, ms))

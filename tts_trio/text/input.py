@@ -206,6 +206,7 @@ class TextInput:
         if ends:
             self.complete = True
             self._queue(self._phraser.close())
+            self._phraser = None  # it is a dozen objects, which would stay as long as the reply is spoken
         return pieces
 
     def _transform(self, chain: Chain, text: str, *, ends: bool) -> list[Piece]:

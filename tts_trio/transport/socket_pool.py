@@ -30,7 +30,7 @@ class SocketPool:
     """The sockets of one kind. No socket is dialed before one is expected or waited for, or `replenish` is called.
 
     Attributes:
-        sockets: The sockets, each with the scope around its dial.
+        sockets: The sockets, each with the scope around its dial; None: that is over.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class SocketPool:
             endpoint: The endpoint, with the configuration of the sockets.
             surroundings: What the pools of the conversation share.
         """
-        self.sockets: dict[HotSocket, trio.CancelScope] = {}
+        self.sockets: dict[HotSocket, trio.CancelScope | None] = {}
         self._config = endpoint.config
         self._spares = spare_connections(endpoint.config)
         self._endpoint = endpoint
@@ -53,8 +53,8 @@ class SocketPool:
         self._closed = False
         self._acquiring = 0  # callers in `acquire`
         self._waiting = 0  # callers that wait for a hot socket
-        self._changed = trio.Event()
-        self._dial_now = trio.Event()
+        self._changed: trio.Event | None = None  # None: nobody waits for it
+        self._dial_now: trio.Event | None = None
         self._backoff = DialBackoff()
         self._last_failure: TTSError | None = None
         self._failures = 0  # dials that failed
@@ -120,13 +120,14 @@ class SocketPool:
         self._closed = True
         for socket, scope in self.sockets.items():
             socket.close(TTSError("the connection manager was closed"))
-            scope.cancel(reason="the connection manager is closed")  # ends a dial; an open socket is shielded
+            if scope is not None:
+                scope.cancel(reason="the connection manager is closed")
         self._announce()
 
     async def wait_closed(self) -> None:
         """Wait until no socket is left."""
         while self.sockets:
-            await self._changed.wait()
+            await self._change().wait()
 
     async def connect(self) -> None:
         """Wait for a socket that can take an utterance, and dial what else is wanted."""
@@ -152,8 +153,9 @@ class SocketPool:
         if self._permanent_error is not None and self._permanent_error_raised:
             self._permanent_error = None
         self._waiting += 1
-        self._dial_now.set()
-        self._dial_now = trio.Event()
+        if self._dial_now is not None:
+            self._dial_now.set()
+            self._dial_now = None
         self.replenish(at_once=True)
         timeout, failures = self._config.timeouts.connect, self._failures
         countdown = Countdown(timeout)
@@ -169,7 +171,7 @@ class SocketPool:
                 if self._failures > failures and self._is_down():
                     assert self._last_failure is not None
                     raise copy.copy(self._last_failure) from self._last_failure.__cause__
-                if not await countdown.wait(self._changed):
+                if not await countdown.wait(self._change()):
                     break
         finally:
             self._waiting -= 1
@@ -184,8 +186,15 @@ class SocketPool:
         return away and not any(s.state is SocketState.DIALING and s.began < math.inf for s in self.sockets)
 
     def _announce(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def _change(self) -> trio.Event:
+        """Return the event of the next change."""
+        if self._changed is None:
+            self._changed = trio.Event()
+        return self._changed
 
     def replenish(self, *, at_once: bool = False) -> None:
         """Dial as many sockets as are wanted and neither ready nor being dialed, after a backoff or at once."""
@@ -222,16 +231,9 @@ class SocketPool:
     @trio.lowlevel.enable_ki_protection
     async def _serve(self, socket: HotSocket, delay: float) -> None:
         """Run one socket, from its dial until it is lost or closed."""
-        dialed = False
         try:
-            with self.sockets[socket]:
-                if delay:
-                    with trio.move_on_after(delay):
-                        await self._dial_now.wait()  # an explicit call ends the backoff
-                else:
-                    await trio.lowlevel.checkpoint()  # a block that is cancelled while it is entered dials nothing
-                dialed = await self._dial(socket)
-            if dialed:
+            if await self._dial(socket, delay):
+                self.sockets[socket] = None
                 await socket.serve()
                 self._socket_ended(socket)
         except TTSError as error:
@@ -248,17 +250,28 @@ class SocketPool:
             del self.sockets[socket]
             self.slot_changed()
 
-    async def _dial(self, socket: HotSocket) -> bool:
-        """Dial a socket in its turn; return False where another dial has got a permanent error meanwhile."""
-        turn = await DialTurn.wait(self._config.base_url)
-        try:
-            if self._permanent_error is not None:  # this one would get it too
-                return False
-            self._around.counts.dials += 1
-            await socket.dial(turn, self._around.nursery)
-            return True
-        finally:
-            turn.end()
+    async def _dial(self, socket: HotSocket, delay: float) -> bool:
+        """Dial a socket; False: the manager was closed, or another dial has got a permanent error meanwhile."""
+        scope = self.sockets[socket]
+        assert scope is not None
+        with scope:
+            if delay:
+                with trio.move_on_after(delay):
+                    if self._dial_now is None:
+                        self._dial_now = trio.Event()
+                    await self._dial_now.wait()  # an explicit call ends the backoff
+            else:
+                await trio.lowlevel.checkpoint()  # a block that is cancelled while it is entered dials nothing
+            turn = await DialTurn.wait(self._config.base_url)
+            try:
+                if self._permanent_error is not None:  # this one would get it too
+                    return False
+                self._around.counts.dials += 1
+                await socket.dial(turn, self._around.nursery)
+                return True
+            finally:
+                turn.end()
+        return False
 
     # For its sockets.
 
