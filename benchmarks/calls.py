@@ -11,7 +11,8 @@ that of the client's process from the moment when all are ready until all have s
 with the dials for the next replies, the pings and whatever else it does in that time; the "opening" is all it spent
 until then, in ms a call. A reply is begun half a second before its first token, as when an LLM is asked. "Delay" is
 from the service's sending to the first of the message being in the caller's hands, in ms; "memory" is what the process
-grew by until all were ready, and "speaking" until all spoke, in kB a call. The floor is the least code on asyncio
+grew by until all were ready, and "speaking" until all spoke, in kB a call; "full passes" are those of the garbage
+collector while they speak, in all rounds. The floor is the least code on asyncio
 that does the same. "floor, trio" is the least code on trio, over our TLS stream and frames; "no spare" is `spares=0`.
 The clients take turns, round by round, each time in a fresh process; the medians of the rounds count, and "of the
 floor" is the median of the ratios to that of asyncio within a round. `memory.py` says how the memory by kind is found.
@@ -102,6 +103,7 @@ class Cell:
         opening: Milliseconds of CPU for each call, until all are ready.
         memory: Kilobytes a call, when all are ready.
         speaking: Kilobytes a call, when all speak.
+        passes: Full passes of the garbage collector, from when all are ready until all have spoken.
         failures: Calls that failed, or whose audio did not come whole.
     """
 
@@ -111,6 +113,7 @@ class Cell:
     opening: float
     memory: float
     speaking: float
+    passes: int
     failures: int
 
 
@@ -143,6 +146,7 @@ def measure(service: Service, contestant: Contestant, load: Load) -> Cell:
         opening=1000 * (steady["cpu"] - before["cpu"]) / load.calls,
         memory=(steady["memory"] - before["memory"]) / load.calls / 1000,
         speaking=(speaking["memory"] - before["memory"]) / load.calls / 1000,
+        passes=spoken["passes"] - steady["passes"],
         failures=sum("error" in record or size < whole for record, size in zip(records, sizes, strict=True)),
     )
 
@@ -185,7 +189,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def rows(rounds: Sequence[Round]) -> Iterator[dict[str, object]]:
-    """Make a row for each client: the medians of all rounds, and all failures."""
+    """Make a row for each client: the medians of all rounds, and all full passes of the collector and failures."""
     for client in dict.fromkeys(client for cells in rounds for client in cells):
         yield {"client": client} | {
             "cpu": _median(rounds, client, "cpu"),
@@ -197,6 +201,7 @@ def rows(rounds: Sequence[Round]) -> Iterator[dict[str, object]]:
             "opening, of the floor": _ratio(rounds, client, "opening"),
             "memory": _median(rounds, client, "memory"),
             "memory, speaking": _median(rounds, client, "speaking"),
+            "full passes": sum(cells[client].passes for cells in rounds if client in cells),
             "failures": sum(cells[client].failures for cells in rounds if client in cells),
         }
 
@@ -219,17 +224,17 @@ def _ratio(rounds: Sequence[Round], client: str, measure: str) -> float | None:
 def targets(load: Load, rounds: Sequence[Round]) -> Iterator[Target]:
     """Compare what a load costs us with what it is to cost."""
     for row in rows(rounds):
-        for measure, column, limit in _TARGETS:
+        for measure, column, limit in _limits(load):
             if row["client"] in _OURS and isinstance(value := row[column], float):
                 yield Target(f"{row['client']}, {load.calls} calls: {measure}", value, None, limit)
 
 
-_TARGETS = (
-    ("CPU a second of audio, of the floor", "cpu, of the floor", 1.7),
-    ("delay, 99th percentile, of the floor", "p99, of the floor", 3.0),
-    ("CPU to open a call, of the floor", "opening, of the floor", 1.7),
-    ("memory a call that speaks, kB", "memory, speaking", 200.0),
-)
+def _limits(load: Load) -> Iterator[tuple[str, str, float]]:
+    """Give what is to be reached: what it is, in which column it is, and the most it may be."""
+    yield "CPU a second of audio, of the floor", "cpu, of the floor", 1.7
+    yield "delay, 99th percentile, of the floor", "p99, of the floor", 3.0 if load.calls <= 200 else 5.0
+    yield "CPU to open a call, of the floor", "opening, of the floor", 1.7
+    yield "memory a call that speaks, kB", "memory, speaking", 200.0
 
 
 def main() -> None:

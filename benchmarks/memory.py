@@ -34,6 +34,11 @@ class Held:
     types: Mapping[str, tuple[float, float]]
     sockets: float
 
+    @property
+    def objects(self) -> float:
+        """How many objects the garbage collector has to look at."""
+        return sum(count for count, _ in self.types.values())
+
 
 def held(contestant: Contestant, base_url: str, voices: Sequence[str], settle: float) -> Held:
     """Open calls and leave them alone; the process is warmed up, and not measured otherwise.
@@ -83,6 +88,7 @@ def by_module(found: Mapping[str, Held], rss: Mapping[str, float | None]) -> Ite
     outside = {client: None if (grown := rss.get(client)) is None else grown - python[client] for client in found}
     yield {"kind": "outside Python (OpenSSL, allocators)"} | outside
     yield {"kind": "RSS, all"} | {client: rss.get(client) for client in found}
+    yield {"kind": "objects of the collector, number"} | {client: each.objects for client, each in found.items()}
     yield {"kind": "sockets, number"} | {client: each.sockets for client, each in found.items()}
 
 

@@ -229,13 +229,13 @@ def module_of(filename: str) -> str:
 
 
 def usage() -> dict[str, float]:
-    """Return the CPU that this process has used, in seconds, and its memory, in bytes."""
+    """Return the CPU that this process has used, in seconds, its memory, in bytes, and the collector's full passes."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         memory = int(statm.read_text().split()[1]) * resource.getpagesize()
     else:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"cpu": time.process_time(), "memory": memory}
+    return {"cpu": time.process_time(), "memory": memory, "passes": gc.get_stats()[2]["collections"]}
 
 
 def run_on_asyncio(open_client: OpenClient) -> None:

@@ -12,7 +12,7 @@ from benchmarks import calls, field
 from benchmarks.calls import Cell, Load, percentile, rows, targets
 from benchmarks.children import Service, open_contestant, open_service
 
-CELL = Cell(cpu=0.5, median=1.0, p99=2.0, opening=4.0, memory=100.0, speaking=120.0, failures=0)
+CELL = Cell(cpu=0.5, median=1.0, p99=2.0, opening=4.0, memory=100.0, speaking=120.0, passes=1, failures=0)
 FLOOR, OURS = field.FLOOR_ASYNCIO, field.OURS
 ENGLISH = "Hello there."
 RUSSIAN = "Добрый день, это такси."
@@ -35,6 +35,37 @@ def test_the_targets_are_of_the_floor() -> None:
     found = [target.row() for target in targets(Load(200, 250, ENGLISH), [{FLOOR: CELL, OURS: ours}])]
     assert [row["measured"] for row in found] == [pytest.approx(2.2), pytest.approx(2.5), 2.0, 150.0]
     assert [row[""] for row in found] == ["missed", "met", "missed", "met"]
+
+
+@pytest.mark.parametrize(("calls", "says"), [(200, "missed"), (400, "met")])
+def test_many_calls_may_wait_longer_for_each_other(calls: int, says: str) -> None:
+    found = [
+        target.row()
+        for target in targets(Load(calls, 250, RUSSIAN), [{FLOOR: CELL, OURS: attrs.evolve(CELL, p99=9.0)}])
+    ]
+    assert [row[""] for row in found if "99th" in str(row)] == [says]
+
+
+def test_full_passes_of_the_collector_are_those_while_the_calls_speak(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes when they are opened delays nothing that is heard."""
+    with open_contestant(OURS, field.commands([OURS], [])[OURS], service.environment) as contestant:
+        do = contestant.do
+
+        def answering(deed: str, **command: Any) -> dict[str, Any]:
+            done = do(deed, **command)
+            if "note_after" in command:
+                assert done["passes"] >= done["answer"]["notes"][0]["passes"]
+                done["passes"], done["answer"]["notes"][0]["passes"] = 7, 5
+            return done
+
+        monkeypatch.setattr(contestant, "do", answering)
+        cell = calls.measure(service, contestant, Load(2, 250, ENGLISH))
+    (row,) = rows([{OURS: cell}])
+    assert (cell.passes, row["full passes"]) == (2, 2)
+    (row,) = rows([{OURS: cell}, {OURS: cell}])
+    assert row["full passes"] == 4
 
 
 def test_of_several_rounds_the_medians_count_and_of_the_ratios_within_each() -> None:
