@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import wsproto
-from wsproto.events import AcceptConnection, Event, Ping, Pong
+from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong
 
 from tests.helpers import API_KEY, Service, listen, make_config, memory_service, speaking
 from tests.helpers.socket_user import User
@@ -241,8 +241,10 @@ async def test_a_dial_ends_at_once_where_the_peer_takes_nothing_any_more(
 
 
 @asynccontextmanager
-async def granted(nursery: trio.Nursery) -> AsyncGenerator[tuple[wsproto.WSConnection, trio.StapledStream]]:
-    """Give the server's end of a hot socket, and the stream that it reads and writes; none of its writes waits."""
+async def granted(
+    nursery: trio.Nursery,
+) -> AsyncGenerator[tuple[wsproto.WSConnection, trio.StapledStream, WebSocket, User]]:
+    """Give the server's end of a hot socket, the stream that it reads and writes, the socket, and its user."""
     ours, theirs = trio.testing.memory_stream_pair()
     server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
 
@@ -256,7 +258,7 @@ async def granted(nursery: trio.Nursery) -> AsyncGenerator[tuple[wsproto.WSConne
     await theirs.send_all(server.send(AcceptConnection()))
     while not user.hot.is_set():
         await hear(server, theirs)
-    yield server, theirs
+    yield server, theirs, websocket, user
     websocket.close()
     await theirs.aclose()
 
@@ -273,7 +275,7 @@ async def hear(server: wsproto.WSConnection, stream: trio.abc.Stream) -> list[Ev
 
 
 async def test_pings_of_the_peer_are_answered(autojump_clock: trio.testing.MockClock) -> None:
-    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream):
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, *_):
         await stream.send_all(server.send(Ping(b"here?")))
         assert [each.payload for each in await hear(server, stream) if isinstance(each, Pong)] == [b"here?"]
 
@@ -282,7 +284,7 @@ async def test_of_a_peer_that_takes_nothing_only_the_last_ping_is_answered(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P36: 1,000 pongs for each would be kept, of as much as it cares to send."""
-    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream):
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, *_):
         takes = trio.Event()
         send_all = trio.testing.MemorySendStream.send_all
 
@@ -298,3 +300,13 @@ async def test_of_a_peer_that_takes_nothing_only_the_last_ping_is_answered(
         takes.set()
         answers = [each.payload for _ in range(2) for each in await hear(server, stream) if isinstance(each, Pong)]
         assert answers == [b"0", b"99"]
+
+
+async def test_both_ends_may_close_at_the_same_time(autojump_clock: trio.testing.MockClock) -> None:
+    """There is nothing to wait for then, though the peer leaves the stream open."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        await stream.send_all(server.send(CloseConnection(code=1000)))
+        websocket.close()
+        began = trio.current_time()
+        await user.ended.wait()
+        assert trio.current_time() == began
