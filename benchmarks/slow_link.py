@@ -24,6 +24,7 @@ class SlowLink(trio.abc.Stream):
         """
         self._stream = stream
         self._delay = round_trip / 2
+        self._late: tuple[float, bytes] | None = None  # what has come, and until when it is on its way
         self._open_at = trio.current_time() + (round_trip if dialed else 0.0)
         self._to_send, outgoing = trio.open_memory_channel[tuple[float, bytes]](math.inf)
         arrived, self._arrived = trio.open_memory_channel[tuple[float, bytes]](math.inf)
@@ -42,10 +43,13 @@ class SlowLink(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive what has arrived, or `b""` at the end."""
         try:
-            due, data = await self._arrived.receive()
+            if self._late is None:  # else the last call was cancelled
+                self._late = await self._arrived.receive()
         except trio.EndOfChannel:
             return b""
+        due, data = self._late
         await trio.sleep_until(due)
+        self._late = None
         return data
 
     async def aclose(self) -> None:

@@ -20,12 +20,16 @@ class User:
         hot: An event that is set when the socket is hot.
         ended: An event that is set when nothing of the socket is left.
         messages: What has come.
+        overdue: When the peer is late with what it owes, in seconds of trio's clock.
+        given_up: How often it was late.
     """
 
     def __init__(self, *first: str, act: Callable[[str | bytes], object] = lambda _message: None) -> None:
         """Write these messages first, and call `act` with each that comes."""
         self.hot, self.ended = trio.Event(), trio.Event()
         self.messages: list[str | bytes] = []
+        self.overdue = math.inf
+        self.given_up = 0
         self._first = first
         self._act = act
 
@@ -50,16 +54,17 @@ class User:
         self._act(message)
 
     def due(self) -> float:
-        return math.inf
+        return self.overdue
 
     def do_what_is_due(self) -> None:
         pass
 
     def overdue_at(self) -> float:
-        return math.inf
+        return self.overdue
 
     def give_up(self) -> None:
-        pass
+        self.given_up += 1
+        self.overdue = math.inf
 
 
 class Taken:

@@ -40,6 +40,7 @@ IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (SocketPool, "socket_hot"),
     (SocketPool, "_socket_ended"),
     (HotSocket, "dial"),
+    (HotSocket, "let_go"),
     (HotSocket, "opened"),
     (HotSocket, "do_what_is_due"),
     (HotSocket, "_receive_event"),

@@ -10,6 +10,7 @@ import trio
 
 from tests.helpers import ENGLISH, RUSSIAN, heard, listen, make_config, memory_service, speaking
 from tts_trio.config.phrase_policy import PhrasePolicy
+from tts_trio.speech.accepted_text import AcceptedText
 from tts_trio.text import Phraser
 from tts_trio.text.chain import Chain
 from tts_trio.text.input import TextInput
@@ -118,6 +119,21 @@ def test_many_short_tokens_cost_the_same_each(piece: str, marks: bool) -> None:
     first = cost(feed, text)
     cost(feed, text)
     assert cost(feed, text) < 3 * first + 0.1
+
+
+@pytest.mark.parametrize(("letter", "said"), [("a", "bb"), ("а", "бб")])
+def test_many_changed_pieces_cost_the_same_each(letter: str, said: str) -> None:
+    """P36: a transform may change every word of a long reply."""
+    accepted = AcceptedText()
+
+    def add(text: str) -> None:
+        for char in text:
+            accepted.add(said, char)
+
+    text = letter * (LENGTH // 4)
+    first = cost(add, text)
+    cost(add, text)
+    assert cost(add, text) < 3 * first + 0.1
 
 
 @pytest.mark.parametrize("language", ["en", "ru"])

@@ -449,3 +449,37 @@ def test_requests_carry_the_key_in_a_header_only() -> None:
             assert requests[0].query["inactivity_timeout"] == "180"
 
     trio.run(main)
+
+
+async def test_in_a_block_that_is_cancelled_dials_still_time_out(autojump_clock: trio.testing.MockClock) -> None:
+    """P12: its body may go on in a shield, to say goodbye."""
+    async with memory_service() as service:
+        dials: list[float] = []
+
+        async def open_stream(config: TTSConfig) -> trio.abc.Stream:
+            dials.append(trio.current_time())
+            if len(dials) == 1:
+                await trio.sleep_forever()
+            return await service.open_stream(config)
+
+        with trio.CancelScope() as outer:
+            async with WebSocketConnectionManager(make_config(), open_stream=open_stream) as connections:
+                await trio.sleep(0.1)
+                outer.cancel()
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(6)
+                    await connections.connect()
+                    assert len(dials) == 2
+
+
+async def test_in_a_block_that_is_cancelled_losses_are_counted(autojump_clock: trio.testing.MockClock) -> None:
+    """P12: and the next dial waits, though the stream needs a checkpoint to be closed."""
+    async with memory_service() as service:
+        with trio.CancelScope() as outer:
+            async with WebSocketConnectionManager(make_config(), open_stream=service.open_stream) as connections:
+                await connections.connect()
+                outer.cancel()
+                with trio.CancelScope(shield=True):
+                    service.server.drop_connections()
+                    await trio.sleep(0.01)
+                    assert connections.statistics().losses == 1

@@ -20,7 +20,7 @@ class AcceptedText:
 
     def __init__(self) -> None:
         self._blocks: list[str] = []
-        self._changed = frozenset[int]()  # which of them are not said as they are written
+        self._changed = set[int]()  # which of them are not said as they are written
         self._letters = [0]  # how many characters that are no blanks are said before each block, and in all of them
         self._open: list[str] = []  # what came after the blocks: a list of all tokens would take eight times the memory
         self._open_length = 0
@@ -35,7 +35,7 @@ class AcceptedText:
         """
         if said != source:
             self._close_blocks(whole=True)
-            self._changed |= {len(self._blocks)}
+            self._changed.add(len(self._blocks))
             self._append(source, said)
             return
         self._open.append(source)

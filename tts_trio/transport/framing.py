@@ -107,6 +107,8 @@ class FramedConnection:
 
     async def read(self) -> None:
         """Read until the WebSocket is closed or lost; `closed` says why. One that was cancelled is called again."""
+        if self.closed is not None and not self._closing:  # the answer to the peer's Close frame was cancelled
+            return
         try:
             while came := await self.stream.receive(_RECEIVE_BYTES):
                 if self._closing and self.stream.over:
@@ -124,6 +126,13 @@ class FramedConnection:
 
     def _make_left(self, protocol: wsproto.WSConnection | Connection) -> _Left:
         return _Left(self.stream, protocol, self._write, self._taker)
+
+    async def drop(self) -> None:
+        """Close the stream at once."""
+        self._lose()
+        if not self.stream.close_now():
+            with trio.CancelScope(shield=True):  # it waits for nothing
+                await trio.aclose_forcefully(self.stream)
 
     def _lose(self) -> None:
         self._closed = self.closed or trio_websocket.CloseReason(_LOST, None)
@@ -227,7 +236,7 @@ class _Left(trio_websocket.WebSocketConnection):
             self._taker.take("".join(parts) if isinstance(event, TextMessage) else b"".join(parts))
 
     async def _send(self, event: Event) -> None:
-        with trio.move_on_after(_ANSWER_SECONDS, shield=True):  # reading may be cancelled, and this not
+        with trio.move_on_after(_ANSWER_SECONDS):
             await self._write(self._wsproto.send(event))
 
     async def _close_web_socket(self, code: int, reason: str | None = None) -> None:

@@ -91,7 +91,7 @@ class ServerStream(trio.abc.AsyncResource):
             piece = data = None  # while the next message is waited for, 22 KB of the last one would stay
             self._pieces = ()
             try:
-                if self._tls is not None and not self._tls.has_rest:
+                if self._tls is not None:  # a read takes a whole record, so that the descriptor tells of the next one
                     await trio.lowlevel.wait_readable(self._tls.socket)
                     data = self._tls.receive_now(max_bytes)
                 if data is None:

@@ -232,9 +232,14 @@ class SocketPool:
     async def _serve(self, socket: HotSocket, delay: float) -> None:
         """Run one socket, from its dial until it is lost or closed."""
         try:
-            if await self._dial(socket, delay):
-                self.sockets[socket] = None
-                await socket.serve()
+            try:
+                dialed = await self._dial(socket, delay)
+                if dialed:
+                    self.sockets[socket] = None
+                    await socket.serve()
+            finally:
+                socket.let_go()
+            if dialed:
                 self._socket_ended(socket)
         except TTSError as error:
             self._around.telemetry.dial_ended(trio.current_time() - socket.began, error)
@@ -243,7 +248,6 @@ class SocketPool:
             logger.exception("the task of a connection failed")
             self._dial_failed(unexpected("connection", error))
         finally:
-            socket.let_go()
             if socket.error is not None:  # which is kept
                 without_frames(socket.error)
             self._around.counts.keep_alives += socket.keep_alives

@@ -227,10 +227,11 @@ async def _watch(
     done: trio.Event,
     timeout: float,  # noqa: ASYNC109 - as above
 ) -> None:
+    in_time = False
     try:
-        in_time = await wait(done, timeout)
+        with trio.CancelScope(shield=True):  # the block may be shielded; its end is told in any case
+            in_time = await wait(done, timeout)
     except Exception:  # it must not end the other tasks of the nursery
         logger.exception("the watch over a timeout failed")
-        in_time = False
     if not in_time:
         scope.cancel(reason="the timeout has passed")

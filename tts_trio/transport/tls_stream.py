@@ -127,7 +127,7 @@ class TLSStream(trio.abc.Stream):
         self._check_open()
         self._receiving = True
         try:
-            if self.has_rest:
+            if self._has_rest and self.socket.pending():  # the descriptor knows nothing of it
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self.socket)
@@ -143,7 +143,8 @@ class TLSStream(trio.abc.Stream):
     def receive_now(self, max_bytes: int) -> bytes | None:
         """Return what has come, or `b""` at the end, without waiting; None: `receive_some` is to wait for it.
 
-        It spares a task that has waited until the descriptor can be read two coroutines.
+        It spares a task that has waited until the descriptor can be read two coroutines. What OpenSSL has read already,
+        where a record was longer than `max_bytes` before, the descriptor knows nothing of.
         """
         self._check_open()
         try:
@@ -155,11 +156,6 @@ class TLSStream(trio.abc.Stream):
                 raise trio.BrokenResourceError from error
             data = b""
         return self._note(data, min(max_bytes, _RECORD))
-
-    @property
-    def has_rest(self) -> bool:
-        """Whether OpenSSL has read more than was received, of which the descriptor knows nothing."""
-        return self._has_rest and bool(self.socket.pending())
 
     def _note(self, data: bytes, size: int) -> bytes:
         """Note what was received, of at most this size, and return it."""
@@ -205,7 +201,7 @@ class TLSStream(trio.abc.Stream):
 
     def has_input(self) -> bool:
         """Whether bytes have come that were not read."""
-        if self.has_rest:
+        if self._has_rest and self.socket.pending():
             return True
         try:
             return bool(socket.socket.recv(self.socket, 1, socket.MSG_PEEK))  # past TLS

@@ -159,7 +159,7 @@ class WebSocket:
             raise cause from cause.__cause__
         finally:
             if not self.is_open:
-                await self._drop()  # noqa: ASYNC102 - it waits for nothing
+                await self._drop()  # noqa: ASYNC102 - shielded there
 
     async def serve(self) -> None:
         """Own the hot socket until it is closed or lost; `error` tells why."""
@@ -186,7 +186,7 @@ class WebSocket:
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
         finally:
-            await self._drop()  # noqa: ASYNC102 - it waits for nothing
+            await self._drop()  # noqa: ASYNC102 - shielded there
 
     async def _drop(self) -> None:
         """Let go of the stream, and of all that holds this object: no cycle is left to the collector."""
@@ -195,8 +195,8 @@ class WebSocket:
         self._nursery = self._user = None
         if self._writer is not None:
             self._writer.cancel(reason="the WebSocket is closed")
-        if websocket is not None and not websocket.stream.close_now():
-            await trio.aclose_forcefully(websocket.stream)
+        if websocket is not None:
+            await websocket.drop()
 
     async def _shake_hands(self, websocket: FramedConnection) -> None:
         url = urlsplit(self._config.base_url)

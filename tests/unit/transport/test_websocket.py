@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.lowlevel
 import wsproto
-from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Pong
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
 from tests.helpers import API_KEY, Service, listen, make_config, memory_service, speaking
 from tests.helpers.socket_user import User
@@ -280,20 +281,26 @@ async def test_pings_of_the_peer_are_answered(autojump_clock: trio.testing.MockC
         assert [each.payload for each in await hear(server, stream) if isinstance(each, Pong)] == [b"here?"]
 
 
+def stop_taking(monkeypatch: pytest.MonkeyPatch, stream: trio.StapledStream) -> trio.Event:
+    """Have what is sent to this end of a stream wait until the event is set."""
+    takes = trio.Event()
+    send_all = trio.testing.MemorySendStream.send_all
+
+    async def send_late(end: trio.testing.MemorySendStream, data: bytes | bytearray | memoryview) -> None:
+        if end is not stream.send_stream:
+            await takes.wait()
+        await send_all(end, data)
+
+    monkeypatch.setattr(trio.testing.MemorySendStream, "send_all", send_late)
+    return takes
+
+
 async def test_of_a_peer_that_takes_nothing_only_the_last_ping_is_answered(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P36: 1,000 pongs for each would be kept, of as much as it cares to send."""
     async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, *_):
-        takes = trio.Event()
-        send_all = trio.testing.MemorySendStream.send_all
-
-        async def send_late(end: trio.testing.MemorySendStream, data: bytes | bytearray | memoryview) -> None:
-            if end is not stream.send_stream:
-                await takes.wait()
-            await send_all(end, data)
-
-        monkeypatch.setattr(trio.testing.MemorySendStream, "send_all", send_late)
+        takes = stop_taking(monkeypatch, stream)
         for number in range(100):
             await stream.send_all(server.send(Ping(b"%d" % number)))
             await trio.testing.wait_all_tasks_blocked()
@@ -310,3 +317,102 @@ async def test_both_ends_may_close_at_the_same_time(autojump_clock: trio.testing
         began = trio.current_time()
         await user.ended.wait()
         assert trio.current_time() == began
+
+
+async def test_what_trio_websocket_was_asked_goes_with_the_socket(autojump_clock: trio.testing.MockClock) -> None:
+    """P36: it holds the connection, which holds it; a peer that does not answer our Close frame leaves both."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        await stream.send_all(server.send(BytesMessage(b"\0")))
+        await trio.testing.wait_all_tasks_blocked()
+        assert user.messages == [b"\0"]
+        connection = websocket._websocket
+        assert connection is not None
+        assert connection._left is not None
+        websocket.close()
+        await user.ended.wait()
+        assert connection._left is None
+
+
+async def test_a_close_that_a_peer_does_not_let_us_answer_holds_up_no_close_of_ours(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P16: its window is full, and it has closed, so that nothing is to be waited for."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        stop_taking(monkeypatch, stream)
+        await stream.send_all(server.send(CloseConnection(code=1008)))
+        await trio.sleep(0.03)
+        websocket.close()
+        await user.ended.wait()
+        assert trio.current_time() == pytest.approx(0.03)
+
+
+async def test_a_close_that_cannot_be_answered_is_a_loss_all_the_same(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        stop_taking(monkeypatch, stream)
+        await stream.send_all(server.send(CloseConnection(code=1008)))
+        await user.ended.wait()
+        assert trio.current_time() == pytest.approx(0.25)
+        assert websocket.error is not None
+        assert "1008" in str(websocket.error)
+
+
+async def test_a_probe_that_a_message_answers_blames_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """P12: its pong is overdue, which makes the socket look at what has come, and at nothing else that is owed."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        websocket.probe()
+        await trio.sleep(0.5)
+        await stream.send_all(server.send(TextMessage("Да.")))
+        await trio.sleep(3)
+        assert user.messages == ["Да."]
+        assert websocket.error is None
+        assert user.given_up == 0
+
+
+async def test_a_user_is_asked_to_give_up_when_what_is_owed_to_it_is_late(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery, granted(nursery) as (_server, _stream, websocket, user):
+        user.overdue = trio.current_time() + 2
+        websocket.reset_timer()
+        await trio.sleep(1.9)
+        assert user.given_up == 0
+        await trio.sleep(0.2)
+        assert user.given_up == 1
+
+
+async def test_no_cancellation_of_the_users_reaches_a_socket_that_is_open(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P7: neither the task that reads, nor one that waits to write, nor one that judges whether the peer is late."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        takes = stop_taking(monkeypatch, stream)
+        websocket.send("Добрый день")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            user.overdue = trio.current_time()
+            websocket.reset_timer()
+            await trio.lowlevel.checkpoint()
+            takes.set()
+            messages = [each.data for each in await hear(server, stream) if isinstance(each, TextMessage)]
+            assert messages == ["Добрый день"]
+            await stream.send_all(server.send(TextMessage("Да.")))
+            await trio.sleep(1)
+            assert user.messages == ["Да."]
+            assert user.given_up == 1
+            assert not user.ended.is_set()
+
+
+async def test_a_writer_that_waits_ends_with_its_socket(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P7: closing the stream wakes it, with most streams; here it does not."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (_server, stream, websocket, user):
+        stop_taking(monkeypatch, stream)
+        websocket.send("Hello.")
+        await trio.sleep(0.1)
+        websocket.abandon(TTSConnectionError("it was lost"))
+        with trio.fail_after(1):
+            await user.ended.wait()
