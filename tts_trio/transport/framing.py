@@ -107,7 +107,7 @@ class FramedConnection:
 
     async def read(self) -> None:
         """Read until the WebSocket is closed or lost; `closed` says why. One that was cancelled is called again."""
-        if self.closed is not None and not self._closing:  # the answer to the peer's Close frame was cancelled
+        if self.closed is not None and not self._closing:  # by the peer, or lost
             return
         try:
             while came := await self.stream.receive(_RECEIVE_BYTES):

@@ -344,6 +344,5 @@ class WebSocket:
     async def _say_goodbye(self, websocket: FramedConnection) -> None:
         last = b"" if self._goodbye is None else client_frame(WHOLE_TEXT, self._goodbye.encode())
         with trio.move_on_after(self._config.timeouts.close, shield=True), suppress(trio_websocket.ConnectionClosed):
-            if websocket.closed is None:  # else there is nothing to wait for
-                await websocket.close(last)
-                await self._read(websocket)
+            await websocket.close(last)
+            await self._read(websocket)
