@@ -12,10 +12,10 @@ with the dials for the next replies, the pings and whatever else it does in that
 until then, in ms a call. A reply is begun half a second before its first token, as when an LLM is asked. "Delay" is
 from the service's sending to the first of the message being in the caller's hands, in ms; "memory" is what the process
 grew by until all were ready, and "speaking" until all spoke, in kB a call; "full passes" are those of the garbage
-collector while they speak, in all rounds. The floor is the least code on asyncio
-that does the same. "floor, trio" is the least code on trio, over our TLS stream and frames; "no spare" is `spares=0`.
-The clients take turns, round by round, each time in a fresh process; the medians of the rounds count, and "of the
-floor" is the median of the ratios to that of asyncio within a round. `memory.py` says how the memory by kind is found.
+collector while they speak, in all rounds. The floor is the least code on asyncio that does the same. "floor, trio" is
+the least code on trio, over our TLS stream and frames; "no spare" is `spares=0`. The clients take turns, round by
+round, each time in a fresh process; the medians of the rounds count, and "of the floor" is the median of the ratios to
+that of asyncio within a round. `memory.py` says how the memory by kind is found.
 
     python -m benchmarks calls [--quick] [--calls N …] [--messages MS …] [--rounds N] [--peers [PEER …]]
                                [--spare-collector]

@@ -33,6 +33,7 @@ import attrs
 from tts_trio.config.config import TTSConfig
 from tts_trio.errors import TTSError
 from tts_trio.errors.redaction import guarded_logger
+from tts_trio.transport.surroundings import SocketTelemetry
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, MeterProvider
@@ -46,24 +47,11 @@ logger = guarded_logger(__name__)
 _SCOPE = "tts_trio"
 
 
-class Telemetry(Protocol):
+class Telemetry(SocketTelemetry, Protocol):
     """Records the events of one conversation."""
 
     def utterance_ended(self, record: Callable[[], UtteranceRecord]) -> None:
         """Tell of an utterance whose block is left now; `record` makes its record, if anybody wants one."""
-        ...
-
-    def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
-        """Record a dial.
-
-        Args:
-            seconds: How long it took.
-            error: Why it failed; None: the socket is hot.
-        """
-        ...
-
-    def socket_lost(self, error: TTSError) -> None:
-        """Record the loss of a hot socket."""
         ...
 
 

@@ -31,7 +31,12 @@ class SocketTelemetry(Protocol):
     """Records dials and losses."""
 
     def dial_ended(self, seconds: float, error: TTSError | None = None) -> None:
-        """Record a dial: how long it took, and why it failed."""
+        """Record a dial.
+
+        Args:
+            seconds: How long it took.
+            error: Why it failed; None: the socket is hot.
+        """
         ...
 
     def socket_lost(self, error: TTSError) -> None:
