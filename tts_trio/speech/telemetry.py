@@ -1,4 +1,4 @@
-"""Who is told of an utterance's end: `on_utterance`, and OpenTelemetry, if `opentelemetry-api` is installed.
+"""Who is told of an utterance's end: `on_utterance`, and OpenTelemetry, if the process has a provider of it.
 
 Both get the same `UtteranceRecord`. OpenTelemetry makes metrics and a span of it. The instruments have the attributes
 `gen_ai.request.model`, `server.address`, `tts.utterance.kind`, and where they apply `error.type`, `tts.utterance.end`,
@@ -56,7 +56,7 @@ class Telemetry(SocketTelemetry, Protocol):
 
 
 class _OnUtterance:
-    """Calls `on_utterance`, and records nothing else, since OpenTelemetry is not installed."""
+    """Calls `on_utterance`, and records nothing else: OpenTelemetry is not installed, or has no provider."""
 
     def __init__(self, config: TTSConfig) -> None:
         self._on_utterance = config.on_utterance
@@ -228,9 +228,17 @@ def _error_type(error: TTSError | None) -> dict[str, str]:
 
 
 def telemetry_for(config: TTSConfig) -> Telemetry:
-    """Return what records a conversation: OpenTelemetry by the process's providers, or nothing."""
+    """Return what records a conversation: OpenTelemetry by the providers that the process has now, or nothing."""
     try:
         from opentelemetry import metrics, trace
     except ImportError:
         return _OnUtterance(config)
-    return _OpenTelemetry(config, _instruments(trace.get_tracer_provider(), metrics.get_meter_provider()))
+    providers = trace.get_tracer_provider(), metrics.get_meter_provider()
+    if all(map(_records_nothing, providers)):
+        return _OnUtterance(config)
+    return _OpenTelemetry(config, _instruments(*providers))
+
+
+def _records_nothing(provider: TracerProvider | MeterProvider) -> bool:
+    """Whether a provider is one of the API's own, which stand in for those of an SDK that the process has not set."""
+    return type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))

@@ -28,6 +28,7 @@ from tts_trio import (
     WebSocketConnectionManager,
 )
 from tts_trio.local_server import Behavior, Fault
+from tts_trio.speech.telemetry import telemetry_for
 
 BOUNDED = {
     *("gen_ai.request.model", "server.address", "tts.utterance.kind"),
@@ -119,6 +120,18 @@ async def test_a_good_turn(autojump_clock: trio.testing.MockClock, told: Told, l
     assert told.value("tts.client.connect.duration") == (2, pytest.approx(0.6))  # the one, and the spare behind it
     for name in ("connection.losses", "utterance.replays", "cache.hits", "audio.discarded"):
         assert f"tts.client.{name}" not in measured
+
+
+def test_the_api_without_an_sdk_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its providers record nothing, so no utterance's record is made for them. One provider of an SDK is enough."""
+    config = make_config()
+    for provider in (trace.ProxyTracerProvider(), trace.NoOpTracerProvider()):
+        monkeypatch.setattr(trace, "get_tracer_provider", lambda provider=provider: provider)
+        monkeypatch.setattr(metrics, "get_meter_provider", metrics.NoOpMeterProvider)
+        telemetry_for(config).utterance_ended(lambda: pytest.fail("a record was made"))
+    monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
+    with pytest.raises(ZeroDivisionError):
+        telemetry_for(config).utterance_ended(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
 
 
 async def test_a_span_has_the_times_of_the_record(autojump_clock: trio.testing.MockClock, told: Told) -> None:
