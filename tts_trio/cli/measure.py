@@ -124,8 +124,7 @@ async def _first_audio(config: TTSConfig, connection: Connection, text: str) -> 
     """Speak a text, and return at its first audio. The end of the caller's block interrupts the rest."""
     results, came = trio.open_memory_channel[AudioReceived | Final | TTSError](math.inf)
     connection.take(results.send_nowait, results.send_nowait)
-    connection.send_text(f"{text} ")
-    connection.end_text()
+    connection.send_text(f"{text} ", ends=True)
     try:
         with trio.fail_after(config.timeouts.reply):
             result = await came.receive()

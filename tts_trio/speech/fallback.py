@@ -50,12 +50,10 @@ class PhraseByPhrase(ABC):
         """
         self._nursery.start_soon(self._run, on_event, on_loss)
 
-    def send_text(self, phrase: str) -> None:
-        """Queue a phrase, to be asked for when the audio of those before it is complete."""
-        self._to_speak.send_nowait(phrase)
-
-    def end_text(self) -> None:  # noqa: B027 - the same for all
-        """Do nothing: the audio of each phrase ends without it."""
+    def send_text(self, *phrases: str, ends: bool = False) -> None:
+        """Queue phrases, to be asked for one after another, when the audio of those before is complete."""
+        for phrase in phrases:
+            self._to_speak.send_nowait(phrase)
 
     def close(self) -> None:
         """Cancel the task. Neither `on_event` nor `on_loss` is called afterwards."""

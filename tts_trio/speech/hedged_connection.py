@@ -86,25 +86,21 @@ class HedgedConnection:
         self._on_event, self._on_loss = on_event, on_loss
         self._listen(self._first)
 
-    def send_text(self, phrase: str) -> None:
-        """Send a phrase over each connection."""
+    def send_text(self, *phrases: str, ends: bool = False) -> None:
+        """Send phrases over each connection, as `Connection.send_text` does."""
         if not self._begun.is_set():
             self._begun_at = self._sent_at[self._first] = trio.current_time()
             self._late_at = self._begun_at + self._hedging.after()
             self._begun.set()
-        self._characters += len(phrase)
+        characters = sum(map(len, phrases))
+        self._characters += characters
         if not self._over.is_set():
-            self._phrases.append(phrase)
+            self._phrases += phrases
+        self._is_complete = ends
         for connection in tuple(self._sent_at):
-            connection.send_text(phrase)
+            connection.send_text(*phrases, ends=ends)
         if len(self._sent_at) > 1:
-            self._report.hedged_characters += len(phrase)
-
-    def end_text(self) -> None:
-        """Send the end of the text over each connection."""
-        self._is_complete = True
-        for connection in tuple(self._sent_at):
-            connection.end_text()
+            self._report.hedged_characters += characters
 
     def close(self) -> None:
         """End the reply's use of each connection, as `Connection.close` does."""
@@ -149,10 +145,7 @@ class HedgedConnection:
         self._report.hedged_characters += characters
         self._sent_at[second] = trio.current_time()
         self._listen(second)
-        for phrase in self._phrases:
-            second.send_text(phrase)
-        if self._is_complete:
-            second.end_text()
+        second.send_text(*self._phrases, ends=self._is_complete)
         await self._over.wait()
 
     def _listen(self, connection: Connection) -> None:

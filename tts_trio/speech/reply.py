@@ -287,14 +287,15 @@ class Reply(Driver):
             self._opening = None
         if self._slot is not None and self.utterance.phrases:
             self._slot.want(connected=self._connection is not None)
-        for phrase in self.utterance.phrases_to_send(now):
-            assert self._connection is not None, phrase
-            self._connection.send_text(phrase)
+        phrases = self.utterance.phrases_to_send(now)
+        ends = self.utterance.end_to_send(now)
+        if phrases or ends:
+            assert self._connection is not None, phrases
+            self._connection.send_text(*phrases, ends=ends)
             self._timer.put_off(self.utterance.deadline())  # the wait for more text is over
-            if self._recorder is not None:
+        if self._recorder is not None:
+            for phrase in phrases:
                 self._recorder.sent(phrase, recalled=self.utterance.segments.recalled)
-        if self.utterance.end_to_send(now) and self._connection is not None:
-            self._connection.end_text()
         if self._connection is not None and not self.utterance.has_connection:
             self._note_trace_id(self._connection)
             self._connection.close()

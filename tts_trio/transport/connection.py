@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Literal, Protocol, TypeAlias
 
 import trio
@@ -137,19 +138,23 @@ class Connection:
         if self.state == "ended":
             self.on_lost(self.error or TTSConnectionError("the connection was closed"))
 
-    def send_text(self, phrase: str) -> None:
-        """Send a phrase. The first one also probes the socket, in the background."""
-        if self.state == "in use" and self.context.takes_text:
-            is_first = self.context.sound is Sound.UNASKED
-            number = self._write(self.context.text(phrase), more=is_first)
-            if is_first:
-                self.first_text = number
-                self._socket.probe()
+    def send_text(self, *phrases: str, ends: bool = False) -> None:
+        """Send phrases in one write. The first one also probes the socket, in the background.
 
-    def end_text(self) -> None:
-        """Send the end of the text; the service speaks what it holds, and reports the final."""
-        if self.state == "in use" and self.context.awaits_text:
-            self._write(self.context.end())
+        Args:
+            phrases: The phrases, which may be none.
+            ends: Whether the text ends with them. The service then speaks what it holds, and reports the final.
+        """
+        if self.state != "in use" or not self.context.takes_text:
+            return
+        is_first = bool(phrases) and self.context.sound is Sound.UNASKED
+        texts = [self.context.text(phrase) for phrase in phrases]
+        end = self.context.end() if ends and self.context.awaits_text else []
+        frames = [*chain(*texts, end)]
+        number = self._write(frames, more=is_first)
+        if is_first:
+            self.first_text = number - len(frames) + len(texts[0])
+            self._socket.probe()
 
     def keep_alive(self) -> None:
         """Send a keep-alive, if the context waits for text."""

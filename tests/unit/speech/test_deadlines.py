@@ -174,10 +174,7 @@ class Deaf:
     def take(self, on_event: Callable[[AudioReceived], None], _on_loss: Callable[[TTSError], None]) -> None:
         self.on_event = on_event
 
-    def send_text(self, phrase: str) -> None:
-        pass
-
-    def end_text(self) -> None:
+    def send_text(self, *phrases: str, ends: bool = False) -> None:
         pass
 
     def close(self) -> None:

@@ -37,11 +37,8 @@ class Fake:
     def take(self, on_event: Callable[[AudioReceived | Final], None], on_loss: Callable[[TTSError], None]) -> None:
         self.on_event, self.on_loss = on_event, on_loss
 
-    def send_text(self, phrase: str) -> None:
-        self.said.append(phrase)
-
-    def end_text(self) -> None:
-        self.said.append("end")
+    def send_text(self, *phrases: str, ends: bool = False) -> None:
+        self.said += [*phrases, *(["end"] if ends else [])]
 
     def close(self) -> None:
         self.said.append("close")
@@ -97,7 +94,7 @@ async def test_what_is_sent_until_one_wins_goes_over_both(autojump_clock: MockCl
     race = Race()
     connection = await race.begin(nursery)
     connection.send_text("Yes. ")
-    connection.end_text()
+    connection.send_text(ends=True)
     assert race.first.said == race.second.said == ["Да, слушаю. ", "Yes. ", "end"]
     assert (race.report.hedge, race.report.hedged_characters) == ("lost", 17)
     race.second.gives(SOUND)
@@ -193,7 +190,7 @@ async def test_the_one_that_ends_or_is_lost_is_forgotten(
         goes, stays = (race.first, race.second) if by == "first" else (race.second, race.first)
         goes.is_lost() if event is None else goes.gives(event)
         assert (race.events, race.losses) == ([], [])
-        connection.end_text()
+        connection.send_text(ends=True)
         assert stays.said[-1] == "end"
         assert "end" not in goes.said
         stays.gives(SOUND)

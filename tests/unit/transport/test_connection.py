@@ -30,11 +30,14 @@ class NotingSocket:
     frames: list[str] = attrs.field(factory=list)
     calls: list[str] = attrs.field(factory=list)
     kept_for_more: list[str] = attrs.field(factory=list)
+    writes: int = 0
 
-    def write(self, frames: list[str], *, more: bool = False) -> None:
+    def write(self, frames: list[str], *, more: bool = False) -> int:
         self.frames += frames
+        self.writes += 1
         if more:
             self.kept_for_more += frames
+        return len(self.frames)
 
     def probe(self) -> None:
         self.calls.append("probe")
@@ -82,6 +85,25 @@ async def test_the_first_text_probes_the_socket(
     assert socket.calls == ["probe"]
     assert len(socket.frames) == 1 + len(TEXTS) + 1
     assert socket.kept_for_more == socket.frames[:2]  # the beginning and the first text, for the probe
+
+
+@pytest.mark.parametrize("over", ["stream-input", "multi-stream-input", "text-to-dialogue"])
+async def test_phrases_and_the_end_of_the_text_are_one_write(
+    autojump_clock: trio.testing.MockClock, socket: NotingSocket, utterance: Utterance, over: str
+) -> None:
+    """Each write is a record, a system call, and a packet. What comes before the first text was written is unasked."""
+    connection = in_use(socket, utterance, over)
+    writes = socket.writes
+    connection.send_text("Да. ", "Yes. ", ends=True)
+    connection.send_text(ends=True)
+    connection.send_text("Ещё. ", ends=True)
+    assert socket.writes == writes + 1
+    said = [frame.partition('"text":')[2].partition('"')[2].partition('"')[0] for frame in socket.frames]
+    assert [each for each in said if each.strip()] == ["Да. ", "Yes. "]
+    assert connection.first_text == said.index("Да. ") + 1
+    end = {"stream-input": ['{"text":""}'], "multi-stream-input": ['{"context_id":"1","flush":true}']}.get(over, [])
+    assert socket.frames[said.index("Yes. ") + 1 :] == end
+    assert socket.calls == ["probe"]
 
 
 async def test_no_silence_of_a_blank_is_reported_before_the_first_sound(
