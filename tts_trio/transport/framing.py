@@ -106,7 +106,10 @@ class FramedConnection:
             answer = await self.stream.receive(_RECEIVE_BYTES)
 
     async def read(self) -> None:
-        """Read until the WebSocket is closed or lost; `closed` says why. One that was cancelled is called again."""
+        """Read until the WebSocket is closed or lost, of which `closed` says why; or until the stream is stopped.
+
+        When it was stopped or cancelled, it can be called again.
+        """
         if self.closed is not None and not self._closing:  # by the peer, or lost
             return
         try:
@@ -122,7 +125,8 @@ class FramedConnection:
         except Exception:
             self._lose()
             raise
-        self._lose()
+        if not self.stream.stopped:
+            self._lose()
 
     def _make_left(self, protocol: wsproto.WSConnection | Connection) -> _Left:
         return _Left(self.stream, protocol, self._write, self._taker)

@@ -1,4 +1,4 @@
-"""The pings of one socket that were not answered yet, and when their pongs are overdue."""
+"""When a socket is pinged, which of its pings were not answered yet, and when their pongs are overdue."""
 
 from __future__ import annotations
 
@@ -27,24 +27,42 @@ class Ping:
 
 
 class Pings:
-    """The pings of one socket that are not answered yet, in the order in which they were sent.
+    """When the next ping of one socket is due, and those that are not answered yet, in the order of their sending.
 
     Attributes:
         waiting: These pings.
+        due_at: When the next one is due, in seconds of trio's clock; infinity before the first.
     """
 
-    __slots__ = ("_count", "waiting")
+    __slots__ = ("_count", "_interval", "_messages", "due_at", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float) -> None:
+        """Prepare the pings of a socket, one every `interval` seconds."""
         self.waiting: list[Ping] = []  # short, and a deque takes 600 bytes even where it is empty
+        self.due_at = math.inf
+        self._interval = interval
         self._count = 0
+        self._messages = 0  # how many had come when a ping was sent or due last
 
     def add(self, now: float, timeout: float, messages: int, *, is_probe: bool) -> bytes:
         """Note a ping that is sent now and to be answered in so many seconds, and return what it carries."""
+        self._put_off(now, messages)
         self._count += 1
         payload = self._count.to_bytes(4)
         self.waiting.append(Ping(payload, now, messages, now + timeout, is_probe))
         return payload
+
+    def is_due(self, now: float, messages: int) -> bool:
+        """Whether to send a ping now. Where a message has come since the last was due, the peer is there without it."""
+        if now < self.due_at:
+            return False
+        is_silent = messages == self._messages
+        self._put_off(now, messages)
+        return is_silent
+
+    def _put_off(self, now: float, messages: int) -> None:
+        self.due_at = now + self._interval
+        self._messages = messages
 
     def answer(self, payload: bytes) -> bool:
         """Count the ping of a pong as answered, and all before it (RFC 6455, 5.5.3); return whether there is one."""
@@ -62,3 +80,18 @@ class Pings:
     def overdue_at(self) -> float:
         """Return when the first pong is overdue; infinity if none is waited for."""
         return min((ping.overdue_at for ping in self.waiting), default=math.inf)
+
+    def unanswered(self, now: float, messages: int, writing_since: float) -> Ping | None:
+        """Return a ping that the peer should have answered by now; None if there is none. It forgets answered probes.
+
+        Args:
+            now: The time.
+            messages: How many messages have come.
+            writing_since: Since when the peer has not taken what is written to it; infinity where it does.
+        """
+        for ping in [ping for ping in self.waiting if ping.overdue_at <= now]:
+            # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
+            if not ping.is_probe or messages == ping.messages or writing_since <= ping.since:
+                return ping
+            self.waiting.remove(ping)
+        return None

@@ -30,14 +30,15 @@ class ServerStream(trio.abc.AsyncResource):
 
     Attributes:
         established: Whether the WebSocket is open.
+        stopped: Whether the last `receive` has returned, or returns, because of `stop`.
         answer: The bytes that came before it was open.
         written: How many messages of text the stream has begun to write.
         written_before: How many of them it had begun to write when the last bytes came.
     """
 
     __slots__ = (
-        "_count", "_frames", "_pieces", "_stream", "_taker", "_tls", "answer", "established", "written",
-        "written_before",
+        "_count", "_frames", "_handing_on", "_pieces", "_stream", "_taker", "_tls", "answer", "established", "stopped",
+        "written", "written_before",
     )  # fmt: skip
 
     def __init__(self, stream: trio.abc.Stream, longest: int, taker: Taker) -> None:
@@ -57,6 +58,8 @@ class ServerStream(trio.abc.AsyncResource):
         self._frames = Frames(longest)
         self._pieces: Iterable[str | Pinged | Pong | bytes] = ()  # of what came, those that were not handed on yet
         self._count = 0  # of the pieces in this turn of the loop, or in a few
+        self._handing_on = False  # whether a piece is handed on just now
+        self.stopped = False
 
     @property
     def granted(self) -> bool:
@@ -71,21 +74,27 @@ class ServerStream(trio.abc.AsyncResource):
     async def receive(self, max_bytes: int) -> bytes:
         """Hand on what is whole, and return what comes that is left to wsproto, or `b""` at the end.
 
-        Where it is cancelled, the next call goes on behind what was handed on.
+        It also returns `b""` where it was `stopped`. Then, or where it was cancelled, the next call goes on behind what
+        was handed on.
 
         Raises:
             HungUp: The peer hung up in the handshake.
         """
+        self.stopped = False
         await self._give_way()
         while True:  # noqa: ASYNC913 - to receive waits
             for piece in self._pieces:
                 self._count += 1
                 if isinstance(piece, bytes):
                     return piece
+                self._handing_on = True
                 if isinstance(piece, str):
                     self._taker.take(piece)
                 else:
                     self._taker.take_control(piece)
+                self._handing_on = False
+                if self.stopped:
+                    return b""
                 if self._count >= _AT_ONCE:
                     await self._give_way()
             piece = data = None  # while the next message is waited for, 22 KB of the last one would stay
@@ -108,6 +117,11 @@ class ServerStream(trio.abc.AsyncResource):
             if not data:
                 return b""
             self._pieces = self._frames.cut(data)
+
+    def stop(self) -> bool:
+        """Have `receive` return behind the piece that it hands on; False: it hands on none, and is to be cancelled."""
+        self.stopped = self._handing_on
+        return self.stopped
 
     async def _give_way(self) -> None:
         """Let other tasks run, if so much was handed on."""

@@ -46,9 +46,9 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_answered", "_config", "_goodbye", "_messages", "_next_ping", "_nursery", "_open_stream", "_outbox", "_path",
-        "_pings", "_timer", "_user", "_websocket", "_writer", "_writing_since", "ending", "error", "is_open", "sent",
-        "trace_id", "written",
+        "_answered", "_config", "_goodbye", "_messages", "_nursery", "_open_stream", "_outbox", "_path", "_pings",
+        "_timer", "_user", "_websocket", "_writer", "_writing_since", "ending", "error", "is_open", "sent", "trace_id",
+        "written",
     )  # fmt: skip
 
     def __init__(self, config: TTSConfig, path: str, open_stream: OpenStream) -> None:
@@ -75,8 +75,7 @@ class WebSocket:
         self.ending = False
         self._goodbye: str | None = None
         self._timer = Timer()
-        self._next_ping = math.inf
-        self._pings = Pings()
+        self._pings = Pings(config.ping_interval)
         self._messages = 0  # that came
         self._writing_since = math.inf
 
@@ -121,13 +120,13 @@ class WebSocket:
         if not self.ending:
             self._goodbye = goodbye
             self.ending = True
-            self._timer.fire()
+            self._stop_reading()
 
     def abandon(self, error: TTSError) -> None:
         """Lose the socket, for this reason. Never blocks; only the first reason counts."""
         if not self.ending:
             self.error, self.ending = error, True
-            self._timer.fire()
+            self._stop_reading()
 
     async def dial(self, turn: DialTurn, user: SocketUser, nursery: trio.Nursery) -> None:
         """Dial, until the socket is hot. Call `serve` next, with no checkpoint in between.
@@ -169,15 +168,13 @@ class WebSocket:
         try:
             if not self.ending:
                 user.opened()
-            self._next_ping = trio.current_time() + self._config.ping_interval
             while not self.ending:
                 with self._timer.scope(self._next_deadline(), shield=True):
                     await self._read(websocket)
                 self._pings.put_off(self._timer.late())
                 if self._overdue_at() <= trio.current_time():
                     await self._judge(websocket, user)
-                if self._next_ping <= trio.current_time():
-                    self._next_ping = trio.current_time() + self._config.ping_interval
+                if self._pings.is_due(trio.current_time(), self._messages):
                     self._ping(self._config.timeouts.ping, is_probe=False)
                 if not self.ending:
                     user.do_what_is_due()
@@ -215,12 +212,18 @@ class WebSocket:
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
-        """Read until the socket is lost. When it was cancelled, it can be called again, and nothing is missing."""
+        """Read until the socket is lost. Stopped or cancelled, it can be called again, and nothing is missing."""
         try:
             await websocket.read()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
-        self._lose()  # before a writer that fails in the same turn, and knows less of the cause
+        if not websocket.stream.stopped:
+            self._lose()  # before a writer that fails in the same turn, and knows less of the cause
+
+    def _stop_reading(self) -> None:
+        """End the reading: behind what is handed on just now, without the cost of a cancellation; else by the timer."""
+        if self._websocket is None or not self._websocket.stream.stop():
+            self._timer.fire()
 
     # For its stream.
 
@@ -247,7 +250,7 @@ class WebSocket:
         elif self._pings.answer(frame.payload):
             if not self._answered:
                 self._answered = True
-                self._timer.fire()
+                self._stop_reading()
             elif self._user is not None:
                 self._timer.put_off(self._next_deadline())
 
@@ -301,7 +304,7 @@ class WebSocket:
 
     def _next_deadline(self) -> float:
         assert self._user is not None
-        deadline = min(self._next_ping, self._user.due())
+        deadline = min(self._pings.due_at, self._user.due())
         if self._pings.waiting:
             deadline = min(deadline, trio.current_time() + TICK, self._pings.overdue_at())
         return deadline
@@ -328,16 +331,10 @@ class WebSocket:
             nursery.cancel_scope.cancel(reason="it was judged")
         if not is_late:
             return
-        for ping in [ping for ping in self._pings.waiting if ping.overdue_at <= now]:
-            if not ping.is_probe:
-                says = f"a ping within {self._config.timeouts.ping:g} s"
-            # A peer that sends may yet read nothing: then what is written to it stays in the pipe.
-            elif self._messages == ping.messages or self._writing_since <= ping.since:
-                says = f"a probe within {_PROBE_TIMEOUT:g} s"
-            else:
-                self._pings.waiting.remove(ping)
-                continue
-            self.abandon(TTSConnectionError(f"the service did not answer {says}"))
+        ping = self._pings.unanswered(now, self._messages, self._writing_since)
+        if ping is not None:
+            kind, seconds = ("probe", _PROBE_TIMEOUT) if ping.is_probe else ("ping", self._config.timeouts.ping)
+            self.abandon(TTSConnectionError(f"the service did not answer a {kind} within {seconds:g} s"))
         if not self.ending and user.overdue_at() <= now:
             user.give_up()
 

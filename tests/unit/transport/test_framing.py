@@ -100,6 +100,34 @@ async def test_a_message_is_handed_on_by_the_task_that_reads_it() -> None:
     assert len({*steps.tasks} - {trio.lowlevel.current_task()}) == 1
 
 
+async def test_reading_stops_behind_a_message_and_goes_on_with_the_next() -> None:
+    """P2: whoever takes a message may end the reading, which then needs no cancellation, and loses nothing."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    messages: list[str | bytes] = []
+    stops: list[bool] = []
+
+    class Stopping(Taken):
+        def take(self, message: str | bytes) -> None:
+            messages.append(message)
+            stops.append(message == "one" and connection.stream.stop())
+
+    connection = FramedConnection(ours, Stopping())
+    peer = Peer(theirs)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.accept)
+        await connection.shake_hands("host", "/path", [])
+        await peer.send(*map(TextMessage, ("one", "два", "one", "three")))
+        for said in (["one"], ["one", "два", "one"]):
+            await connection.read()
+            assert (messages, connection.stream.stopped, connection.closed) == (said, True, None)
+        assert not connection.stream.stop()  # nothing is handed on: the reading is to be cancelled
+        nursery.start_soon(theirs.aclose)
+        with trio.fail_after(1):
+            await connection.read()
+        assert (messages[3:], stops, connection.stream.stopped) == (["three"], [True, False, True, False], False)
+        assert connection.closed is not None
+
+
 async def test_messages_of_several_fragments_are_joined() -> None:
     async with connected() as (_, peer, messages, *_):
         for event in (

@@ -280,6 +280,42 @@ async def test_pings_of_the_peer_are_answered(autojump_clock: trio.testing.MockC
         assert [each.payload for each in await hear(server, stream) if isinstance(each, Pong)] == [b"here?"]
 
 
+async def test_a_peer_that_sends_is_not_pinged(autojump_clock: trio.testing.MockClock) -> None:
+    """P12: a ping finds a peer that is gone when nothing else does. It comes in the second interval at the latest."""
+    interval = make_config().ping_interval
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, *_):
+        began = trio.current_time()
+        pinged: list[float] = []
+
+        async def listen_to_it() -> None:
+            while events := await hear(server, stream):
+                pinged.extend(trio.current_time() - began for event in events if isinstance(event, Ping))
+
+        nursery.start_soon(listen_to_it)
+        for _ in range(18):
+            await trio.sleep(interval / 6)
+            await stream.send_all(server.send(TextMessage("Да.")))
+        assert pinged == []
+        await trio.sleep(interval / 2)
+        last = trio.current_time() - began - interval / 2
+        await trio.sleep(3 * interval)
+        assert pinged[0] - last <= 2 * interval
+        assert pinged == pytest.approx([pinged[0] + interval * n for n in range(len(pinged))])
+        assert len(pinged) >= 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_probe_puts_off_the_next_ping(autojump_clock: trio.testing.MockClock) -> None:
+    interval = make_config().ping_interval
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, _):
+        await trio.sleep(interval - 1)
+        websocket.probe()
+        probed = trio.current_time()
+        assert [event for event in await hear(server, stream) if isinstance(event, Ping)]
+        assert [event for event in await hear(server, stream) if isinstance(event, Ping)]
+        assert trio.current_time() == pytest.approx(probed + interval)
+
+
 def stop_taking(monkeypatch: pytest.MonkeyPatch, stream: trio.StapledStream) -> trio.Event:
     """Have what is sent to this end of a stream wait until the event is set."""
     takes = trio.Event()
