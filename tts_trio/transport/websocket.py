@@ -134,14 +134,14 @@ class WebSocket:
         Args:
             turn: The turn to dial, which ends with the dial.
             user: What is told of all that comes.
-            nursery: The nursery of the tasks that watch the dial, and that write. It stays open as long as the socket.
+            nursery: The nursery of the tasks that write. It stays open as long as the socket.
 
         Raises:
             TTSError: It did not become hot.
         """
         self._user = user
         try:
-            with turn.limited(self._config.timeouts.connect, nursery):
+            with turn.limited(self._config.timeouts.connect):
                 websocket = self._websocket = FramedConnection(await self._open_stream(self._config), self)
                 await self._shake_hands(websocket)
                 self._nursery = nursery
