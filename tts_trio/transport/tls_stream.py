@@ -146,16 +146,17 @@ class TLSStream(trio.abc.Stream):
         It spares a task that has waited until the descriptor can be read two coroutines. What OpenSSL has read already,
         where a record was longer than `max_bytes` before, the descriptor knows nothing of.
         """
-        self._check_open()
+        size = min(max_bytes, _RECORD)
         try:
-            data = self.socket.recv(min(max_bytes, _RECORD))
+            data = self.socket.recv(size)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except OSError as error:
+            self._check_open()
             if not self._is_end(error):
                 raise trio.BrokenResourceError from error
             data = b""
-        return self._note(data, min(max_bytes, _RECORD))
+        return self._note(data, size)
 
     def _note(self, data: bytes, size: int) -> bytes:
         """Note what was received, of at most this size, and return it."""
