@@ -22,6 +22,7 @@ class User:
         messages: What has come.
         overdue: When the peer is late with what it owes, in seconds of trio's clock.
         given_up: How often it was late.
+        act: What is called with each message.
     """
 
     def __init__(self, *first: str, act: Callable[[str | bytes], object] = lambda _message: None) -> None:
@@ -31,7 +32,7 @@ class User:
         self.overdue = math.inf
         self.given_up = 0
         self._first = first
-        self._act = act
+        self.act = act
 
     async def run(self, websocket: WebSocket, base_url: str) -> None:
         """Run the socket to its end."""
@@ -51,7 +52,7 @@ class User:
 
     def received(self, message: str | bytes) -> None:
         self.messages.append(message)
-        self._act(message)
+        self.act(message)
 
     def due(self) -> float:
         return self.overdue

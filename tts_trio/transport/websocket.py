@@ -222,7 +222,7 @@ class WebSocket:
 
     def _stop_reading(self) -> None:
         """End the reading: behind what is handed on just now, without the cost of a cancellation; else by the timer."""
-        if self._websocket is None or not self._websocket.stream.stop():
+        if self._websocket is not None and not self._websocket.stream.stop():
             self._timer.fire()
 
     # For its stream.

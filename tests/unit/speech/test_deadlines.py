@@ -160,6 +160,55 @@ async def test_a_block_that_ends_while_its_timeout_is_judged_was_in_time(
         await trio.sleep(1.1)
 
 
+async def took(seconds: float) -> float:
+    """Return after how long a block was given up that has so many seconds."""
+    began = trio.current_time()
+    with pytest.raises(trio.TooSlowError), fail_after(seconds):
+        await trio.sleep_forever()
+    return trio.current_time() - began
+
+
+async def test_a_short_timeout_among_long_ones_is_on_time(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(took, 5.0)
+        await trio.sleep(0.01)
+        assert await took(0.03) == pytest.approx(0.03)
+
+
+async def test_of_two_timeouts_at_once_one_may_be_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    async def end_late() -> None:
+        with fail_after(1.0):
+            await trio.sleep(1.0)
+            for _ in range(100):
+                await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end_late)
+        assert await took(1.0) == pytest.approx(1.0)
+    assert trio.current_time() == pytest.approx(1.0)
+
+
+async def test_a_timeout_that_passes_while_another_is_judged_is_no_stop_of_the_loop(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """P33: where turns take 10 ms, each of the two is judged for a second; what the second has waited is no excuse."""
+    waited: dict[float, float] = {}
+
+    async def wait(seconds: float) -> None:
+        waited[seconds] = await took(seconds)
+
+    async def work() -> None:
+        while len(waited) < 2:
+            await trio.lowlevel.checkpoint()
+            autojump_clock.jump(0.01)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        for seconds in (1.0, 1.4):
+            nursery.start_soon(wait, seconds)
+    assert waited == {1.0: pytest.approx(2.0, abs=0.2), 1.4: pytest.approx(3.0, abs=0.2)}
+
+
 class Deaf:
     """A connection that takes what it is given, and says what the test says.
 

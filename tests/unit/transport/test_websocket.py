@@ -305,6 +305,20 @@ async def test_a_peer_that_sends_is_not_pinged(autojump_clock: trio.testing.Mock
         nursery.cancel_scope.cancel()
 
 
+async def test_who_takes_a_message_closes_without_a_cancellation(autojump_clock: trio.testing.MockClock) -> None:
+    """It costs a dial, and the end of a reply, as much as to take three messages."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        user.act = lambda _message: websocket.close()
+        scope = websocket._timer._scope
+        await stream.send_all(server.send(TextMessage("Да.")))
+        [closed] = await hear(server, stream)
+        assert isinstance(closed, CloseConnection)
+        assert not scope.cancel_called
+        await stream.send_all(server.send(closed.response()))
+        await user.ended.wait()
+        assert websocket.error is None
+
+
 async def test_a_probe_puts_off_the_next_ping(autojump_clock: trio.testing.MockClock) -> None:
     interval = make_config().ping_interval
     async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, _):
