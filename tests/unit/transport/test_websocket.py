@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -342,6 +342,23 @@ def stop_taking(monkeypatch: pytest.MonkeyPatch, stream: trio.StapledStream) -> 
 
     monkeypatch.setattr(trio.testing.MemorySendStream, "send_all", send_late)
     return takes
+
+
+async def test_a_peer_that_sends_and_takes_nothing_fails_a_probe(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P12: a message answers a probe only where what is written to the peer does not wait."""
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+        stop_taking(monkeypatch, stream)
+        websocket.send('{"text":"Да. "}', more=True)
+        websocket.probe()
+        began = trio.current_time()
+        with suppress(trio.BrokenResourceError):
+            while trio.current_time() < began + 5:
+                await trio.sleep(0.3)
+                await stream.send_all(server.send(TextMessage("Да.")))
+        assert trio.current_time() - began < 1.5
+        assert "did not answer a probe within 1 s" in str(websocket.error)
 
 
 async def test_of_a_peer_that_takes_nothing_only_the_last_ping_is_answered(
