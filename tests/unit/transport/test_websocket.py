@@ -348,7 +348,7 @@ async def test_a_peer_that_sends_and_takes_nothing_fails_a_probe(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P12: a message answers a probe only where what is written to the peer does not wait."""
-    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
+    async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, _):
         stop_taking(monkeypatch, stream)
         websocket.send('{"text":"Да. "}', more=True)
         websocket.probe()
