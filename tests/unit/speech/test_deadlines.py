@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -333,3 +334,21 @@ async def test_a_dial_has_its_time_though_the_loop_stands_still(
         turn = await DialTurn.wait("wss://host")
         with pytest.raises(trio.TooSlowError), turn.limited(2.0):
             await trio.sleep(2.9)
+
+
+async def test_a_turn_to_dial_ends_after_a_second(autojump_clock: trio.testing.MockClock) -> None:
+    """A host that does not answer delays the dials to itself by no more than that, for each sixteen of them."""
+
+    async def dial() -> None:
+        turn = await DialTurn.wait("wss://host")
+        with suppress(trio.TooSlowError), turn.limited(5.0):
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(32):
+            nursery.start_soon(dial)
+        await trio.testing.wait_all_tasks_blocked()
+        turn = await DialTurn.wait("wss://host")
+        assert trio.current_time() == pytest.approx(2.0)
+        turn.end()
+    assert trio.current_time() == pytest.approx(6.0)

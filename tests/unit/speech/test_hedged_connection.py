@@ -102,6 +102,14 @@ async def test_what_is_sent_until_one_wins_goes_over_both(autojump_clock: MockCl
     assert (race.events, race.report.hedge, connection.trace_id) == ([SOUND], "won", "second")
 
 
+async def test_a_text_that_has_ended_ends_over_the_second_too(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    race = Race()
+    connection = await race.begin(nursery, until=0)
+    connection.send_text("Yes. ", "Ещё. ", ends=True)
+    await trio.sleep(HEDGE + 0.01)
+    assert race.second.said == race.first.said == ["Да, слушаю. ", "Yes. ", "Ещё. ", "end"]
+
+
 async def test_what_is_sent_later_goes_over_the_winner_alone(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     race = Race()
     connection = await race.begin(nursery)

@@ -93,9 +93,6 @@ async def test_phrases_and_the_end_of_the_text_are_one_write(
 ) -> None:
     """Each write is a record, a system call, and a packet. What comes before the first text was written is unasked."""
     connection = in_use(socket, utterance, over)
-    if not socket.frames:  # the service does not know the context yet, and there is no text to end
-        connection.send_text(ends=True)
-        assert (socket.frames, socket.calls) == ([], [])
     writes = socket.writes
     connection.send_text("Да. ", "Yes. ", ends=True)
     connection.send_text(ends=True)
@@ -107,6 +104,16 @@ async def test_phrases_and_the_end_of_the_text_are_one_write(
     end = {"stream-input": ['{"text":""}'], "multi-stream-input": ['{"context_id":"1","flush":true}']}.get(over, [])
     assert socket.frames[said.index("Yes. ") + 1 :] == end
     assert socket.calls == ["probe"]
+
+
+@pytest.mark.parametrize("over", ["stream-input", "multi-stream-input", "text-to-dialogue"])
+async def test_the_end_of_no_text_is_not_sent(
+    autojump_clock: trio.testing.MockClock, socket: NotingSocket, utterance: Utterance, over: str
+) -> None:
+    connection = in_use(socket, utterance, over)
+    frames = [*socket.frames]
+    connection.send_text(ends=True)
+    assert (socket.frames, socket.calls) == (frames, [])
 
 
 async def test_no_silence_of_a_blank_is_reported_before_the_first_sound(
