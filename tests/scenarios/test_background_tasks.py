@@ -25,13 +25,11 @@ from tts_trio.transport.hot_socket import HotSocket
 from tts_trio.transport.http.pool import ConnectionPool
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.socket_pool import SocketPool
-from tts_trio.transport.timeouts import _Watch
 from tts_trio.transport.websocket import WebSocket
 
 IN_THE_BACKGROUND: list[tuple[type, str]] = [
     (DialBackoff, "connection_lost"),
-    (DialTurn, "end"),
-    (_Watch, "_next"),
+    (DialTurn, "_wait"),
     (ConnectionPool, "_warm_up"),
     (ConnectionPool, "_dial"),
     (ConnectionPool, "_open"),

@@ -124,8 +124,7 @@ class TTSConfig:
         inactivity_timeout: Whole seconds without text, 5 to 180, after which the service closes a socket.
         timeouts: How long each thing may take.
         keep_alive_interval: The time after the last text frame at which a keep-alive is sent; at least 1 s.
-        ping_interval: The time between two WebSocket pings; at least 1 s. None is sent over a socket over which
-            messages come.
+        ping_interval: The time after the last message or ping at which a WebSocket ping is sent; at least 1 s.
         on_lost_connection: What happens when a connection is lost in the middle of a reply. "resume": the rest is
             spoken over the next connection, from the first word whose audio did not arrive whole. "raise": the reply
             fails, and the error tells what was spoken.

@@ -7,8 +7,7 @@ blocked the loop for 67 ms. WebSockets and HTTP connections dial by the same rul
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import trio
@@ -16,7 +15,7 @@ import trio
 from tts_trio._nurseries import of_this_run
 from tts_trio.limits.backoff import Backoff
 from tts_trio.transport.tcp import forget_addresses
-from tts_trio.transport.timeouts import alarm, fail_after
+from tts_trio.transport.timers import fail_after_in, wait_event
 
 _DIALS_AT_ONCE = 16  # with dials of 0.19 s, 200 calls have their WebSocket and an HTTP connection back in 5 s
 _WORKING = 1.0  # seconds: a dial that takes longer waits for its host, and does no work that would hold up others
@@ -54,21 +53,25 @@ class DialTurn:
             self._over = True
             self._limit.release_on_behalf_of(self)
 
-    @contextmanager
-    def limited(self, timeout: float) -> Generator[None]:
+    def limited(self, timeout: float, nursery: trio.Nursery) -> AbstractContextManager[None]:
         """Return a block to dial in, for so many seconds at most in which the loop ran. The turn ends with it.
 
         Args:
             timeout: The seconds.
+            nursery: The nursery of the task that watches the block. It stays open until the block is left.
 
         Raises:
             trio.TooSlowError: It took longer.
         """
+        return fail_after_in(nursery, timeout, self._wait)
+
+    async def _wait(self, dialed: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - as `fail_after`
+        """Wait for the end of the dial, and tell whether it came in time; the turn ends after a second of it."""
         try:
-            with alarm(_WORKING, self.end), fail_after(timeout):
-                yield
+            in_time = await wait_event(dialed, min(timeout, _WORKING))
         finally:
             self.end()
+        return in_time or (timeout > _WORKING and await wait_event(dialed, timeout - _WORKING))
 
 
 class DialBackoff:

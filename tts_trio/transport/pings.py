@@ -34,7 +34,7 @@ class Pings:
         due_at: When the next one is due, in seconds of trio's clock; infinity before the first.
     """
 
-    __slots__ = ("_count", "_interval", "_messages", "due_at", "waiting")
+    __slots__ = ("_count", "_interval", "due_at", "waiting")
 
     def __init__(self, interval: float) -> None:
         """Prepare the pings of a socket, one every `interval` seconds."""
@@ -42,27 +42,25 @@ class Pings:
         self.due_at = math.inf
         self._interval = interval
         self._count = 0
-        self._messages = 0  # how many had come when a ping was sent or due last
 
     def add(self, now: float, timeout: float, messages: int, *, is_probe: bool) -> bytes:
         """Note a ping that is sent now and to be answered in so many seconds, and return what it carries."""
-        self._put_off(now, messages)
+        self.due_at = now + self._interval
         self._count += 1
         payload = self._count.to_bytes(4)
         self.waiting.append(Ping(payload, now, messages, now + timeout, is_probe))
         return payload
 
-    def is_due(self, now: float, messages: int) -> bool:
-        """Whether to send a ping now. Where a message has come since the last was due, the peer is there without it."""
-        if now < self.due_at:
-            return False
-        is_silent = messages == self._messages
-        self._put_off(now, messages)
-        return is_silent
+    def is_due(self, now: float, heard_at: float) -> bool:
+        """Whether to send a ping now. Where the peer was heard since the last one, this puts it off, and says no.
 
-    def _put_off(self, now: float, messages: int) -> None:
-        self.due_at = now + self._interval
-        self._messages = messages
+        Args:
+            now: The time.
+            heard_at: When the peer last showed that it is there.
+        """
+        if now >= self.due_at:
+            self.due_at = max(self.due_at, heard_at + self._interval)
+        return now >= self.due_at
 
     def answer(self, payload: bytes) -> bool:
         """Count the ping of a pong as answered, and all before it (RFC 6455, 5.5.3); return whether there is one."""

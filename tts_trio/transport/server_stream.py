@@ -30,7 +30,7 @@ class ServerStream(trio.abc.AsyncResource):
 
     Attributes:
         established: Whether the WebSocket is open.
-        stopped: Whether the last `receive` has returned, or returns, because of `stop`.
+        stopped: Whether the last `receive` has returned because of `stop`; until the next one begins.
         answer: The bytes that came before it was open.
         written: How many messages of text the stream has begun to write.
         written_before: How many of them it had begun to write when the last bytes came.
@@ -58,7 +58,7 @@ class ServerStream(trio.abc.AsyncResource):
         self._frames = Frames(longest)
         self._pieces: Iterable[str | Pinged | Pong | bytes] = ()  # of what came, those that were not handed on yet
         self._count = 0  # of the pieces in this turn of the loop, or in a few
-        self._handing_on = False  # whether a piece is handed on just now
+        self._handing_on = False  # whether a piece is handed on just now; what raises there ends all reading
         self.stopped = False
 
     @property
@@ -119,7 +119,10 @@ class ServerStream(trio.abc.AsyncResource):
             self._pieces = self._frames.cut(data)
 
     def stop(self) -> bool:
-        """Have `receive` return behind the piece that it hands on; False: it hands on none, and is to be cancelled."""
+        """Have `receive` return behind the piece that it hands on; False: it hands on none, and is to be cancelled.
+
+        Of what it has returned, and is left to wsproto, others hand on the parts: then this says False, too.
+        """
         self.stopped = self._handing_on
         return self.stopped
 

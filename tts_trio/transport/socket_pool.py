@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from contextlib import suppress
 
 import trio
 
@@ -21,7 +20,7 @@ from tts_trio.transport.connection import Connection
 from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.hot_socket import HotSocket, SocketState
 from tts_trio.transport.surroundings import Surroundings
-from tts_trio.transport.timeouts import fail_after
+from tts_trio.transport.timers import Countdown
 from tts_trio.wire.endpoint import Endpoint
 
 logger = logging.getLogger(__name__)
@@ -159,20 +158,21 @@ class SocketPool:
             self._dial_now = None
         self.replenish(at_once=True)
         timeout, failures = self._config.timeouts.connect, self._failures
+        countdown = Countdown(timeout)
         try:
-            with suppress(trio.TooSlowError), fail_after(timeout):
-                while True:
-                    self._around.check_open()
-                    if self._permanent_error is not None:
-                        self._permanent_error_raised = True
-                        raise copy.copy(self._permanent_error) from self._permanent_error.__cause__
-                    socket = self._oldest_usable()
-                    if socket is not None:
-                        return socket  # with no checkpoint in between, at which another call could acquire it
-                    if self._failures > failures and self._is_down():
-                        assert self._last_failure is not None
-                        raise copy.copy(self._last_failure) from self._last_failure.__cause__
-                    await self._change().wait()
+            while True:
+                self._around.check_open()
+                if self._permanent_error is not None:
+                    self._permanent_error_raised = True
+                    raise copy.copy(self._permanent_error) from self._permanent_error.__cause__
+                socket = self._oldest_usable()
+                if socket is not None:
+                    return socket  # with no checkpoint in between, at which another call could acquire it
+                if self._failures > failures and self._is_down():
+                    assert self._last_failure is not None
+                    raise copy.copy(self._last_failure) from self._last_failure.__cause__
+                if not await countdown.wait(self._change()):
+                    break
         finally:
             self._waiting -= 1
         raise TTSConnectionError(

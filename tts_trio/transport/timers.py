@@ -8,10 +8,17 @@ then was read, and a timeout counts only the seconds in which the loop ran.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager
 
+import attrs
 import trio
+
+from tts_trio._nurseries import asynccontextmanager, single_error
+
+logger = logging.getLogger(__name__)
 
 # Turns of the loop, in which every socket is read: one turn reads at least a TLS record (16 KiB), so these empty the
 # largest buffer that a kernel keeps for a connection by default (Linux: 6 MiB), and take 10 ms if nothing comes. Where
@@ -142,3 +149,89 @@ class Timer:
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiting = None
         return trio.lowlevel.Abort.SUCCEEDED
+
+
+@attrs.define
+class Countdown:
+    """A timeout for one wait after another, which counts the seconds in which the loop runs.
+
+    Attributes:
+        seconds: How many seconds are left.
+    """
+
+    seconds: float
+
+    async def wait(self, event: trio.Event) -> bool:
+        """Wait for an event, and tell whether it came in time."""
+        ends = trio.current_time() + self.seconds
+        while not event.is_set() and (now := trio.current_time()) < ends:
+            tick = min(now + TICK, ends)
+            with trio.move_on_at(tick):
+                await event.wait()
+            ends += max(0.0, trio.current_time() - tick)
+        self.seconds = max(0.0, ends - trio.current_time())
+        expired = trio.current_time()
+        return not await has_expired(lambda: math.inf if event.is_set() else expired)
+
+
+async def wait_event(event: trio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - no cancel scope counts like this
+    """Wait for an event, for so many seconds in which the loop ran, and tell whether it came."""
+    return await Countdown(timeout).wait(event)
+
+
+@asynccontextmanager
+async def fail_after(timeout: float) -> AsyncGenerator[None]:  # noqa: ASYNC109 - no cancel scope counts like this
+    """Limit a block as `trio.fail_after` does, but to so many seconds in which the loop ran.
+
+    Raises:
+        trio.TooSlowError: It took longer.
+    """
+    with single_error:
+        async with trio.open_nursery() as nursery:
+            with fail_after_in(nursery, timeout):
+                yield
+
+
+@contextmanager
+def fail_after_in(
+    nursery: trio.Nursery,
+    timeout: float,
+    wait: Callable[[trio.Event, float], Awaitable[bool]] = wait_event,
+) -> Generator[None]:
+    """Limit a block as `fail_after` does, and leave it without a checkpoint.
+
+    Args:
+        nursery: The nursery of the task that watches the block. It stays open until the block is left.
+        timeout: The seconds.
+        wait: A function that waits for the end of the block, and tells whether it came in time. It is given an event,
+            which is set at the end, and the seconds.
+
+    Raises:
+        trio.TooSlowError: It took longer.
+    """
+    done = trio.Event()
+    with trio.CancelScope() as scope:
+        nursery.start_soon(_watch, scope, wait, done, timeout)
+        try:
+            yield
+        finally:
+            done.set()
+    if scope.cancelled_caught:
+        raise trio.TooSlowError
+
+
+@trio.lowlevel.enable_ki_protection
+async def _watch(
+    scope: trio.CancelScope,
+    wait: Callable[[trio.Event, float], Awaitable[bool]],
+    done: trio.Event,
+    timeout: float,  # noqa: ASYNC109 - as above
+) -> None:
+    in_time = False
+    try:
+        with trio.CancelScope(shield=True):  # the block may be shielded; its end is told in any case
+            in_time = await wait(done, timeout)
+    except Exception:  # it must not end the other tasks of the nursery
+        logger.exception("the watch over a timeout failed")
+    if not in_time:
+        scope.cancel(reason="the timeout has passed")

@@ -46,9 +46,9 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_answered", "_config", "_goodbye", "_messages", "_nursery", "_open_stream", "_outbox", "_path", "_pings",
-        "_timer", "_user", "_websocket", "_writer", "_writing_since", "ending", "error", "is_open", "sent", "trace_id",
-        "written",
+        "_answered", "_config", "_goodbye", "_heard_at", "_messages", "_now", "_nursery", "_open_stream", "_outbox",
+        "_path", "_pings", "_timer", "_user", "_websocket", "_writer", "_writing_since", "ending", "error", "is_open",
+        "sent", "trace_id", "written",
     )  # fmt: skip
 
     def __init__(self, config: TTSConfig, path: str, open_stream: OpenStream) -> None:
@@ -77,6 +77,8 @@ class WebSocket:
         self._timer = Timer()
         self._pings = Pings(config.ping_interval)
         self._messages = 0  # that came
+        self._heard_at = -math.inf  # when the last of them came
+        self._now = trio.lowlevel.current_clock().current_time  # which `trio.current_time` calls
         self._writing_since = math.inf
 
     @property
@@ -134,14 +136,14 @@ class WebSocket:
         Args:
             turn: The turn to dial, which ends with the dial.
             user: What is told of all that comes.
-            nursery: The nursery of the tasks that write. It stays open as long as the socket.
+            nursery: The nursery of the tasks that watch the dial, and that write. It stays open as long as the socket.
 
         Raises:
             TTSError: It did not become hot.
         """
         self._user = user
         try:
-            with turn.limited(self._config.timeouts.connect):
+            with turn.limited(self._config.timeouts.connect, nursery):
                 websocket = self._websocket = FramedConnection(await self._open_stream(self._config), self)
                 await self._shake_hands(websocket)
                 self._nursery = nursery
@@ -174,7 +176,7 @@ class WebSocket:
                 self._pings.put_off(self._timer.late())
                 if self._overdue_at() <= trio.current_time():
                     await self._judge(websocket, user)
-                if self._pings.is_due(trio.current_time(), self._messages):
+                if self._pings.is_due(trio.current_time(), -math.inf if self.stuck else self._heard_at):
                     self._ping(self._config.timeouts.ping, is_probe=False)
                 if not self.ending:
                     user.do_what_is_due()
@@ -240,6 +242,7 @@ class WebSocket:
         if self.error is not None:
             raise self.error
         self._messages += 1
+        self._heard_at = self._now()
 
     def take_control(self, frame: Pinged | Pong) -> None:
         """Act on a ping, or on the answer to one."""
@@ -250,7 +253,7 @@ class WebSocket:
         elif self._pings.answer(frame.payload):
             if not self._answered:
                 self._answered = True
-                self._stop_reading()
+                self._timer.fire()  # what has come behind the pong is taken first: the peer may refuse
             elif self._user is not None:
                 self._timer.put_off(self._next_deadline())
 

@@ -12,7 +12,7 @@ import trio
 from tts_trio.errors import ProtocolError, TTSError
 from tts_trio.errors.classification import classify_response
 from tts_trio.transport.http.connection import HttpConnection
-from tts_trio.transport.timeouts import fail_after
+from tts_trio.transport.timers import fail_after
 
 _MAX_REFUSAL = 65536  # bytes of the body of a refusal that are read
 _REFUSAL_SECONDS = 1.0  # for which the body of a refusal is waited for; the status alone says much
@@ -120,11 +120,12 @@ class SpeechResponse:
 async def _read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
     """Read the body of a refusal, as far as it comes within a second and is not too long."""
     body = bytearray()
-    with suppress(TTSError, trio.TooSlowError), fail_after(_REFUSAL_SECONDS):
-        async for chunk in chunks:
-            body += chunk
-            if len(body) >= _MAX_REFUSAL:
-                break
+    with suppress(TTSError, trio.TooSlowError):
+        async with fail_after(_REFUSAL_SECONDS):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= _MAX_REFUSAL:
+                    break
     return bytes(body[:_MAX_REFUSAL])
 
 

@@ -18,7 +18,7 @@ from tts_trio.transport.dialing import DialBackoff, DialTurn
 from tts_trio.transport.http.connection import HttpConnection
 from tts_trio.transport.http.stream import WatchedStream
 from tts_trio.transport.streams import OpenStream, dial_failed
-from tts_trio.transport.timeouts import fail_after
+from tts_trio.transport.timers import fail_after
 
 logger = guarded_logger(__name__)
 
@@ -92,16 +92,21 @@ class ConnectionPool:
         self._nursery.start_soon(self._guarded, self._dial_on_demand)
         self._channel = self._channel or trio.open_memory_channel[HttpConnection | TTSError](0)
         _, waiters = self._channel
+        handed: HttpConnection | TTSError | None = None
         try:
-            with fail_after(self._config.timeouts.connect):
+            async with fail_after(self._config.timeouts.connect):
                 handed = await waiters.receive()
         except trio.EndOfChannel:
             raise TTSConnectionError(_CLOSED) from None
         except trio.TooSlowError as error:  # its dial waits for other dials of this process, or is too slow itself
             raise self._explain(error) from None
+        except BaseException:
+            if isinstance(handed, HttpConnection):  # leaving the block is a checkpoint, where it may be cancelled
+                with trio.move_on_after(self._config.timeouts.close, shield=True):
+                    await self.drop(handed)
+            raise
         if isinstance(handed, TTSError):
             raise handed
-        await handed.stream.let_watch_begin()
         return handed
 
     async def release(self, connection: HttpConnection) -> None:
@@ -211,7 +216,7 @@ class ConnectionPool:
     async def _open(self) -> trio.abc.Stream:
         turn = await DialTurn.wait(self._config.base_url)
         try:
-            with turn.limited(self._config.timeouts.connect):
+            with turn.limited(self._config.timeouts.connect, self._nursery):
                 return await self._open_stream(self._config)
         finally:
             turn.end()

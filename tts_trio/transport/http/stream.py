@@ -49,12 +49,6 @@ class WatchedStream:
         finally:
             self._watched.set()
 
-    async def let_watch_begin(self) -> None:
-        """Wait until `watch`, just started, has noted what had come. `TLSStream` gives at once what it has read."""
-        if not isinstance(self._stream, TLSStream):
-            for _ in range(2):
-                await trio.lowlevel.cancel_shielded_checkpoint()
-
     async def is_quiet(self) -> bool:
         """Tell whether nothing has come; what has is read by `watch` meanwhile.
 

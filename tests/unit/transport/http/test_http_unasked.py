@@ -155,13 +155,7 @@ async def test_who_speaks_before_it_is_asked_is_not_asked(over: str, said: bytes
         asked.append(await receive_request(stream))
 
     async with serving(over, script) as (config, opener):
-
-        async def open_late(config: TTSConfig) -> trio.abc.Stream:
-            stream = await opener(config)
-            await trio.testing.wait_all_tasks_blocked(0.002)  # so that what is said has come
-            return stream
-
-        async with HttpConnections(config, open_stream=open_late) as connections:
+        async with HttpConnections(config, open_stream=opener) as connections:
             for _ in range(3):
                 with pytest.raises(ProtocolError, match="sent data before the request"):
                     await hear(connections, request(0))
