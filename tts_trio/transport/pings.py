@@ -37,7 +37,7 @@ class Pings:
     __slots__ = ("_count", "_interval", "due_at", "waiting")
 
     def __init__(self, interval: float) -> None:
-        """Prepare the pings of a socket, one every `interval` seconds."""
+        """Prepare the pings of a socket: one is due `interval` seconds after the last ping or message."""
         self.waiting: list[Ping] = []  # short, and a deque takes 600 bytes even where it is empty
         self.due_at = math.inf
         self._interval = interval
