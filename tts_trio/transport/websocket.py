@@ -214,13 +214,12 @@ class WebSocket:
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self, websocket: FramedConnection) -> None:
-        """Read until the socket is lost. Stopped or cancelled, it can be called again, and nothing is missing."""
+        """Read until the socket is ending, or lost. Where that was cancelled, call it again, and nothing is missing."""
         try:
             await websocket.read()
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
-        if not websocket.stream.stopped:
-            self._lose()  # before a writer that fails in the same turn, and knows less of the cause
+        self._lose()  # before a writer that fails in the same turn, and knows less of the cause
 
     def _stop_reading(self) -> None:
         """End the reading: behind what is handed on just now, without the cost of a cancellation; else by the timer."""

@@ -320,7 +320,7 @@ async def test_a_peer_that_sends_and_takes_nothing_is_pinged(
 
 
 async def test_what_comes_with_the_pong_of_the_dial_is_of_the_dial(autojump_clock: trio.testing.MockClock) -> None:
-    """P13: a peer that answers, and says no in the same breath, was never hot."""
+    """A peer that answers, and says no in the same breath, was never hot: the dial failed, and no socket was lost."""
     ours, theirs = trio.testing.memory_stream_pair()
     server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     refusal = TTSConnectionError("busy")
@@ -349,7 +349,7 @@ async def test_what_comes_with_the_pong_of_the_dial_is_of_the_dial(autojump_cloc
 
 
 async def test_who_takes_a_message_closes_without_a_cancellation(autojump_clock: trio.testing.MockClock) -> None:
-    """It costs a dial, and the end of a reply, as much as to take three messages."""
+    """Each reply over `stream-input` ends so, and a cancellation goes through all coroutines of the reading."""
     async with trio.open_nursery() as nursery, granted(nursery) as (server, stream, websocket, user):
         user.act = lambda _message: websocket.close()
         scope = websocket._timer._scope
